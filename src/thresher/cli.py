@@ -1,0 +1,238 @@
+"""The command line: parsing only. Each command turns its options into one call of the library.
+
+Heavy modules are imported inside the commands, so that `thresher score` starts without torch.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from thresher.errors import InputError, ThresherError
+
+app = typer.Typer(
+    help="Keep the training samples that matter: record one training, score every sample, select a coreset, "
+    "retrain on it and compare.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Data = Annotated[str, typer.Option(help="Data set: digits (built in), cifar10, cifar100, or folder (ImageNet layout).")]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(help="Where the data lies: the official CIFAR archive or its unpacked folder; the root of folders."),
+]
+Model = Annotated[str | None, typer.Option(help="tiny, small, resnet18, resnet34 or resnet50. Default: fits the data set.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, or auto (cuda where there is one).")]
+Precision = Annotated[str, typer.Option(help="fp32 or bf16 (autocast; weights stay fp32).")]
+Epochs = Annotated[int | None, typer.Option(help="Epochs to train. Default: the data set's recipe (CIFAR: 200).")]
+BatchSize = Annotated[int | None, typer.Option(help="Samples a step. Default: the recipe's (100 surrogate, 128 coreset).")]
+Lr = Annotated[float | None, typer.Option(help="Peak learning rate. Default: the recipe's (0.1).")]
+Compile = Annotated[bool, typer.Option("--compile", help="Run the model through torch.compile.")]
+
+
+@app.command()
+def run(
+    data: Data = "digits",
+    data_dir: DataDir = None,
+    model: Model = None,
+    coreset_model: Annotated[str | None, typer.Option(help="Another model for the coreset trainings.")] = None,
+    method: Annotated[
+        str, typer.Option(help="Methods, comma-separated, or all. Parameters after a colon: tdds:window=5:at=10.")
+    ] = "all",
+    keep: Annotated[str | None, typer.Option(help="Kept shares in (0, 1], comma-separated. Default: 0.1 (CIFAR).")] = None,
+    seeds: Annotated[str, typer.Option(help="Seeds of the coreset trainings: 0-2 or 0,1,5.")] = "0-2",
+    full: Annotated[bool, typer.Option(help="Also train on the full set, for comparison.")] = True,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    surrogate_epochs: Annotated[int | None, typer.Option(help="Epochs of the recorded surrogate.")] = None,
+    surrogate_schedule: Annotated[
+        int | None, typer.Option(help="Length of the surrogate's cosine, where it stops earlier.")
+    ] = None,
+    surrogate_batch_size: Annotated[int | None, typer.Option(help="Batch of the surrogate.")] = None,
+    lr: Lr = None,
+    scale_loss: Annotated[
+        str, typer.Option(help="Score-scaled loss (TDDS code): published (TDDS only), none or all.")
+    ] = "published",
+    precision: Precision = "fp32",
+    device: Device = "auto",
+    jobs: Annotated[
+        int | None, typer.Option(help="Coreset trainings at once. Default: one per CPU core, or 1 on a GPU.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Run directory. Default: runs/DATA.")] = None,
+    resume: Annotated[bool, typer.Option(help="Go on with a run directory that is there.")] = True,
+    report: Annotated[bool, typer.Option(help="Write report.html.")] = True,
+    compile: Compile = False,
+) -> None:
+    """Record, score, select, retrain and compare, in one go.
+
+    Trains a surrogate on DATA while recording it, scores every sample with each method, keeps the share KEEP, retrains
+    on each coreset with each seed, and prints one table: accuracy with its 95 % interval and the gap to Random, paired
+    by seed. Leaves the recording, scores.parquet, the coresets, all results and report.html in the run directory.
+    Run the same command again to go on after a crash or an interruption.
+
+    thresher run
+    thresher run --data cifar10 --data-dir DIR --model resnet18 --method tdds,random --keep 0.1,0.2
+    """
+    from thresher.experiments.command import run_command
+
+    run_command(
+        data=data, data_dir=data_dir, model=model, coreset_model=coreset_model, method=method, keep=keep, seeds=seeds,
+        full=full, epochs=epochs, batch_size=batch_size, surrogate_epochs=surrogate_epochs,
+        surrogate_schedule=surrogate_schedule, surrogate_batch_size=surrogate_batch_size, lr=lr, scale_loss=scale_loss,
+        precision=precision, device=device, jobs=jobs, out=out, resume=resume, report=report, compile_model=compile,
+    )  # fmt: skip
+
+
+@app.command()
+def record(
+    out: Annotated[Path, typer.Option(help="Run directory to record into.")],
+    data: Data = "digits",
+    data_dir: DataDir = None,
+    model: Model = None,
+    epochs: Epochs = None,
+    schedule_epochs: Annotated[
+        int | None, typer.Option(help="Length of the cosine. TDDS: stop at T, but keep the schedule of 200.")
+    ] = None,
+    batch_size: BatchSize = None,
+    lr: Lr = None,
+    seed: Annotated[int, typer.Option(help="Seed of weights, order and augmentation.")] = 42,
+    precision: Precision = "fp32",
+    device: Device = "auto",
+    features: Annotated[
+        bool, typer.Option(help="Run the final evaluation pass (Entropy, Moderate and GraNd need it).")
+    ] = True,
+    logits: Annotated[str | None, typer.Option(help="Also store all logits, as float16 or float32.")] = None,
+    compile: Compile = False,
+) -> None:
+    """Train the surrogate and record its dynamics into OUT/trajectory, nothing else.
+
+    Continues where it stopped: kill it at any moment and run it again.
+    """
+    from thresher.experiments.command import record_command
+
+    record_command(
+        out=out, data=data, data_dir=data_dir, model=model, epochs=epochs, schedule_epochs=schedule_epochs,
+        batch_size=batch_size, lr=lr, seed=seed, precision=precision, device=device, features=features, logits=logits,
+        compile_model=compile,
+    )  # fmt: skip
+
+
+@app.command()
+def score(
+    source: Annotated[Path, typer.Argument(help="A run directory, a trajectory store, or a folder of official TDDS dumps.")],
+    out: Annotated[Path, typer.Option(help="Parquet file to write.")],
+    method: Annotated[str, typer.Option(help="Scorers or methods, comma-separated; parameters after a colon.")] = "tdds",
+    window: Annotated[str | None, typer.Option(help="TDDS's window K; several, comma-separated, make a grid.")] = None,
+    at: Annotated[str | None, typer.Option(help="Trajectory length T (completed epochs); several make a grid.")] = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Read every epoch, also those that cannot change a float32 score.")
+    ] = False,
+) -> None:
+    """Score recorded dynamics: ours, or a folder of the official TDDS dumps.
+
+    Official dumps are {t}_Output.npy (logits in loader order) and {t}_Index.npy per epoch, and optionally targets.npy.
+    Writes sample_id (ascending), target where known, and one float32 column per score.
+
+    thresher score runs/digits --method tdds,el2n --out scores.parquet
+    thresher score dumps/ --method tdds --window 5,10 --at 10,20,30 --out grid.parquet
+    """
+    from thresher.experiments.score_command import score_command
+
+    score_command(source=source, out=out, method=method, window=window, at=at, exact=exact)
+
+
+@app.command()
+def select(
+    scores: Annotated[Path, typer.Argument(help="A score table written by `thresher score` or `thresher run`.")],
+    keep: Annotated[str, typer.Option(help="Share in (0, 1], or a count of samples.")],
+    out: Annotated[Path, typer.Option(help="Coreset file to write (Parquet).")],
+    method: Annotated[str, typer.Option(help="Method, see `thresher methods`; parameters after a colon.")] = "tdds",
+    column: Annotated[str | None, typer.Option(help="Score column. Default: the one the method's scorer wrote.")] = None,
+    data: Annotated[str, typer.Option(help="Name of the data set, for published settings per data set.")] = "",
+    seed: Annotated[int, typer.Option(help="Seed of selectors that draw at random.")] = 0,
+) -> None:
+    """Select a coreset from scores.
+
+    thresher select scores.parquet --method tdds --keep 0.1 --out coreset.parquet
+    """
+    from thresher.experiments.score_command import select_command
+
+    select_command(scores=scores, keep=keep, out=out, method=method, column=column, data=data, seed=seed)
+
+
+@app.command()
+def train(
+    data: Data = "digits",
+    data_dir: DataDir = None,
+    coreset: Annotated[Path | None, typer.Option(help="Coreset to train on. Default: the full training set.")] = None,
+    model: Model = None,
+    seeds: Annotated[str, typer.Option(help="Seeds: 0-2 or 0,1,5.")] = "0",
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    lr: Lr = None,
+    precision: Precision = "fp32",
+    device: Device = "auto",
+    jobs: Annotated[int | None, typer.Option(help="Trainings at once.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the result files.")] = Path("runs/train"),
+    compile: Compile = False,
+) -> None:
+    """Train on a coreset (or on everything) with several seeds and print the accuracies."""
+    from thresher.experiments.command import train_command
+
+    train_command(
+        data=data, data_dir=data_dir, coreset=coreset, model=model, seeds=seeds, epochs=epochs, batch_size=batch_size,
+        lr=lr, precision=precision, device=device, jobs=jobs, out=out, compile_model=compile,
+    )  # fmt: skip
+
+
+@app.command()
+def methods(name: Annotated[str | None, typer.Argument(help="A method's name.")] = None) -> None:
+    """List the methods, or show the card of one: formula, parameters, direction, source, differences."""
+    from thresher.methods import METHODS, card
+
+    if name is not None:
+        typer.echo(card(name))
+        return
+    width = max(map(len, METHODS))
+    for key, method in METHODS.items():
+        typer.echo(f"{key:<{width}}  {method.title}")
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Return the seeds that `0-2` or `0,1,5` names.
+
+    >>> parse_seeds("0-2,7")
+    (0, 1, 2, 7)
+    """
+    seeds: list[int] = []
+    try:
+        for part in text.split(","):
+            first, _, last = part.partition("-")
+            seeds += range(int(first), int(last or first) + 1)
+    except ValueError:
+        seeds = []
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise InputError(f"Expected distinct seeds such as 0-2 or 0,1,5, but got {text!r}.")
+    return tuple(seeds)
+
+
+def main() -> None:
+    """Entry point: errors of ours become one clear line and exit status 1."""
+    try:
+        app(standalone_mode=True)
+    except ThresherError as error:
+        typer.echo(f"thresher: {error}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        typer.echo("thresher: interrupted; run the same command again to go on.", err=True)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

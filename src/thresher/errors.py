@@ -1,0 +1,46 @@
+"""Every error Thresher raises on purpose. Each is also the matching built-in, so callers may catch either."""
+
+from __future__ import annotations
+
+
+class ThresherError(Exception):
+    """Root of all errors raised on purpose; the message says what was expected, what came and what to do."""
+
+
+class InputError(ThresherError, ValueError):
+    """A value, shape, dtype or option is not what the function can work with."""
+
+
+class SampleIdError(InputError):
+    """Sample ids are of the wrong kind, out of range, or seen twice in one epoch."""
+
+
+class MissingSamplesError(InputError):
+    """Samples that must be present in an epoch (or a score) are not."""
+
+
+class TooFewEpochsError(InputError):
+    """A score was asked for before enough epochs were recorded."""
+
+
+class UnknownNameError(ThresherError, KeyError):
+    """A method, scorer, selector, model or data set that does not exist was named."""
+
+    def __str__(self) -> str:  # KeyError would print the repr of the message
+        return str(self.args[0]) if self.args else ""
+
+
+class CorruptFileError(ThresherError, OSError):
+    """A file is truncated, has a wrong checksum, or is not of the format its place says it is."""
+
+
+class MissingFileError(ThresherError, FileNotFoundError):
+    """A file or folder that must exist does not."""
+
+
+class FingerprintError(InputError):
+    """A coreset or recording belongs to another data set than the one at hand."""
+
+
+class RunDirectoryError(ThresherError, OSError):
+    """A run directory cannot be used as it is: half-written, of another spec, or locked by another writer."""

@@ -1,0 +1,211 @@
+"""The commands that train: options to specs, live progress to the terminal, the table and the report at the end."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from thresher.cli import parse_seeds
+from thresher.coreset import Coreset
+from thresher.data import load
+from thresher.errors import InputError
+from thresher.experiments.defaults import adjusted, parse_keeps, parse_methods, recipe
+from thresher.experiments.jobs import Job, run_jobs
+from thresher.experiments.rundir import RunDirectory
+from thresher.experiments.study import StudySpec, record, run_study
+from thresher.experiments.tables import FULL, Row, markdown, plus_minus, table
+from thresher.files import write_atomic
+from thresher.train.loop import Precision
+
+
+def pick_device(name: str) -> str:
+    """Return the device to use; `auto` is cuda where there is one. Raises InputError for one that is not there."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"Expected a device that is there (cpu, cuda, cuda:1), but got {name!r}: {reason}") from None
+    return name
+
+
+def _parallel(jobs: int | None, device: str) -> tuple[int, int | None]:
+    """Return (processes, threads each): on a CPU one single-threaded training per core is fastest for small nets."""
+    cores = os.cpu_count() or 1
+    processes = jobs or (cores if device == "cpu" else 1)
+    return processes, max(1, cores // processes) if device == "cpu" else None
+
+
+class _Screen:
+    """Live progress: one bar for the surrogate's epochs, one for the coreset trainings, notices above them."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.progress = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+            TextColumn("{task.fields[note]}"), console=console,
+        )  # fmt: skip
+        self.tasks: dict[str, Any] = {}
+
+    def notify(self, event: str, details: dict[str, Any]) -> None:
+        """Show one event of a study."""
+        if event in ("data", "notice"):
+            self.console.print(details["text"], highlight=False, markup=False)
+        elif event == "epoch":
+            self._advance("surrogate", details["epochs"], details["epoch"], f"loss {details['loss']:.3f}")
+        elif event == "scored":
+            self.console.print(f"scored: {', '.join(details['columns'])}", highlight=False, markup=False)
+        elif event == "jobs":
+            self._advance("trainings", details["total"], 0, "")
+        elif event == "result":
+            task = self.progress.tasks[self.tasks["trainings"]]
+            note = f"{details['method']} {details['keep']:g}: {100 * details['test_accuracy']:.2f} %"
+            self._advance("trainings", int(task.total or 0), int(task.completed) + 1, note)
+
+    def _advance(self, name: str, total: int, completed: int, note: str) -> None:
+        if name not in self.tasks:
+            self.tasks[name] = self.progress.add_task(name, total=total, note=note)
+        self.progress.update(self.tasks[name], completed=completed, note=note)
+
+
+def show_table(rows: list[Row], console: Console) -> None:
+    """Print the results table."""
+    view = Table("method", title="accuracy on the test set, 95 % intervals over seeds")
+    for heading in ("keep", "kept", "accuracy %", "gap to Random", "seeds", "seconds"):
+        view.add_column(heading, justify="right")
+    for r in rows:
+        view.add_row(
+            r.method, f"{r.keep:g}", str(r.kept), plus_minus(r.accuracy_mean, r.accuracy_half_width),
+            plus_minus(r.gap_mean, r.gap_half_width, signed=True), str(r.n_seeds), f"{r.seconds:.1f}",
+        )  # fmt: skip
+    console.print(view)
+
+
+def run_command(
+    *, data: str, data_dir: Path | None, model: str | None, coreset_model: str | None, method: str, keep: str | None,
+    seeds: str, full: bool, epochs: int | None, batch_size: int | None, surrogate_epochs: int | None,
+    surrogate_schedule: int | None, surrogate_batch_size: int | None, lr: float | None, scale_loss: str,
+    precision: str, device: str, jobs: int | None, out: Path | None, resume: bool, report: bool, compile_model: bool,
+) -> None:  # fmt: skip
+    """`thresher run`."""
+    started = time.perf_counter()
+    device = pick_device(device)
+    base = recipe(data)
+    common: dict[str, Any] = {"lr": lr, "precision": _precision(precision), "compile_model": compile_model}
+    surrogate = adjusted(
+        base.surrogate, model=model, epochs=surrogate_epochs, schedule=surrogate_schedule,
+        batch_size=surrogate_batch_size, **common,
+    )  # fmt: skip
+    coreset = adjusted(
+        base.coreset, model=coreset_model or model, epochs=epochs, schedule=None, batch_size=batch_size, **common
+    )
+    if scale_loss not in ("published", "none", "all"):
+        raise InputError(f"Expected --scale-loss published, none or all, but got {scale_loss!r}.")
+    chosen = parse_seeds(seeds)
+    spec = StudySpec(
+        data, surrogate, coreset, parse_methods(method), parse_keeps(keep) if keep else base.keeps, chosen,
+        chosen if full else (), scale_loss=scale_loss,
+    )  # fmt: skip
+    out = out or Path("runs") / data
+    if not resume and (out / "spec.json").exists():
+        raise InputError(f"{out} holds a run already. Choose another --out, or leave --no-resume away to continue it.")
+    console = Console()
+    processes, threads = _parallel(jobs, device)
+    screen = _Screen(console)
+    with screen.progress:
+        rows = run_study(
+            spec, out, data_dir=str(data_dir) if data_dir else None, device=device, processes=processes,
+            threads=threads, notify=screen.notify,
+        )  # fmt: skip
+    write_atomic(out / "table.md", markdown(rows).encode())
+    show_table(rows, console)
+    if report:
+        from thresher.experiments.reporting import report_run
+
+        report_run(out, spec, rows, data_dir)
+    console.print(
+        f"\n{out}/ holds scores.parquet, coresets/, results/, table.md{' and report.html' if report else ''} "
+        f"({time.perf_counter() - started:.0f} s)", highlight=False,
+    )  # fmt: skip
+
+
+def record_command(
+    *, out: Path, data: str, data_dir: Path | None, model: str | None, epochs: int | None,
+    schedule_epochs: int | None, batch_size: int | None, lr: float | None, seed: int, precision: str, device: str,
+    features: bool, logits: str | None, compile_model: bool,
+) -> None:  # fmt: skip
+    """`thresher record`."""
+    device = pick_device(device)
+    if logits not in (None, "float16", "float32"):
+        raise InputError(f"Expected --logits float16 or float32, but got {logits!r}.")
+    spec = adjusted(
+        recipe(data).surrogate, model=model, epochs=epochs, schedule=schedule_epochs, batch_size=batch_size, lr=lr,
+        precision=_precision(precision), compile_model=compile_model,
+    )  # fmt: skip
+    loaded = load(data, data_dir)
+    console = Console()
+    screen = _Screen(console)
+    identity = {"data": data, "fingerprint": loaded.fingerprint, "train": spec.to_json(), "seed": seed}
+    with RunDirectory(out, identity), screen.progress:
+        trajectory = record(
+            loaded, spec, seed, out, device=device, eval_pass=features, logits=logits,
+            on_epoch=lambda p: screen.notify("epoch", {"epoch": p.epoch, "epochs": p.epochs, "loss": p.loss}),
+        )  # fmt: skip
+    console.print(f"{out}/trajectory holds {trajectory.epochs} epochs of {trajectory.n} samples", highlight=False)
+
+
+def train_command(
+    *, data: str, data_dir: Path | None, coreset: Path | None, model: str | None, seeds: str, epochs: int | None,
+    batch_size: int | None, lr: float | None, precision: str, device: str, jobs: int | None, out: Path,
+    compile_model: bool,
+) -> None:  # fmt: skip
+    """`thresher train`."""
+    device = pick_device(device)
+    spec = adjusted(
+        recipe(data).coreset, model=model, epochs=epochs, schedule=None, batch_size=batch_size, lr=lr,
+        precision=_precision(precision), compile_model=compile_model,
+    )  # fmt: skip
+    loaded = load(data, data_dir)
+    n = len(loaded.train)
+    common: dict[str, Any] = {
+        "data": data, "data_dir": str(data_dir) if data_dir else None, "fingerprint": loaded.fingerprint,
+        "train": spec.to_json(),
+    }  # fmt: skip
+    if coreset is None:
+        common |= {"method": FULL, "keep": 1.0, "kept": n}
+    else:
+        kept = Coreset.load(coreset, fingerprint=loaded.fingerprint)
+        label = str(kept.source.get("method", coreset.stem))
+        common |= {
+            "method": label, "keep": round(len(kept.ids) / n, 6), "kept": len(kept.ids), "coreset": str(coreset),
+            "coreset_digest": kept.digest,
+        }  # fmt: skip
+    todo = [Job(seed=seed, **common) for seed in parse_seeds(seeds)]
+    processes, threads = _parallel(jobs, device)
+    out.mkdir(parents=True, exist_ok=True)
+    console = Console()
+    screen = _Screen(console)
+    with screen.progress:
+        screen.notify("jobs", {"total": len(todo)})
+        results = run_jobs(
+            todo, out, device=device, processes=min(processes, len(todo)), threads=threads,
+            on_result=lambda job, r: screen.notify("result", {**r, "method": job.method, "keep": job.keep}),
+        )  # fmt: skip
+    show_table(table(results), console)
+    console.print(f"results in {out}/", highlight=False)
+
+
+def _precision(text: str) -> Precision:
+    if text == "fp32":
+        return "fp32"
+    if text == "bf16":
+        return "bf16"
+    raise InputError(f"Expected --precision fp32 or bf16, but got {text!r}.")

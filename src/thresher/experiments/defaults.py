@@ -1,0 +1,71 @@
+"""What is trained when nothing else is said: a recipe per data set.
+
+CIFAR's is the published one of the TDDS study (200 epochs, surrogate batch 100, coreset batch 128). The digits are ours:
+small enough for the whole job to run in under three minutes on two CPU cores.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from thresher.errors import InputError
+from thresher.methods import METHODS
+from thresher.train.loop import Precision, TrainSpec
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Surrogate and coreset training, and the kept shares a study starts with."""
+
+    surrogate: TrainSpec
+    coreset: TrainSpec
+    keeps: tuple[float, ...]
+
+
+_CIFAR = Recipe(TrainSpec("resnet18", batch_size=100), TrainSpec("resnet18", batch_size=128), (0.1,))
+_DIGITS = Recipe(
+    TrainSpec("tiny", epochs=30, batch_size=32, lr=0.05), TrainSpec("tiny", epochs=40, batch_size=16, lr=0.05), (0.1,)
+)
+
+
+def recipe(data: str) -> Recipe:
+    """Return the recipe of a data set; folders get CIFAR's."""
+    return _DIGITS if data == "digits" else _CIFAR
+
+
+def adjusted(
+    spec: TrainSpec, *, model: str | None, epochs: int | None, schedule: int | None, batch_size: int | None,
+    lr: float | None, precision: Precision, compile_model: bool,
+) -> TrainSpec:  # fmt: skip
+    """Return `spec` with what the user gave; a longer run than the schedule is refused by TrainSpec."""
+    given = {"model": model, "epochs": epochs, "schedule_epochs": schedule, "batch_size": batch_size, "lr": lr}
+    return replace(spec, precision=precision, compile=compile_model, **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
+
+
+def parse_methods(text: str) -> tuple[str, ...]:
+    """Return method labels from `tdds,random` or `all`; parameters follow a colon (`tdds:window=5`).
+
+    >>> parse_methods("random,tdds:window=5")
+    ('random', 'tdds:window=5')
+    """
+    if text == "all":
+        return tuple(METHODS)
+    labels = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not labels or len(set(labels)) != len(labels):
+        raise InputError(f"Expected distinct methods, comma-separated, or all, but got {text!r}.")
+    return labels
+
+
+def parse_keeps(text: str) -> tuple[float, ...]:
+    """Return kept shares from `0.1,0.2`.
+
+    >>> parse_keeps("0.1,0.2")
+    (0.1, 0.2)
+    """
+    try:
+        keeps = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"Expected kept shares such as 0.1,0.2, but got {text!r}.") from None
+    if any(not 0 < keep <= 1 for keep in keeps) or len(set(keeps)) != len(keeps):
+        raise InputError(f"Expected distinct kept shares in (0, 1], but got {text!r}. keep=0.1 keeps a tenth.")
+    return keeps

@@ -1,0 +1,135 @@
+"""Coreset trainings as jobs: a job is JSON-ready, names its result file, and runs anywhere.
+
+A result is one file under the digest of everything that determines it (data fingerprint, recipe, seed, kept ids), so jobs
+that have run are skipped, and results of several machines are merged by copying.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from thresher.coreset import Coreset
+from thresher.data import Data, load
+from thresher.experiments.rundir import digest_of, environment, read_json
+from thresher.files import write_json
+from thresher.score_table import read_scores
+from thresher.train.loop import TrainSpec, fit, normalised
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training. `coreset` None trains on everything; `scale_column` names the score that scales the loss.
+
+    `digest` is filled by `identified`; it covers the contents of the coreset, not its file name.
+    """
+
+    method: str
+    keep: float
+    kept: int
+    data: str
+    data_dir: str | None
+    fingerprint: str
+    train: dict[str, Any]
+    seed: int
+    coreset: str | None = None
+    coreset_digest: str | None = None
+    scores: str | None = None
+    scale_column: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits naming what is computed; where files lie does not matter."""
+        identity = asdict(self)
+        for irrelevant in ("method", "keep", "data_dir", "coreset", "scores"):
+            del identity[irrelevant]
+        return digest_of(identity)
+
+    def result_path(self, results: Path) -> Path:
+        """Where the result goes; the method is in the name for people who look into the folder."""
+        return results / f"{self.method.replace(':', '_').replace('/', '_')}-{self.keep:g}-{self.seed}-{self.digest}.json"
+
+
+@lru_cache(maxsize=2)
+def cached_data(name: str, root: str | None) -> Data:
+    """Load a data set once per process."""
+    return load(name, Path(root) if root else None)
+
+
+def run_job(job: Job, results: Path, device: str = "cpu", threads: int | None = None) -> dict[str, Any]:
+    """Train, write the result file and return the result; a result that is there already is returned as it is."""
+    path = job.result_path(results)
+    if path.exists():
+        return dict(read_json(path))
+    if threads:
+        torch.set_num_threads(threads)
+    data = cached_data(job.data, job.data_dir)
+    ids = None
+    if job.coreset is not None:
+        ids = Coreset.load(Path(job.coreset), fingerprint=data.fingerprint).ids
+    scale = None
+    if job.scale_column is not None and job.scores is not None:
+        scale = normalised(read_scores(Path(job.scores)).columns[job.scale_column].values)
+    fitted = fit(data, TrainSpec(**job.train), job.seed, ids=ids, loss_scale=scale, device=device)
+    result = {
+        **{k: v for k, v in asdict(job).items() if k not in ("data_dir", "coreset", "scores")},
+        "test_accuracy": fitted.test_accuracy,
+        "train_loss": fitted.train_loss,
+        "steps": fitted.steps,
+        "seconds": round(fitted.seconds, 3),
+        "mean_loss_scale": fitted.mean_loss_scale,
+        "threads": torch.get_num_threads(),
+        "environment": environment(),
+    }
+    write_json(path, result)
+    return result
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    results: Path,
+    *,
+    device: str = "cpu",
+    processes: int = 1,
+    threads: int | None = None,
+    on_result: Callable[[Job, dict[str, Any]], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Run the jobs that have no result yet, in this process or in several, and return all results in order."""
+    done: dict[str, dict[str, Any]] = {}
+    todo = []
+    for job in jobs:
+        path = job.result_path(results)
+        if path.exists():
+            done[job.digest] = read_json(path)
+            if on_result is not None:
+                on_result(job, done[job.digest])
+        else:
+            todo.append(job)
+    for job, result in _run_missing(todo, results, device, processes, threads):
+        done[job.digest] = result
+        if on_result is not None:
+            on_result(job, result)
+    return [{**done[job.digest], "method": job.method, "keep": job.keep} for job in jobs]
+
+
+def _run_missing(todo: Sequence[Job], results: Path, device: str, processes: int, threads: int | None) -> Any:
+    if processes <= 1 or len(todo) <= 1:
+        for job in todo:
+            yield job, run_job(job, results, device, threads)
+        return
+    # "spawn": forking a process that has used torch's thread pool may hang.
+    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+        futures = {pool.submit(run_job, job, results, device, threads): job for job in todo}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise

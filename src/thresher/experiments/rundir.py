@@ -1,0 +1,146 @@
+"""The run directory: one folder a run, where what stands there is complete.
+
+    spec.json  env.json  log.jsonl  trajectory/  scores.parquet  coresets/  results/<digest>.json  report.html
+
+Stages write aside and rename, so a run that broke off is continued by running it again with `resume`. A lock (freed by the
+operating system when its holder dies) keeps a second writer out.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from thresher.errors import CorruptFileError, RunDirectoryError
+from thresher.files import write_json
+
+
+def digest_of(content: Mapping[str, Any]) -> str:
+    """Return 16 hexadecimal digits that name JSON content, whatever the order of its keys.
+
+    >>> digest_of({"a": 1, "b": 2}) == digest_of({"b": 2, "a": 1})
+    True
+    """
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file, or raise CorruptFileError naming it."""
+    try:
+        return json.loads(path.read_text())
+    except (ValueError, UnicodeDecodeError) as error:
+        raise CorruptFileError(f"{path} is not valid JSON ({error}). Delete it and resume the run.") from error
+
+
+def environment() -> dict[str, Any]:
+    """Return the versions and hardware that numbers depend on; names no machine and no path."""
+    import numpy
+    import pyarrow
+    import torch
+
+    from thresher import __version__
+
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "thresher": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "pyarrow": pyarrow.__version__,
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpu": _cpu_name(),
+        "cores": os.cpu_count(),
+        "gpu": gpu,
+    }
+
+
+def _cpu_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or "unknown"
+
+
+class RunDirectory:
+    """A run's folder, held by one writer at a time. Use as a context manager.
+
+    A new or empty folder is set up with `spec`; one that holds the same spec is continued; one of another spec is
+    refused with RunDirectoryError, as is one that another process is writing.
+    """
+
+    def __init__(self, path: Path, spec: Mapping[str, Any], *, resume: bool = True) -> None:
+        self.path = path
+        self._lock: IO[str] | None = None
+        path.mkdir(parents=True, exist_ok=True)
+        self._take_lock()
+        try:
+            self._check_spec(spec, resume)
+        except BaseException:
+            self.close()
+            raise
+        for folder in ("coresets", "results", "checkpoints"):
+            (path / folder).mkdir(exist_ok=True)
+        if not (path / "env.json").exists():
+            write_json(path / "env.json", environment())
+
+    def _take_lock(self) -> None:
+        self._lock = (self.path / "run.lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.close()
+            self._lock = None
+            raise RunDirectoryError(
+                f"{self.path} is being written by another process. Wait for it, or choose another --out."
+            ) from None
+
+    def _check_spec(self, spec: Mapping[str, Any], resume: bool) -> None:
+        file = self.path / "spec.json"
+        mine = json.loads(json.dumps(spec))
+        if file.exists():
+            theirs = read_json(file)
+            if theirs != mine:
+                differing = sorted(k for k in {*theirs, *mine} if theirs.get(k) != mine.get(k))
+                raise RunDirectoryError(
+                    f"{self.path} holds a run of another spec (different: {', '.join(differing)}). "
+                    "Choose another --out, or repeat the command that made it to continue it."
+                )
+            if not resume:
+                raise RunDirectoryError(f"{self.path} holds this run already. Pass --resume to continue it.")
+        elif (self.path / "trajectory").exists() or (self.path / "scores.parquet").exists():
+            raise RunDirectoryError(f"{self.path} holds data but no spec.json; it is not a run. Choose another --out.")
+        else:
+            write_json(file, mine)
+
+    def log(self, event: str, **details: Any) -> None:
+        """Append one line to log.jsonl."""
+        with (self.path / "log.jsonl").open("a") as file:
+            file.write(json.dumps({"time": round(time.time(), 3), "event": event, **details}) + "\n")
+
+    def results(self) -> list[dict[str, Any]]:
+        """Return all finished trainings."""
+        return [read_json(p) for p in sorted((self.path / "results").glob("*.json"))]
+
+    def close(self) -> None:
+        """Free the lock."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def __enter__(self) -> RunDirectory:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()

@@ -1,0 +1,204 @@
+"""The main job: record one training, score with every method, select, retrain on each coreset, compare.
+
+`run_study` is the whole way of the data, stage by stage; each stage leaves complete files in the run directory and is
+skipped when they are there. The stages are functions of their own, which the single commands use too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from thresher import signals
+from thresher.coreset import Coreset
+from thresher.data import Data, load
+from thresher.errors import InputError
+from thresher.experiments.jobs import Job, run_jobs
+from thresher.experiments.rundir import RunDirectory
+from thresher.experiments.scoring import Columns, choose, score
+from thresher.experiments.tables import FULL, Row, table
+from thresher.keep import keep_count
+from thresher.methods import ResolvedMethod, resolve
+from thresher.recorder import Recorder
+from thresher.score_table import read_scores
+from thresher.train.loop import Progress, TrainSpec, fit
+from thresher.trajectory.reader import Trajectory
+from thresher.trajectory.writer import TrajectoryWriter
+from thresher.types import Pool
+
+RECORDED = (
+    "correct",
+    "target_prob",
+    "prob_margin",
+    "logit_margin",
+    "error_norm",
+    "entropy",
+    "change",
+    "signed_change",
+    "eval_entropy",
+    "eval_target_prob",
+    "eval_error_norm",
+    "eval_feature_norm",
+)
+"""What a recording holds, so that every scorer of the house can be replayed from it."""
+
+Notify = Callable[[str, dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class StudySpec:
+    """Everything that determines the numbers of a study; JSON-ready through `to_json`."""
+
+    data: str
+    surrogate: TrainSpec
+    coreset: TrainSpec
+    methods: tuple[str, ...]
+    keeps: tuple[float, ...]
+    seeds: tuple[int, ...]
+    full_seeds: tuple[int, ...] = ()
+    surrogate_seed: int = 42
+    scale_loss: str = "published"
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return nested plain values."""
+        return asdict(self)
+
+
+def record(
+    data: Data,
+    spec: TrainSpec,
+    seed: int,
+    run: Path,
+    *,
+    device: str = "cpu",
+    workers: int = 2,
+    eval_pass: bool = True,
+    logits: Any = None,
+    on_epoch: Callable[[Progress], None] | None = None,
+) -> Trajectory:
+    """Train the surrogate and record it into `run/trajectory`; continue after a crash, skip when complete.
+
+    After `kill -9` at any moment the same call goes on from the last committed epoch, and the recording (and so every
+    score) is bit for bit that of an undisturbed run on the same CPU.
+    """
+    folder, checkpoint = run / "trajectory", run / "checkpoints" / "surrogate.safetensors"
+    if (folder / "manifest.json").exists():
+        trajectory = Trajectory.open(folder)
+        if trajectory.epochs >= spec.epochs:
+            return trajectory
+        store = TrajectoryWriter.resume(folder)
+    else:
+        names = [s for s in RECORDED if eval_pass or not s.startswith(signals.EVAL_PREFIX)]
+        info = {"fingerprint": data.fingerprint, "data": data.name, "train": spec.to_json(), "seed": seed}
+        store = TrajectoryWriter.create(folder, len(data.train), data.num_classes, names, logits=logits, info=info)
+    recorder = Recorder(len(data.train), data.num_classes, store=store)
+    try:
+        fit(
+            data, spec, seed, recorder=recorder, eval_pass=eval_pass, device=device, workers=workers,
+            checkpoint=checkpoint, resume=True, on_epoch=on_epoch,
+        )  # fmt: skip
+    finally:
+        store.close()
+    return Trajectory.open(folder)
+
+
+def select_all(
+    run: Path, data: Data, spec: StudySpec, resolved: dict[tuple[str, float], ResolvedMethod],
+    names: Columns,
+) -> dict[tuple[str, float, int], Path]:  # fmt: skip
+    """Write every coreset: one file per (method, keep), or one per seed where the selection draws at random."""
+    table_ = read_scores(run / "scores.parquet")
+    pool = Pool(table_.n, table_.targets, None, data.num_classes)
+    provenance = {"fingerprint": data.fingerprint, "data": data.name}
+    paths: dict[tuple[str, float, int], Path] = {}
+    for (label, keep), method in resolved.items():
+        chosen = {s: choose(method, table_.columns, names, pool, keep, s, provenance) for s in spec.seeds}
+        drawn = any(not np.array_equal(c.ids, chosen[spec.seeds[0]].ids) for c in chosen.values())
+        for seed, coreset in chosen.items():
+            suffix = f"-seed{seed}" if drawn else ""
+            path = run / "coresets" / f"{label.replace(':', '_').replace(',', '_')}-{keep:g}{suffix}.parquet"
+            if not path.exists():
+                coreset.save(path)
+            paths[label, keep, seed] = path
+    return paths
+
+
+def build_jobs(
+    run: Path, data: Data, data_dir: str | None, spec: StudySpec,
+    resolved: dict[tuple[str, float], ResolvedMethod], names: Columns,
+    coresets: dict[tuple[str, float, int], Path],
+) -> list[Job]:  # fmt: skip
+    """Return the trainings of a study: full data, then every coreset, seeds outermost so that pairs finish together."""
+    n = len(data.train)
+    common = {"data": data.name, "data_dir": data_dir, "fingerprint": data.fingerprint, "train": spec.coreset.to_json()}
+    jobs = [Job(FULL, 1.0, n, seed=seed, **common) for seed in spec.full_seeds]
+    for seed in spec.seeds:
+        for (label, keep), method in resolved.items():
+            path = coresets[label, keep, seed]
+            coreset = Coreset.load(path)
+            scaled = spec.scale_loss == "all" or (spec.scale_loss == "published" and method.scorer.name == "tdds")
+            jobs.append(
+                Job(
+                    label, keep, len(coreset.ids), seed=seed, **common,
+                    coreset=str(path), coreset_digest=coreset.digest,
+                    scores=str(run / "scores.parquet"),
+                    scale_column=names[method.scorer, method.at] if scaled else None,
+                )
+            )  # fmt: skip
+    return jobs
+
+
+def resolve_all(spec: StudySpec, epochs: int) -> dict[tuple[str, float], ResolvedMethod]:
+    """Resolve every method for every kept share, with the published settings that fit."""
+    return {
+        (label, keep): resolve(label, spec.data, keep, epochs_available=epochs)
+        for keep in spec.keeps
+        for label in spec.methods
+    }
+
+
+def run_study(
+    spec: StudySpec,
+    out: Path,
+    *,
+    data_dir: str | None = None,
+    device: str = "cpu",
+    processes: int = 1,
+    threads: int | None = None,
+    notify: Notify = lambda event, details: None,
+) -> list[Row]:
+    """Run (or continue) a study in `out` and return its table.
+
+    `notify(event, details)` is told of everything worth showing: epochs, notices, finished trainings.
+    """
+    if not spec.methods or not spec.seeds or not spec.keeps:
+        raise InputError("Expected at least one method, one kept share and one seed.")
+    data = load(spec.data, Path(data_dir) if data_dir else None)
+    for keep in spec.keeps:
+        keep_count(len(data.train), keep)
+    with RunDirectory(out, {**spec.to_json(), "fingerprint": data.fingerprint}) as run:
+        notify("data", {"text": data.describe()})
+        trajectory = record(
+            data, spec.surrogate, spec.surrogate_seed, out, device=device,
+            on_epoch=lambda p: notify("epoch", {"epoch": p.epoch, "epochs": p.epochs, "loss": p.loss}),
+        )  # fmt: skip
+        resolved = resolve_all(spec, trajectory.epochs)
+        for text in dict.fromkeys(m.notice for m in resolved.values() if m.notice):
+            notify("notice", {"text": text})
+        names = score(out / "trajectory", list(resolved.values()), out / "scores.parquet")
+        notify("scored", {"columns": list(names.values())})
+        coresets = select_all(out, data, spec, resolved, names)
+        jobs = build_jobs(out, data, data_dir, spec, resolved, names, coresets)
+        notify("jobs", {"total": len(jobs)})
+
+        def on_result(job: Job, result: dict[str, Any]) -> None:
+            run.log("result", method=job.method, keep=job.keep, seed=job.seed, accuracy=result["test_accuracy"])
+            notify("result", {"method": job.method, "keep": job.keep, "seed": job.seed, **result})
+
+        results = run_jobs(jobs, out / "results", device=device, processes=processes, threads=threads, on_result=on_result)
+        return table(results)

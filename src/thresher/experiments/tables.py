@@ -1,0 +1,97 @@
+"""Tables of results: means with intervals, gaps to Random paired by seed.
+
+Intervals are two-sided 95 % Student t intervals of the mean over seeds; with one seed there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+FULL = "full"
+RANDOM = "random"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table. Accuracies in percent; half-widths are None with one seed.
+
+    `gap` is the mean over shared seeds of (this method's accuracy - Random's) at the same kept share.
+    """
+
+    method: str
+    keep: float
+    kept: int
+    n_seeds: int
+    accuracy_mean: float
+    accuracy_half_width: float | None
+    gap_mean: float | None
+    gap_half_width: float | None
+    seconds: float
+
+
+def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float | None]:
+    """Return the mean and the half-width of its Student t interval (None for fewer than two values).
+
+    >>> mean, half = mean_interval([1.0, 2.0, 3.0])
+    >>> round(mean, 3), round(half, 3)
+    (2.0, 2.484)
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if len(array) < 2:
+        return float(array.mean()), None
+    half = stats.t.ppf(0.5 + confidence / 2, len(array) - 1) * array.std(ddof=1) / np.sqrt(len(array))
+    return float(array.mean()), float(half)
+
+
+def table(results: Iterable[Mapping[str, Any]]) -> list[Row]:
+    """Group result records by (method, keep) and pair them with Random by seed; full data first, then by keep."""
+    groups: dict[tuple[str, float], dict[int, Mapping[str, Any]]] = {}
+    for result in results:
+        groups.setdefault((result["method"], result["keep"]), {})[result["seed"]] = result
+    order = sorted(groups, key=lambda key: (key[0] != FULL, -key[1], key[0] != RANDOM))
+    return [_row(key, groups) for key in order]
+
+
+def _row(key: tuple[str, float], groups: Mapping[tuple[str, float], Mapping[int, Mapping[str, Any]]]) -> Row:
+    method, keep = key
+    by_seed = groups[key]
+    mean, half = mean_interval([100 * r["test_accuracy"] for r in by_seed.values()])
+    gap, gap_half = None, None
+    random = groups.get((RANDOM, keep), {})
+    shared = sorted(set(by_seed) & set(random))
+    if method not in (RANDOM, FULL) and shared:
+        gaps = [100 * (by_seed[s]["test_accuracy"] - random[s]["test_accuracy"]) for s in shared]
+        gap, gap_half = mean_interval(gaps)
+    seconds = float(np.mean([r["seconds"] for r in by_seed.values()]))
+    kept = int(next(iter(by_seed.values()))["kept"])
+    return Row(method, keep, kept, len(by_seed), mean, half, gap, gap_half, seconds)
+
+
+def plus_minus(mean: float | None, half: float | None, signed: bool = False) -> str:
+    """Format a mean with its half-width.
+
+    >>> plus_minus(1.234, 0.5), plus_minus(1.234, None, signed=True), plus_minus(None, None)
+    ('1.23 ± 0.50', '+1.23', '')
+    """
+    if mean is None:
+        return ""
+    text = f"{mean:+.2f}" if signed else f"{mean:.2f}"
+    return text if half is None else f"{text} ± {half:.2f}"
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """Return the table in Markdown."""
+    lines = [
+        "| method | keep | kept | accuracy % | gap to Random | seeds | seconds |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for r in rows:
+        accuracy = plus_minus(r.accuracy_mean, r.accuracy_half_width)
+        gap = plus_minus(r.gap_mean, r.gap_half_width, signed=True)
+        lines.append(f"| {r.method} | {r.keep:g} | {r.kept} | {accuracy} | {gap} | {r.n_seeds} | {r.seconds:.1f} |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,61 @@
+"""What a scorer is: a frozen dataclass whose state is a plain dict of NumPy arrays.
+
+A scorer never sees logits, batches, ranks or devices. It is fed one `Frame` per epoch (`update`) and may be asked at any
+epoch (`compute`), so the trajectory length T is not a parameter: it is when you ask.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thresher.types import Floats, Frame, HardEnd, Pool
+
+State = dict[str, NDArray[Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Scorer(ABC):
+    """Base of all scorers. Subclasses are final, frozen dataclasses; their fields are their parameters."""
+
+    hard_end: ClassVar[HardEnd]
+
+    @property
+    @abstractmethod
+    def needs(self) -> tuple[str, ...]:
+        """Names of the signals (see `thresher.signals`) that `update` reads."""
+
+    @property
+    def min_epochs(self) -> int:
+        """Completed epochs before `compute` can give a score; 0 where no dynamics are needed."""
+        return 1
+
+    @property
+    def name(self) -> str:
+        """The scorer's name: the name of the file it lives in."""
+        return type(self).__module__.rsplit(".", 1)[-1]
+
+    def params(self) -> dict[str, Any]:
+        """JSON-ready parameters, in the order of their declaration."""
+        return dataclasses.asdict(self)
+
+    @abstractmethod
+    def init(self, n: int) -> State:
+        """Return the state before the first epoch for `n` samples."""
+
+    @abstractmethod
+    def update(self, state: State, frame: Frame) -> None:
+        """Take one epoch into the state, in place. Rows not in the frame are left as they are."""
+
+    @abstractmethod
+    def compute(self, state: State, pool: Pool) -> Floats:
+        """Return (N,) float32 scores; NaN = not (enough) observed. Pure: changes nothing, may be called at any epoch."""
+
+    @abstractmethod
+    def definition(self, values: Mapping[str, NDArray[np.float64]], pool: Pool) -> NDArray[np.float64]:
+        """The literal, slow definition over whole trajectories: `values[signal]` is (T, N), NaN = not observed."""

@@ -1,0 +1,181 @@
+"""Signals: the few numbers per sample and epoch that nearly every pruning method reads.
+
+Each signal is a pure function of one batch's outputs, `(B, C) -> (B,)`, written once for NumPy arrays and torch tensors
+alike (through array-api-compat), and computed once per batch whatever the number of scorers that read it. `SIGNALS` is
+their table: range, unit, meaning. Two of them, `change` and `signed_change`, need memory: the guarded
+log-probabilities of the previous epoch, which the Recorder keeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from array_api_compat import array_namespace
+
+from thresher.errors import UnknownNameError
+
+Array = Any  # a NumPy array or a torch tensor
+LOG_GUARD = 1e-8
+"""Added to every probability inside TDDS's logarithms, and only there (official code, see methods: TDDS)."""
+ENTROPY_GUARD = 1e-10
+"""Added inside the logarithm of the entropy (CCS's official code for Coleman et al. 2020)."""
+
+
+class Outputs:
+    """One batch's logits and what follows from them, each computed at most once.
+
+    `logits` (B, C) float32; `targets` (B,) integer; `features` (B, D) or None; `previous` (B, C) guarded
+    log-probabilities `ln(p + 1e-8)` of the same samples one epoch earlier, NaN rows where there is none, or None.
+    """
+
+    def __init__(self, logits: Array, targets: Array, features: Array = None, previous: Array = None) -> None:
+        self.xp = array_namespace(logits)
+        self.logits, self.targets, self.features, self.previous = logits, targets, features, previous
+
+    @cached_property
+    def probs(self) -> Array:
+        """(B, C) softmax of the logits over the classes."""
+        xp = self.xp
+        exp = xp.exp(self.logits - xp.max(self.logits, axis=1, keepdims=True))
+        return exp / xp.sum(exp, axis=1, keepdims=True)
+
+    @cached_property
+    def guarded_log_probs(self) -> Array:
+        """(B, C) `ln(p + 1e-8)`; between -18.43 and 0."""
+        return self.xp.log(self.probs + LOG_GUARD)
+
+    @cached_property
+    def target_index(self) -> Array:
+        """(B, 1) int64 column of each sample's own class."""
+        return self.xp.astype(self.targets, self.xp.int64)[:, None]
+
+    @cached_property
+    def target_prob(self) -> Array:
+        """(B,) probability of the sample's own class."""
+        return self.xp.take_along_axis(self.probs, self.target_index, axis=1)[:, 0]
+
+    def margin(self, values: Array) -> Array:
+        """(B,) the own class's value minus the largest other one."""
+        xp = self.xp
+        own = xp.take_along_axis(values, self.target_index, axis=1)[:, 0]
+        classes = xp.arange(values.shape[1], device=getattr(values, "device", None))
+        others = xp.where(classes[None, :] == self.target_index, -xp.inf, values)
+        return own - xp.max(others, axis=1)
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One row of the table: `fn(Outputs) -> (B,)`, its range `[low, high]`, unit and meaning."""
+
+    name: str
+    fn: Callable[[Outputs], Array]
+    low: float
+    high: float
+    unit: str
+    doc: str
+
+
+def correct(out: Outputs) -> Array:
+    """1 where the largest logit is the target's (the first one wins a tie), else 0."""
+    hit = out.xp.argmax(out.logits, axis=1) == out.target_index[:, 0]
+    return out.xp.astype(hit, out.logits.dtype)
+
+
+def loss(out: Outputs) -> Array:
+    """Cross-entropy `-ln q`, computed from the logits so that it stays finite."""
+    xp = out.xp
+    shifted = out.logits - xp.max(out.logits, axis=1, keepdims=True)
+    own = xp.take_along_axis(shifted, out.target_index, axis=1)[:, 0]
+    return xp.log(xp.sum(xp.exp(shifted), axis=1)) - own
+
+
+def target_prob(out: Outputs) -> Array:
+    """`q = p[y]`, the probability of the sample's own class."""
+    return out.target_prob
+
+
+def prob_margin(out: Outputs) -> Array:
+    """`p[y] - max_{c != y} p[c]`."""
+    return out.margin(out.probs)
+
+
+def logit_margin(out: Outputs) -> Array:
+    """`z[y] - max_{c != y} z[c]`."""
+    return out.margin(out.logits)
+
+
+def error_norm(out: Outputs) -> Array:
+    """`|| p - onehot(y) ||_2` (Paul et al. 2021)."""
+    xp = out.xp
+    classes = xp.arange(out.probs.shape[1], device=getattr(out.probs, "device", None))
+    onehot = xp.astype(classes[None, :] == out.target_index, out.probs.dtype)
+    difference = out.probs - onehot
+    return xp.sqrt(xp.sum(difference * difference, axis=1))
+
+
+def entropy(out: Outputs) -> Array:
+    """`-sum_c p ln(p + 1e-10)`."""
+    return -out.xp.sum(out.probs * out.xp.log(out.probs + ENTROPY_GUARD), axis=1)
+
+
+def change(out: Outputs) -> Array:
+    """`sum_c | p (ln(p + e) - ln(p' + e)) |`, p' one epoch earlier: TDDS's first depth, absolute value inside the sum."""
+    return out.xp.sum(out.xp.abs(out.probs * (out.guarded_log_probs - out.previous)), axis=1)
+
+
+def signed_change(out: Outputs) -> Array:
+    """`sum_c p (ln(p + e) - ln(p' + e))`: the Kullback-Leibler form, terms of opposite sign cancel."""
+    return out.xp.sum(out.probs * (out.guarded_log_probs - out.previous), axis=1)
+
+
+def feature_norm(out: Outputs) -> Array:
+    """`|| h ||_2` of the penultimate features."""
+    return out.xp.sqrt(out.xp.sum(out.features * out.features, axis=1))
+
+
+_INF = float("inf")
+SIGNALS: dict[str, Signal] = {
+    s.name: s
+    for s in (
+        Signal("correct", correct, 0, 1, "0 or 1", "classified correctly"),
+        Signal("loss", loss, 0, _INF, "nat", "cross-entropy"),
+        Signal("target_prob", target_prob, 0, 1, "probability", "probability of the own class"),
+        Signal("prob_margin", prob_margin, -1, 1, "probability", "own class's probability minus the largest other"),
+        Signal("logit_margin", logit_margin, -_INF, _INF, "logit", "own class's logit minus the largest other"),
+        Signal("error_norm", error_norm, 0, 2**0.5, "1", "L2 norm of the error vector"),
+        Signal("entropy", entropy, 0, _INF, "nat", "entropy of the prediction"),
+        Signal("change", change, 0, 18.43, "nat", "absolute change of the prediction since the previous epoch"),
+        Signal("signed_change", signed_change, -1e-6, 18.43, "nat", "KL of the prediction from the previous epoch's"),
+        Signal("feature_norm", feature_norm, 0, _INF, "1", "L2 norm of the penultimate features"),
+    )
+}
+EVAL_PREFIX = "eval_"
+"""A signal of the optional evaluation pass (model in eval mode, no augmentation) carries this prefix."""
+REMEMBERING = frozenset({"change", "signed_change"})
+FEATURE_SIGNALS = frozenset({"feature_norm"})
+
+
+def resolve(name: str) -> Signal:
+    """Return the signal behind `name`, which may carry the `eval_` prefix.
+
+    >>> resolve("eval_entropy").name
+    'entropy'
+    """
+    base = name.removeprefix(EVAL_PREFIX)
+    if base not in SIGNALS:
+        raise UnknownNameError(f"Expected a signal, one of {sorted(SIGNALS)}, but got {name!r}.")
+    return SIGNALS[base]
+
+
+def compute(out: Outputs, names: Iterable[str]) -> dict[str, Array]:
+    """Compute the named signals of one batch: `{name: (B,)}`.
+
+    >>> import numpy as np
+    >>> out = Outputs(np.array([[0.0, 0.0]], dtype=np.float32), np.array([1]))
+    >>> compute(out, ["target_prob", "correct"])
+    {'target_prob': array([0.5], dtype=float32), 'correct': array([0.], dtype=float32)}
+    """
+    return {name: resolve(name).fn(out) for name in names}

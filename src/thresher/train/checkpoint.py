@@ -1,0 +1,72 @@
+"""Checkpoints without pickles: nested dicts of tensors and plain values in one safetensors file.
+
+Tensors go into the file as they are; everything else (numbers, strings, lists) into its JSON header. Reading one cannot run
+code. Written aside, synced and renamed, so a crash leaves the previous checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from thresher.errors import CorruptFileError, MissingFileError
+
+_SEPARATOR = "\x1f"  # a unit separator cannot occur in our keys
+
+
+def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
+    """Write `state`, nested dicts with string keys whose leaves are tensors, NumPy arrays or JSON values."""
+    tensors: dict[str, Tensor] = {}
+    plain: list[tuple[list[str], Any]] = []
+    _flatten(state, [], tensors, plain)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    save_file(tensors, part, metadata={"plain": json.dumps(plain)})
+    with part.open("rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(part, path)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Return what `save_checkpoint` wrote; raises MissingFileError or CorruptFileError."""
+    if not path.is_file():
+        raise MissingFileError(f"Expected a checkpoint at {path}, but there is none.")
+    state: dict[str, Any] = {}
+    try:
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 - not a dict
+                _put(state, name.split(_SEPARATOR), file.get_tensor(name))
+            for keys, value in json.loads(file.metadata()["plain"]):
+                _put(state, keys, value)
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise CorruptFileError(f"{path} is not a complete checkpoint ({error}). Delete it to start over.") from error
+    return state
+
+
+def _flatten(node: Any, keys: list[str], tensors: dict[str, Tensor], plain: list[tuple[list[str], Any]]) -> None:
+    if isinstance(node, Mapping):
+        if not node:
+            plain.append((keys, {}))
+        for key, value in node.items():
+            _flatten(value, [*keys, str(key)], tensors, plain)
+    elif isinstance(node, Tensor):
+        tensors[_SEPARATOR.join(keys)] = node.detach().contiguous()
+    elif isinstance(node, np.ndarray):
+        tensors[_SEPARATOR.join(keys)] = torch.from_numpy(np.ascontiguousarray(node))
+    else:
+        plain.append((keys, node))
+
+
+def _put(state: dict[str, Any], keys: list[str], value: Any) -> None:
+    for key in keys[:-1]:
+        state = state.setdefault(key, {})
+    state[keys[-1]] = value

@@ -1,0 +1,281 @@
+"""The training loop, readable top to bottom, with the published recipe as its defaults.
+
+The recipe is that of the TDDS study (Zhang et al. 2024, official code): 200 epochs, SGD 0.1 with Nesterov momentum 0.9,
+weight decay 5e-4 on all parameters, cosine per iteration down to 0, batch 100 for the surrogate and 128 for coresets,
+crop and flip. One function serves both: a surrogate is a `fit` with a recorder, a coreset training one with `ids`.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from thresher.data.base import Data
+from thresher.data.batching import Batches
+from thresher.errors import InputError
+from thresher.models import ResNet, build
+from thresher.recorder import Recorder
+from thresher.train.checkpoint import load_checkpoint, save_checkpoint
+
+Precision = Literal["fp32", "bf16"]
+
+
+@dataclass(frozen=True)
+class TrainSpec:
+    """How to train. Defaults are the published recipe for coresets; `surrogate()` gives the surrogate's.
+
+    `epochs` to run; `schedule_epochs` the length of the cosine when it is longer than what is run (a surrogate that
+    stops at T keeps the full schedule); `precision` of the forward pass ("bf16" is autocast, weights stay float32).
+    """
+
+    model: str = "resnet18"
+    epochs: int = 200
+    schedule_epochs: int | None = None
+    batch_size: int = 128
+    lr: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 5e-4
+    augment: bool = True
+    precision: Precision = "fp32"
+    channels_last: bool = True
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise InputError(f"Expected {name} >= 1, but got {getattr(self, name)}.")
+        if self.schedule_epochs is not None and self.schedule_epochs < self.epochs:
+            raise InputError(
+                f"Expected schedule_epochs >= epochs={self.epochs}, but got {self.schedule_epochs}: "
+                "the learning rate would be 0 before the training ends."
+            )
+        if self.precision not in ("fp32", "bf16"):
+            raise InputError(f"Expected precision 'fp32' or 'bf16', but got {self.precision!r}.")
+        if not (self.lr > 0 and 0 <= self.momentum < 1 and self.weight_decay >= 0):
+            raise InputError("Expected lr > 0, momentum in [0, 1) and weight_decay >= 0.")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON-ready fields."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a training gave. Accuracies are shares in [0, 1] on the clean test set, `None` where not evaluated."""
+
+    test_accuracy: float | None
+    best_test_accuracy: float | None
+    train_loss: float
+    steps: int
+    seconds: float
+    epochs: int
+    mean_loss_scale: float | None = None
+
+
+@dataclass
+class Progress:
+    """What `on_epoch` is told: completed epochs, their total, mean loss and learning rate."""
+
+    epoch: int
+    epochs: int
+    loss: float
+    lr: float
+    test_accuracy: float | None = None
+
+
+def fit(
+    data: Data,
+    spec: TrainSpec,
+    seed: int,
+    *,
+    ids: np.ndarray[Any, np.dtype[np.int64]] | None = None,
+    recorder: Recorder | None = None,
+    eval_pass: bool = False,
+    loss_scale: np.ndarray[Any, np.dtype[np.float32]] | None = None,
+    device: torch.device | str = "cpu",
+    workers: int = 2,
+    eval_every: int = 0,
+    checkpoint: Path | None = None,
+    resume: bool = False,
+    on_epoch: Callable[[Progress], None] | None = None,
+) -> FitResult:
+    """Train `spec.model` on `data.train` (on the samples `ids`, if given) and evaluate on the clean test set.
+
+    `recorder` gets every batch's train-mode logits before the optimiser step, as published; with `eval_pass` also one
+    un-augmented pass in eval mode after the last epoch, with features (Entropy, Moderate and GraNd read it).
+    `loss_scale` (N,) multiplies each batch's mean loss by the mean over the batch's samples (the TDDS code's trick).
+    `eval_every` > 0 evaluates on the test set during training too; the reported accuracy is always the last one.
+    `checkpoint` is written after every epoch; `resume` continues from it. Raises what the recorder raises.
+    """
+    started = time.perf_counter()
+    device = torch.device(device)
+    model = build(spec.model, data.num_classes, data.channels, seed=seed).to(device)
+    if spec.channels_last:
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.SGD(
+        model.parameters(), spec.lr, spec.momentum, weight_decay=spec.weight_decay, nesterov=spec.nesterov, fused=True
+    )
+    batches = train_batches(data, spec, seed, ids, device, workers)
+    total_steps = (spec.schedule_epochs or spec.epochs) * len(batches)
+    scale = None if loss_scale is None else torch.from_numpy(np.asarray(loss_scale, np.float32)).to(device)
+    first_epoch = _resume(checkpoint, model, optimizer, recorder, device) if resume and checkpoint else 0
+    forward = torch.compile(model) if spec.compile else model
+    best, accuracy, loss_sum, scale_sum = None, None, torch.zeros((), device=device), torch.zeros((), device=device)
+
+    for epoch in range(first_epoch, spec.epochs):
+        model.train()
+        loss_sum.zero_()
+        scale_sum.zero_()
+        for step, (images, targets, sample_ids) in enumerate(batches.epoch(epoch), start=epoch * len(batches)):
+            lr = cosine(spec.lr, step, total_steps)
+            for group in optimizer.param_groups:
+                group["lr"] = lr
+            with torch.autocast(device.type, torch.bfloat16, enabled=spec.precision == "bf16"):
+                logits = forward(images)
+            logits = logits.float()
+            if recorder is not None:
+                recorder.update(logits, targets, sample_ids)
+            loss = F.cross_entropy(logits, targets)
+            loss_sum += loss.detach()
+            if scale is not None:
+                batch_scale = scale[sample_ids].mean()
+                scale_sum += batch_scale
+                loss = loss * batch_scale
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        last = epoch + 1 == spec.epochs
+        if recorder is not None:
+            if eval_pass and last:
+                record_evaluation(model, data, spec, recorder, device, workers)
+            recorder.end_epoch()
+        if last or (eval_every and (epoch + 1) % eval_every == 0):
+            accuracy = evaluate(model, data, spec, device, workers)
+            best = accuracy if best is None else max(best, accuracy)
+        if checkpoint is not None:
+            _save(checkpoint, model, optimizer, recorder, epoch + 1)
+        if on_epoch is not None:
+            on_epoch(Progress(epoch + 1, spec.epochs, loss_sum.item() / len(batches), lr, accuracy))
+
+    if accuracy is None:  # resumed after the last epoch was already committed
+        best = accuracy = evaluate(model, data, spec, device, workers)
+    return FitResult(
+        accuracy,
+        best,
+        loss_sum.item() / len(batches),
+        spec.epochs * len(batches),
+        time.perf_counter() - started,
+        spec.epochs,
+        None if scale is None else scale_sum.item() / len(batches),
+    )
+
+
+def cosine(lr: float, step: int, total_steps: int) -> float:
+    """Return the learning rate of iteration `step`: a half cosine from `lr` to 0 over `total_steps`.
+
+    >>> cosine(0.1, 0, 10), round(cosine(0.1, 5, 10), 6)
+    (0.1, 0.05)
+    """
+    return lr * 0.5 * (1.0 + math.cos(math.pi * step / total_steps))
+
+
+def train_batches(
+    data: Data,
+    spec: TrainSpec,
+    seed: int,
+    ids: np.ndarray[Any, np.dtype[np.int64]] | None,
+    device: torch.device,
+    workers: int,
+) -> Batches:
+    """Return the training batches: shuffled, augmented, every sample once an epoch, none dropped."""
+    return Batches(
+        data,
+        data.train,
+        spec.batch_size,
+        device=device,
+        train=True,
+        augment=spec.augment,
+        seed=seed,
+        ids=ids,
+        channels_last=spec.channels_last,
+        workers=workers,
+    )
+
+
+def plain_batches(data: Data, split: Any, spec: TrainSpec, device: torch.device, workers: int) -> Batches:
+    """Return batches of a split in order, without augmentation, for evaluation."""
+    return Batches(
+        data, split, 512, device=device, train=False, augment=False, channels_last=spec.channels_last, workers=workers
+    )
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, data: Data, spec: TrainSpec, device: torch.device, workers: int = 0) -> float:
+    """Return the share of test samples classified correctly, in eval mode."""
+    model.eval()
+    correct = torch.zeros((), dtype=torch.int64, device=device)
+    for images, targets, _ in plain_batches(data, data.test, spec, device, workers).epoch(0):
+        with torch.autocast(device.type, torch.bfloat16, enabled=spec.precision == "bf16"):
+            logits = model(images)
+        correct += (logits.argmax(1) == targets).sum()
+    return correct.item() / len(data.test)
+
+
+@torch.no_grad()
+def record_evaluation(
+    model: ResNet, data: Data, spec: TrainSpec, recorder: Recorder, device: torch.device, workers: int = 0
+) -> None:
+    """Run the optional evaluation pass: eval mode, no augmentation, logits and penultimate features."""
+    model.eval()
+    for images, targets, sample_ids in plain_batches(data, data.train, spec, device, workers).epoch(0):
+        with torch.autocast(device.type, torch.bfloat16, enabled=spec.precision == "bf16"):
+            features = model.features(images)
+            logits = model.head(features)
+        recorder.update_eval(logits.float(), targets, sample_ids, features.float())
+    model.train()
+
+
+def normalised(scores: Tensor | np.ndarray[Any, np.dtype[np.float32]]) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Return scores scaled to [0, 1] over ALL samples, the multiplier of the TDDS code's coreset training.
+
+    `s = (S - min S) / (max S - min S)`; constant scores give ones.
+    """
+    values = np.asarray(scores, dtype=np.float32)
+    low, high = float(values.min()), float(values.max())
+    return np.ones_like(values) if high <= low else ((values - low) / (high - low)).astype(np.float32)
+
+
+def _save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, recorder: Recorder | None, epoch: int) -> None:
+    momentum = {str(i): s["momentum_buffer"] for i, s in optimizer.state_dict()["state"].items()}
+    state: dict[str, Any] = {"epoch": epoch, "model": model.state_dict(), "momentum": momentum}
+    if recorder is not None:
+        state["recorder"] = recorder.state_dict()
+    save_checkpoint(path, state)
+
+
+def _resume(
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, recorder: Recorder | None, device: torch.device
+) -> int:
+    """Load a checkpoint if there is one and return the number of completed epochs."""
+    if not path.is_file():
+        if recorder is not None and recorder.store is not None:
+            recorder.store.truncate(0)
+        return 0
+    state = load_checkpoint(path)
+    model.load_state_dict(state["model"])
+    groups = optimizer.state_dict()["param_groups"]
+    buffers = {int(i): {"momentum_buffer": b.to(device)} for i, b in state["momentum"].items()}
+    optimizer.load_state_dict({"state": buffers, "param_groups": groups})
+    if recorder is not None:
+        recorder.load_state_dict(state["recorder"])
+    return int(state["epoch"])

@@ -1,0 +1,104 @@
+"""The nouns that travel between the rooms: Frame, Pool, Scores. (`Coreset` lives in `coreset.py`.)
+
+Letters: `N` samples, `M` rows of a frame, `C` classes, `D` feature width, `T` epochs. A sample id is an int64 position
+in `[0, N)` of the original, unpruned data set, always and everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thresher.errors import InputError
+
+Floats = NDArray[np.float32]
+Ids = NDArray[np.int64]
+HardEnd = Literal["high", "low"]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What one epoch showed: one row per observed sample.
+
+    `epoch` counts from 0. `ids` is (M,) int64, sorted and unique. `values` maps a signal's name to (M,) float32; a
+    signal that could not be computed for a sample (the change since an epoch that never was) is NaN there.
+    `n` is the number of samples of the data set; `complete` says that `ids` is exactly `0..n-1`.
+    """
+
+    epoch: int
+    ids: Ids
+    values: Mapping[str, Floats]
+    n: int
+
+    @property
+    def complete(self) -> bool:
+        """True when every sample of the data set has a row, so `ids` need not be used for indexing."""
+        return len(self.ids) == self.n
+
+    @property
+    def rows(self) -> slice | Ids:
+        """Index of this frame's rows in an (N,) array: a cheap slice when complete, else `ids`."""
+        return slice(None) if self.complete else self.ids
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What is known of the samples besides their dynamics.
+
+    `n` samples; `targets` (N,) int64 class labels or None; `features` (N, D) float32 penultimate outputs of the
+    trained surrogate or None; `num_classes` C or None.
+    """
+
+    n: int
+    targets: NDArray[np.int64] | None = None
+    features: Floats | None = None
+    num_classes: int | None = None
+
+    def need_targets(self, who: str) -> NDArray[np.int64]:
+        """Return targets, or raise InputError naming `who` needs them."""
+        if self.targets is None:
+            raise InputError(
+                f"{who} needs the class label of every sample, but this source has none. "
+                "Give targets (for official dumps: put a targets.npy beside them)."
+            )
+        return self.targets
+
+    def need_features(self, who: str) -> Floats:
+        """Return features, or raise InputError naming `who` needs them."""
+        if self.features is None:
+            raise InputError(
+                f"{who} needs the penultimate features of every sample, but none were recorded. "
+                "Pass `features=` to Recorder.update_eval (thresher record does it unless --no-features)."
+            )
+        return self.features
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One number per sample of the data set.
+
+    `values` is (N,) float32, NaN where a sample was never (or not often enough) observed; `hard_end` says which end
+    is hard ("high": large means hard or informative, "low": small does); `source` is JSON-ready provenance
+    (scorer name, parameters, epochs).
+    """
+
+    values: Floats
+    hard_end: HardEnd = "high"
+    source: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        values = np.asarray(self.values, dtype=np.float32)
+        if values.ndim != 1:
+            raise InputError(f"Expected scores of shape (N,), one per sample, but got shape {values.shape}.")
+        object.__setattr__(self, "values", values)
+        if self.hard_end not in ("high", "low"):
+            raise InputError(f"Expected hard_end to be 'high' or 'low', but got {self.hard_end!r}.")
+
+    @property
+    def difficulty(self) -> Floats:
+        """(N,) float32 oriented so that larger is harder, whatever the score's own direction."""
+        return self.values if self.hard_end == "high" else -self.values
