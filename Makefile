@@ -21,7 +21,7 @@ test: .venv/done
 check: .venv/done
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/mypy --follow-imports=silent
 
 clean:
 	rm -rf .venv build dist

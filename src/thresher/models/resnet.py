@@ -97,7 +97,8 @@ class ResNet(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Return the penultimate output (B, D): global average pool of the last stage."""
-        return self.stages(F.relu(self.bn1(self.conv1(images)))).mean((2, 3))
+        pooled: Tensor = self.stages(F.relu(self.bn1(self.conv1(images)))).mean((2, 3))
+        return pooled
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (B, num_classes)."""
