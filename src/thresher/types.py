@@ -50,13 +50,15 @@ class Pool:
     """What is known of the samples besides their dynamics.
 
     `n` samples; `targets` (N,) int64 class labels or None; `features` (N, D) float32 penultimate outputs of the
-    trained surrogate or None; `num_classes` C or None.
+    trained surrogate or None; `num_classes` C or None; `aux` maps names to further (N,) float32 scores that a selector
+    reads besides the main one (DUAL's `beta`: `mean_prob`).
     """
 
     n: int
     targets: NDArray[np.int64] | None = None
     features: Floats | None = None
     num_classes: int | None = None
+    aux: Mapping[str, Floats] = field(default_factory=dict)
 
     def need_targets(self, who: str) -> NDArray[np.int64]:
         """Return targets, or raise InputError naming `who` needs them."""

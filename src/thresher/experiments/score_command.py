@@ -43,7 +43,7 @@ def score_command(*, source: Path, out: Path, method: str, window: str | None, a
                 typer.echo("entropy: no evaluation pass was recorded; scoring the train-mode logits", err=True)
             requests += [Request(name if len(ats) < 2 else f"{name}[T={t}]", scorer, t) for t in ats or [None]]
     columns = replay(opened, requests, exact=exact)
-    write_scores(out, columns, targets=opened.targets)
+    write_scores(out, columns, targets=opened.targets, info=opened.info)
     typer.echo(f"{out}: {opened.n} samples, {', '.join(columns)}")
 
 

@@ -45,7 +45,7 @@ def score(source_path: Path, resolved: Sequence[ResolvedMethod], out: Path, *, e
     names = column_names(resolved)
     source = open_source(source_path)
     requests = [Request(column, scorer, at) for (scorer, at), column in names.items()]
-    write_scores(out, replay(source, requests, exact=exact), targets=source.targets)
+    write_scores(out, replay(source, requests, exact=exact), targets=source.targets, info=source.info)
     return names
 
 

@@ -36,6 +36,21 @@ class Scorer(ABC):
         return 1
 
     @property
+    def trailing_epochs(self) -> int | None:
+        """How many of the last epochs replay reads first, where older ones fade from the score; None = all are needed.
+
+        A scorer that gives a number must have `init_highest`, and its state must be a monotone function of itself.
+        """
+        return None
+
+    def init_highest(self, n: int) -> State:
+        """Return the state with the largest score that any earlier dynamics can have left; see `trailing_epochs`.
+
+        The one before the first epoch, where earlier dynamics leave nothing.
+        """
+        return self.init(n)
+
+    @property
     def name(self) -> str:
         """The scorer's name: the name of the file it lives in."""
         return type(self).__module__.rsplit(".", 1)[-1]

@@ -1,0 +1,1 @@
+"""Recorded dynamics on disk: the store (`writer`, `reader`, `layout`) and foreign formats (`official`)."""

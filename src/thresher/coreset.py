@@ -1,0 +1,227 @@
+"""The coreset: which samples stay, where they come from, and the file they travel in.
+
+The file is Parquet (`sample_id`, and `weight` where there are weights). Provenance and a checksum of the contents are in its
+metadata, and once more, for people and other tools, in a JSON sidecar beside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from thresher.errors import CorruptFileError, FingerprintError, InputError, MissingFileError, SampleIdError
+from thresher.types import Floats, Ids
+
+if TYPE_CHECKING:
+    from torch.utils.data import Dataset, Subset
+
+_KEY = b"thresher"
+_FORMAT = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Coreset:
+    """The samples kept of a data set of `n`.
+
+    `ids` is (k,) int64, sorted and unique, in [0, n), positions in the original data set; `weights` is (k,) float32 or
+    None; `source` is JSON-ready provenance (method, scorer, selector, keep, seed, data fingerprint, version).
+
+    Raises SampleIdError where the ids are not sorted, unique, integers in range; InputError for weights of another shape.
+
+    >>> coreset = Coreset(np.array([1, 4]), None, 10)
+    >>> len(coreset), coreset.mask.tolist()[:5]
+    (2, [False, True, False, False, True])
+    """
+
+    ids: Ids
+    weights: Floats | None
+    n: int
+    source: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        ids = np.asarray(self.ids)
+        if ids.ndim != 1 or ids.dtype.kind not in "iu" or not len(ids):
+            raise SampleIdError(f"Expected (k,) integer ids, at least one, but got {ids.dtype} of shape {ids.shape}.")
+        ids = ids.astype(np.int64)
+        if (np.diff(ids) <= 0).any():
+            raise SampleIdError("Expected sorted ids, each once. Sort them with np.unique before making a Coreset.")
+        if ids[0] < 0 or ids[-1] >= self.n:
+            raise SampleIdError(f"Expected ids in [0, {self.n}), but got {ids[0]} to {ids[-1]}.")
+        object.__setattr__(self, "ids", ids)
+        if self.weights is not None:
+            weights = np.asarray(self.weights, dtype=np.float32)
+            if weights.shape != ids.shape or not np.isfinite(weights).all():
+                raise InputError(f"Expected {len(ids)} finite weights, one per id, but got shape {weights.shape}.")
+            object.__setattr__(self, "weights", weights.copy())
+        object.__setattr__(self, "source", dict(self.source))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def mask(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """(n,) bool, True where a sample is kept."""
+        mask = np.zeros(self.n, dtype=np.bool_)
+        mask[self.ids] = True
+        return mask
+
+    @property
+    def fingerprint(self) -> str | None:
+        """The fingerprint of the data set the ids refer to, where it is known."""
+        value = self.source.get("fingerprint")
+        return None if value is None else str(value)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 (hex) of ids and weights: equal digests, equal coresets."""
+        digest = hashlib.sha256(self.ids.astype("<i8").tobytes())
+        if self.weights is not None:
+            digest.update(b"weights" + self.weights.astype("<f4").tobytes())
+        return digest.hexdigest()
+
+    def subset(self, dataset: Dataset[Any]) -> Subset[Any]:
+        """Return `torch.utils.data.Subset` of exactly these samples of the original, unpruned `dataset`.
+
+        Raises FingerprintError where the data set has another number of samples than the one selected from.
+        """
+        from torch.utils.data import Subset
+
+        size = len(dataset)  # type: ignore[arg-type]
+        if size != self.n:
+            raise FingerprintError(
+                f"Expected the data set of {self.n} samples that this coreset was selected from, but got {size} samples. "
+                "Give the full, unpruned training set."
+            )
+        return Subset(dataset, self.ids.tolist())
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write `path` (Parquet) and `path` + `.json`; a crash leaves the old file or the new one, never a half."""
+        path = Path(path)
+        info = json.dumps(self._info(), indent=2, sort_keys=True)
+        sidecar = sidecar_path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        parts = [path.with_name(p.name + f".{os.getpid()}.part") for p in (path, sidecar)]
+        try:
+            self._write_table(parts[0], info)
+            parts[1].write_text(info + "\n", encoding="utf-8")
+            for part in parts:
+                _sync(part)
+            # The old sidecar goes first: a Parquet file alone is complete, one with another's sidecar is not.
+            sidecar.unlink(missing_ok=True)
+            os.replace(parts[0], path)
+            os.replace(parts[1], sidecar)
+            _sync(path.parent)
+        finally:
+            for part in parts:
+                part.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], fingerprint: str | None = None) -> Coreset:
+        """Return the coreset written at `path`, checked through and through.
+
+        With `fingerprint` (of the data set at hand) the coreset must have been selected from that data set; one that does
+        not know its data set passes.
+
+        Raises MissingFileError, CorruptFileError (truncated, altered, disagreeing with its sidecar, not a coreset) or
+        FingerprintError.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise MissingFileError(f"Expected a coreset file at {path}, but there is none. Write one with `thresher select`.")
+        coreset, info = _read(cls, path)
+        sidecar = sidecar_path(path)
+        if sidecar.is_file() and _read_sidecar(sidecar) != info:
+            raise _corrupt(path, f"it disagrees with its sidecar {sidecar.name}")
+        if fingerprint is not None and coreset.fingerprint not in (None, fingerprint):
+            raise FingerprintError(
+                f"Expected a coreset for the data set with fingerprint {fingerprint}, but {path} was selected from "
+                f"{coreset.fingerprint}. Use it with its own data set, or select anew from this one."
+            )
+        return coreset
+
+    def _info(self) -> dict[str, Any]:
+        info = {"format": _FORMAT, "n": self.n, "count": len(self), "checksum": self.digest, "source": self.source}
+        try:
+            plain: dict[str, Any] = json.loads(json.dumps(info, default=_plain))
+        except TypeError as error:
+            raise InputError(f"Expected JSON-ready provenance in a coreset's source: {error}.") from None
+        return plain
+
+    def _write_table(self, path: Path, info: str) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        columns = {"sample_id": pa.array(self.ids)}
+        if self.weights is not None:
+            columns["weight"] = pa.array(self.weights)
+        table = pa.table(columns).replace_schema_metadata({_KEY: info.encode()})
+        pq.write_table(table, path, write_page_checksum=True)
+
+
+def sidecar_path(path: Path) -> Path:
+    """Return the JSON sidecar's path.
+
+    >>> sidecar_path(Path("tdds-0.1.parquet")).name
+    'tdds-0.1.parquet.json'
+    """
+    return path.with_name(path.name + ".json")
+
+
+def _read(cls: type[Coreset], path: Path) -> tuple[Coreset, dict[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(pa.BufferReader(path.read_bytes()), page_checksum_verification=True)
+        info = json.loads((table.schema.metadata or {})[_KEY])
+        ids = table.column("sample_id").to_numpy()
+        weights = table.column("weight").to_numpy() if "weight" in table.column_names else None
+        if ids.dtype != np.int64 or table.column("sample_id").null_count:
+            raise _corrupt(path, f"its ids are {ids.dtype}, not int64")
+        coreset = cls(ids, weights, int(info["n"]), info["source"])
+        whole = coreset.digest == info["checksum"] and len(coreset) == info["count"]
+    except CorruptFileError:
+        raise
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        raise _corrupt(path, str(error)) from error
+    if not whole:
+        raise _corrupt(path, "its ids or weights do not match their checksum")
+    return coreset, info
+
+
+def _read_sidecar(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise _corrupt(path, str(error)) from error
+
+
+def _corrupt(path: Path, why: str) -> CorruptFileError:
+    return CorruptFileError(f"Expected a complete coreset file at {path}, but {why}. Select it again.")
+
+
+def _plain(value: Any) -> Any:
+    """Make NumPy scalars and other mappings JSON-ready; anything else is refused by json."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    raise TypeError(f"{type(value).__name__} {value!r} is not JSON-ready")
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

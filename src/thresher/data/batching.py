@@ -1,0 +1,185 @@
+"""`Batches`: a split as normalised batches on a device, each sample with its id.
+
+Arrays live on the device as uint8 and are gathered, cropped and normalised there; everything else goes through a torch
+DataLoader. Both give the same order for the same seed and epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from thresher.data.augment import Draws, centre_crop, permutation, resized_crop
+from thresher.data.base import ArraySplit, Data, Split
+from thresher.errors import InputError, SampleIdError
+
+Batch = tuple[Tensor, Tensor, Tensor]
+_Item = tuple[int, int]  # epoch and sample id: workers that live through epochs learn the epoch from it
+
+
+class Batches:
+    """Batches of a split, epoch by epoch.
+
+    `split` is `data.train` or `data.test`. With `train` the samples are shuffled anew every epoch, and with `augment`
+    also augmented as `data.augment` says; otherwise they come in order. `ids` (k,) restricts to those samples; ids in
+    batches remain positions in `split`. Nothing is dropped: the last batch may be smaller. Order and augmentation are
+    a function of (`seed`, epoch, sample), so `epoch(k)` is the same after a resume. `workers` processes read splits
+    that are not in memory. Raises InputError or SampleIdError for values out of range.
+
+    >>> from thresher.data import load
+    >>> data = load("digits")
+    >>> batches = Batches(data, data.train, 100, train=True, augment=True, seed=0)
+    >>> images, targets, sample_ids = next(batches.epoch(0))
+    >>> len(batches), images.shape, targets.dtype
+    (15, torch.Size([100, 1, 8, 8]), torch.int64)
+    """
+
+    def __init__(
+        self,
+        data: Data,
+        split: Split,
+        batch_size: int,
+        *,
+        device: torch.device | str = "cpu",
+        train: bool = False,
+        augment: bool = False,
+        seed: int = 0,
+        ids: NDArray[np.int64] | None = None,
+        channels_last: bool = False,
+        workers: int = 0,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        if batch_size < 1 or workers < 0 or seed < 0:
+            raise InputError(f"Expected batch_size >= 1, workers >= 0, seed >= 0, but got {batch_size}, {workers}, {seed}.")
+        self.data, self.split, self.batch_size = data, split, batch_size
+        self.device = torch.device(device)
+        self.train, self.augment, self.seed = train, augment and train, seed
+        self.channels_last, self.dtype = channels_last, dtype
+        self._ids = None if ids is None else torch.from_numpy(checked_ids(ids, len(split)))
+        self._count = len(split) if self._ids is None else len(self._ids)
+        if not self._count:
+            raise InputError("Expected at least one sample to make batches of, but the split is empty.")
+        self._targets = torch.from_numpy(split.targets).to(self.device)
+        # fractions of 255: (pixel - mean * 255) / (std * 255)
+        self._shift = torch.tensor(data.mean, device=self.device).mul(255).view(1, -1, 1, 1)
+        self._scale = torch.tensor(data.std, device=self.device).mul(255).reciprocal().view(1, -1, 1, 1)
+        self._in_memory = isinstance(split, ArraySplit) and data.augment != "imagenet"
+        self._items = _Items(batch_size)
+        self._loader = None if self._in_memory else self._build_loader(workers)
+
+    def __len__(self) -> int:
+        return -(-self._count // self.batch_size)
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """Yield `(images, targets, sample_ids)` of epoch `epoch` on the device.
+
+        Images (B, C, H, W) float and normalised, targets (B,) int64, sample_ids (B,) int64; every sample once.
+        """
+        order = self._order(epoch)
+        draws = self._draws(epoch)
+        raw = self._from_memory(order) if self._loader is None else self._from_loader(order, epoch)
+        for images, rows in raw:
+            if draws is not None:
+                images = draws.apply(images, rows)
+            yield self._normalise(images), self._targets[rows], rows
+
+    def _order(self, epoch: int) -> Tensor:
+        order = permutation(self._count, self.seed, epoch) if self.train else torch.arange(self._count)
+        return order if self._ids is None else self._ids[order]
+
+    def _draws(self, epoch: int) -> Draws | None:
+        """Return the crops and flips of the epoch, drawn for all samples, or None when pictures are cut by workers."""
+        if not self.augment or self.data.augment == "imagenet":
+            return None
+        padding = self.data.image_size // 8  # 4 for 32 x 32, as published
+        flips = self.data.augment == "crop_flip"
+        return Draws.of_epoch(len(self.split), padding, flips, self.seed, epoch, self.device)
+
+    def _from_memory(self, order: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        assert isinstance(self.split, ArraySplit)
+        images, order = self.split.images_on(self.device), order.to(self.device)
+        in_order = not self.train and self._ids is None
+        for start in range(0, self._count, self.batch_size):
+            rows = order[start : start + self.batch_size]
+            yield (images[start : start + self.batch_size] if in_order else images.index_select(0, rows)), rows
+
+    def _from_loader(self, order: Tensor, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        assert self._loader is not None
+        self._items.order, self._items.epoch = order, epoch
+        for images, rows in self._loader:
+            yield images.to(self.device, non_blocking=True), rows.to(self.device, non_blocking=True)
+
+    def _build_loader(self, workers: int) -> DataLoader[tuple[Tensor, int]]:
+        return DataLoader(
+            _Pictures(self.data, self.split, self.augment, self.seed),
+            batch_sampler=self._items,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=self.device.type == "cuda",
+            generator=torch.Generator().manual_seed(0),  # else the loader draws from the global one
+        )
+
+    def _normalise(self, images: Tensor) -> Tensor:
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        return images.to(torch.float32, memory_format=layout).sub_(self._shift).mul_(self._scale).to(self.dtype)
+
+
+class _Items:
+    """Batch sampler: lists of (epoch, sample id) in the order last set."""
+
+    def __init__(self, batch_size: int) -> None:
+        self.batch_size = batch_size
+        self.order, self.epoch = torch.empty(0, dtype=torch.int64), 0
+
+    def __iter__(self) -> Iterator[list[_Item]]:
+        for rows in self.order.split(self.batch_size):
+            yield [(self.epoch, row) for row in rows.tolist()]
+
+    def __len__(self) -> int:
+        return -(-len(self.order) // self.batch_size)
+
+
+class _Pictures(Dataset[tuple[Tensor, int]]):
+    """What a worker does: read a sample and bring it to the size of the model."""
+
+    def __init__(self, data: Data, split: Split, augment: bool, seed: int) -> None:
+        self.split, self.size, self.channels = split, data.image_size, data.channels
+        self.pictures, self.augment, self.seed = data.augment == "imagenet", augment, seed
+
+    def __getitem__(self, item: Any) -> tuple[Tensor, int]:
+        epoch, sample_id = item
+        if not self.pictures:
+            image = self.split[sample_id][0]
+        elif self.augment:
+            rng = np.random.default_rng([self.seed, epoch, sample_id])
+            image = _tensor(resized_crop(self.split.image(sample_id), self.size, rng))
+        else:
+            image = _tensor(centre_crop(self.split.image(sample_id), self.size))
+        if tuple(image.shape) != (self.channels, self.size, self.size):
+            raise InputError(
+                f"Expected images of shape {(self.channels, self.size, self.size)}, but sample {sample_id} has "
+                f"{tuple(image.shape)}. Resize them, or use the 'imagenet' augmentation, which does."
+            )
+        return image, sample_id
+
+
+def _tensor(image: NDArray[np.uint8]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+
+
+def checked_ids(ids: Any, count: int) -> NDArray[np.int64]:
+    """Return ids (k,) int64; SampleIdError unless they are whole numbers in [0, count), each once."""
+    array = np.asarray(ids)
+    if array.ndim != 1 or array.dtype.kind not in "iu" or not len(array):
+        raise SampleIdError(f"Expected ids (k,) of integers, k >= 1, but got {array.dtype} of shape {array.shape}.")
+    if array.min() < 0 or array.max() >= count:
+        raise SampleIdError(f"Expected ids in [0, {count}), but they span {array.min()} to {array.max()}.")
+    if len(np.unique(array)) != len(array):
+        raise SampleIdError("Expected every id once, but some are given more often.")
+    return array.astype(np.int64)

@@ -1,0 +1,135 @@
+"""Image folders in the ImageNet layout: `root/train/<class>/...` and `root/val/<class>/...` (or `test`).
+
+Pictures are found once, sorted by path so that sample ids are stable, and read only when asked for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from thresher.data.base import Data, as_targets
+from thresher.errors import CorruptFileError, InputError, MissingFileError
+
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".webp")
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # the ImageNet constants that everybody uses
+
+
+class FolderSplit:
+    """Pictures below one folder, read when asked for; `paths` are relative to it with forward slashes.
+
+    Grey, palette, CMYK and transparent pictures become RGB. Raises CorruptFileError naming the file when a picture
+    cannot be read.
+    """
+
+    def __init__(self, root: Path, paths: list[str], targets: object) -> None:
+        self.root = root
+        self.targets = as_targets(targets, len(paths))
+        # one array instead of a million strings: forked workers would copy those page by page
+        self._paths = np.array([os.fsencode(path) for path in paths], dtype=bytes)
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def path(self, sample_id: int) -> Path:
+        """Return the file of a sample."""
+        return self.root / os.fsdecode(self._paths[sample_id])
+
+    def image(self, sample_id: int) -> NDArray[np.uint8]:
+        """Return the picture (H, W, 3) uint8 in its own size."""
+        return read_picture(self.path(sample_id))
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return torch.from_numpy(self.image(index).transpose(2, 0, 1).copy()), int(self.targets[index])
+
+    def content(self) -> Iterator[bytes]:
+        """Yield path and size of every file; the pictures themselves are not read."""
+        for index in range(len(self)):
+            yield bytes(self._paths[index]) + b"\0" + str(self.path(index).stat().st_size).encode() + b"\n"
+
+
+def load_folder(root: Path, *, image_size: int = 224) -> Data:
+    """Return the pictures in `root/train` and `root/val` (or `root/test`), one folder per class.
+
+    Class names are those of the training folders, sorted. A class folder may hold folders; hidden files, symbolic
+    links and files that are no pictures are passed over. Raises MissingFileError when a half is missing, InputError
+    when a training class has no picture or the test half has a class that the training half lacks.
+    """
+    root = Path(root)
+    if image_size < 1:
+        raise InputError(f"Expected image_size >= 1, but got {image_size}.")
+    test_root = next((root / half for half in ("val", "test") if (root / half).is_dir()), None)
+    if not (root / "train").is_dir() or test_root is None:
+        raise MissingFileError(
+            f"Expected the folders train and val (or test) in {root}, with one folder of pictures per class in each."
+        )
+    names = _class_folders(root / "train")
+    if not names:
+        raise InputError(f"Expected one folder per class in {root / 'train'}, but there is none.")
+    unknown = sorted(set(_class_folders(test_root)) - set(names))
+    if unknown:
+        raise InputError(f"{test_root} has classes that {root / 'train'} lacks: {', '.join(unknown[:5])}.")
+    train = _split(root / "train", names)
+    empty = [names[c] for c in np.flatnonzero(np.bincount(train.targets, minlength=len(names)) == 0)]
+    if empty:
+        raise InputError(
+            f"Training class without a picture in {root / 'train'}: {', '.join(empty[:5])}. "
+            f"Read are {', '.join(SUFFIXES)}, not symbolic links. Remove the empty folder or fill it."
+        )
+    test = _split(test_root, names)
+    if not len(test):
+        raise InputError(f"Expected pictures in the class folders of {test_root}, but there is none.")
+    return Data("folder", train, test, tuple(names), _MEAN, _STD, "imagenet", image_size, 3)
+
+
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """Return a picture file as (H, W, 3) uint8; CorruptFileError naming it when it cannot be read."""
+    try:
+        with Image.open(path) as picture:
+            return np.array(_rgb(picture))
+    except FileNotFoundError:
+        raise MissingFileError(f"{path} was there when the folder was listed but is gone now.") from None
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise CorruptFileError(f"{path} cannot be read as a picture ({error}). Replace or remove it.") from error
+
+
+def _rgb(picture: Image.Image) -> Image.Image:
+    if picture.mode.startswith("I"):  # 16 bits: Pillow would cut values off at 255 instead of scaling them
+        grey = np.asarray(picture).astype(np.int64) >> 8
+        return Image.fromarray(grey.clip(0, 255).astype(np.uint8)).convert("RGB")
+    if picture.mode in ("P", "PA", "LA") or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+    return picture.convert("RGB")
+
+
+def _class_folders(root: Path) -> list[str]:
+    with os.scandir(root) as entries:
+        return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+
+
+def _split(root: Path, names: list[str]) -> FolderSplit:
+    paths: list[str] = []
+    targets: list[int] = []
+    for target, name in enumerate(names):
+        found = sorted(_pictures(root / name, name)) if (root / name).is_dir() else []
+        paths += found
+        targets += [target] * len(found)
+    return FolderSplit(root, paths, np.array(targets, dtype=np.int64))
+
+
+def _pictures(folder: Path, prefix: str) -> Iterator[str]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield from _pictures(Path(entry.path), f"{prefix}/{entry.name}")
+            elif entry.is_file(follow_symlinks=False) and entry.name.lower().endswith(SUFFIXES):
+                yield f"{prefix}/{entry.name}"

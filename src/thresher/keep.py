@@ -1,0 +1,91 @@
+"""One rule that turns what a person types for `keep` into a count of samples.
+
+`keep` is the share that stays, or a count of samples; never the share that goes.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+
+from thresher.errors import InputError
+
+Keep = int | float | str
+"""A count (int), a share in (0, 1] (float), or either as text."""
+
+
+def keep_share(keep: float | str) -> Fraction:
+    """Return a kept share as the exact fraction that its decimal text names.
+
+    `0.1` means one tenth, not the binary number next to it: sizes must not depend on rounding.
+
+    Raises InputError outside (0, 1].
+
+    >>> keep_share(0.1)
+    Fraction(1, 10)
+    """
+    try:
+        share = Fraction(str(keep).strip())
+    except (ValueError, ZeroDivisionError):
+        raise _share_error(keep) from None
+    if not 0 < share <= 1:
+        raise _share_error(keep)
+    return share
+
+
+def keep_count(n: int, keep: Keep) -> int:
+    """Return how many of `n` samples `keep` asks for: a count as it is, a share as `N - floor((1 - keep) * N)`.
+
+    The rule is the official TDDS code's (it removes `trunc(P * N)` samples), in exact rational arithmetic. CCS, DUAL
+    and others truncate `keep * N` instead, which is one sample less where the product is not whole.
+
+    Raises InputError for a share outside (0, 1] or a count outside [1, N].
+
+    >>> keep_count(50000, 0.1), keep_count(50000, 123), keep_count(1281167, "0.7")
+    (5000, 123, 896817)
+    """
+    if n < 1:
+        raise InputError(f"Expected a data set of at least one sample to keep some of, but got n={n}.")
+    if isinstance(keep, str):
+        keep = parse_keep(keep)
+    if isinstance(keep, bool | np.bool_):
+        raise _share_error(keep)
+    if isinstance(keep, int | np.integer):
+        if not 1 <= keep <= n:
+            raise InputError(
+                f"Expected a count of samples to keep between 1 and {n}, but got {keep}. "
+                "A share is written with a point: 0.1 keeps a tenth, 1.0 everything."
+            )
+        return int(keep)
+    return n - int((1 - keep_share(keep)) * n)
+
+
+def parse_keep(text: str) -> int | float:
+    """Return the count (`500`) or share (`0.1`, `1.0`, `1e-2`) that `text` names.
+
+    A whole number without a point is a count, so `1` is one sample and `1.0` is everything.
+
+    Raises InputError where the text is neither; counts are checked against N later, by `keep_count`.
+
+    >>> parse_keep("500"), parse_keep("0.1"), parse_keep("1.0")
+    (500, 0.1, 1.0)
+    """
+    stripped = text.strip()
+    if stripped.isascii() and stripped.isdigit():
+        count = int(stripped)
+        if count == 0:
+            raise _share_error(text)
+        return count
+    try:
+        share = float(stripped)
+    except ValueError:
+        raise _share_error(text) from None
+    keep_share(share)
+    return share
+
+
+def _share_error(keep: object) -> InputError:
+    return InputError(
+        f"Expected keep as a share in (0, 1] such as 0.1 (keeps a tenth) or as a count of samples, but got {keep!r}."
+    )

@@ -1,0 +1,189 @@
+"""Replay: the scores of recorded dynamics, from the same scorers through the same `update` as while recording.
+
+One pass over the epochs serves any number of requests, so a whole (T, K) grid costs one reading. Where only TDDS is
+asked for, the pass starts at the earliest epoch that can still change a float32 score, and proves that it did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thresher.errors import InputError, MissingFileError, TooFewEpochsError
+from thresher.registry import make_scorer
+from thresher.scorers._base import Scorer, State
+from thresher.types import Floats, Frame, Pool, Scores
+
+
+class Source(Protocol):
+    """Recorded dynamics, whatever their format: a `Trajectory` or `OfficialDumps`."""
+
+    @property
+    def n(self) -> int:
+        """Number of samples."""
+
+    @property
+    def num_classes(self) -> int | None:
+        """Number of classes, where known."""
+
+    @property
+    def epochs(self) -> int:
+        """Number of recorded epochs."""
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """What frames can hold."""
+
+    @property
+    def targets(self) -> NDArray[np.int64] | None:
+        """(N,) class labels, where known."""
+
+    @property
+    def features(self) -> Floats | None:
+        """(N, D) features of the evaluation pass, where recorded."""
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """Provenance."""
+
+    def frames(self, names: Sequence[str], start: int, stop: int) -> Iterator[Frame]:
+        """Yield the frames of epochs `start` to `stop - 1`."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One score column: `scorer` asked after `at` completed epochs (None: all that were recorded)."""
+
+    column: str
+    scorer: Scorer
+    at: int | None = None
+
+
+def open_source(path: Path) -> Source:
+    """Open what lies at `path`: a trajectory store, a run directory that holds one, or a folder of official TDDS dumps.
+
+    Raises MissingFileError where it is none of these, CorruptFileError where it is damaged.
+    """
+    from thresher.trajectory.layout import MANIFEST
+    from thresher.trajectory.official import OfficialDumps
+    from thresher.trajectory.reader import Trajectory
+
+    if not path.is_dir():
+        raise MissingFileError(f"Expected a folder of recorded dynamics at {path}, but there is none.")
+    for folder in (path, path / "trajectory"):
+        if (folder / MANIFEST).is_file():
+            return Trajectory.open(folder)
+    if any(path.glob("*_Output.npy")) or any(path.glob("*_Index.npy")):
+        return OfficialDumps(path)
+    raise MissingFileError(
+        f"Expected {path} to be a trajectory store (manifest.json), a run directory, or a folder of official TDDS dumps "
+        "({t}_Output.npy and {t}_Index.npy), but it holds none of these."
+    )
+
+
+def grid_requests(
+    name: str, windows: Sequence[int], ats: Sequence[int | None], params: Mapping[str, Any]
+) -> list[Request]:
+    """Return one request for every window K and epoch T: column `name` for a single one, else `name[K=10,T=30]`.
+
+    >>> [request.column for request in grid_requests("tdds", [5, 10], [30], {})]
+    ['tdds[K=5,T=30]', 'tdds[K=10,T=30]']
+    """
+    single = len(windows) == 1 and len(ats) == 1
+    requests = []
+    for at in ats:
+        for window in windows:
+            scorer = make_scorer(name, {**params, "window": window})
+            where = f"K={window}" if at is None else f"K={window},T={at}"
+            requests.append(Request(name if single else f"{name}[{where}]", scorer, at))
+    return requests
+
+
+def replay(source: Source, requests: Sequence[Request], exact: bool = False) -> dict[str, Scores]:
+    """Return the scores of every request by its column.
+
+    They are bit for bit what a Recorder with these scorers would have given live. Epochs that cannot change them are
+    not read, unless `exact`. Raises TooFewEpochsError where a request asks for more epochs than there are or fewer
+    than its scorer needs, InputError where the source lacks a signal or two columns have one name.
+    """
+    if not requests or len({request.column for request in requests}) != len(requests):
+        raise InputError(f"Expected score columns, each name once, but got {[r.column for r in requests]}.")
+    asked = [(request, _checked_at(source, request)) for request in requests]
+    start = 0 if exact else _first_start(asked)
+    while True:
+        columns = _pass(source, asked, start)
+        if columns is not None:
+            return columns
+        reach = max(at for _, at in asked) - start
+        start = max(0, start - reach)  # twice as far back
+
+
+def _checked_at(source: Source, request: Request) -> int:
+    at, scorer = source.epochs if request.at is None else request.at, request.scorer
+    if at > source.epochs:
+        raise TooFewEpochsError(
+            f"{request.column} is asked for after {at} epochs, but {source.epochs} are recorded. Choose at <= {source.epochs}."
+        )
+    if at < max(1, scorer.min_epochs):
+        raise TooFewEpochsError(
+            f"{request.column} needs at least {max(1, scorer.min_epochs)} epochs, but is asked for after {at}. "
+            "Choose a later epoch or a smaller window."
+        )
+    missing = sorted(set(scorer.needs) - set(source.signals))
+    if missing:
+        raise InputError(
+            f"{scorer.name} reads {', '.join(missing)}, but this source gives {', '.join(source.signals)}. "
+            "Record it (thresher record stores every signal), or, for official dumps, put a targets.npy beside them."
+        )
+    return at
+
+
+def _first_start(asked: Sequence[tuple[Request, int]]) -> int:
+    """Return the epoch to start at: what the scorers say they need, 0 where one needs everything."""
+    starts = [0 if r.scorer.trailing_epochs is None else at - r.scorer.trailing_epochs for r, at in asked if r.scorer.needs]
+    return max(0, min(starts, default=0))
+
+
+def _pass(source: Source, asked: Sequence[tuple[Request, int]], start: int) -> dict[str, Scores] | None:
+    """Run one pass from epoch `start`; None where an earlier epoch could have changed a score.
+
+    A pass that starts late is run twice at once: from the smallest state that the omitted epochs can have left, and from
+    the largest. A scorer's recursion is monotone, in float arithmetic too, so where both give the same bits, so does
+    every state between them, the true one included.
+    """
+    scorers = list(dict.fromkeys(request.scorer for request, _ in asked))
+    low: dict[Scorer, State] = {scorer: scorer.init(source.n) for scorer in scorers}
+    high = {scorer: scorer.init_highest(source.n) for scorer in scorers} if start else {}
+    pool = Pool(source.n, source.targets, source.features, source.num_classes)
+    names = sorted({name for scorer in scorers for name in scorer.needs})
+    last = {scorer: max(at for request, at in asked if request.scorer == scorer) for scorer in scorers}
+    found: dict[str, Scores] = {}
+
+    def ask(epochs: int) -> bool:
+        for request, at in asked:
+            if at != epochs:
+                continue
+            values = request.scorer.compute(low[request.scorer], pool)
+            if start and not np.array_equal(values, request.scorer.compute(high[request.scorer], pool), equal_nan=True):
+                return False
+            about = {"scorer": request.scorer.name, "params": request.scorer.params(), "at": at}
+            found[request.column] = Scores(values, request.scorer.hard_end, about)
+        return True
+
+    if not names:  # no dynamics are read at all
+        for epochs in {at for _, at in asked}:
+            ask(epochs)
+    else:
+        for frame in source.frames(names, start, max(last.values())):
+            for scorer in scorers:
+                if frame.epoch < last[scorer]:
+                    for states in (low, high) if start else (low,):
+                        scorer.update(states[scorer], frame)
+            if not ask(frame.epoch + 1):
+                return None
+    return {request.column: found[request.column] for request, _ in asked}

@@ -1,0 +1,119 @@
+"""What a report is made from: plain values, so that it can be made from anywhere and tested without a training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thresher.types import Floats, Ids
+
+FULL = "full"
+RANDOM = "random"
+
+ImageOf = Callable[[int], NDArray[np.uint8]]
+"""Gives the image (H, W, C) uint8 of a sample id."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the results table. Accuracies and gaps in percent, half-widths None with one seed.
+
+    `accuracies` maps a seed to its accuracy in percent; the plots show them as points.
+    """
+
+    method: str
+    keep: float
+    kept: int
+    n_seeds: int
+    accuracy_mean: float
+    accuracy_half_width: float | None
+    gap_mean: float | None
+    gap_half_width: float | None
+    seconds: float
+    accuracies: Mapping[int, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ScoreColumn:
+    """One score of every sample: `values` (N,) float32, NaN where there is none."""
+
+    name: str
+    values: Floats
+    hard_end: Literal["high", "low"] = "high"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a method kept: `ids` (k,) sorted. `column` names the score it went by; `seed` tells which draw is shown."""
+
+    method: str
+    keep: float
+    ids: Ids
+    column: str | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class DataMap:
+    """Per sample over the recorded epochs, (N,) float32 each: mean and standard deviation of the target probability.
+
+    `correctness` is the share of epochs with a right prediction, None where it was not recorded.
+    """
+
+    mean: Floats
+    variability: Floats
+    correctness: Floats | None
+    epochs: int
+
+
+@dataclass(frozen=True)
+class Content:
+    """Everything a report shows.
+
+    `targets` (N,) int64; `facts` are (label, value) for the summary; `environment` and `spec` are JSON-ready; `command`
+    is what a person types to get these numbers again; `titles` says in words what each method is.
+    """
+
+    title: str
+    description: str
+    targets: NDArray[np.int64]
+    class_names: tuple[str, ...]
+    lines: tuple[Line, ...] = ()
+    scores: tuple[ScoreColumn, ...] = ()
+    selections: tuple[Selection, ...] = ()
+    data_map: DataMap | None = None
+    image: ImageOf | None = None
+    facts: tuple[tuple[str, str], ...] = ()
+    notices: tuple[str, ...] = ()
+    titles: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    command: str = ""
+
+    @property
+    def keeps(self) -> tuple[float, ...]:
+        """Kept shares of the methods, ascending; the first is the one that is shown in detail."""
+        found = {line.keep for line in self.lines if line.method != FULL} | {s.keep for s in self.selections}
+        return tuple(sorted(found))
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Methods in the order they appear, without the full-data training."""
+        named = [line.method for line in self.lines] + [s.method for s in self.selections]
+        return tuple(dict.fromkeys(name for name in named if name != FULL))
+
+    def selected(self, keep: float) -> dict[str, Selection]:
+        """Return one selection per method at this kept share: the first given."""
+        found: dict[str, Selection] = {}
+        for selection in self.selections:
+            if selection.keep == keep:
+                found.setdefault(selection.method, selection)
+        return found
+
+    def class_name(self, target: int) -> str:
+        """Return the name of a class, or its number where it has none."""
+        return self.class_names[target] if 0 <= target < len(self.class_names) else str(target)

@@ -1,0 +1,1 @@
+"""Selectors: one file per rule that turns scores into a coreset. The file's name is the selector's name."""

@@ -1,0 +1,103 @@
+"""How a trajectory store lies on disk, and its manifest.
+
+    manifest.json                      what is complete; replaced last, so a crash costs the unfinished epoch only
+    targets.parquet                    sample_id, target
+    features.parquet                   sample_id, feature (of the evaluation pass; absent without one)
+    epoch=0000/bucket=000.parquet ...  sample_id and one float32 column per signal (and `logits`, where asked for)
+
+Bucket `b` holds the ids `[b * bucket_size, (b + 1) * bucket_size)`, sorted. A signal that no sample had in an epoch (the
+change at epoch 0) has no column there. Any engine that reads Parquet reads the glob `epoch=*/bucket=*.parquet`.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from thresher.errors import CorruptFileError, MissingFileError
+from thresher.files import write_json
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+TARGETS = "targets.parquet"
+FEATURES = "features.parquet"
+LOCK = "writer.lock"
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """One file as it was written: `rows`, `size` in bytes, `crc` (CRC-32 of all of it), its columns."""
+
+    name: str
+    rows: int
+    size: int
+    crc: int
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a store holds; see the module's page. `epochs[t]` lists the bucket files of epoch t."""
+
+    n: int
+    num_classes: int
+    bucket_size: int
+    signals: tuple[str, ...]
+    logits: str | None = None
+    info: Mapping[str, Any] = field(default_factory=dict)
+    epochs: tuple[tuple[FileEntry, ...], ...] = ()
+    targets: FileEntry | None = None
+    features: FileEntry | None = None
+    features_epoch: int | None = None
+    format: int = FORMAT
+
+    def save(self, folder: Path) -> None:
+        """Replace the manifest of `folder`."""
+        write_json(folder / MANIFEST, {**asdict(self), "info": dict(self.info)})
+
+    def bucket_range(self, bucket: int) -> tuple[int, int]:
+        """Return the first id of a bucket and the one after its last."""
+        return bucket * self.bucket_size, min(self.n, (bucket + 1) * self.bucket_size)
+
+
+def load_manifest(folder: Path) -> Manifest:
+    """Return the manifest of a store; raises MissingFileError or CorruptFileError."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise MissingFileError(f"Expected a trajectory store in {folder}, but it has no {MANIFEST}.")
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        if raw["format"] != FORMAT:
+            raise CorruptFileError(f"{path} is of format {raw['format']}; this version of Thresher reads format {FORMAT}.")
+        raw["signals"] = tuple(raw["signals"])
+        raw["epochs"] = tuple(tuple(_entry(entry) for entry in files) for files in raw["epochs"])
+        raw["targets"], raw["features"] = _entry(raw["targets"]), _entry(raw["features"])
+        return Manifest(**raw)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CorruptFileError(
+            f"{path} is not a complete manifest ({error}). It is replaced as a whole when an epoch is committed; "
+            "restore it from a copy, or record again."
+        ) from error
+
+
+def _entry(raw: Any) -> FileEntry | None:
+    return None if raw is None else FileEntry(**{**raw, "columns": tuple(raw["columns"])})
+
+
+def entry_of(path: Path, name: str, rows: int, columns: tuple[str, ...]) -> FileEntry:
+    """Return the entry of a file that has just been written to `path`."""
+    content = path.read_bytes()
+    return FileEntry(name, rows, len(content), zlib.crc32(content), columns)
+
+
+def epoch_folder(epoch: int) -> str:
+    """Return an epoch's folder name.
+
+    >>> epoch_folder(7)
+    'epoch=0007'
+    """
+    return f"epoch={epoch:04d}"

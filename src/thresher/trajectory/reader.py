@@ -1,0 +1,164 @@
+"""Reads a trajectory store. Every file's size is checked when it is opened and every page's checksum when it is read."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from thresher.errors import CorruptFileError, InputError, MissingFileError, UnknownNameError
+from thresher.trajectory.layout import FileEntry, Manifest, load_manifest
+from thresher.types import Floats, Frame
+
+
+class Trajectory:
+    """A recorded training: `epochs` epochs of `n` samples over `num_classes` classes, `signals` of each.
+
+    Open one with `Trajectory.open(folder)`; recording may go on meanwhile, what is seen is what was complete then.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.folder, self.manifest = folder, manifest
+        self.n, self.num_classes = manifest.n, manifest.num_classes
+        self.epochs, self.signals = len(manifest.epochs), manifest.signals
+
+    @classmethod
+    def open(cls, folder: Path | str) -> Trajectory:
+        """Open the store in `folder`. Raises MissingFileError where a file is not there, CorruptFileError where one is
+        damaged."""
+        folder = Path(folder)
+        return cls(folder, load_manifest(folder))
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """Provenance: data set, fingerprint, recipe, seed."""
+        return self.manifest.info
+
+    @property
+    def has_logits(self) -> bool:
+        """True where all logits were stored."""
+        return self.manifest.logits is not None
+
+    @cached_property
+    def targets(self) -> NDArray[np.int64] | None:
+        """(N,) int64 class labels; None where not every sample's is known."""
+        if self.manifest.targets is None:
+            return None
+        values = self._column(self._read(self.manifest.targets, ["target"]), "target").astype(np.int64)
+        return None if (values < 0).any() else values
+
+    @cached_property
+    def features(self) -> Floats | None:
+        """(N, D) float32 penultimate outputs of the evaluation pass, NaN rows where there are none; None without a pass."""
+        if self.manifest.features is None:
+            return None
+        table = self._read(self.manifest.features, ["sample_id", "feature"])
+        rows = _matrix(table, "feature")
+        features = np.full((self.n, rows.shape[1]), np.nan, dtype=np.float32)
+        features[self._column(table, "sample_id")] = rows
+        return features
+
+    def frames(self, names: Sequence[str], start: int = 0, stop: int | None = None) -> Iterator[Frame]:
+        """Yield the frames of epochs `start` to `stop - 1` with these signals; others are not read from disk.
+
+        Raises UnknownNameError for a signal that was not recorded, InputError for epochs that were not.
+        """
+        stop = self.epochs if stop is None else stop
+        if not 0 <= start <= stop <= self.epochs:
+            raise InputError(f"Expected epochs within [0, {self.epochs}], but got {start} to {stop}.")
+        unknown = sorted(set(names) - set(self.signals))
+        if unknown:
+            raise UnknownNameError(f"This recording has no signal {', '.join(unknown)}; it has {', '.join(self.signals)}.")
+        for epoch in range(start, stop):
+            yield self._frame(epoch, names)
+
+    def _frame(self, epoch: int, names: Sequence[str]) -> Frame:
+        entries = self.manifest.epochs[epoch]
+        m = sum(entry.rows for entry in entries)
+        values = {name: np.full(m, np.nan, dtype=np.float32) for name in names}
+        ids = np.arange(self.n) if m == self.n else np.empty(m, dtype=np.int64)
+        row = 0
+        for bucket, entry in enumerate(entries):
+            rows = slice(row, row + entry.rows)
+            wanted = [name for name in names if name in entry.columns]
+            whole = m == self.n
+            if wanted or not whole:
+                table = self._read(entry, wanted if whole else ["sample_id", *wanted])
+                for name in wanted:
+                    values[name][rows] = self._column(table, name)
+                if not whole:
+                    ids[rows] = self._column(table, "sample_id")
+                    self._check_ids(ids[rows], bucket, entry)
+            row += entry.rows
+        return Frame(epoch, ids, values, self.n)
+
+    def logits(self, epoch: int) -> Floats:
+        """Return (N, C) float32 logits of one epoch, NaN rows where a sample was missing."""
+        if not self.has_logits:
+            raise InputError("This recording holds no logits. Record with logits='float16' (thresher record --logits).")
+        result = np.full((self.n, self.num_classes), np.nan, dtype=np.float32)
+        for entry in self.manifest.epochs[epoch]:
+            table = self._read(entry, ["sample_id", "logits"])
+            result[self._column(table, "sample_id")] = _matrix(table, "logits")
+        return result
+
+    def verify(self) -> None:
+        """Read every file in full and compare it with its checksum; raises MissingFileError or CorruptFileError."""
+        whole = [entry for entry in (self.manifest.targets, self.manifest.features) if entry is not None]
+        for entry in [*whole, *(entry for files in self.manifest.epochs for entry in files)]:
+            if zlib.crc32(self._path(entry).read_bytes()) != entry.crc:
+                raise self._corrupt(entry, "its contents do not match their checksum")
+
+    def _path(self, entry: FileEntry) -> Path:
+        path = self.folder / entry.name
+        try:
+            size = path.stat().st_size
+        except FileNotFoundError:
+            raise MissingFileError(
+                f"The manifest of {self.folder} names {entry.name}, but it is not there. Restore it from a copy, or cut the "
+                "recording back before that epoch with TrajectoryWriter.truncate and resume."
+            ) from None
+        if size != entry.size:
+            raise self._corrupt(entry, f"it has {size} bytes, not {entry.size}")
+        return path
+
+    def _read(self, entry: FileEntry, columns: list[str]) -> pa.Table:
+        path = self._path(entry)
+        try:
+            with pq.ParquetFile(path, page_checksum_verification=True, memory_map=True) as file:
+                table = file.read(columns, use_threads=False)
+        except (pa.ArrowException, OSError, KeyError) as error:
+            raise self._corrupt(entry, str(error)) from error
+        if table.num_rows != entry.rows or table.num_columns != len(columns):
+            raise self._corrupt(entry, f"it has {table.num_rows} rows of {table.num_columns} columns")
+        return table
+
+    def _column(self, table: pa.Table, name: str) -> NDArray[Any]:
+        values: NDArray[Any] = table.column(name).to_numpy()
+        return values
+
+    def _check_ids(self, ids: NDArray[np.int64], bucket: int, entry: FileEntry) -> None:
+        first, end = self.manifest.bucket_range(bucket)
+        if len(ids) and (ids[0] < first or ids[-1] >= end or (np.diff(ids) <= 0).any()):
+            raise self._corrupt(entry, "its sample ids are not those of its bucket")
+
+    def _corrupt(self, entry: FileEntry, why: str) -> CorruptFileError:
+        return CorruptFileError(
+            f"{self.folder / entry.name} is damaged: {why}. Restore it from a copy, or cut the recording back before that "
+            "epoch with TrajectoryWriter.truncate and resume."
+        )
+
+
+def _matrix(table: pa.Table, name: str) -> NDArray[Any]:
+    """Return a column of fixed-size lists as (M, D)."""
+    column = table.column(name).combine_chunks()
+    chunk = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+    values: NDArray[Any] = chunk.flatten().to_numpy(zero_copy_only=False)
+    return values.reshape(len(column), -1)

@@ -1,0 +1,233 @@
+"""The trajectory store: what is written is read, whatever the holes; damage is seen; a crash costs one epoch."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from thresher.errors import CorruptFileError, InputError, MissingFileError, RunDirectoryError, UnknownNameError
+from thresher.trajectory.layout import load_manifest
+from thresher.trajectory.reader import Trajectory
+from thresher.trajectory.writer import TrajectoryWriter
+from thresher.types import Frame
+
+SIGNALS = ("change", "loss")
+
+
+def frame(epoch: int, n: int, seen: np.ndarray[Any, Any] | None = None, seed: int = 0) -> Frame:
+    """Return a random frame; `seen` (n,) bool says who was there. The change is NaN in epoch 0."""
+    rng = np.random.default_rng([seed, epoch])
+    ids = np.arange(n) if seen is None else np.flatnonzero(seen)
+    values = {name: rng.normal(size=len(ids)).astype(np.float32) for name in SIGNALS}
+    if epoch == 0:
+        values["change"][:] = np.nan
+    return Frame(epoch, ids.astype(np.int64), values, n)
+
+
+def store(folder: Path, n: int = 10, epochs: int = 3, **options: Any) -> Path:
+    """Write a store of complete epochs and return its folder."""
+    with TrajectoryWriter.create(folder / "trajectory", n, 4, SIGNALS, bucket_size=4, **options) as writer:
+        for epoch in range(epochs):
+            writer.append(frame(epoch, n), targets=np.arange(n) % 4 if epoch == 0 else None)
+    return folder / "trajectory"
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    n=st.integers(1, 40),
+    bucket_size=st.integers(1, 50),
+    holes=st.lists(st.floats(0, 1), min_size=1, max_size=4),
+    seed=st.integers(0, 2**16),
+)
+def test_what_is_written_is_read(n: int, bucket_size: int, holes: list[float], seed: int) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "trajectory"
+        rng = np.random.default_rng(seed)
+        frames = []
+        with TrajectoryWriter.create(folder, n, 3, SIGNALS, bucket_size=bucket_size) as writer:
+            for epoch, share in enumerate(holes):
+                frames.append(frame(epoch, n, rng.random(n) >= share, seed))
+                writer.append(frames[-1])
+        trajectory = Trajectory.open(folder)
+        trajectory.verify()
+        for wanted, found in zip(frames, trajectory.frames(SIGNALS), strict=True):
+            assert (wanted.epoch, wanted.n, wanted.complete) == (found.epoch, found.n, found.complete)
+            np.testing.assert_array_equal(wanted.ids, found.ids)
+            for signal in SIGNALS:
+                np.testing.assert_array_equal(wanted.values[signal], found.values[signal])
+
+
+def test_targets_features_logits_and_info_come_back(tmp_path: Path) -> None:
+    features, logits = np.random.default_rng(0).normal(size=(2, 10, 4)).astype(np.float32)
+    features[3] = np.nan
+    with TrajectoryWriter.create(tmp_path / "t", 10, 4, SIGNALS, bucket_size=4, logits="float16", info={"a": [1]}) as writer:
+        writer.append(frame(0, 10), logits, targets=np.arange(10) % 4, features=features)
+    trajectory = Trajectory.open(tmp_path / "t")
+    assert trajectory.targets is not None
+    assert trajectory.features is not None
+    assert trajectory.targets.tolist() == (np.arange(10) % 4).tolist()
+    np.testing.assert_array_equal(trajectory.features, features)
+    np.testing.assert_array_equal(trajectory.logits(0), logits.astype(np.float16).astype(np.float32))
+    assert trajectory.info == {"a": [1]}
+
+
+def test_any_engine_can_read_it(tmp_path: Path) -> None:
+    import pyarrow.dataset as ds
+
+    table = ds.dataset(sorted(store(tmp_path).glob("epoch=*/bucket=*.parquet"))).to_table(columns=["sample_id", "loss"])
+    assert table.num_rows == 30
+
+
+def test_unknown_targets_are_not_guessed(tmp_path: Path) -> None:
+    with TrajectoryWriter.create(tmp_path / "t", 3, 4, SIGNALS) as writer:
+        writer.append(frame(0, 3), targets=np.array([0, -1, 2]))
+    assert Trajectory.open(tmp_path / "t").targets is None
+
+
+def test_epochs_come_in_order_and_whole(tmp_path: Path) -> None:
+    with TrajectoryWriter.create(tmp_path / "t", 3, 4, SIGNALS) as writer:
+        with pytest.raises(InputError, match="Expected epoch 0"):
+            writer.append(frame(1, 3))
+        with pytest.raises(InputError, match="of 3 samples"):
+            writer.append(frame(0, 4))
+        with pytest.raises(InputError, match="logits"):
+            writer.append(frame(0, 3), np.zeros((3, 4), dtype=np.float32))
+
+
+def test_one_writer_at_a_time(tmp_path: Path) -> None:
+    folder = tmp_path / "t"
+    with TrajectoryWriter.create(folder, 3, 4, SIGNALS):
+        with pytest.raises(RunDirectoryError, match="another process"):
+            TrajectoryWriter.resume(folder)
+        with pytest.raises(RunDirectoryError, match="another process"):
+            TrajectoryWriter.create(folder, 3, 4, SIGNALS)
+    with pytest.raises(RunDirectoryError, match="holds a recording already"):
+        TrajectoryWriter.create(folder, 3, 4, SIGNALS)
+    TrajectoryWriter.resume(folder).close()
+
+
+def test_a_crash_costs_the_unfinished_epoch_only(tmp_path: Path) -> None:
+    folder = store(tmp_path)
+    shutil.copytree(folder / "epoch=0002", folder / "epoch=0003")  # renamed, but the manifest was not reached
+    (folder / "epoch=0004.part").mkdir()
+    (folder / "targets.parquet.part").write_bytes(b"half")
+    assert Trajectory.open(folder).epochs == 3
+    with TrajectoryWriter.resume(folder) as writer:
+        assert writer.epochs == 3
+        assert sorted(p.name for p in folder.glob("*.part")) == []
+        writer.append(frame(3, 10, seed=9))
+    found = list(Trajectory.open(folder).frames(["loss"], 3))
+    np.testing.assert_array_equal(found[0].values["loss"], frame(3, 10, seed=9).values["loss"])
+
+
+def test_a_full_disk_leaves_the_store_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = store(tmp_path)
+    before = (folder / "manifest.json").read_bytes()
+    with TrajectoryWriter.resume(folder) as writer:
+
+        def full(*_: Any) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", full)
+            with pytest.raises(OSError, match="No space left"):
+                writer.append(frame(3, 10))
+        assert (folder / "manifest.json").read_bytes() == before
+        assert writer.epochs == 3
+        writer.append(frame(3, 10))
+    trajectory = Trajectory.open(folder)
+    trajectory.verify()
+    assert trajectory.epochs == 4
+
+
+def test_truncate_goes_back(tmp_path: Path) -> None:
+    folder = store(tmp_path, epochs=4)
+    with TrajectoryWriter.resume(folder) as writer:
+        features = np.ones((10, 2), dtype=np.float32)
+        writer.append(frame(4, 10), features=features)
+        writer.truncate(3)
+        assert writer.epochs == 3
+    trajectory = Trajectory.open(folder)
+    trajectory.verify()
+    assert trajectory.features is None
+    assert sorted(p.name for p in folder.glob("epoch=*")) == ["epoch=0000", "epoch=0001", "epoch=0002"]
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.5, 0.99], ids=["empty", "half", "nearly whole"])
+def test_truncated_files_are_seen(tmp_path: Path, keep: float) -> None:
+    folder = store(tmp_path)
+    path = folder / "epoch=0001" / "bucket=001.parquet"
+    path.write_bytes(path.read_bytes()[: int(keep * path.stat().st_size)])
+    with pytest.raises(CorruptFileError, match=r"bucket=001.*is damaged.*Restore it"):
+        list(Trajectory.open(folder).frames(SIGNALS))
+
+
+def test_every_flipped_byte_is_seen_by_verify_and_never_changes_a_value_in_silence(tmp_path: Path) -> None:
+    folder = store(tmp_path)
+    path = folder / "epoch=0001" / "bucket=000.parquet"
+    good = path.read_bytes()
+    wanted = list(Trajectory.open(folder).frames(SIGNALS, 1, 2))[0]
+    unseen = 0
+    for position in range(0, len(good), 7):
+        path.write_bytes(good[:position] + bytes([good[position] ^ 0x40]) + good[position + 1 :])
+        with pytest.raises(CorruptFileError):
+            Trajectory.open(folder).verify()
+        try:
+            found = list(Trajectory.open(folder).frames(SIGNALS, 1, 2))[0]
+        except CorruptFileError:
+            continue
+        unseen += 1  # a byte of the footer that reading does not need
+        for name in SIGNALS:
+            np.testing.assert_array_equal(found.values[name], wanted.values[name])
+    assert unseen < len(good) / 7
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    folder = store(tmp_path)
+    (folder / "epoch=0001" / "bucket=002.parquet").unlink()
+    with pytest.raises(MissingFileError, match=r"epoch=0001/bucket=002"):
+        list(Trajectory.open(folder).frames(SIGNALS))
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 1}', '{"format": 99}'])
+def test_a_broken_manifest_is_named(tmp_path: Path, content: str) -> None:
+    folder = store(tmp_path)
+    (folder / "manifest.json").write_text(content)
+    with pytest.raises(CorruptFileError, match=r"manifest\.json"):
+        Trajectory.open(folder)
+
+
+def test_asking_for_what_is_not_there(tmp_path: Path) -> None:
+    trajectory = Trajectory.open(store(tmp_path))
+    with pytest.raises(UnknownNameError, match="no signal entropy"):
+        list(trajectory.frames(["entropy"]))
+    with pytest.raises(InputError, match="epochs within"):
+        list(trajectory.frames(["loss"], 0, 4))
+    with pytest.raises(InputError, match="no logits"):
+        trajectory.logits(0)
+    with pytest.raises(MissingFileError, match="no manifest"):
+        Trajectory.open(tmp_path)
+
+
+@pytest.mark.parametrize("arguments", [{"n": 0}, {"num_classes": 1}, {"signals": ["loss", "loss"]}, {"bucket_size": 0}])
+def test_impossible_stores(tmp_path: Path, arguments: dict[str, Any]) -> None:
+    options = {"n": 3, "num_classes": 2, "signals": ["loss"], "bucket_size": 5} | arguments
+    with pytest.raises(InputError, match="Expected"):
+        TrajectoryWriter.create(tmp_path / "t", **options)
+
+
+def test_the_manifest_is_plain_json(tmp_path: Path) -> None:
+    folder = store(tmp_path)
+    raw = json.loads((folder / "manifest.json").read_text())
+    assert (raw["n"], raw["bucket_size"], len(raw["epochs"])) == (10, 4, 3)
+    assert load_manifest(folder).signals == SIGNALS
