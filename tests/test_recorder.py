@@ -118,7 +118,11 @@ BAD: dict[str, tuple[tuple[Any, Any, Any], type[Exception], str]] = {
     "float targets": (changed(targets=TARGETS.float()), InputError, "integer targets"),
     "id too large": (changed(ids=with_value(IDS, 2, N)), SampleIdError, r"\[0, 12\)"),
     "negative id": (changed(ids=with_value(IDS, 2, -1)), SampleIdError, r"\[0, 12\)"),
-    "id twice in a batch": (changed(ids=with_value(IDS, 2, int(IDS[3]))), SampleIdError, "seen twice"),
+    "id twice in a batch": (
+        changed(ids=with_value(IDS, 2, int(IDS[3])), targets=with_value(TARGETS, 2, int(TARGETS[3]))),
+        SampleIdError,
+        "seen twice",
+    ),
     "too few ids": (changed(ids=IDS[:-1]), SampleIdError, "shape"),
     "target too large": (changed(targets=with_value(TARGETS, 0, C)), InputError, r"targets in \[0, 3\)"),
     "negative target": (changed(targets=with_value(TARGETS, 0, -1)), InputError, r"targets in \[0, 3\)"),

@@ -120,7 +120,8 @@ def _classes_to_show(targets: NDArray[np.int64], kept: NDArray[np.bool_]) -> NDA
     shares = np.bincount(inverse, weights=kept) / np.bincount(inverse)
     order = np.argsort(shares, kind="stable")
     half = _MOST_CLASSES // 2
-    return labels[np.concatenate([order[-half:][::-1], order[:half][::-1]])]
+    ends: NDArray[np.int64] = labels[np.concatenate([order[-half:][::-1], order[:half][::-1]])]
+    return ends
 
 
 def _class_row(

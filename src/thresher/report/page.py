@@ -11,8 +11,9 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
 from thresher.report import plots
-from thresher.report.content import FULL, RANDOM, Content, DataMap, Line, ScoreColumn
+from thresher.report.content import FULL, RANDOM, Content, DataMap, Line, ScoreColumn, Selection
 from thresher.report.gallery import galleries
+from thresher.report.svg import LEVELS
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,10 @@ def _tiles(content: Content) -> list[tuple[str, str, str]]:
         if random is not None:
             tiles.append((f"Random at {plots.share(keep)}", _percent(random), f"{random.kept} samples"))
         if best is not None:
-            gap = "" if best.gap_mean is None else (
-                f"{_plus_minus(best.gap_mean, best.gap_half_width, signed=True)} points against Random"
+            gap = (
+                ""
+                if best.gap_mean is None
+                else (f"{_plus_minus(best.gap_mean, best.gap_half_width, signed=True)} points against Random")
             )
             tiles.append((f"Highest mean at {plots.share(keep)}: {best.method}", _percent(best), gap))
     return tiles
@@ -111,12 +114,14 @@ def _accuracy(content: Content) -> list[tuple[str, Markup]]:
 def _histograms(content: Content) -> list[Histogram]:
     keep = content.keeps[0] if content.keeps else None
     chosen = {} if keep is None else content.selected(keep)
-    made = []
+    made: list[Histogram] = []
     for column in content.scores:
-        users = [s for s in chosen.values() if s.column == column.name]
+        users: list[Selection | None] = [s for s in chosen.values() if s.column == column.name]
         for selection in users or [None]:
-            title = column.name if selection is None or selection.method == column.name else (
-                f"{column.name} ({selection.method})"
+            title = (
+                column.name
+                if selection is None or selection.method == column.name
+                else (f"{column.name} ({selection.method})")
             )
             note = f"hard end: {column.hard_end}" + ("" if selection is not None else "; no method selects by it alone")
             missing = int(np.isnan(column.values).sum())
@@ -137,7 +142,7 @@ def _map_legend(data_map: DataMap | None) -> list[str]:
     """Return what the colour levels stand for, from rarely to always right."""
     if data_map is None or data_map.correctness is None:
         return []
-    steps = 6
+    steps = len(LEVELS)
     return [f"{round(100 * k / steps)}–{round(100 * (k + 1) / steps)} %" for k in range(steps)]
 
 

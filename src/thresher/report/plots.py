@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from thresher.report.content import FULL, RANDOM, Content, DataMap, Line, ScoreColumn
-from thresher.report.svg import ACCENT, GRID, INK, LEVELS, MUTED, PAPER, REST, SERIES, draw
+from thresher.report.svg import ACCENT, INK, LEVELS, MUTED, PAPER, REST, SERIES, draw
 
 _MARKERS = "osD^vPX<>*"
 _POINTS = 3000
@@ -31,14 +31,7 @@ def accuracy_by_method(content: Content, keep: float, name: str) -> str:
     full = _full(content)
 
     def paint(axes: Axes) -> None:
-        for y, line in enumerate(lines):
-            colour = MUTED if line.method == RANDOM else ACCENT
-            seeds = list(line.accuracies.values())
-            axes.plot(seeds, [y] * len(seeds), "o", color=colour, alpha=0.35, markersize=4, markeredgewidth=0)
-            axes.errorbar(
-                [line.accuracy_mean], [y], xerr=[line.accuracy_half_width or 0.0], fmt="o", color=colour, markersize=7,
-                elinewidth=2, capsize=0, markeredgecolor=PAPER, markeredgewidth=1,
-            )  # fmt: skip
+        _rows(axes, lines)
         for line in lines:
             if line.method == RANDOM:
                 axes.axvline(line.accuracy_mean, color=MUTED, linewidth=1, linestyle=":")
@@ -58,6 +51,18 @@ def accuracy_by_method(content: Content, keep: float, name: str) -> str:
     order = ", ".join(f"{x.method} {x.accuracy_mean:.2f}" for x in reversed(lines))
     alt = f"Accuracy in percent at {share(keep)} kept, best first: {order}."
     return draw((680, 60 + 26 * max(len(lines), 2)), alt, name, paint)
+
+
+def _rows(axes: Axes, lines: Sequence[Line]) -> None:
+    """Draw one line a method: mean with interval, and just below it every seed."""
+    for y, line in enumerate(lines):
+        colour = MUTED if line.method == RANDOM else ACCENT
+        seeds = list(line.accuracies.values())
+        axes.plot(seeds, [y - 0.26] * len(seeds), "o", color=colour, alpha=0.5, markersize=4, markeredgewidth=0)
+        axes.errorbar(
+            [line.accuracy_mean], [y], xerr=[line.accuracy_half_width or 0.0], fmt="o", color=colour, markersize=7,
+            elinewidth=2, capsize=0, markeredgecolor=PAPER, markeredgewidth=1,
+        )  # fmt: skip
 
 
 def accuracy_by_keep(content: Content, name: str) -> str:
@@ -168,7 +173,9 @@ def _points(
     level = np.full(len(mean), -1) if correctness is None else level_of(correctness)
     for value in sorted(set(level.tolist()), reverse=True):  # the rarely right lie on top: they are few
         here = level == value
-        axes.scatter(variability[here], mean[here], s=12, color=LEVELS[value] if value >= 0 else ACCENT, alpha=0.7, linewidths=0)
+        axes.scatter(
+            variability[here], mean[here], s=12, color=LEVELS[value] if value >= 0 else ACCENT, alpha=0.7, linewidths=0
+        )
 
 
 def _hexagons(
@@ -185,10 +192,9 @@ def _hexagons(
     counts.set_array(None)
     weight = np.log1p(number) / np.log1p(number.max())
     # Opacity says how many: in steps, which keeps the file small.
-    opacity = np.round(0.2 + 0.8 * weight, 1)
+    opacity = np.round(0.3 + 0.7 * weight, 1)
     counts.set_facecolor([(colour, float(alpha)) for colour, alpha in zip(colours, opacity, strict=True)])
     counts.set_edgecolor("none")
-    axes.set_facecolor(GRID)
 
 
 def _full(content: Content) -> Line | None:

@@ -11,6 +11,7 @@ import io
 import re
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -31,7 +32,7 @@ _VARIABLES = {
     **{colour: f"--s{k}" for k, colour in enumerate(SERIES)},
     **{colour: f"--m{k}" for k, colour in enumerate(LEVELS)},
 }
-_SETTINGS = {
+_SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "thresher",
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -66,8 +67,8 @@ def draw(size: tuple[float, float], alt: str, name: str, painter: Callable[[Axes
         axes = figure.add_subplot()
         axes.patch.set_alpha(0)
         painter(axes)
-        canvas = FigureCanvasSVG(figure)
-        canvas.print_svg(buffer, metadata={"Date": None})
+        FigureCanvasSVG(figure)
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
     return _inline(buffer.getvalue(), alt, name)
 
 
@@ -75,6 +76,8 @@ def _inline(text: str, alt: str, name: str) -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)  # labels once more, as comments
+    text = re.sub(r"<defs>\s*<style.*?</defs>", "", text, count=1, flags=re.DOTALL)  # would style the whole page
+    text = re.sub(r" font-family: [^;\"]*;", "", text)  # the page's font serves
     text = text.replace("xlink:href", "href")
     text = re.sub(r'(?<= id=")', f"{name}-", text)
     text = re.sub(r'(?<=href="#)', f"{name}-", text)
@@ -84,7 +87,9 @@ def _inline(text: str, alt: str, name: str) -> str:
     view = re.search(r'viewBox="([^"]*)"', text)
     box = view.group(1) if view else "0 0 1 1"
     label = html.escape(alt, quote=True)
-    text = re.sub(r"<svg[^>]*>", lambda _: f'<svg class="plot" role="img" aria-label="{label}" viewBox="{box}">', text, count=1)
+    text = re.sub(
+        r"<svg[^>]*>", lambda _: f'<svg class="plot" role="img" aria-label="{label}" viewBox="{box}">', text, count=1
+    )
     text = re.sub(r' (?:d|x|y|transform)="[^"]*"', lambda found: _short(found.group()), text)
     return re.sub(r"\s*\n\s*", "\n", text).strip()
 

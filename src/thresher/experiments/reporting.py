@@ -1,0 +1,186 @@
+"""From a run directory to `report.html`: gathers what the stages left there and hands it to the report as plain values."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from thresher.coreset import Coreset
+from thresher.data import Data, load
+from thresher.experiments.defaults import recipe
+from thresher.experiments.rundir import read_json
+from thresher.experiments.scoring import column_names
+from thresher.experiments.study import StudySpec, resolve_all
+from thresher.experiments.tables import FULL, Row
+from thresher.files import write_atomic
+from thresher.methods import ResolvedMethod, find, parse_spec
+from thresher.report import Content, DataMap, Line, ScoreColumn, Selection, render
+from thresher.score_table import read_scores
+from thresher.train.loop import TrainSpec
+from thresher.trajectory.reader import Trajectory
+
+
+def report_run(out: Path, spec: StudySpec, rows: Sequence[Row], data_dir: Path | None) -> Path:
+    """Write `report.html` into the run directory `out` and return its path.
+
+    `rows` is the table of `run_study`. What the run does not have (no recording, no full-data training) is left out.
+    Raises what reading gives: MissingFileError, CorruptFileError, or FingerprintError where `data_dir` holds other data
+    than the run was made from.
+    """
+    data = load(spec.data, data_dir)
+    path = out / "report.html"
+    write_atomic(path, render(gather(out, spec, rows, data)).encode())
+    return path
+
+
+def gather(out: Path, spec: StudySpec, rows: Sequence[Row], data: Data) -> Content:
+    """Return what the report of the run in `out` shows."""
+    store = out / "trajectory"
+    trajectory = Trajectory.open(store) if (store / "manifest.json").exists() else None
+    resolved = resolve_all(spec, spec.surrogate.epochs if trajectory is None else trajectory.epochs)
+    environment = _if_there(out / "env.json")
+    table = read_scores(out / "scores.parquet")
+    return Content(
+        title=f"Dataset pruning on {data.name}",
+        description=data.describe() + ".",
+        targets=data.train.targets,
+        class_names=data.class_names,
+        lines=_lines(out, spec, rows),
+        scores=tuple(ScoreColumn(name, s.values, s.hard_end) for name, s in table.columns.items()),
+        selections=_selections(out, spec, resolved, data),
+        data_map=None if trajectory is None or not trajectory.epochs else data_map(trajectory),
+        image=data.train.image,
+        facts=_facts(spec, data, environment),
+        notices=tuple(dict.fromkeys(method.notice for method in resolved.values() if method.notice)),
+        titles={label: find(parse_spec(label)[0]).title for label in spec.methods},
+        environment=environment,
+        spec=_if_there(out / "spec.json") or spec.to_json(),
+        command=command_line(spec),
+    )
+
+
+def data_map(trajectory: Trajectory) -> DataMap:
+    """Return mean and standard deviation over the epochs of every sample's target probability, and how often it was right.
+
+    Read in one pass with sums in float64, two numbers a sample and signal; NaN for samples that were never seen.
+    """
+    right = "correct" in trajectory.signals
+    names = ["target_prob", "correct"] if right else ["target_prob"]
+    count, total, squares, correct = (np.zeros(trajectory.n, dtype=np.float64) for _ in range(4))
+    for frame in trajectory.frames(names, 0, trajectory.epochs):
+        prob = frame.values["target_prob"].astype(np.float64)
+        seen = ~np.isnan(prob)
+        ids = frame.ids[seen]
+        count[ids] += 1
+        total[ids] += prob[seen]
+        squares[ids] += prob[seen] ** 2
+        if right:
+            correct[ids] += frame.values["correct"][seen]
+    with np.errstate(invalid="ignore"):  # 0 / 0 is the NaN of a sample never seen
+        mean = total / count
+        variability = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
+        share = correct / count
+    single = np.float32
+    return DataMap(
+        mean.astype(single), variability.astype(single), share.astype(single) if right else None, trajectory.epochs
+    )
+
+
+def command_line(spec: StudySpec) -> str:
+    """Return the command that makes this study, or "" where the options of `thresher run` cannot say it.
+
+    Where the data lies is the reader's affair: it is written as DIR.
+    """
+    surrogate, coreset, base = spec.surrogate, spec.coreset, recipe(spec.data)
+    seeds = ",".join(map(str, spec.seeds))
+    words = ["thresher", "run", "--data", spec.data]
+    words += [] if spec.data == "digits" or ":" in spec.data else ["--data-dir", "DIR"]
+    words += ["--method", ",".join(spec.methods), "--keep", ",".join(repr(keep) for keep in spec.keeps), "--seeds", seeds]
+    words += [] if spec.full_seeds else ["--no-full"]
+    words += ["--model", surrogate.model]
+    words += ["--coreset-model", coreset.model] if coreset.model != surrogate.model else []
+    words += _unless(base.surrogate, surrogate, {"epochs": "surrogate-epochs", "batch_size": "surrogate-batch-size"})
+    words += _unless(base.surrogate, surrogate, {"schedule_epochs": "surrogate-schedule"})
+    words += _unless(base.coreset, coreset, {"epochs": "epochs", "batch_size": "batch-size"})
+    words += _unless(base.coreset, coreset, {"lr": "lr", "precision": "precision"})
+    words += ["--compile"] if coreset.compile else []
+    words += ["--scale-loss", spec.scale_loss] if spec.scale_loss != "published" else []
+    return shlex.join(words) if _sayable(spec) else ""
+
+
+def _unless(base: TrainSpec, spec: TrainSpec, options: Mapping[str, str]) -> list[str]:
+    """Return options with the values in which `spec` departs from `base`."""
+    given = [(option, getattr(spec, name)) for name, option in options.items() if getattr(spec, name) != getattr(base, name)]
+    return [word for option, value in given for word in (f"--{option}", str(value))]
+
+
+def _sayable(spec: StudySpec) -> bool:
+    """Return whether the options of `thresher run` reach this spec: they set some fields, both trainings share others."""
+    base = recipe(spec.data)
+    own = ("model", "epochs", "batch_size", "schedule_epochs", "lr", "precision", "compile")
+    for mine, theirs in ((spec.surrogate, base.surrogate), (spec.coreset, base.coreset)):
+        fixed, standard = mine.to_json(), theirs.to_json()
+        if any(fixed[name] != standard[name] for name in fixed if name not in own):
+            return False
+    shared = all(getattr(spec.surrogate, name) == getattr(spec.coreset, name) for name in ("lr", "precision", "compile"))
+    usual = spec.full_seeds in ((), spec.seeds) and spec.surrogate_seed == 42 and not spec.options
+    # Options carry single commas only: a label with one would come back as two methods.
+    usual = usual and spec.coreset.schedule_epochs == base.coreset.schedule_epochs
+    return shared and usual and not any("," in label for label in spec.methods)
+
+
+def _lines(out: Path, spec: StudySpec, rows: Sequence[Row]) -> tuple[Line, ...]:
+    accuracies: dict[tuple[str, float], dict[int, float]] = {}
+    for path in sorted((out / "results").glob("*.json")):
+        result = read_json(path)
+        seeds = spec.full_seeds if result["method"] == FULL else spec.seeds
+        if result["seed"] in seeds and result["test_accuracy"] is not None:
+            accuracies.setdefault((result["method"], result["keep"]), {})[result["seed"]] = 100 * result["test_accuracy"]
+    return tuple(Line(**asdict(row), accuracies=accuracies.get((row.method, row.keep), {})) for row in rows)
+
+
+def _selections(
+    out: Path, spec: StudySpec, resolved: Mapping[tuple[str, float], ResolvedMethod], data: Data
+) -> tuple[Selection, ...]:
+    """Return the coresets of this study in its order; of one drawn anew per seed, the draw of the lowest seed."""
+    columns = column_names(list(resolved.values()))
+    found: dict[tuple[str, float], Selection] = {}
+    for path in sorted((out / "coresets").glob("*.parquet")):
+        coreset = Coreset.load(path, fingerprint=data.fingerprint)
+        label, keep, seed = (coreset.source.get(name) for name in ("method", "keep", "seed"))
+        method = resolved.get((str(label), keep if isinstance(keep, float) else -1.0))
+        if method is None or keep is None:
+            continue
+        earlier = found.get((str(label), keep))
+        if earlier is None or (earlier.seed or 0) > (seed or 0):
+            found[str(label), keep] = Selection(str(label), keep, coreset.ids, columns[method.scorer, method.at], seed)
+    return tuple(found[key] for key in resolved if key in found)
+
+
+def _facts(spec: StudySpec, data: Data, environment: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    versions = (f"{name} {environment[name]}" for name in ("thresher", "torch", "numpy", "python") if name in environment)
+    return (
+        ("Surrogate", f"{_training(spec.surrogate)}, seed {spec.surrogate_seed}"),
+        ("Coreset trainings", f"{_training(spec.coreset)}, seeds {', '.join(map(str, spec.seeds))}"),
+        ("Kept shares", ", ".join(f"{100 * keep:g} %" for keep in spec.keeps)),
+        ("Methods", ", ".join(spec.methods)),
+        ("Score-scaled loss", {"published": "TDDS only, as published", "all": "all methods"}.get(spec.scale_loss, "none")),
+        ("Data fingerprint", data.fingerprint[:16]),
+        ("Versions", ", ".join(versions) or "not recorded"),
+    )
+
+
+def _training(spec: TrainSpec) -> str:
+    schedule = "" if spec.schedule_epochs in (None, spec.epochs) else f" of a schedule of {spec.schedule_epochs}"
+    return (
+        f"{spec.model}, {spec.epochs} epochs{schedule}, batch {spec.batch_size}, learning rate {spec.lr:g}, {spec.precision}"
+    )
+
+
+def _if_there(path: Path) -> dict[str, Any]:
+    return dict(read_json(path)) if path.exists() else {}

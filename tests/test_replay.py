@@ -1,0 +1,150 @@
+"""Replay gives exactly the live scores, a grid is one pass, and unread epochs provably do not matter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from thresher import signals
+from thresher.errors import InputError, MissingFileError, TooFewEpochsError
+from thresher.recorder import Recorder
+from thresher.registry import make_scorer, scorers
+from thresher.replay import Request, grid_requests, open_source, replay
+from thresher.scorers import EL2N, TDDS
+from thresher.trajectory.reader import Trajectory
+from thresher.trajectory.writer import TrajectoryWriter
+
+N, C, T = 60, 5, 20
+ALL_SIGNALS = [*signals.SIGNALS, *(signals.EVAL_PREFIX + name for name in ("entropy", "error_norm", "feature_norm"))]
+
+
+def all_scorers() -> dict[str, Any]:
+    """Return every scorer of the house, GraNd on the training pass too."""
+    made = {name: make_scorer(name, {}) for name in scorers()}
+    return {**made, "tdds_variance": TDDS(window=4, absolute=False, spread="variance"), "tdds5": TDDS(window=5)}
+
+
+def record(folder: Path, epochs: int = T, holes: bool = False, settle: float = 1.0) -> Recorder:
+    """Record random dynamics live and into a store. `settle` < 1 makes predictions stand still in the end."""
+    names = [name for name in ALL_SIGNALS if name not in signals.REMEMBERING] + sorted(signals.REMEMBERING)
+    rng = np.random.default_rng(7)
+    with TrajectoryWriter.create(folder, N, C, names, bucket_size=25) as store:
+        recorder = Recorder(N, C, all_scorers(), store=store, missing="allow" if holes else "error")
+        logits = rng.normal(size=(N, C)).astype(np.float32)
+        for epoch in range(epochs):
+            logits = logits + settle**epoch * rng.normal(size=(N, C)).astype(np.float32)
+            ids = rng.permutation(N)
+            ids = ids[rng.random(N) < 0.8] if holes else ids
+            features = rng.normal(size=(N, 3)).astype(np.float32)
+            for part in np.array_split(ids, 4):
+                recorder.update(logits[part], part % C, part, features[part])
+            if epoch == epochs - 1:
+                recorder.update_eval(logits, np.arange(N) % C, np.arange(N), features)
+            recorder.end_epoch()
+    return recorder
+
+
+@pytest.mark.parametrize("holes", [False, True], ids=["complete", "with holes"])
+def test_replay_gives_exactly_the_live_scores_of_every_scorer(tmp_path: Path, holes: bool) -> None:
+    recorder = record(tmp_path / "t", holes=holes)
+    requests = [Request(name, scorer) for name, scorer in all_scorers().items()]
+    replayed = replay(Trajectory.open(tmp_path / "t"), requests)
+    for name, live in recorder.scores().items():
+        np.testing.assert_array_equal(replayed[name].values, live.values, err_msg=name)
+        assert replayed[name].hard_end == live.hard_end
+        assert replayed[name].source == live.source
+
+
+def test_asking_earlier_is_recording_less(tmp_path: Path) -> None:
+    record(tmp_path / "long")
+    short = record(tmp_path / "short", epochs=14)
+    names = [name for name, scorer in all_scorers().items() if not any(n.startswith("eval_") for n in scorer.needs)]
+    names = [name for name in names if name != "class_distance"]  # reads the features of the recording's end
+    replayed = replay(Trajectory.open(tmp_path / "long"), [Request(name, all_scorers()[name], 14) for name in names])
+    for name in names:
+        np.testing.assert_array_equal(replayed[name].values, short.scores([name])[name].values, err_msg=name)
+
+
+class Counting:
+    """A source that notes the first epoch it is asked for."""
+
+    def __init__(self, source: Trajectory) -> None:
+        self.source, self.starts = source, list[int]()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.source, name)
+
+    def frames(self, names: Any, start: int, stop: int) -> Any:
+        """Note and pass on."""
+        self.starts.append(start)
+        return self.source.frames(names, start, stop)
+
+
+def test_a_grid_is_one_pass_and_every_cell_is_exact(tmp_path: Path) -> None:
+    record(tmp_path / "t")
+    source = Counting(Trajectory.open(tmp_path / "t"))
+    grid = replay(source, grid_requests("tdds", [3, 5, 8], [8, 12, 20], {}))
+    assert source.starts == [0]
+    assert list(grid)[:2] == ["tdds[K=3,T=8]", "tdds[K=5,T=8]"]
+    for (window, at), column in {(3, 8): "tdds[K=3,T=8]", (8, 20): "tdds[K=8,T=20]"}.items():
+        alone = replay(Trajectory.open(tmp_path / "t"), [Request("x", TDDS(window=window), at)], exact=True)["x"]
+        np.testing.assert_array_equal(grid[column].values, alone.values)
+
+
+@pytest.mark.parametrize("holes", [False, True], ids=["complete", "with holes"])
+def test_only_trailing_epochs_are_read_and_the_bits_are_the_same(tmp_path: Path, holes: bool) -> None:
+    record(tmp_path / "t", epochs=60, holes=holes)
+    source = Counting(Trajectory.open(tmp_path / "t"))
+    fast = replay(source, [Request("tdds", TDDS(window=4))])["tdds"]
+    assert source.starts[0] == 60 - 16
+    exact = replay(source, [Request("tdds", TDDS(window=4))], exact=True)["tdds"]
+    assert source.starts[-1] == 0
+    np.testing.assert_array_equal(fast.values, exact.values)
+
+
+def test_where_old_windows_still_matter_more_is_read(tmp_path: Path) -> None:
+    record(tmp_path / "t", epochs=60, settle=0.5)  # stands still in the end: tiny scores keep old windows visible
+    source = Counting(Trajectory.open(tmp_path / "t"))
+    fast = replay(source, [Request("tdds", TDDS(window=4))])["tdds"]
+    assert source.starts[0] == 44
+    assert source.starts[-1] < 44
+    exact = replay(source, [Request("tdds", TDDS(window=4))], exact=True)["tdds"]
+    np.testing.assert_array_equal(fast.values, exact.values)
+
+
+def test_requests_that_cannot_be_met(tmp_path: Path) -> None:
+    record(tmp_path / "t", epochs=6)
+    source = Trajectory.open(tmp_path / "t")
+    with pytest.raises(TooFewEpochsError, match=r"after 7 epochs, but 6 are recorded"):
+        replay(source, [Request("tdds", TDDS(window=3), 7)])
+    with pytest.raises(TooFewEpochsError, match="needs at least 7 epochs"):
+        replay(source, [Request("tdds", TDDS(window=7))])
+    with pytest.raises(InputError, match="each name once"):
+        replay(source, [Request("x", TDDS(window=3)), Request("x", EL2N())])
+    with pytest.raises(InputError, match="K >= 3|window >= 3"):
+        grid_requests("tdds", [2], [6], {})
+    with TrajectoryWriter.create(tmp_path / "other", N, C, ["loss"]):
+        pass
+    with pytest.raises(InputError, match="reads change"):
+        replay(_with_epochs(tmp_path / "other"), [Request("tdds", TDDS(window=3))])
+
+
+def _with_epochs(folder: Path) -> Trajectory:
+    from thresher.types import Frame
+
+    with TrajectoryWriter.resume(folder) as store:
+        for epoch in range(4):
+            store.append(Frame(epoch, np.arange(N), {"loss": np.zeros(N, dtype=np.float32)}, N))
+    return Trajectory.open(folder)
+
+
+def test_open_source_knows_what_it_sees(tmp_path: Path) -> None:
+    record(tmp_path / "run" / "trajectory", epochs=3)
+    assert open_source(tmp_path / "run").epochs == open_source(tmp_path / "run" / "trajectory").epochs == 3
+    with pytest.raises(MissingFileError, match="there is none"):
+        open_source(tmp_path / "nowhere")
+    with pytest.raises(MissingFileError, match="holds none of these"):
+        open_source(tmp_path)

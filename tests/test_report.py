@@ -1,0 +1,282 @@
+"""The report: one file that needs nothing else, escapes everything, and comes out of any run, however small."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from thresher.coreset import Coreset
+from thresher.report import Content, DataMap, Line, ScoreColumn, Selection, render
+from thresher.score_table import write_scores
+from thresher.types import Frame, Scores
+
+METHODS = ("random", "tdds", "ccs:cutoff=0.3", "a&b<c>")
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+N = 60
+
+
+def content(
+    methods: tuple[str, ...] = METHODS,
+    keeps: tuple[float, ...] = (0.1, 0.5),
+    seeds: int = 3,
+    classes: int = 3,
+    n: int = N,
+    full: bool = True,
+) -> Content:
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (n, 8, 8, 1), dtype=np.uint8)
+    half = 1.5 if seeds > 1 else None
+    lines = [Line("full", 1.0, n, seeds, 97.25, half, None, None, 12.0)] if full else []
+    columns, selections = [], []
+    for number, method in enumerate(methods):
+        values = rng.gamma(2.0, 1.0, n).astype(np.float32)
+        columns.append(ScoreColumn(f"score {method}", values, "low" if number % 2 else "high"))
+        for keep in keeps:
+            gap, gap_half = (None, None) if method == "random" else (2.0 - number, half)
+            accuracies = {seed: 80.0 + number + seed for seed in range(seeds)}
+            kept = int(n * keep)
+            lines.append(Line(method, keep, kept, seeds, 81.0 + number, half, gap, gap_half, 3.0, accuracies))
+            selections.append(Selection(method, keep, np.sort(np.argsort(values)[-kept:]), columns[-1].name, 0))
+    mean = rng.random(n).astype(np.float32)
+    return Content(
+        title="Pruning <b>things</b>",
+        description="60 images & more",
+        targets=np.arange(n, dtype=np.int64) % classes,
+        class_names=("<script>alert(1)</script>", '"quoted" $x_1$', "日本")[:classes],
+        lines=tuple(lines),
+        scores=tuple(columns),
+        selections=tuple(selections),
+        data_map=DataMap(mean, np.sqrt(mean * (1 - mean)), mean, 30),
+        image=lambda i: pictures[i],
+        facts=(("Model", "tiny"),),
+        notices=("tdds: T=10, K=5 <published>",),
+        titles={"tdds": "Temporal Dual-Depth Scoring"},
+        environment={"python": "3.11", "gpu": None},
+        spec={"data": "</pre><script>"},
+        command="thresher run",
+    )
+
+
+class Balance(HTMLParser):
+    """Checks that every tag is closed in order; collects the attributes, the ids and the tags."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.feed(text)
+        self.close()
+        assert not self.open, f"never closed: {self.open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    return render(content())
+
+
+def test_every_tag_is_closed_and_ids_are_unique(page: str) -> None:
+    found = Balance(page)
+    ids = [value for _, name, value in found.attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+    targets = {value[1:] for _, name, value in found.attributes if name == "href"}
+    targets |= set(re.findall(r"url\(#([^)]*)\)", page))
+    assert targets <= set(ids)
+
+
+def test_nothing_is_fetched(page: str) -> None:
+    for tag, name, value in Balance(page).attributes:
+        if name in ("src", "srcset", "href", "xlink:href", "data", "poster", "action"):
+            assert value.startswith(("#", "data:image/")), f"<{tag} {name}={value[:60]}>"
+    assert not re.findall(r"url\((?!#)", page)
+    assert "@import" not in page
+    assert not re.findall(r"<(link|iframe|object|embed|base)\b", page)
+
+
+def test_everything_is_escaped(page: str) -> None:
+    assert page.count("<script") == 1  # our own
+    assert "&lt;script&gt;alert(1)" in page
+    assert "a&b<c>" not in page
+    assert "<b>things" not in page
+    assert "$x_1$" in page  # no mathematics is read into names
+
+
+def test_every_method_and_section_appears(page: str) -> None:
+    for method in ("random", "tdds", "ccs:cutoff=0.3", "a&amp;b&lt;c&gt;"):
+        assert page.count(method) >= 4
+    for section in ("results", "accuracy", "scores", "map", "galleries", "overlap", "provenance"):
+        assert f'<section id="{section}">' in page
+    assert "81.00 ± 1.50" in page
+    assert "+1.00 ± 1.50" in page
+
+
+def test_every_picture_is_described(page: str) -> None:
+    found = Balance(page).attributes
+    assert [name for tag, name, _ in found if tag == "img"].count("alt") == page.count("<img ")
+    assert all(value for tag, name, value in found if (tag, name) in (("img", "alt"), ("svg", "aria-label")))
+
+
+def test_equal_content_gives_equal_bytes(page: str) -> None:
+    assert render(content()) == page
+
+
+def test_a_user_s_matplotlib_settings_neither_matter_nor_change(page: str) -> None:
+    import matplotlib
+
+    with matplotlib.rc_context({"font.size": 30.0, "axes.grid": True, "svg.fonttype": "path"}):
+        assert render(content()) == page
+        assert matplotlib.rcParams["font.size"] == 30.0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"keeps": (0.5,)},
+        {"seeds": 1},
+        {"full": False},
+        {"classes": 1},
+        {"methods": ("random",)},
+        {"methods": ("tdds",), "keeps": (1.0,)},
+        {"methods": ()},
+        {"n": 4000, "methods": ("tdds",), "keeps": (0.1,)},
+    ],
+    ids=lambda change: ",".join(change),
+)
+def test_small_and_odd_studies(change: dict[str, object]) -> None:
+    Balance(render(content(**change)))  # type: ignore[arg-type]
+
+
+def test_scores_may_be_missing_constant_or_infinite() -> None:
+    base = content(keeps=(0.5,))
+    nothing, constant, odd = np.full(N, np.nan), np.ones(N), np.arange(N, dtype=np.float64)
+    odd[:2] = np.nan, np.inf
+    values = (nothing, constant, odd)
+    scores = tuple(replace(c, values=v.astype(np.float32)) for c, v in zip(base.scores, values, strict=False))
+    page = render(replace(base, scores=scores))
+    Balance(page)
+    assert "No sample has a score." in page
+    assert "60 without a score" in page
+
+
+def test_a_run_without_images_map_or_trainings_has_a_report() -> None:
+    page = render(replace(content(), image=None, data_map=None, lines=(), selections=(), scores=()))
+    Balance(page)
+    assert "No training has finished yet." in page
+    assert "<img" not in page
+
+
+def test_classes_without_names_and_maps_with_unseen_samples() -> None:
+    base = content()
+    assert base.data_map is not None
+    mean = base.data_map.mean.copy()
+    mean[:5] = np.nan
+    blind = replace(base.data_map, mean=mean, correctness=None)
+    Balance(render(replace(base, class_names=(), data_map=blind)))
+
+
+def test_many_colour_images_in_many_classes_stay_small() -> None:
+    rng = np.random.default_rng(1)
+    n, names = 5000, tuple(f"m{k}" for k in range(9))
+    noise = rng.integers(0, 256, (64, 32, 32, 3), dtype=np.uint8)  # noise does not compress: the worst case
+    big = replace(content(names, (0.1,), n=n), targets=rng.integers(0, 100, n), image=lambda i: noise[i % 64])
+    assert len(render(big)) < 8_000_000
+
+
+def test_large_images_are_scaled_down() -> None:
+    from thresher.report.thumbnails import data_uri
+
+    image = np.random.default_rng(0).integers(0, 256, (300, 200, 3), dtype=np.uint8)
+    assert len(data_uri(image)) < 10_000
+
+
+def test_a_run_directory_becomes_a_report(tmp_path: Path) -> None:
+    from thresher.data import load
+    from thresher.experiments.reporting import report_run
+    from thresher.experiments.scoring import column_names
+    from thresher.experiments.study import StudySpec, resolve_all
+    from thresher.experiments.tables import table
+    from thresher.train.loop import TrainSpec
+    from thresher.trajectory.writer import TrajectoryWriter
+
+    data = load("digits")
+    n = len(data.train)
+    train = TrainSpec("tiny", epochs=12)
+    spec = StudySpec("digits", train, train, ("random", "tdds", "ccs"), (0.1,), (0, 1), (0, 1))
+    rng = np.random.default_rng(0)
+    store = TrajectoryWriter.create(tmp_path / "trajectory", n, 10, ["target_prob", "correct"])
+    for epoch in range(12):
+        prob = rng.random(n).astype(np.float32)
+        values = {"target_prob": prob, "correct": (prob > 0.5).astype(np.float32)}
+        store.append(Frame(epoch, np.arange(n), values, n), targets=data.train.targets)
+    store.close()
+    resolved = resolve_all(spec, 12)
+    names = column_names(list(resolved.values()))
+    write_scores(
+        tmp_path / "scores.parquet", {c: Scores(rng.random(n, dtype=np.float32)) for c in names.values()}, data.train.targets
+    )
+    (tmp_path / "coresets").mkdir()
+    (tmp_path / "results").mkdir()
+    results = []
+    for seed in (0, 1):
+        for method in ("full", *spec.methods):
+            keep, kept = (1.0, n) if method == "full" else (0.1, 144)
+            if method != "full":
+                ids = np.sort(rng.choice(n, kept, replace=False))
+                source = {"method": method, "keep": keep, "seed": seed, "fingerprint": data.fingerprint}
+                Coreset(ids, None, n, source).save(tmp_path / "coresets" / f"{method}-0.1-seed{seed}.parquet")
+            results.append({"method": method, "keep": keep, "kept": kept, "seed": seed, "seconds": 1.0})
+            results[-1]["test_accuracy"] = 0.9 + 0.01 * seed
+            (tmp_path / "results" / f"{method}-{keep:g}-{seed}-0.json").write_text(json.dumps(results[-1]))
+    (tmp_path / "env.json").write_text(json.dumps({"torch": "2.0", "gpu": None}))
+    path = report_run(tmp_path, spec, table(results), None)
+    page = path.read_text()
+    assert path == tmp_path / "report.html"
+    assert len(page) < 3_000_000
+    Balance(page)
+    assert "torch 2.0" in page
+    assert page.count("<details") == 4  # a gallery per method, and the spec
+    assert str(tmp_path) not in page
+
+
+def test_the_command_in_the_report_makes_the_same_study(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from thresher.cli import app
+    from thresher.experiments import command
+    from thresher.experiments.reporting import command_line
+    from thresher.experiments.study import StudySpec
+    from thresher.train.loop import TrainSpec
+
+    surrogate = TrainSpec("tiny", epochs=10, schedule_epochs=30, batch_size=32, lr=0.05)
+    spec = StudySpec(
+        "digits", surrogate, TrainSpec("small", epochs=40, batch_size=8, lr=0.05),
+        ("random", "tdds:window=5:at=10"), (0.1, 0.25), (0, 2), scale_loss="none",
+    )  # fmt: skip
+    seen: list[StudySpec] = []
+
+    def catch(spec: StudySpec, out: Path, **others: object) -> list[object]:
+        seen.append(spec)
+        return []
+
+    monkeypatch.setattr(command, "run_study", catch)
+    words = command_line(spec).split()[1:]
+    result = CliRunner().invoke(app, [*words, "--out", str(tmp_path), "--no-report"], catch_exceptions=False)
+    assert (result.exit_code, seen) == (0, [spec])
+    assert command_line(replace(spec, surrogate_seed=1)) == ""
