@@ -70,7 +70,6 @@ def open_source(path: Path) -> Source:
     Raises MissingFileError where it is none of these, CorruptFileError where it is damaged.
     """
     from thresher.trajectory.layout import MANIFEST
-    from thresher.trajectory.official import OfficialDumps
     from thresher.trajectory.reader import Trajectory
 
     if not path.is_dir():
@@ -79,6 +78,8 @@ def open_source(path: Path) -> Source:
         if (folder / MANIFEST).is_file():
             return Trajectory.open(folder)
     if any(path.glob("*_Output.npy")) or any(path.glob("*_Index.npy")):
+        from thresher.trajectory.official import OfficialDumps
+
         return OfficialDumps(path)
     raise MissingFileError(
         f"Expected {path} to be a trajectory store (manifest.json), a run directory, or a folder of official TDDS dumps "
