@@ -47,7 +47,9 @@ def test_tables_of_other_tools_work(tmp_path: Path) -> None:
     assert read_scores(tmp_path / "s.parquet").columns["mine"].hard_end == "high"
 
 
-@pytest.mark.parametrize("bad", [{}, {"sample_id": Scores(np.zeros(2))}, {"a": Scores(np.zeros(2)), "b": Scores(np.zeros(3))}])
+@pytest.mark.parametrize(
+    "bad", [{}, {"sample_id": Scores(np.zeros(2))}, {"a": Scores(np.zeros(2)), "b": Scores(np.zeros(3))}]
+)
 def test_impossible_tables(tmp_path: Path, bad: dict[str, Scores]) -> None:
     with pytest.raises(InputError, match="Expected score columns"):
         write_scores(tmp_path / "s.parquet", bad)

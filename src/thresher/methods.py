@@ -122,7 +122,9 @@ def _epoch(label: str, text: str | None, available: int | None) -> int | None:
     if not text.isdigit() or int(text) < 1:
         raise InputError(f"Expected at as a whole number of completed epochs in {label!r}, but got {text!r}.")
     if available is not None and int(text) > available:
-        raise TooFewEpochsError(f"{label} asks after {text} epochs, but {available} are recorded. Train the surrogate longer.")
+        raise TooFewEpochsError(
+            f"{label} asks after {text} epochs, but {available} are recorded. Train the surrogate longer."
+        )
     return int(text)
 
 

@@ -87,9 +87,7 @@ def open_source(path: Path) -> Source:
     )
 
 
-def grid_requests(
-    name: str, windows: Sequence[int], ats: Sequence[int | None], params: Mapping[str, Any]
-) -> list[Request]:
+def grid_requests(name: str, windows: Sequence[int], ats: Sequence[int | None], params: Mapping[str, Any]) -> list[Request]:
     """Return one request for every window K and epoch T: column `name` for a single one, else `name[K=10,T=30]`.
 
     >>> [request.column for request in grid_requests("tdds", [5, 10], [30], {})]

@@ -19,7 +19,7 @@ from thresher.errors import InputError
 from thresher.experiments.defaults import adjusted, parse_keeps, parse_methods, recipe
 from thresher.experiments.jobs import Job, run_jobs
 from thresher.experiments.rundir import RunDirectory
-from thresher.experiments.study import StudySpec, record, run_study
+from thresher.experiments.study import StudySpec, identity, record, run_study
 from thresher.experiments.tables import FULL, Row, markdown, plus_minus, table
 from thresher.files import write_atomic
 from thresher.train.loop import Precision
@@ -153,8 +153,7 @@ def record_command(
     loaded = load(data, data_dir)
     console = Console()
     screen = _Screen(console)
-    identity = {"data": data, "fingerprint": loaded.fingerprint, "train": spec.to_json(), "seed": seed}
-    with RunDirectory(out, identity), screen.progress:
+    with RunDirectory(out, identity(loaded, spec, seed)), screen.progress:
         trajectory = record(
             loaded, spec, seed, out, device=device, eval_pass=features, logits=logits,
             on_epoch=lambda p: screen.notify("epoch", {"epoch": p.epoch, "epochs": p.epochs, "loss": p.loss}),

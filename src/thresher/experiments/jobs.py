@@ -6,6 +6,7 @@ that have run are skipped, and results of several machines are merged by copying
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -18,17 +19,19 @@ import torch
 
 from thresher.coreset import Coreset
 from thresher.data import Data, load
+from thresher.errors import FingerprintError
 from thresher.experiments.rundir import digest_of, environment, read_json
 from thresher.files import write_json
 from thresher.score_table import read_scores
 from thresher.train.loop import TrainSpec, fit, normalised
+from thresher.types import Floats
 
 
 @dataclass(frozen=True)
 class Job:
-    """One training. `coreset` None trains on everything; `scale_column` names the score that scales the loss.
+    """One training. `coreset` None trains on everything; `scale_column` of the table `scores` scales the loss.
 
-    `digest` is filled by `identified`; it covers the contents of the coreset, not its file name.
+    Files are named with digests of their contents, so that a result is the same wherever they lie.
     """
 
     method: str
@@ -43,18 +46,24 @@ class Job:
     coreset_digest: str | None = None
     scores: str | None = None
     scale_column: str | None = None
+    scale_digest: str | None = None
 
     @property
     def digest(self) -> str:
         """16 hexadecimal digits naming what is computed; where files lie does not matter."""
         identity = asdict(self)
-        for irrelevant in ("method", "keep", "data_dir", "coreset", "scores"):
+        for irrelevant in ("method", "keep", "data_dir", "coreset", "scores", "scale_column"):
             del identity[irrelevant]
         return digest_of(identity)
 
     def result_path(self, results: Path) -> Path:
         """Where the result goes; the method is in the name for people who look into the folder."""
         return results / f"{self.method.replace(':', '_').replace('/', '_')}-{self.keep:g}-{self.seed}-{self.digest}.json"
+
+
+def values_digest(values: Floats) -> str:
+    """Return 16 hexadecimal digits that name a score column's contents."""
+    return hashlib.sha256(values.astype("<f4").tobytes()).hexdigest()[:16]
 
 
 @lru_cache(maxsize=2)
@@ -76,7 +85,10 @@ def run_job(job: Job, results: Path, device: str = "cpu", threads: int | None = 
         ids = Coreset.load(Path(job.coreset), fingerprint=data.fingerprint).ids
     scale = None
     if job.scale_column is not None and job.scores is not None:
-        scale = normalised(read_scores(Path(job.scores)).columns[job.scale_column].values)
+        values = read_scores(Path(job.scores)).columns[job.scale_column].values
+        if values_digest(values) != job.scale_digest:
+            raise FingerprintError(f"{job.scores} was changed since this training was planned. Run the command again.")
+        scale = normalised(values)
     fitted = fit(data, TrainSpec(**job.train), job.seed, ids=ids, loss_scale=scale, device=device)
     result = {
         **{k: v for k, v in asdict(job).items() if k not in ("data_dir", "coreset", "scores")},

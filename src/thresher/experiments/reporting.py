@@ -59,7 +59,7 @@ def gather(out: Path, spec: StudySpec, rows: Sequence[Row], data: Data) -> Conte
         notices=tuple(dict.fromkeys(method.notice for method in resolved.values() if method.notice)),
         titles={label: find(parse_spec(label)[0]).title for label in spec.methods},
         environment=environment,
-        spec=_if_there(out / "spec.json") or spec.to_json(),
+        spec=spec.to_json(),
         command=command_line(spec),
     )
 

@@ -17,7 +17,7 @@ from thresher import signals
 from thresher.coreset import Coreset
 from thresher.data import Data, load
 from thresher.errors import InputError
-from thresher.experiments.jobs import Job, run_jobs
+from thresher.experiments.jobs import Job, run_jobs, values_digest
 from thresher.experiments.rundir import RunDirectory
 from thresher.experiments.scoring import Columns, choose, score
 from thresher.experiments.tables import FULL, Row, table
@@ -107,6 +107,15 @@ def record(
     return Trajectory.open(folder)
 
 
+def identity(data: Data, surrogate: TrainSpec, seed: int) -> dict[str, Any]:
+    """Return what makes a run directory one run: its recording.
+
+    Methods, kept shares, seeds and the coreset recipe are not part of it: results are named by everything that
+    determines them, so more of them may be added to a recording at any time.
+    """
+    return {"data": data.name, "fingerprint": data.fingerprint, "surrogate": surrogate.to_json(), "seed": seed}
+
+
 def select_all(
     run: Path, data: Data, spec: StudySpec, resolved: dict[tuple[str, float], ResolvedMethod],
     names: Columns,
@@ -122,7 +131,7 @@ def select_all(
         for seed, coreset in chosen.items():
             suffix = f"-seed{seed}" if drawn else ""
             path = run / "coresets" / f"{label.replace(':', '_').replace(',', '_')}-{keep:g}{suffix}.parquet"
-            if not path.exists():
+            if not path.exists() or Coreset.load(path).digest != coreset.digest:
                 coreset.save(path)
             paths[label, keep, seed] = path
     return paths
@@ -135,6 +144,7 @@ def build_jobs(
 ) -> list[Job]:  # fmt: skip
     """Return the trainings of a study: full data, then every coreset, seeds outermost so that pairs finish together."""
     n = len(data.train)
+    columns = read_scores(run / "scores.parquet").columns
     common = {"data": data.name, "data_dir": data_dir, "fingerprint": data.fingerprint, "train": spec.coreset.to_json()}
     jobs = [Job(FULL, 1.0, n, seed=seed, **common) for seed in spec.full_seeds]
     for seed in spec.seeds:
@@ -142,12 +152,14 @@ def build_jobs(
             path = coresets[label, keep, seed]
             coreset = Coreset.load(path)
             scaled = spec.scale_loss == "all" or (spec.scale_loss == "published" and method.scorer.name == "tdds")
+            column = names[method.scorer, method.at]
             jobs.append(
                 Job(
                     label, keep, len(coreset.ids), seed=seed, **common,
                     coreset=str(path), coreset_digest=coreset.digest,
-                    scores=str(run / "scores.parquet"),
-                    scale_column=names[method.scorer, method.at] if scaled else None,
+                    scores=str(run / "scores.parquet") if scaled else None,
+                    scale_column=column if scaled else None,
+                    scale_digest=values_digest(columns[column].values) if scaled else None,
                 )
             )  # fmt: skip
     return jobs
@@ -181,7 +193,8 @@ def run_study(
     data = load(spec.data, Path(data_dir) if data_dir else None)
     for keep in spec.keeps:
         keep_count(len(data.train), keep)
-    with RunDirectory(out, {**spec.to_json(), "fingerprint": data.fingerprint}) as run:
+    with RunDirectory(out, identity(data, spec.surrogate, spec.surrogate_seed)) as run:
+        run.log("study", **spec.to_json())
         notify("data", {"text": data.describe()})
         trajectory = record(
             data, spec.surrogate, spec.surrogate_seed, out, device=device,

@@ -30,8 +30,6 @@ def tdds_settings() -> tuple[TddsSetting, ...]:
     """
     with (files(__name__) / "tdds_settings.csv").open(encoding="utf-8", newline="") as file:
         return tuple(
-            TddsSetting(
-                row["dataset"], row["surrogate"], Fraction(row["pruning_rate"]), int(row["T"]), int(row["K"])
-            )
+            TddsSetting(row["dataset"], row["surrogate"], Fraction(row["pruning_rate"]), int(row["T"]), int(row["K"]))
             for row in csv.DictReader(file)
         )
