@@ -124,7 +124,7 @@ def test_requests_that_cannot_be_met(tmp_path: Path) -> None:
         replay(source, [Request("tdds", TDDS(window=7))])
     with pytest.raises(InputError, match="each name once"):
         replay(source, [Request("x", TDDS(window=3)), Request("x", EL2N())])
-    with pytest.raises(InputError, match="K >= 3|window >= 3"):
+    with pytest.raises(InputError, match="window >= 3"):
         grid_requests("tdds", [2], [6], {})
     with TrajectoryWriter.create(tmp_path / "other", N, C, ["loss"]):
         pass

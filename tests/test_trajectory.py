@@ -176,14 +176,14 @@ def test_every_flipped_byte_is_seen_by_verify_and_never_changes_a_value_in_silen
     folder = store(tmp_path)
     path = folder / "epoch=0001" / "bucket=000.parquet"
     good = path.read_bytes()
-    wanted = list(Trajectory.open(folder).frames(SIGNALS, 1, 2))[0]
+    wanted = next(Trajectory.open(folder).frames(SIGNALS, 1, 2))
     unseen = 0
     for position in range(0, len(good), 7):
         path.write_bytes(good[:position] + bytes([good[position] ^ 0x40]) + good[position + 1 :])
         with pytest.raises(CorruptFileError):
             Trajectory.open(folder).verify()
         try:
-            found = list(Trajectory.open(folder).frames(SIGNALS, 1, 2))[0]
+            found = next(Trajectory.open(folder).frames(SIGNALS, 1, 2))
         except CorruptFileError:
             continue
         unseen += 1  # a byte of the footer that reading does not need

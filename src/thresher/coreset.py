@@ -135,9 +135,7 @@ class Coreset:
         """
         path = Path(path)
         if not path.is_file():
-            raise MissingFileError(
-                f"Expected a coreset file at {path}, but there is none. Write one with `thresher select`."
-            )
+            raise MissingFileError(f"Expected a coreset at {path}, but there is none. Write one with `thresher select`.")
         coreset, info = _read(cls, path)
         sidecar = sidecar_path(path)
         if sidecar.is_file() and _read_sidecar(sidecar) != info:

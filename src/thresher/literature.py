@@ -105,7 +105,7 @@ _TABLE = (
         "stratified",
         computes="AUM; the hardest share beta is cut off, the rest is drawn evenly from 50 strata of the score.",
         direction="keeps an even spread of what the cut leaves",
-        settings_text="beta by data set and pruning rate; those marked in the official README are sure, the rest recollected",
+        settings_text="beta by data set and pruning rate; the official README has three of them, the rest is recollected",
         paper="H. Zheng et al., Coverage-centric Coreset Selection for High Pruning Rates, ICLR 2023, Algorithm 1",
         differences="seeded; too large a beta is an error instead of a smaller coreset",
         settings=published.ccs,
@@ -124,11 +124,11 @@ _TABLE = (
         "tdds",
         "temporal dual-depth scoring (Zhang et al. 2024)",
         "tdds",
-        computes="How unevenly a prediction changes from epoch to epoch inside windows of K epochs, late windows weighing most.",
+        computes="How unevenly a prediction changes from epoch to epoch in windows of K epochs, late ones weighing most.",
         formula="d[t] = sum_c |p[t,c] (ln(p[t,c]+e) - ln(p[t-1,c]+e))|,  v[k] = || d - mean d || over K-1 changes,\n"
         "S = sum_k b (1-b)^(T-K-k) v[k],  e = 1e-8, b = 0.9",
         settings_text="(T, K) by data set and pruning rate, from the supplementary; others: K = 10 at the end",
-        paper="X. Zhang et al., Spanning Training Progress: Temporal Dual-Depth Scoring (TDDS), CVPR 2024, and official code",
+        paper="X. Zhang et al., Spanning Training Progress: Temporal Dual-Depth Scoring, CVPR 2024, and official code",
         differences="streaming; samples assigned by id instead of summed; in `thresher run` the coreset's loss is scaled by "
         "the score as in the official code (--scale-loss none turns it off)",
         settings=published.tdds,

@@ -122,9 +122,7 @@ def _epoch(label: str, text: str | None, available: int | None) -> int | None:
     if not text.isdigit() or int(text) < 1:
         raise InputError(f"Expected at as a whole number of completed epochs in {label!r}, but got {text!r}.")
     if available is not None and int(text) > available:
-        raise TooFewEpochsError(
-            f"{label} asks after {text} epochs, but {available} are recorded. Train the surrogate longer."
-        )
+        raise TooFewEpochsError(f"{label} asks after {text} epochs, but {available} are recorded. Record more.")
     return int(text)
 
 
@@ -136,8 +134,8 @@ def _split(label: str, scorer: str, selector: str, given: Mapping[str, str]) -> 
     unknown = sorted(set(given) - owners[0] - owners[1])
     if unknown:
         raise InputError(
-            f"{label!r} names the parameter {', '.join(unknown)}, but the scorer {scorer} has {sorted(owners[0])}, the selector "
-            f"{selector} has {sorted(owners[1])}; `at` and `selector` can be given to every method."
+            f"{label!r} names the parameter {', '.join(unknown)}, but the scorer {scorer} has {sorted(owners[0])}, the "
+            f"selector {selector} has {sorted(owners[1])}; `at` and `selector` can be given to every method."
         )
     mine = {key: value for key, value in given.items() if key in owners[0]}
     return mine, {key: value for key, value in given.items() if key not in owners[0]}

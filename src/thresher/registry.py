@@ -26,7 +26,7 @@ def scorers() -> dict[str, type[Scorer]]:
     >>> sorted(scorers())[:2]
     ['aum', 'class_distance']
     """
-    return _walk("thresher.scorers", Scorer)
+    return _walk("thresher.scorers", Scorer)  # type: ignore[type-abstract]
 
 
 @cache
@@ -36,7 +36,7 @@ def selectors() -> dict[str, type[Selector]]:
     >>> sorted(selectors())[:2]
     ['beta', 'near_median']
     """
-    return _walk("thresher.selectors", Selector)
+    return _walk("thresher.selectors", Selector)  # type: ignore[type-abstract]
 
 
 def make_scorer(name: str, params: Mapping[str, Any] | None = None) -> Scorer:

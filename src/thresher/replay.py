@@ -126,7 +126,7 @@ def _checked_at(source: Source, request: Request) -> int:
     at, scorer = source.epochs if request.at is None else request.at, request.scorer
     if at > source.epochs:
         raise TooFewEpochsError(
-            f"{request.column} is asked for after {at} epochs, but {source.epochs} are recorded. Choose at <= {source.epochs}."
+            f"{request.column} is asked for after {at} epochs, but {source.epochs} are recorded. Choose an earlier one."
         )
     if at < max(1, scorer.min_epochs):
         raise TooFewEpochsError(

@@ -138,7 +138,7 @@ class _Items:
         self.order, self.epoch = torch.empty(0, dtype=torch.int64), 0
 
     def __iter__(self) -> Iterator[list[_Item]]:
-        for rows in self.order.split(self.batch_size):
+        for rows in self.order.split(self.batch_size):  # type: ignore[no-untyped-call]
             yield [(self.epoch, row) for row in rows.tolist()]
 
     def __len__(self) -> int:

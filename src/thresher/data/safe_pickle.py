@@ -61,6 +61,7 @@ class _Call:
     """A callable without attributes, so a pickle cannot rewrite it."""
 
     __slots__ = ("_function",)
+    _function: Callable[..., Any]
 
     def __init__(self, function: Callable[..., Any]) -> None:
         object.__setattr__(self, "_function", function)
@@ -95,7 +96,7 @@ def _encode(text: Any, encoding: Any = "latin1", *_: Any) -> bytes:
     return str(text).encode("latin1") if _text(encoding) in ("latin1", "latin-1") else b""
 
 
-_NUMPY = {
+_NUMPY: dict[str, tuple[tuple[str, ...], Callable[..., Any]]] = {
     "_reconstruct": (("numpy.core.multiarray", "numpy._core.multiarray"), _reconstruct),
     "scalar": (("numpy.core.multiarray", "numpy._core.multiarray"), _scalar),
     "_frombuffer": (("numpy.core.numeric", "numpy._core.numeric"), _from_buffer),

@@ -29,19 +29,20 @@ def score_command(*, source: Path, out: Path, method: str, window: str | None, a
     """Replay a source with the named scorers (or methods) and write the score table."""
     opened = open_source(source)
     windows, ats = parse_numbers(window, "--window"), parse_numbers(at, "--at")
+    whens: list[int | None] = [*ats] or [None]
     requests: list[Request] = []
     for label in (part.strip() for part in method.split(",")):
         name, *pairs = label.split(":")
         params = dict(pair.partition("=")[::2] for pair in pairs)
         name = METHODS[name].scorer_name if name not in scorers() and name in METHODS else name
         if name == "tdds":
-            requests += grid_requests(name, windows or [int(params.pop("window", 10))], ats or [None], params)
+            requests += grid_requests(name, windows or [int(params.pop("window", 10))], whens, params)
         else:
             scorer = make_scorer(name, params)
             if name == "entropy" and "view" not in params and "eval_entropy" not in opened.signals:
                 scorer = make_scorer(name, {"view": "train"})
                 typer.echo("entropy: no evaluation pass was recorded; scoring the train-mode logits", err=True)
-            requests += [Request(name if len(ats) < 2 else f"{name}[T={t}]", scorer, t) for t in ats or [None]]
+            requests += [Request(name if len(ats) < 2 else f"{name}[T={t}]", scorer, t) for t in whens]
     columns = replay(opened, requests, exact=exact)
     write_scores(out, columns, targets=opened.targets, info=opened.info)
     typer.echo(f"{out}: {opened.n} samples, {', '.join(columns)}")

@@ -145,7 +145,12 @@ def build_jobs(
     """Return the trainings of a study: full data, then every coreset, seeds outermost so that pairs finish together."""
     n = len(data.train)
     columns = read_scores(run / "scores.parquet").columns
-    common = {"data": data.name, "data_dir": data_dir, "fingerprint": data.fingerprint, "train": spec.coreset.to_json()}
+    common: dict[str, Any] = {
+        "data": data.name,
+        "data_dir": data_dir,
+        "fingerprint": data.fingerprint,
+        "train": spec.coreset.to_json(),
+    }
     jobs = [Job(FULL, 1.0, n, seed=seed, **common) for seed in spec.full_seeds]
     for seed in spec.seeds:
         for (label, keep), method in resolved.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar, Literal, final
 
 import numpy as np
@@ -81,7 +82,7 @@ class Forgetting(Scorer):
             flags = [bool(flag) for flag in column if not np.isnan(flag)]
             if not flags:
                 continue
-            result[n] = sum(before and not after for before, after in zip(flags, flags[1:], strict=False))
+            result[n] = sum(before and not after for before, after in pairwise(flags))
             if self.never_learned == "max" and not any(flags):
                 result[n] = len(flags)
         return result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -13,7 +13,12 @@ from thresher.types import Ids, Pool, Scores
 
 @dataclasses.dataclass(frozen=True)
 class Selector(ABC):
-    """Base of all selectors. Subclasses are final, frozen dataclasses; their fields are their parameters."""
+    """Base of all selectors. Subclasses are final, frozen dataclasses; their fields are their parameters.
+
+    `rank_based` says that only the order of difficulties matters, so that a score's direction does not.
+    """
+
+    rank_based: ClassVar[bool] = False
 
     @property
     def name(self) -> str:

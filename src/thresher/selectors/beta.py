@@ -32,9 +32,9 @@ class Beta(Selector):
     Raises InputError where `mean_prob` is missing or outside [0, 1].
 
     Source: Cho et al. 2025 (DUAL), official code.
-    Differences to the official code: seeded; exactly `keep` samples (there one less at keep 0.1 and 0.2 on CIFAR); weights in
-    log space with m kept 1e-7 away from 0 and 1 (there an infinite density gives NaN); samples of zero weight are taken only
-    when nothing else is left, hardest first (there an error); a score with negative difficulties is shifted to start at 0.
+    Differences to the official code: seeded; exactly `keep` samples (there one less at keep 0.1 and 0.2 on CIFAR); weights
+    in log space with m kept 1e-7 away from 0 and 1 (there an infinite density gives NaN); samples of zero weight are taken
+    only when nothing else is left, hardest first (there an error); a score with negative difficulties is shifted to 0.
 
     >>> scores = Scores(np.array([0.5, 0.0, 0.2, 0.4], dtype=np.float32))
     >>> pool = Pool(4, aux={"mean_prob": np.array([0.5, 0.9, 0.1, 0.6], dtype=np.float32)})

@@ -72,7 +72,7 @@ class Stratified(Selector):
         strata = stratum_of(scores.values[rest].astype(np.float64), self.strata)
         budgets = stratum_budgets(np.bincount(strata, minlength=self.strata), keep)
         chosen = [rng.choice(rest[strata == s], int(budgets[s]), replace=False) for s in np.flatnonzero(budgets)]
-        return np.concatenate(chosen)
+        return np.concatenate(chosen).astype(np.int64, copy=False)
 
 
 def stratum_of(values: NDArray[np.float64], strata: int) -> NDArray[np.int64]:

@@ -28,7 +28,7 @@ def tdds_settings() -> tuple[TddsSetting, ...]:
     >>> setting.epochs, setting.window
     (10, 5)
     """
-    with (files(__name__) / "tdds_settings.csv").open(encoding="utf-8", newline="") as file:
+    with (files(__name__) / "tdds_settings.csv").open(encoding="utf-8") as file:
         return tuple(
             TddsSetting(row["dataset"], row["surrogate"], Fraction(row["pruning_rate"]), int(row["T"]), int(row["K"]))
             for row in csv.DictReader(file)

@@ -1,6 +1,6 @@
 """What the literature's methods are set to for a data set and a kept share, and how sure that is.
 
-Each function returns `Published`: parameters to put in, the epoch to ask at, and a sentence that says what was picked and why.
+Each function returns `Published`: parameters to put in, the epoch to ask at, and a sentence on what was picked and why.
 """
 
 from __future__ import annotations

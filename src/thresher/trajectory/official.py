@@ -1,0 +1,252 @@
+"""Reads the dumps of the official TDDS code: all logits, one pair of .npy files an epoch.
+
+    {t}_Output.npy   (N, C) float logits of epoch t in the order of the loader
+    {t}_Index.npy    (N,) integer: the sample id of each row
+    {t}_Loss.npy     ignored
+    targets.npy      (N,) integer class labels by sample id, optional; scorers that need labels ask for it
+
+Epochs are streamed in chunks of rows that fit into the processor's cache, on a few threads (NumPy releases the lock); only
+the previous epoch's log-probabilities, N x C float32, stay in memory. No torch is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thresher import signals
+from thresher.errors import CorruptFileError, InputError, MissingFileError, SampleIdError, UnknownNameError
+from thresher.types import Floats, Frame, Ids
+
+_CHUNK_VALUES = 1 << 16  # 256 KB of float32: a chunk and its two companions stay in a core's cache
+_NEEDS_NO_TARGETS = ("change", "signed_change", "entropy")
+Kernel = Callable[[Floats, Ids, Floats | None], tuple[dict[str, Floats], Floats]]
+
+
+@dataclass(frozen=True)
+class _Array:
+    """Where an array lies inside a .npy file."""
+
+    path: Path
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    offset: int
+
+
+class OfficialDumps:
+    """A folder of official dumps: `epochs` epochs of `n` samples over `num_classes` classes.
+
+    Raises MissingFileError where an epoch (or its index) is missing, CorruptFileError where a file is cut off or no array,
+    InputError or SampleIdError where contents do not fit: other shapes, NaN, ids that are no permutation.
+    """
+
+    features: Floats | None = None
+
+    def __init__(self, folder: Path | str, threads: int | None = None) -> None:
+        self.folder = Path(folder)
+        self.threads = threads or min(4, os.cpu_count() or 1)
+        self.epochs = self._count_epochs()
+        first = self._header(0, "Output")
+        if len(first.shape) != 2 or first.shape[0] < 1 or first.shape[1] < 2:
+            raise InputError(f"Expected logits of shape (N, C), C >= 2, in {first.path}, but got {first.shape}.")
+        self.n: int = first.shape[0]
+        self.num_classes: int = first.shape[1]
+        self.targets: NDArray[np.int64] | None = self._load_targets()
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """What frames can hold: those of the logits alone, and with targets those that need them."""
+        if self.targets is None:
+            return _NEEDS_NO_TARGETS
+        return tuple(name for name in signals.SIGNALS if name not in signals.FEATURE_SIGNALS)
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """Nothing is known of where the dumps come from but their format."""
+        return {"format": "official TDDS dumps"}
+
+    def frames(self, names: Sequence[str], start: int = 0, stop: int | None = None) -> Iterator[Frame]:
+        """Yield the frames of epochs `start` to `stop - 1` with these signals.
+
+        For the change at `start` the epoch before it is read too; at epoch 0 the change is NaN.
+        """
+        stop = self.epochs if stop is None else stop
+        if not 0 <= start <= stop <= self.epochs:
+            raise InputError(f"Expected epochs within [0, {self.epochs}], but got {start} to {stop}.")
+        unknown = sorted(set(names) - set(self.signals))
+        if unknown:
+            raise UnknownNameError(f"These dumps give no signal {', '.join(unknown)}; they give {', '.join(self.signals)}.")
+        remembers = bool(signals.REMEMBERING & set(names))
+        previous: Floats | None = None
+        if remembers:
+            previous = np.full((self.n, self.num_classes), np.nan, dtype=np.float32)
+        kernel: Kernel = _change if set(names) == {"change"} else self._general(names)
+        with ThreadPoolExecutor(self.threads) as pool:
+            for epoch in range(start - 1 if remembers and start > 0 else start, stop):
+                frame = self._epoch(epoch, names, previous, kernel, pool)
+                if epoch >= start:
+                    yield frame
+
+    def _epoch(
+        self, epoch: int, names: Sequence[str], previous: Floats | None, kernel: Kernel, pool: ThreadPoolExecutor
+    ) -> Frame:
+        """Read one epoch chunk by chunk; `previous` is replaced by its guarded log-probabilities."""
+        source, order = self._logits(epoch), self._order(epoch)
+        values = {name: np.empty(self.n, dtype=np.float32) for name in names}
+        rows = max(1, _CHUNK_VALUES // self.num_classes)
+
+        def work(first: int) -> None:
+            ids = order[first : first + rows]
+            logits = self._read(source, first, len(ids), epoch)
+            found, log_probs = kernel(logits, ids, None if previous is None else previous[ids])
+            for name, value in found.items():
+                values[name][ids] = value
+            if previous is not None:
+                previous[ids] = log_probs
+
+        for _ in pool.map(work, range(0, self.n, rows)):
+            pass
+        return Frame(epoch, np.arange(self.n), values, self.n)
+
+    def _general(self, names: Sequence[str]) -> Kernel:
+        def kernel(logits: Floats, ids: Ids, previous: Floats | None) -> tuple[dict[str, Floats], Floats]:
+            targets = np.zeros(len(ids), dtype=np.int64) if self.targets is None else self.targets[ids]
+            out = signals.Outputs(logits, targets, previous=previous)
+            return signals.compute(out, names), out.guarded_log_probs if previous is not None else logits
+
+        return kernel
+
+    def _read(self, source: _Array, first: int, count: int, epoch: int) -> Floats:
+        """Return rows `first` to `first + count - 1` as float32, or raise where they are not finite."""
+        chunk = np.empty((count, self.num_classes), dtype=source.dtype)
+        with source.path.open("rb", buffering=0) as file:
+            file.seek(source.offset + first * self.num_classes * source.dtype.itemsize)
+            got = file.readinto(chunk.data)
+        if got != chunk.nbytes:
+            raise _cut_off(source.path)
+        logits: Floats = chunk.astype(np.float32, copy=False)
+        # The smallest and the largest tell of every NaN and infinity, in two fast passes.
+        if not (np.isfinite(logits.min()) and np.isfinite(logits.max())):
+            row = int(np.flatnonzero(~np.isfinite(logits).all(axis=1))[0]) + first
+            raise InputError(
+                f"Expected finite logits, but row {row} of {source.path} (epoch {epoch}) holds NaN or infinity: that "
+                f"training diverged. Score an earlier epoch: at <= {epoch}."
+            )
+        return logits
+
+    def _count_epochs(self) -> int:
+        if not self.folder.is_dir():
+            raise MissingFileError(f"Expected a folder of official TDDS dumps at {self.folder}, but there is none.")
+        found = {int(m[1]) for p in self.folder.iterdir() if (m := re.fullmatch(r"(\d+)_(?:Output|Index)\.npy", p.name))}
+        if not found:
+            raise MissingFileError(f"Expected 0_Output.npy, 0_Index.npy and so on in {self.folder}, but there is none.")
+        for epoch in range(max(found) + 1):
+            for kind in ("Output", "Index"):
+                if not (self.folder / f"{epoch}_{kind}.npy").is_file():
+                    raise MissingFileError(
+                        f"Expected {epoch}_{kind}.npy in {self.folder}, which holds epochs up to {max(found)}, but it is "
+                        "not there. Every epoch from 0 on is needed; copy it again, or remove the epochs after the gap."
+                    )
+        return max(found) + 1
+
+    def _header(self, epoch: int, kind: str) -> _Array:
+        return _read_header(self.folder / f"{epoch}_{kind}.npy")
+
+    def _logits(self, epoch: int) -> _Array:
+        source = self._header(epoch, "Output")
+        if source.shape != (self.n, self.num_classes):
+            raise InputError(
+                f"Expected logits of shape {(self.n, self.num_classes)} in every epoch, as in epoch 0, but {source.path} "
+                f"has {source.shape}. Samples are missing or padded: drop_last must be False, and the sampler a plain one."
+            )
+        if source.dtype.kind != "f":
+            raise InputError(f"Expected floating-point logits in {source.path}, but got {source.dtype}.")
+        return source
+
+    def _order(self, epoch: int) -> Ids:
+        """Return the sample id of each row, a permutation."""
+        source = self._header(epoch, "Index")
+        if source.dtype.kind not in "iu" or source.shape != (self.n,):
+            raise SampleIdError(
+                f"Expected {self.n} integer ids in {source.path}, one per row of logits, but got {source.dtype} of shape "
+                f"{source.shape}."
+            )
+        order = np.fromfile(source.path, source.dtype, self.n, offset=source.offset).astype(np.int64)
+        if order.min() < 0 or order.max() >= self.n:
+            raise SampleIdError(
+                f"Expected ids in [0, {self.n}) in {source.path}, but they span {order.min()} to {order.max()}: there are "
+                "fewer rows than samples (drop_last=True?), or ids are not positions in the data set."
+            )
+        counts = np.bincount(order, minlength=self.n)
+        if counts.max() > 1:
+            raise SampleIdError(
+                f"Expected every id once in {source.path}, but {int(counts.argmax())} is there {int(counts.max())} times "
+                f"({int((counts > 1).sum())} such ids). Padded or repeating samplers do that; the official code would add "
+                "their probabilities up."
+            )
+        return order
+
+    def _load_targets(self) -> NDArray[np.int64] | None:
+        path = self.folder / "targets.npy"
+        if not path.is_file():
+            return None
+        source = _read_header(path)
+        if source.dtype.kind not in "iu" or source.shape != (self.n,):
+            raise InputError(
+                f"Expected {self.n} integer labels in {path}, one per sample id, but got {source.dtype} of shape "
+                f"{source.shape}."
+            )
+        targets = np.fromfile(path, source.dtype, self.n, offset=source.offset).astype(np.int64)
+        if targets.min() < 0 or targets.max() >= self.num_classes:
+            raise InputError(
+                f"Expected labels in [0, {self.num_classes}) in {path}, but they span {targets.min()} to {targets.max()}."
+            )
+        return targets
+
+
+def _change(logits: Floats, ids: Ids, previous: Floats | None) -> tuple[dict[str, Floats], Floats]:
+    """The `change` signal and the guarded log-probabilities, the same operations as in `signals`, done in place."""
+    assert previous is not None
+    probs = np.subtract(logits, logits.max(axis=1, keepdims=True), out=logits)
+    np.exp(probs, out=probs)
+    probs /= probs.sum(axis=1, keepdims=True)
+    log_probs = probs + np.float32(signals.LOG_GUARD)
+    np.log(log_probs, out=log_probs)
+    np.subtract(log_probs, previous, out=previous)
+    previous *= probs
+    np.abs(previous, out=previous)
+    return {"change": previous.sum(axis=1)}, log_probs
+
+
+def _read_header(path: Path) -> _Array:
+    """Return where a .npy file's array lies; raises MissingFileError or CorruptFileError. Pickled objects are refused."""
+    try:
+        with path.open("rb") as file:
+            version = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, fortran, dtype = read(file)
+            offset = file.tell()
+    except FileNotFoundError:
+        raise MissingFileError(f"Expected {path}, but it is not there.") from None
+    except (ValueError, EOFError, OSError) as error:
+        raise CorruptFileError(f"{path} is not a .npy file ({error}). Copy it again.") from error
+    if dtype.hasobject:
+        raise CorruptFileError(f"{path} holds pickled objects, which could run code; nothing was read. Save plain numbers.")
+    if fortran and len(shape) > 1:
+        raise InputError(f"Expected {path} in row order (C), but it is in column order. Save np.ascontiguousarray of it.")
+    wanted = offset + dtype.itemsize * int(np.prod(shape, dtype=np.int64))
+    if path.stat().st_size != wanted:
+        raise _cut_off(path)
+    return _Array(path, shape, dtype, offset)
+
+
+def _cut_off(path: Path) -> CorruptFileError:
+    return CorruptFileError(f"{path} is cut off or has bytes too many: its size does not fit its header. Copy it again.")

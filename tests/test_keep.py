@@ -1,0 +1,46 @@
+"""`keep`: shares and counts, exactly."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from thresher.errors import InputError
+from thresher.keep import keep_count, keep_share, parse_keep
+
+
+@pytest.mark.parametrize(
+    ("n", "keep", "count"),
+    [
+        (50000, 0.7, 35000), (50000, 0.5, 25000), (50000, 0.3, 15000), (50000, 0.2, 10000), (50000, 0.1, 5000),
+        (1281167, 0.75, 960876), (1281167, 0.7, 896817), (1281167, 0.6, 768701), (1281167, 0.5, 640584),
+        (1281167, 0.3, 384351), (10, 1.0, 10), (10, 3, 3), (10, "3", 3), (10, "1e-1", 1), (3, 0.01, 1),
+    ],
+)  # fmt: skip
+def test_published_sizes(n: int, keep: Any, count: int) -> None:
+    assert keep_count(n, keep) == count
+
+
+@pytest.mark.parametrize("keep", [0, 0.0, -0.1, 1.1, 11, -1, float("nan"), float("inf"), True, "0", "many", "", "2.5"])
+def test_outside_is_refused(keep: Any) -> None:
+    with pytest.raises(InputError, match="keep"):
+        keep_count(10, keep)
+
+
+@given(st.integers(1, 10**7), st.decimals("0.001", "1", places=3))
+def test_a_share_is_exact(n: int, share: Any) -> None:
+    count = keep_count(n, float(share))
+    assert 1 <= count <= n
+    assert count == n - ((1 - Fraction(share)) * n).__floor__()
+
+
+def test_text() -> None:
+    assert parse_keep("500") == 500
+    assert parse_keep("1.0") == 1.0
+    assert keep_share("0.25") == Fraction(1, 4)
+    with pytest.raises(InputError, match="at least one sample"):
+        keep_count(0, 0.5)

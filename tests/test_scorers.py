@@ -1,0 +1,160 @@
+"""Every scorer of the house passes the conformance suite, and the golden values of a worked example."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from thresher import signals
+from thresher.errors import InputError, UnknownNameError
+from thresher.registry import make_scorer, scorers
+from thresher.scorers import AUM, DUAL, EL2N, TDDS, DynUnc, Entropy, Forgetting, GraNd, Scorer, State
+from thresher.testing import check_scorer
+from thresher.types import Frame, HardEnd, Pool
+
+VARIANTS: list[Scorer] = [
+    TDDS(window=3),
+    TDDS(window=5, decay=0.5),
+    TDDS(window=4, decay=1.0),
+    TDDS(window=4, absolute=False),
+    TDDS(window=4, spread="variance"),
+    Forgetting(never_learned="max"),
+    EL2N(epochs=2),
+    AUM(margin="logit", skip=1),
+    Entropy(view="train"),
+    GraNd(view="train"),
+    DynUnc(window=3),
+    DynUnc(window=2, exclude_last=False),
+    DUAL(window=3, epochs=6),
+]
+
+
+@pytest.mark.parametrize("scorer", [make_scorer(name) for name in scorers()] + VARIANTS, ids=str)
+def test_conformance(scorer: Scorer) -> None:
+    check_scorer(scorer)
+
+
+def test_every_scorer_is_found() -> None:
+    assert set(scorers()) == {
+        "aum", "class_distance", "dual", "dyn_unc", "el2n", "entropy", "forgetting", "grand", "mean_prob", "random", "tdds",
+    }  # fmt: skip
+
+
+def worked_example() -> dict[str, np.ndarray[Any, Any]]:
+    """Return all signals (5, 3) of z[t,i,c] = 2 sin(1.3 t + 0.7 i (c+1) + c), labels (0, 1, 2), in double precision."""
+    t, i, c = np.ogrid[:5, :3, :3]
+    logits = 2 * np.sin(1.3 * t + 0.7 * i * (c + 1) + c)
+    previous = np.full((3, 3), np.nan)
+    values: dict[str, list[Any]] = {name: [] for name in signals.SIGNALS}
+    for z in logits:
+        out = signals.Outputs(z, np.arange(3), np.tile([1.0, 2.0, 2.0], (3, 1)), previous)
+        for name, value in signals.compute(out, signals.SIGNALS).items():
+            values[name].append(value)
+        previous = out.guarded_log_probs
+    return {name: np.array(rows) for name, rows in values.items()}
+
+
+GOLDEN: list[tuple[Scorer, list[float], float]] = [
+    (TDDS(window=3), [0.941135, 1.110643, 0.191527], 1),
+    (EL2N(epochs=5), [0.819926, 0.941490, 0.913873], 1),
+    (AUM(), [-0.550712, -1.594580, -1.276072], 5),  # the accumulated margin is a sum
+    (AUM(margin="logit"), [-0.689774, -1.160297, -1.213695], 1),
+    (AUM(margin="logit", skip=1), [-0.407569, -1.465993, -0.982849], 1),
+    (Forgetting(), [1, 1, 1], 1),
+    (Entropy(view="train"), [0.537389, 0.621238, 0.820818], 1),
+    (DynUnc(window=3), [3.279658, 1.521716, 3.665842], 1),
+    (DynUnc(window=3, exclude_last=False), [3.558712, 2.392068, 3.690444], 1),
+    (DUAL(window=3), [1.882301, 1.762305, 2.173357], 1),
+]
+
+
+@pytest.mark.parametrize(("scorer", "wanted", "factor"), GOLDEN, ids=lambda value: str(value)[:60])
+def test_golden_values(scorer: Scorer, wanted: list[float], factor: float) -> None:
+    values = worked_example()
+    state = scorer.init(3)
+    for epoch in range(5):
+        row = {name: values[name][epoch].astype(np.float32) for name in scorer.needs}
+        scorer.update(state, Frame(epoch, np.arange(3), row, 3))
+    np.testing.assert_allclose(factor * scorer.compute(state, Pool(3)), wanted, rtol=3e-6, atol=2e-6)
+    exact = scorer.definition({name: values[name] for name in scorer.needs}, Pool(3))
+    np.testing.assert_allclose(factor * exact, wanted, rtol=2e-6, atol=6e-7)
+
+
+def test_golden_grand() -> None:
+    values = worked_example()
+    row = {name: values[name][4].astype(np.float32) for name in ("error_norm", "feature_norm")}
+    scorer = GraNd(view="train")
+    state = scorer.init(3)
+    scorer.update(state, Frame(0, np.arange(3), row, 3))
+    by_hand = values["error_norm"][4] * np.sqrt(1 + 9)
+    np.testing.assert_allclose(scorer.compute(state, Pool(3)), by_hand, rtol=1e-6)
+
+
+def test_golden_orders() -> None:
+    """The published direction: samples 2, 0, 1 by rising TDDS."""
+    values = worked_example()
+    exact = TDDS(window=3).definition({"change": values["change"]}, Pool(3))
+    assert np.argsort(exact).tolist() == [2, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "message"),
+    [
+        ("tdds", {"window": 2}, "window >= 3"),
+        ("tdds", {"window": "ten"}, "window as int"),
+        ("tdds", {"decay": 0}, "decay"),
+        ("tdds", {"decay": "1.5"}, "decay"),
+        ("tdds", {"spread": "range"}, "one of norm, variance"),
+        ("tdds", {"absolute": "maybe"}, "absolute as bool"),
+        ("tdds", {"windw": 3}, "no parameter windw; its parameters are window"),
+        ("el2n", {"epochs": 0}, "epochs >= 1"),
+        ("aum", {"skip": -1}, "skip >= 0"),
+        ("forgetting", {"never_learned": "often"}, "one of zero, max"),
+        ("dyn_unc", {"window": 1}, "window >= 2"),
+        ("dual", {"window": 11, "epochs": 10}, "window <= epochs"),
+        ("random", {"seed": -1}, "seed >= 0"),
+        ("class_distance", {"k": 1}, "it has none"),
+    ],
+)
+def test_impossible_parameters(name: str, params: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        make_scorer(name, params)
+
+
+def test_unknown_names_and_text() -> None:
+    with pytest.raises(UnknownNameError, match="one of aum, class_distance"):
+        make_scorer("ttds")
+    assert make_scorer("tdds", {"window": "5", "absolute": "false", "decay": "0.5"}) == TDDS(5, 0.5, absolute=False)
+
+
+@dataclass(frozen=True)
+class Greedy(Scorer):
+    """A scorer that breaks the rules: it remembers every epoch. Source: none."""
+
+    hard_end: ClassVar[HardEnd] = "high"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return ("loss",)
+
+    def init(self, n: int) -> State:
+        return {"all": np.zeros((0, n), dtype=np.float32)}
+
+    def update(self, state: State, frame: Frame) -> None:
+        row = np.zeros((1, frame.n), dtype=np.float32)
+        row[0, frame.ids] = frame.values["loss"]
+        state["all"] = np.concatenate([state["all"], row])
+
+    def compute(self, state: State, pool: Pool) -> Any:
+        return state["all"].sum(axis=0)
+
+    def definition(self, values: Any, pool: Pool) -> Any:
+        return np.nansum(values["loss"], axis=0)
+
+
+def test_the_suite_sees_a_scorer_that_breaks_the_rules() -> None:
+    with pytest.raises(AssertionError, match="changed"):
+        check_scorer(Greedy())

@@ -1,0 +1,190 @@
+"""Every selector of the house passes the conformance suite, and the published worked examples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from thresher.coreset import Coreset
+from thresher.errors import InputError, MissingSamplesError
+from thresher.registry import make_selector, selectors
+from thresher.selection import select
+from thresher.selectors._base import Selector
+from thresher.selectors._quota import class_quotas
+from thresher.selectors.beta import Beta
+from thresher.selectors.near_median import NearMedian
+from thresher.selectors.stratified import Stratified, stratum_budgets
+from thresher.selectors.top import Top
+from thresher.selectors.uniform import Uniform
+from thresher.testing import check_selector
+from thresher.types import Pool, Scores
+
+VARIANTS: list[Selector] = [
+    Top(end="easy"),
+    Top(balanced=True),
+    NearMedian(balanced=True),
+    Uniform(balanced=True),
+    Stratified(cutoff=0.3),
+    Stratified(strata=5, balanced=True),
+    Beta(c_d=11),
+]
+
+
+@pytest.mark.parametrize("selector", [make_selector(name) for name in selectors()] + VARIANTS, ids=str)
+def test_conformance(selector: Selector) -> None:
+    check_selector(selector)
+
+
+def test_every_selector_is_found() -> None:
+    assert set(selectors()) == {"beta", "near_median", "stratified", "top", "uniform"}
+
+
+def pick(selector: Selector, values: Any, keep: int, hard_end: Any = "high", **pool: Any) -> list[int]:
+    """Return the picked ids as a list."""
+    scores = Scores(np.asarray(values, dtype=np.float32), hard_end)
+    found = selector.pick(scores, Pool(len(scores.values), **pool), keep, np.random.default_rng(0))
+    return [int(i) for i in found]
+
+
+def test_top_keeps_the_hard_end_of_either_direction() -> None:
+    assert pick(Top(), [3, 1, 2], 1) == [0]
+    assert pick(Top(), [3, 1, 2], 1, "low") == [1]
+    assert pick(Top(end="easy"), [3, 1, 2], 1) == [1]
+
+
+@pytest.mark.parametrize(
+    ("share", "first", "last"), [(0.7, 7500, 42500), (0.5, 12500, 37500), (0.2, 20000, 30000), (0.1, 22500, 27500)]
+)
+def test_moderate_keeps_the_published_ranks(share: float, first: int, last: int) -> None:
+    coreset = select(Scores(np.arange(50000, dtype=np.float32)), Pool(50000), share, NearMedian())
+    assert (int(coreset.ids[0]), int(coreset.ids[-1]) + 1, len(coreset)) == (first, last, last - first)
+
+
+def test_ccs_gives_the_published_budgets() -> None:
+    assert stratum_budgets(np.array([3, 0, 50, 10, 200]), 100).tolist() == [3, 0, 43, 10, 44]
+
+
+def test_ccs_cuts_the_hardest_first() -> None:
+    values = np.arange(100, dtype=np.float32)
+    assert max(pick(Stratified(cutoff=0.3), values, 70)) == 69
+    assert min(pick(Stratified(cutoff=0.3), values, 70, "low")) == 30
+    with pytest.raises(InputError, match=r"cutoff=0.3 drops the 30 hardest.*at most 1 - keep = 0.2"):
+        pick(Stratified(cutoff=0.3), values, 80)
+
+
+@pytest.mark.parametrize(
+    ("pruned", "a", "b"), [(0.3, 7.07, 8.93), (0.5, 7.56, 8.44), (0.7, 9.16, 6.84), (0.8, 10.69, 5.31), (0.9, 12.90, 3.10)]
+)
+def test_dual_has_the_published_beta(pruned: float, a: float, b: float) -> None:
+    mean_prob = np.full(1000, 0.4)
+    found = Beta(c_d=4).shape(Scores(np.arange(1000, dtype=np.float32)), mean_prob, round(1000 * (1 - pruned)))
+    np.testing.assert_allclose(found, (a, b), atol=0.006)
+
+
+def test_dual_weighs_by_score_times_density() -> None:
+    rng = np.random.default_rng(3)
+    scores, mean_prob = Scores(rng.random(50).astype(np.float32)), rng.random(50).astype(np.float32)
+    pool = Pool(50, aux={"mean_prob": mean_prob})
+    a, b = Beta().shape(scores, mean_prob.astype(np.float64), 10)
+    wanted = stats.beta.logpdf(mean_prob.astype(np.float64), a, b) + np.log(scores.values.astype(np.float64))
+    found = Beta().log_weights(scores, pool, 10)
+    np.testing.assert_allclose(found - found[0], wanted - wanted[0], rtol=1e-5, atol=1e-5)
+
+
+def test_dual_draws_in_proportion() -> None:
+    """Drawing one of three samples many times follows their weights."""
+    scores = Scores(np.array([0.2, 0.5, 0.3], dtype=np.float32))
+    pool = Pool(3, aux={"mean_prob": np.full(3, 0.5, dtype=np.float32)})
+    rng = np.random.default_rng(0)
+    counts = np.bincount([int(Beta().pick(scores, pool, 1, rng)[0]) for _ in range(3000)], minlength=3)
+    assert stats.chisquare(counts, 3000 * scores.values.astype(float) / scores.values.astype(float).sum()).pvalue > 1e-3
+
+
+def test_dual_survives_probabilities_of_zero_and_one() -> None:
+    pool = Pool(6, aux={"mean_prob": np.array([0, 1, 0, 1, 0.5, 0.5], dtype=np.float32)})
+    found = Beta().pick(Scores(np.array([1, 1, 0, 0, 1, 0], dtype=np.float32)), pool, 5, np.random.default_rng(0))
+    assert len(found) == 5
+
+
+def test_dual_without_its_second_score() -> None:
+    with pytest.raises(InputError, match="mean_prob"):
+        pick(Beta(), [1, 2, 3], 1)
+
+
+def test_balanced_selectors_need_labels() -> None:
+    with pytest.raises(InputError, match=r"top\(balanced=True\) needs the class label"):
+        pick(Top(balanced=True), [1, 2, 3], 1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=60), st.data())
+def test_quotas_are_exact_fair_and_within_the_classes(targets: list[int], data: st.DataObject) -> None:
+    keep = data.draw(st.integers(1, len(targets)))
+    labels = np.array(targets)
+    quotas, counts = class_quotas(labels, keep), np.bincount(labels)
+    assert quotas.sum() == keep
+    assert (quotas <= counts).all()
+    assert (np.abs(quotas - counts * keep / len(labels)) < 1).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    values=st.lists(st.floats(0, 100, width=32), min_size=1, max_size=50),
+    name=st.sampled_from(["top", "near_median", "uniform", "stratified"]),
+    balanced=st.booleans(),
+    seed=st.integers(0, 99),
+    data=st.data(),
+)
+def test_any_scores_give_exactly_what_was_asked(
+    values: list[float], name: str, balanced: bool, seed: int, data: st.DataObject
+) -> None:
+    n = len(values)
+    keep = data.draw(st.integers(1, n))
+    pool = Pool(n, np.arange(n) % 3)
+    coreset = select(Scores(np.array(values)), pool, keep, make_selector(name, {"balanced": balanced}), seed=seed)
+    assert len(coreset) == keep
+    again = select(Scores(np.array(values)), pool, keep, make_selector(name, {"balanced": balanced}), seed=seed)
+    assert coreset.digest == again.digest
+
+
+def test_select_refuses_what_it_cannot_use() -> None:
+    scores = np.array([1, np.nan, 3], dtype=np.float32)
+    with pytest.raises(MissingSamplesError, match=r"1 of 3 have none \(ids 1\)"):
+        select(Scores(scores), Pool(3), 0.5, Top())
+    with pytest.raises(InputError, match="infinite"):
+        select(Scores(np.array([1, np.inf])), Pool(2), 0.5, Top())
+    with pytest.raises(InputError, match="of 4 samples, but got shape"):
+        select(Scores(scores), Pool(4), 0.5, Top())
+    with pytest.raises(InputError, match="targets"):
+        select(Scores(np.ones(3)), Pool(3, np.array([0])), 0.5, Top())
+    with pytest.raises(MissingSamplesError, match="mean_prob"):
+        select(Scores(np.ones(3)), Pool(3, aux={"mean_prob": np.full(3, np.nan, np.float32)}), 0.5, Beta())
+
+
+class TooMany(Top):
+    """Returns one sample too many. Source: a mistake."""
+
+    def pick(self, scores: Scores, pool: Pool, keep: int, rng: np.random.Generator) -> Any:
+        return super().pick(scores, pool, keep + 1, rng)
+
+
+def test_a_selector_that_breaks_the_rules_is_seen() -> None:
+    with pytest.raises(InputError, match="Expected 2 samples.*but it picked 3"):
+        select(Scores(np.arange(4.0)), Pool(4), 2, TooMany())
+    with pytest.raises(AssertionError, match="asked for 1"):
+        check_selector(TooMany())
+
+
+def test_provenance_is_carried() -> None:
+    scores = Scores(np.arange(10.0), "low", {"scorer": "aum", "at": 30})
+    coreset = select(scores, Pool(10), 0.3, Uniform(), seed=4, source={"fingerprint": "f", "method": "random"})
+    assert isinstance(coreset, Coreset)
+    assert coreset.source["scorer"] == {"scorer": "aum", "at": 30}
+    assert coreset.source["selector"]["name"] == "uniform"
+    assert (coreset.source["keep"], coreset.source["count"], coreset.source["seed"]) == (0.3, 3, 4)
+    assert coreset.fingerprint == "f"
