@@ -21,7 +21,7 @@ test: .venv/done
 check: .venv/done
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy --follow-imports=silent
+	$(BIN)/mypy
 
 clean:
 	rm -rf .venv build dist

@@ -174,7 +174,7 @@ class TooMany(Top):
 
 
 def test_a_selector_that_breaks_the_rules_is_seen() -> None:
-    with pytest.raises(InputError, match="Expected 2 samples.*but it picked 3"):
+    with pytest.raises(InputError, match=r"Expected 2 samples.*but it picked 3"):
         select(Scores(np.arange(4.0)), Pool(4), 2, TooMany())
     with pytest.raises(AssertionError, match="asked for 1"):
         check_selector(TooMany())

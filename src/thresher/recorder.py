@@ -44,7 +44,7 @@ class Recorder:
     >>> recorder = Recorder(2, 2, scorers={"el2n": EL2N()})
     >>> recorder.update(np.array([[0.0, 0.0], [20.0, 0.0]], dtype=np.float32), np.array([0, 0]), np.array([1, 0]))
     >>> recorder.end_epoch()
-    >>> recorder.scores()["el2n"].values.round(3).tolist()
+    >>> [round(float(s), 3) for s in recorder.scores()["el2n"].values]
     [0.0, 0.707]
     """
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
+import os
+import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
@@ -131,13 +134,25 @@ def run_jobs(
     return [{**done[job.digest], "method": job.method, "keep": job.keep} for job in jobs]
 
 
+def _end_with(parent: int) -> None:
+    """End this worker soon after its parent is gone (`kill -9`), so that no orphan goes on computing."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def _run_missing(todo: Sequence[Job], results: Path, device: str, processes: int, threads: int | None) -> Any:
     if processes <= 1 or len(todo) <= 1:
         for job in todo:
             yield job, run_job(job, results, device, threads)
         return
     # "spawn": forking a process that has used torch's thread pool may hang.
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=_end_with, initargs=(os.getpid(),)) as pool:
         futures = {pool.submit(run_job, job, results, device, threads): job for job in todo}
         try:
             for future in as_completed(futures):

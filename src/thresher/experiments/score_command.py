@@ -56,7 +56,7 @@ def select_command(*, scores: Path, keep: str, out: Path, method: str, column: s
     resolved = resolve(method, data, share)
     names = column_names([resolved])
     main = (resolved.scorer, resolved.at)
-    names = {pair: column if column and pair == main else name for pair, name in names.items()}  # type: ignore[misc]
+    names = {pair: column if column and pair == main else name for pair, name in names.items()}
     missing = sorted({name for name in names.values() if name not in table.columns})
     if missing:
         raise UnknownNameError(

@@ -34,7 +34,7 @@ class DUAL(Scorer):
     >>> state = scorer.init(1)
     >>> for epoch, prob in enumerate([0.0, 0.5]):
     ...     scorer.update(state, Frame(epoch, np.array([0]), {"target_prob": np.array([prob], dtype=np.float32)}, 1))
-    >>> scorer.compute(state, Pool(1)).round(4).tolist()  # 10 * 0.5 / sqrt 2 * 0.75
+    >>> [round(float(s), 4) for s in scorer.compute(state, Pool(1))]  # 10 * 0.5 / sqrt 2 * 0.75
     [2.6517]
     """
 

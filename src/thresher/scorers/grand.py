@@ -34,7 +34,7 @@ class GraNd(Scorer):
     >>> state = scorer.init(1)
     >>> values = {"eval_error_norm": np.array([1.0], np.float32), "eval_feature_norm": np.array([3.0], np.float32)}
     >>> scorer.update(state, Frame(0, np.array([0]), values, 1))
-    >>> scorer.compute(state, Pool(1)).round(4).tolist()
+    >>> [round(float(s), 4) for s in scorer.compute(state, Pool(1))]
     [3.1623]
     """
 

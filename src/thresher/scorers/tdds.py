@@ -47,7 +47,7 @@ class TDDS(Scorer):
     >>> state = scorer.init(1)
     >>> for epoch, change in enumerate([np.nan, 1.0, 3.0]):
     ...     scorer.update(state, Frame(epoch, np.array([0]), {"change": np.array([change], dtype=np.float32)}, 1))
-    >>> scorer.compute(state, Pool(1)).round(4).tolist()  # 0.9 * sqrt((1-2)^2 + (3-2)^2)
+    >>> [round(float(s), 4) for s in scorer.compute(state, Pool(1))]  # 0.9 * sqrt((1-2)^2 + (3-2)^2)
     [1.2728]
     """
 

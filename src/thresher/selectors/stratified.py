@@ -72,7 +72,8 @@ class Stratified(Selector):
         strata = stratum_of(scores.values[rest].astype(np.float64), self.strata)
         budgets = stratum_budgets(np.bincount(strata, minlength=self.strata), keep)
         chosen = [rng.choice(rest[strata == s], int(budgets[s]), replace=False) for s in np.flatnonzero(budgets)]
-        return np.concatenate(chosen).astype(np.int64, copy=False)
+        picked: Ids = np.concatenate(chosen)
+        return picked
 
 
 def stratum_of(values: NDArray[np.float64], strata: int) -> NDArray[np.int64]:
@@ -85,7 +86,8 @@ def stratum_of(values: NDArray[np.float64], strata: int) -> NDArray[np.int64]:
     if low == high:
         return np.zeros(len(values), dtype=np.int64)
     position = np.floor((values - low) / (high - low) * strata).astype(np.int64)
-    return np.minimum(position, strata - 1)
+    inside: NDArray[np.int64] = np.minimum(position, strata - 1)
+    return inside
 
 
 def stratum_budgets(populations: NDArray[np.int64], keep: int) -> NDArray[np.int64]:

@@ -78,7 +78,7 @@ def check_direction(selector: Selector, scores: Scores, pool: Pool) -> None:
 def check_small_pools(selector: Selector) -> None:
     """One sample, one class, and a class without samples."""
     if selector.params().get("cutoff", 0):
-        selector = dataclasses.replace(selector, cutoff=0.0)
+        selector = type(selector)(**{**selector.params(), "cutoff": 0.0})
     for targets in (np.array([0]), np.zeros(6, dtype=np.int64), np.array([0, 0, 2, 2, 2, 0])):
         n = len(targets)
         scores, pool = example(1, n)
