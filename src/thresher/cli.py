@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from thresher.errors import InputError, ThresherError
+from thresher.errors import ThresherError
 
 app = typer.Typer(
     help="Keep the training samples that matter: record one training, score every sample, select a coreset, "
@@ -193,7 +193,14 @@ def train(
 
 @app.command()
 def methods(name: Annotated[str | None, typer.Argument(help="A method's name.")] = None) -> None:
-    """List the methods, or show the card of one: formula, parameters, direction, source, differences."""
+    """List the methods, or show the card of one: formula, parameters, direction, source, differences.
+
+    A method is a scorer with a selector and the settings that were published for them. Wherever a command takes
+    methods, parameters of both may follow after colons: tdds:window=5:at=10, ccs:cutoff=0.2, el2n:selector=stratified.
+
+    thresher methods
+    thresher methods tdds
+    """
     from thresher.methods import METHODS, card
 
     if name is not None:
@@ -202,24 +209,6 @@ def methods(name: Annotated[str | None, typer.Argument(help="A method's name.")]
     width = max(map(len, METHODS))
     for key, method in METHODS.items():
         typer.echo(f"{key:<{width}}  {method.title}")
-
-
-def parse_seeds(text: str) -> tuple[int, ...]:
-    """Return the seeds that `0-2` or `0,1,5` names.
-
-    >>> parse_seeds("0-2,7")
-    (0, 1, 2, 7)
-    """
-    seeds: list[int] = []
-    try:
-        for part in text.split(","):
-            first, _, last = part.partition("-")
-            seeds += range(int(first), int(last or first) + 1)
-    except ValueError:
-        seeds = []
-    if not seeds or len(set(seeds)) != len(seeds):
-        raise InputError(f"Expected distinct seeds such as 0-2 or 0,1,5, but got {text!r}.")
-    return tuple(seeds)
 
 
 def main() -> None:

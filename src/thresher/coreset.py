@@ -1,7 +1,7 @@
 """The coreset: which samples stay, where they come from, and the file they travel in.
 
-The file is Parquet (`sample_id`, and `weight` where there are weights). Provenance and a checksum of the contents are in its
-metadata, and once more, for people and other tools, in a JSON sidecar beside it.
+The file is Parquet (`sample_id`, and `weight` where there are weights). Provenance, a checksum of the contents and a seal
+over all of it are in its metadata, and once more, for people and other tools, in a JSON sidecar beside it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from thresher.errors import CorruptFileError, FingerprintError, InputError, MissingFileError, SampleIdError
+from thresher.files import sync_folder, write_atomic
 from thresher.types import Floats, Ids
 
 if TYPE_CHECKING:
@@ -106,21 +107,19 @@ class Coreset:
         """Write `path` (Parquet) and `path` + `.json`; a crash leaves the old file or the new one, never a half."""
         path = Path(path)
         info = json.dumps(self._info(), indent=2, sort_keys=True)
-        sidecar = sidecar_path(path)
+        places = (path, sidecar_path(path))
         path.parent.mkdir(parents=True, exist_ok=True)
-        parts = [path.with_name(p.name + f".{os.getpid()}.part") for p in (path, sidecar)]
-        try:
-            self._write_table(parts[0], info)
-            parts[1].write_text(info + "\n", encoding="utf-8")
-            for part in parts:
-                _sync(part)
+        staged = [place.with_name(f"{place.name}.{os.getpid()}.new") for place in places]
+        try:  # Both are on disk before either takes its place: a full disk leaves the old pair as it was.
+            for part, content in zip(staged, (self._table(info), (info + "\n").encode()), strict=True):
+                write_atomic(part, content)
             # The old sidecar goes first: a Parquet file alone is complete, one with another's sidecar is not.
-            sidecar.unlink(missing_ok=True)
-            os.replace(parts[0], path)
-            os.replace(parts[1], sidecar)
-            _sync(path.parent)
+            places[1].unlink(missing_ok=True)
+            for part, place in zip(staged, places, strict=True):
+                os.replace(part, place)
+            sync_folder(path.parent)
         finally:
-            for part in parts:
+            for part in staged:
                 part.unlink(missing_ok=True)
 
     @classmethod
@@ -150,12 +149,12 @@ class Coreset:
     def _info(self) -> dict[str, Any]:
         info = {"format": _FORMAT, "n": self.n, "count": len(self), "checksum": self.digest, "source": self.source}
         try:
-            plain: dict[str, Any] = json.loads(json.dumps(info, default=_plain))
-        except TypeError as error:
-            raise InputError(f"Expected JSON-ready provenance in a coreset's source: {error}.") from None
-        return plain
+            plain: dict[str, Any] = json.loads(json.dumps(info, default=_plain, allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise InputError(f"Expected JSON-ready provenance in a coreset's source, but: {error}.") from None
+        return {**plain, "seal": _seal(plain)}
 
-    def _write_table(self, path: Path, info: str) -> None:
+    def _table(self, info: str) -> bytes:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -163,7 +162,10 @@ class Coreset:
         if self.weights is not None:
             columns["weight"] = pa.array(self.weights)
         table = pa.table(columns).replace_schema_metadata({_KEY: info.encode()})
-        pq.write_table(table, path, write_page_checksum=True)
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, write_page_checksum=True)
+        content: bytes = sink.getvalue().to_pybytes()
+        return content
 
 
 def sidecar_path(path: Path) -> Path:
@@ -179,22 +181,37 @@ def _read(cls: type[Coreset], path: Path) -> tuple[Coreset, dict[str, Any]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    content = path.read_bytes()
     try:
-        table = pq.read_table(pa.BufferReader(path.read_bytes()), page_checksum_verification=True)
-        info = json.loads((table.schema.metadata or {})[_KEY])
+        table = pq.read_table(pa.BufferReader(content), page_checksum_verification=True)
+        metadata = table.schema.metadata or {}
+        if _KEY not in metadata:
+            raise _corrupt(path, "it has no provenance of a coreset")
+        info = json.loads(metadata[_KEY])
+        if info["format"] != _FORMAT:
+            raise _corrupt(path, f"its format is {info['format']!r}, and this version of Thresher reads {_FORMAT}")
         ids = table.column("sample_id").to_numpy()
         weights = table.column("weight").to_numpy() if "weight" in table.column_names else None
         if ids.dtype != np.int64 or table.column("sample_id").null_count:
             raise _corrupt(path, f"its ids are {ids.dtype}, not int64")
         coreset = cls(ids, weights, int(info["n"]), info["source"])
         whole = coreset.digest == info["checksum"] and len(coreset) == info["count"]
+        sealed = info.get("seal", _seal(info)) == _seal(info)  # files of the first days have no seal
     except CorruptFileError:
         raise
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-        raise _corrupt(path, str(error)) from error
+        raise _corrupt(path, f"{type(error).__name__}: {error}") from error
     if not whole:
         raise _corrupt(path, "its ids or weights do not match their checksum")
+    if not sealed:
+        raise _corrupt(path, "its provenance was altered")
     return coreset, info
+
+
+def _seal(info: Mapping[str, Any]) -> str:
+    """Return the SHA-256 (hex) of everything else in the metadata, so that a changed `n` or fingerprint is noticed."""
+    rest = {key: value for key, value in info.items() if key != "seal"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def _read_sidecar(path: Path) -> Any:
@@ -217,11 +234,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     raise TypeError(f"{type(value).__name__} {value!r} is not JSON-ready")
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

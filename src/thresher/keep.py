@@ -26,8 +26,9 @@ def keep_share(keep: float | str) -> Fraction:
     Fraction(1, 10)
     """
     try:
-        share = Fraction(str(keep).strip())
-    except (ValueError, ZeroDivisionError):
+        near = float(keep)  # first, so that "1e-999999999" is not written out as a fraction
+        share = Fraction(str(keep).strip()) if 0 < near <= 1 else Fraction(0)
+    except (TypeError, ValueError):
         raise _share_error(keep) from None
     if not 0 < share <= 1:
         raise _share_error(keep)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,8 +22,7 @@ from thresher.settings.published import Published
 
 __all__ = ["METHODS", "Method", "ResolvedMethod", "card", "find", "parse_spec", "resolve"]
 
-_LENGTHS = ("window", "epochs")  # parameters that count epochs; a short recording shortens what was not asked for
-_SHORTEST = {"tdds": 3}
+_LENGTHS = ("epochs", "window")  # parameters that count epochs; a short recording shortens what was not asked for
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,10 @@ def find(name: str) -> Method:
     if name in METHODS:
         return METHODS[name]
     if name in scorers():
-        return Method(name, f"the scorer {name}, hardest kept", name)
+        cls = scorers()[name]
+        computes = (inspect.getdoc(cls) or "").partition("\n")[0]
+        direction = f"keeps the {'highest' if cls.hard_end == 'high' else 'LOWEST'} scores (hardest first)"
+        return Method(name, f"the scorer {name}, hardest kept", name, computes=computes, direction=direction)
     raise UnknownNameError(f"Expected a method, one of {', '.join(METHODS)}, but got {name!r}. See `thresher methods`.")
 
 
@@ -76,10 +79,12 @@ def resolve(label: str, dataset: str, keep: float | str, epochs_available: int |
 
     `label` is a name, or a name with parameters of its scorer or selector after colons: `tdds:window=5:at=10`,
     `ccs:cutoff=0.3`, `el2n:selector=stratified`. What is given there wins over what is published. With
-    `epochs_available` (epochs recorded), published settings that need more are shortened, and the notice says so.
+    `epochs_available` (epochs recorded), settings that need more are shortened, and the notice says so; what the label asks
+    for never is.
 
-    Raises UnknownNameError for an unknown method, InputError for an unknown or impossible parameter, TooFewEpochsError
-    where a given `at` is beyond the recording.
+    Raises UnknownNameError for an unknown method or selector, InputError for an unknown or impossible parameter or share,
+    TooFewEpochsError where the label asks for more epochs than there are, or there are too few for the method at all (a
+    window of TDDS has 3).
 
     >>> tdds = resolve("tdds", "cifar10", 0.1)
     >>> tdds.at, tdds.scorer.params()["window"]
@@ -91,26 +96,28 @@ def resolve(label: str, dataset: str, keep: float | str, epochs_available: int |
     method = find(name)
     share = keep_share(keep)
     selector_name = given.pop("selector", method.selector_name)
-    given_at = _epoch(label, given.pop("at", None), epochs_available)
+    asked_at = _epoch(label, given.pop("at", None), epochs_available)
     mine, theirs = _split(label, method.scorer_name, selector_name, given)
     published = method.settings(dataset, share) if method.settings is not None else Published()
     own = selector_name == method.selector_name
-    scorer_params = {**method.scorer_params, **published.scorer, **mine}
-    selector_params = {**(method.selector_params if own else {}), **(published.selector if own else {}), **theirs}
-    at = given_at if given_at is not None else published.at
-    overridden = bool(given_at is not None or set(mine) & set(published.scorer) or set(theirs) & set(published.selector))
-    why = "" if overridden else published.why
-    if epochs_available is not None:
-        at, scorer_params, shortened = _shorten(method.scorer_name, scorer_params, set(mine), at, epochs_available)
-        why = "; ".join(part for part in (why, shortened) if part)
-    aux_length = {"epochs": scorer_params["epochs"]} if "epochs" in scorer_params else {}
-    aux = {key: make_scorer(other, aux_length) for key, other in method.aux.items()} if own else {}
+    usual = {**method.selector_params, **published.selector} if own else {}
+    scorer = make_scorer(method.scorer_name, {**method.scorer_params, **published.scorer, **mine})
+    at, late = (asked_at, "") if asked_at is not None else _when(published.at, scorer, epochs_available)
+    limit = at if at is not None else epochs_available
+    scorer, shortened = _shorten(label, scorer, set(mine), limit)
+    said = [
+        _why(published.why, {**published.scorer, "at": published.at}, {**mine, "at": asked_at}),
+        _why(published.selector_why, published.selector, theirs) if own else "",
+        late,
+        shortened,
+    ]
+    notice = "; ".join(part for part in said if part)
     return ResolvedMethod(
         label,
-        make_scorer(method.scorer_name, scorer_params),
-        make_selector(selector_name, selector_params),
-        aux,
-        f"{label}: {why}" if why else "",
+        scorer,
+        make_selector(selector_name, {**usual, **theirs}),
+        _aux_scorers(label, method, selector_name, scorer, limit),
+        f"{label}: {notice}" if notice else "",
         at,
     )
 
@@ -119,11 +126,63 @@ def _epoch(label: str, text: str | None, available: int | None) -> int | None:
     """Return the epoch to ask at that a label names."""
     if text is None:
         return None
-    if not text.isdigit() or int(text) < 1:
+    if not (text.isascii() and text.isdigit() and int(text)):
         raise InputError(f"Expected at as a whole number of completed epochs in {label!r}, but got {text!r}.")
     if available is not None and int(text) > available:
         raise TooFewEpochsError(f"{label} asks after {text} epochs, but {available} are recorded. Record more.")
     return int(text)
+
+
+def _when(published: int | None, scorer: Scorer, available: int | None) -> tuple[int | None, str]:
+    """Return the published epoch to ask at, or None (the end) and why, where it cannot be."""
+    if published is None:
+        return None, ""
+    if available is not None and published > available:
+        return None, f"only {available} epochs are recorded: asked at their end"
+    if scorer.params().get("window", 0) > published:  # a window that was asked for; published ones fit
+        return None, f"after {published} epochs there is no window of {scorer.params()['window']}: asked at the end"
+    return published, ""
+
+
+def _shorten(label: str, scorer: Scorer, asked: set[str], limit: int | None) -> tuple[Scorer, str]:
+    """Return the scorer with what was not asked for cut to the `limit` epochs there are, and a sentence on that.
+
+    Raises TooFewEpochsError where that is not possible.
+    """
+    if limit is None:
+        return scorer, ""
+    lengths = {key: value for key, value in scorer.params().items() if key in _LENGTHS}
+    fitting = {"epochs": limit, "window": lengths.get("window", 0) - max(0, scorer.min_epochs - limit)}
+    cut = {key: fitting[key] for key, value in lengths.items() if fitting[key] < value}
+    try:
+        short = dataclasses.replace(scorer, **{key: value for key, value in cut.items() if key not in asked})
+    except InputError as error:
+        raise TooFewEpochsError(f"{label} cannot be scored after {limit} epochs. {error} Record more epochs.") from error
+    if asked & set(cut) or short.min_epochs > limit:
+        wants = ", ".join(f"{key}={lengths[key]}" for key in cut if key in asked)
+        raise TooFewEpochsError(
+            f"{label} needs more than {limit} epochs{f' for {wants}' if wants else ''}, but it is asked after {limit}. "
+            "Record more epochs, or ask for less."
+        )
+    return short, "; ".join(f"{key} shortened from {lengths[key]} to {new}, for {limit} epochs" for key, new in cut.items())
+
+
+def _why(why: str, picked: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
+    """Return the sentence on what was picked and which of it the label overrides; "" where that is everything."""
+    left = [key for key, value in picked.items() if value is not None and asked.get(key) is None]
+    if not left:
+        return ""
+    overrides = [key for key in picked if asked.get(key) is not None and str(asked[key]) != str(picked[key])]
+    return f"{why}, but {', '.join(f'{key}={asked[key]}' for key in overrides)} as asked for" if overrides else why
+
+
+def _aux_scorers(label: str, method: Method, selector: str, scorer: Scorer, limit: int | None) -> dict[str, Scorer]:
+    """Return the scorers of the further scores that the selector reads, over the same early epochs as the method's own."""
+    own = selector == method.selector_name
+    reader = method if own else next((m for m in METHODS.values() if m.selector_name == selector), method)
+    names = reader.aux if reader.selector_name == selector else {}
+    params = {key: value for key, value in scorer.params().items() if own and key == "epochs"}
+    return {key: _shorten(label, make_scorer(other, params), set(), limit)[0] for key, other in names.items()}
 
 
 def _split(label: str, scorer: str, selector: str, given: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
@@ -139,27 +198,6 @@ def _split(label: str, scorer: str, selector: str, given: Mapping[str, str]) -> 
         )
     mine = {key: value for key, value in given.items() if key in owners[0]}
     return mine, {key: value for key, value in given.items() if key not in owners[0]}
-
-
-def _shorten(
-    name: str, params: Mapping[str, Any], given: set[str], at: int | None, available: int
-) -> tuple[int | None, dict[str, Any], str]:
-    """Return `at`, scorer parameters and a sentence, all within the epochs that were recorded."""
-    said = []
-    if at is not None and at > available:
-        at = None
-        said.append(f"only {available} epochs are recorded: asked at their end")
-    limit = at if at is not None else available
-    defaults = {f.name: f.default for f in dataclasses.fields(scorers()[name])}
-    params = dict(params)
-    for key in _LENGTHS:
-        wanted = params.get(key, defaults.get(key))
-        room = limit - int(name == "dyn_unc")  # its last epoch does not count
-        shortest = _SHORTEST.get(name, 2 if key == "window" else 1)
-        if key in defaults and key not in given and isinstance(wanted, int) and wanted > room >= shortest:
-            params[key] = room
-            said.append(f"{key} shortened from {wanted} to {room}, the epochs there are")
-    return at, params, "; ".join(said)
 
 
 def card(name: str) -> str:

@@ -6,6 +6,7 @@ Images stay uint8 until a batch is on the device; ids are positions in the train
 from __future__ import annotations
 
 import hashlib
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,8 +15,9 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, IterableDataset
 
 from thresher.errors import InputError
 
@@ -140,7 +142,8 @@ class Indexed(Dataset[tuple[int, Any, Any]]):
     """
 
     def __init__(self, dataset: Any) -> None:
-        if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
+        readable = hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
+        if not readable or isinstance(dataset, IterableDataset):  # torch gives even its streams a __getitem__
             raise InputError(
                 f"Expected a map-style data set with __len__ and __getitem__, but got {type(dataset).__name__}. "
                 "A stream has no stable sample ids; store one with each sample instead."
@@ -152,13 +155,14 @@ class Indexed(Dataset[tuple[int, Any, Any]]):
 
     def __getitem__(self, index: int) -> tuple[int, Any, Any]:
         size = len(self)
-        position = int(index)
+        position = operator.index(index)  # TypeError for 1.5, which int() would take for sample 1
         if not -size <= position < size:
             raise IndexError(f"Expected an index in [{-size}, {size}), but got {position}.")
         position %= size  # -1 and size - 1 are one sample and must have one id
         item = self.dataset[position]
         if not isinstance(item, (tuple, list)) or len(item) != 2:
-            raise InputError(f"Expected items (image, target), but item {position} is a {type(item).__name__}.")
+            size_of = f" of {len(item)}" if isinstance(item, (tuple, list)) else ""
+            raise InputError(f"Expected items (image, target), but item {position} is a {type(item).__name__}{size_of}.")
         return position, item[0], item[1]
 
 
@@ -184,13 +188,22 @@ class Data:
     def __post_init__(self) -> None:
         if self.augment not in _AUGMENTS:
             raise InputError(f"Expected augment to be one of {', '.join(_AUGMENTS)}, but got {self.augment!r}.")
-        if not len(self.mean) == len(self.std) == self.channels or min(self.std) <= 0:
+        if not len(self.mean) == len(self.std) == self.channels or not all(0 < std < np.inf for std in self.std):
             raise InputError(f"Expected {self.channels} means and {self.channels} positive stds, one per channel.")
         for half, split in (("train", self.train), ("test", self.test)):
+            self._check_shape(half, split)
             if len(split) and int(split.targets.max()) >= len(self.class_names):
                 raise InputError(
                     f"Expected {half} targets in [0, {len(self.class_names)}), but got {int(split.targets.max())}."
                 )
+
+    def _check_shape(self, half: str, split: Split) -> None:
+        """Refuse images that normalisation would broadcast to other shapes; those read one by one are checked there."""
+        if not isinstance(split, ArraySplit):
+            return
+        shape, size = tuple(split.images.shape[1:]), self.image_size
+        if shape[0] != self.channels or (self.augment != "imagenet" and shape[1:] != (size, size)):
+            raise InputError(f"Expected {half} images of shape {(self.channels, size, size)}, but got {shape}.")
 
     @property
     def num_classes(self) -> int:
@@ -231,7 +244,11 @@ def as_uint8(image: Any) -> Tensor:
     if isinstance(image, Tensor):
         tensor = image
     else:
+        if isinstance(image, Image.Image) and image.mode in ("P", "PA"):
+            image = image.convert("RGB")  # its bytes are numbers of colours, not colours
         array = np.array(image)  # a copy: PIL's own buffer is read-only
+        if array.ndim not in (2, 3) or array.dtype.kind not in "buif":
+            raise InputError(f"Expected an image (H, W) or (H, W, C), but got {array.dtype} of shape {array.shape}.")
         tensor = torch.from_numpy(array[None] if array.ndim == 2 else np.moveaxis(array, -1, 0))
     if tensor.ndim != 3:
         raise InputError(f"Expected an image with 3 axes, but got shape {tuple(tensor.shape)}.")

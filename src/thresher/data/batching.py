@@ -72,6 +72,7 @@ class Batches:
         self._in_memory = isinstance(split, ArraySplit) and data.augment != "imagenet"
         self._items = _Items(batch_size)
         self._loader = None if self._in_memory else self._build_loader(workers)
+        self._running: object = None  # the epoch that the loader's workers are at
 
     def __len__(self) -> int:
         return -(-self._count // self.batch_size)
@@ -79,8 +80,11 @@ class Batches:
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """Yield `(images, targets, sample_ids)` of epoch `epoch` on the device.
 
-        Images (B, C, H, W) float and normalised, targets (B,) int64, sample_ids (B,) int64; every sample once.
+        Images (B, C, H, W) float and normalised, targets (B,) int64, sample_ids (B,) int64; every sample once. Raises
+        InputError for a negative epoch, and where worker processes are asked for two epochs at the same time.
         """
+        if epoch < 0:
+            raise InputError(f"Expected an epoch >= 0, but got {epoch}.")
         order = self._order(epoch)
         draws = self._draws(epoch)
         raw = self._from_memory(order) if self._loader is None else self._from_loader(order, epoch)
@@ -112,7 +116,10 @@ class Batches:
     def _from_loader(self, order: Tensor, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         assert self._loader is not None
         self._items.order, self._items.epoch = order, epoch
+        self._running = running = object()
         for images, rows in self._loader:
+            if running is not self._running and self._loader.num_workers:  # workers that stay have one queue
+                raise InputError(f"Epoch {epoch} cannot go on: another one was begun. Use one Batches for each.")
             yield images.to(self.device, non_blocking=True), rows.to(self.device, non_blocking=True)
 
     def _build_loader(self, workers: int) -> DataLoader[tuple[Tensor, int]]:
@@ -138,8 +145,9 @@ class _Items:
         self.order, self.epoch = torch.empty(0, dtype=torch.int64), 0
 
     def __iter__(self) -> Iterator[list[_Item]]:
-        for rows in self.order.split(self.batch_size):  # type: ignore[no-untyped-call]
-            yield [(self.epoch, row) for row in rows.tolist()]
+        # bound now, not when the next batch is asked for: another epoch may have begun by then
+        epoch, batches = self.epoch, self.order.split(self.batch_size)  # type: ignore[no-untyped-call]
+        return ([(epoch, row) for row in rows.tolist()] for rows in batches)
 
     def __len__(self) -> int:
         return -(-len(self.order) // self.batch_size)

@@ -52,7 +52,11 @@ class FolderSplit:
     def content(self) -> Iterator[bytes]:
         """Yield path and size of every file; the pictures themselves are not read."""
         for index in range(len(self)):
-            yield bytes(self._paths[index]) + b"\0" + str(self.path(index).stat().st_size).encode() + b"\n"
+            try:
+                size = self.path(index).stat().st_size
+            except FileNotFoundError:
+                raise _gone(self.path(index)) from None
+            yield bytes(self._paths[index]) + b"\0" + str(size).encode() + b"\n"
 
 
 def load_folder(root: Path, *, image_size: int = 224) -> Data:
@@ -95,9 +99,13 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
         with Image.open(path) as picture:
             return np.array(_rgb(picture))
     except FileNotFoundError:
-        raise MissingFileError(f"{path} was there when the folder was listed but is gone now.") from None
+        raise _gone(path) from None
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise CorruptFileError(f"{path} cannot be read as a picture ({error}). Replace or remove it.") from error
+
+
+def _gone(path: Path) -> MissingFileError:
+    return MissingFileError(f"{path} was there when the folder was listed but is gone now.")
 
 
 def _rgb(picture: Image.Image) -> Image.Image:

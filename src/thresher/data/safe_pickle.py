@@ -82,6 +82,8 @@ def _reconstruct(*_: Any) -> _Array:
 
 
 def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any, *_: Any) -> _Array:
+    if _text(order) not in ("C", "F"):  # NumPy 2.3 writes "K" with the order of the axes for arrays of 3 axes and more
+        raise pickle.UnpicklingError(f"an array in memory order {order!r}")
     array = _Array()
     array.__setstate__((1, shape, dtype, order == "F", data))
     return array

@@ -12,11 +12,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from thresher.cli import parse_seeds
 from thresher.coreset import Coreset
 from thresher.data import load
 from thresher.errors import InputError
-from thresher.experiments.defaults import adjusted, parse_keeps, parse_methods, recipe
+from thresher.experiments.defaults import adjusted, parse_keeps, parse_methods, parse_seeds, recipe
 from thresher.experiments.jobs import Job, run_jobs
 from thresher.experiments.rundir import RunDirectory
 from thresher.experiments.study import StudySpec, identity, record, run_study
@@ -58,11 +57,11 @@ class _Screen:
     def notify(self, event: str, details: dict[str, Any]) -> None:
         """Show one event of a study."""
         if event in ("data", "notice"):
-            self.console.print(details["text"], highlight=False, markup=False)
+            self.console.print(details["text"], highlight=False, markup=False, soft_wrap=True)
         elif event == "epoch":
             self._advance("surrogate", details["epochs"], details["epoch"], f"loss {details['loss']:.3f}")
         elif event == "scored":
-            self.console.print(f"scored: {', '.join(details['columns'])}", highlight=False, markup=False)
+            self.console.print(f"scored: {', '.join(details['columns'])}", highlight=False, markup=False, soft_wrap=True)
         elif event == "jobs":
             self._advance("trainings", details["total"], 0, "")
         elif event == "result":
@@ -133,7 +132,7 @@ def run_command(
         report_run(out, spec, rows, data_dir)
     console.print(
         f"\n{out}/ holds scores.parquet, coresets/, results/, table.md{' and report.html' if report else ''} "
-        f"({time.perf_counter() - started:.0f} s)", highlight=False,
+        f"({time.perf_counter() - started:.0f} s)", highlight=False, soft_wrap=True,
     )  # fmt: skip
 
 
@@ -158,7 +157,9 @@ def record_command(
             loaded, spec, seed, out, device=device, eval_pass=features, logits=logits,
             on_epoch=lambda p: screen.notify("epoch", {"epoch": p.epoch, "epochs": p.epochs, "loss": p.loss}),
         )  # fmt: skip
-    console.print(f"{out}/trajectory holds {trajectory.epochs} epochs of {trajectory.n} samples", highlight=False)
+    console.print(
+        f"{out}/trajectory holds {trajectory.epochs} epochs of {trajectory.n} samples", highlight=False, soft_wrap=True
+    )
 
 
 def train_command(
@@ -199,7 +200,7 @@ def train_command(
             on_result=lambda job, r: screen.notify("result", {**r, "method": job.method, "keep": job.keep}),
         )  # fmt: skip
     show_table(table(results), console)
-    console.print(f"results in {out}/", highlight=False)
+    console.print(f"results in {out}/", highlight=False, soft_wrap=True)
 
 
 def _precision(text: str) -> Precision:

@@ -69,3 +69,21 @@ def parse_keeps(text: str) -> tuple[float, ...]:
     if any(not 0 < keep <= 1 for keep in keeps) or len(set(keeps)) != len(keeps):
         raise InputError(f"Expected distinct kept shares in (0, 1], but got {text!r}. keep=0.1 keeps a tenth.")
     return keeps
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Return the seeds that `0-2` or `0,1,5` names.
+
+    >>> parse_seeds("0-2,7")
+    (0, 1, 2, 7)
+    """
+    seeds: list[int] = []
+    try:
+        for part in text.split(","):
+            first, _, last = part.partition("-")
+            seeds += range(int(first), int(last or first) + 1)
+    except ValueError:
+        seeds = []
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise InputError(f"Expected distinct seeds such as 0-2 or 0,1,5, but got {text!r}.")
+    return tuple(seeds)

@@ -8,7 +8,7 @@ import typer
 
 from thresher.errors import InputError, UnknownNameError
 from thresher.experiments.scoring import choose, column_names
-from thresher.keep import parse_keep
+from thresher.keep import keep_count, parse_keep
 from thresher.methods import METHODS, resolve
 from thresher.registry import make_scorer, scorers
 from thresher.replay import Request, grid_requests, open_source, replay
@@ -52,7 +52,7 @@ def select_command(*, scores: Path, keep: str, out: Path, method: str, column: s
     """Select a coreset from a score table."""
     table = read_scores(scores)
     wanted = parse_keep(keep)
-    share = wanted if isinstance(wanted, float) else wanted / table.n
+    share = keep_count(table.n, wanted) / table.n if isinstance(wanted, int) else wanted
     resolved = resolve(method, data, share)
     names = column_names([resolved])
     main = (resolved.scorer, resolved.at)

@@ -198,14 +198,15 @@ def run_study(
     data = load(spec.data, Path(data_dir) if data_dir else None)
     for keep in spec.keeps:
         keep_count(len(data.train), keep)
+    # Before anything is trained: a misspelled method must not cost an hour.
+    resolved = resolve_all(spec, spec.surrogate.epochs)
     with RunDirectory(out, identity(data, spec.surrogate, spec.surrogate_seed)) as run:
         run.log("study", **spec.to_json())
         notify("data", {"text": data.describe()})
-        trajectory = record(
+        record(
             data, spec.surrogate, spec.surrogate_seed, out, device=device,
             on_epoch=lambda p: notify("epoch", {"epoch": p.epoch, "epochs": p.epochs, "loss": p.loss}),
         )  # fmt: skip
-        resolved = resolve_all(spec, trajectory.epochs)
         for text in dict.fromkeys(m.notice for m in resolved.values() if m.notice):
             notify("notice", {"text": text})
         names = score(out / "trajectory", list(resolved.values()), out / "scores.parquet")

@@ -37,7 +37,7 @@ class DynUnc(Scorer):
     >>> state = scorer.init(1)
     >>> for epoch, prob in enumerate([0.0, 0.5, 0.5]):
     ...     scorer.update(state, Frame(epoch, np.array([0]), {"target_prob": np.array([prob], dtype=np.float32)}, 1))
-    >>> [round(float(s), 4) for s in scorer.compute(state, Pool(1))]  # 10 * 0.5 / sqrt 2; the second window ends with the last epoch
+    >>> [round(float(s), 4) for s in scorer.compute(state, Pool(1))]  # 10 * 0.5 / sqrt 2; the second window ends last
     [3.5355]
     """
 

@@ -17,12 +17,16 @@ Table = Mapping[Fraction, float]
 
 @dataclass(frozen=True)
 class Published:
-    """Parameters for scorer and selector, completed epochs `at` which to ask (None = the end), and why."""
+    """Parameters for scorer and selector, completed epochs `at` which to ask (None = the end), and why.
+
+    `why` speaks of the scorer and of `at`, `selector_why` of the selector; "" where there was nothing to pick.
+    """
 
     scorer: Mapping[str, Any] = field(default_factory=dict)
     selector: Mapping[str, Any] = field(default_factory=dict)
     at: int | None = None
     why: str = ""
+    selector_why: str = ""
 
 
 def dataset_key(dataset: str) -> str:
@@ -99,7 +103,7 @@ def ccs(dataset: str, share: Fraction) -> Published:
     if Fraction(str(cutoff)) > rate:
         cutoff = float(rate)
         why += f"; lowered to {cutoff:g}, the share pruned in all"
-    return Published(selector={"cutoff": cutoff}, why=why)
+    return Published(selector={"cutoff": cutoff}, selector_why=why)
 
 
 def dual(dataset: str, share: Fraction) -> Published:
@@ -120,8 +124,7 @@ def dual_beta(dataset: str, share: Fraction) -> Published:
     """Return DUAL's trajectory length and the c_d of its Beta sampling."""
     c_d, origin = _C_D.get(dataset_key(dataset), (4.0, "the official CIFAR script's default"))
     length = dual(dataset, share)
-    why = "; ".join(part for part in (f"c_d={c_d:g}: {origin}", length.why) if part)
-    return Published(length.scorer, {"c_d": c_d}, why=why)
+    return Published(length.scorer, {"c_d": c_d}, why=length.why, selector_why=f"c_d={c_d:g}: {origin}")
 
 
 def _percent(rate: Fraction) -> str:

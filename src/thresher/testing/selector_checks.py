@@ -6,11 +6,13 @@ import copy
 import dataclasses
 import inspect
 import json
+from fractions import Fraction
 
 import numpy as np
 
 from thresher.selectors._base import Selector
-from thresher.types import Pool, Scores
+from thresher.selectors._quota import class_quotas
+from thresher.types import Floats, Ids, Pool, Scores
 
 _N = 60
 
@@ -31,14 +33,20 @@ def check_selector(selector: Selector) -> None:
     """
     check_declaration(selector)
     scores, pool = example()
-    before = copy.deepcopy((scores.values, pool.targets, dict(pool.aux)))
-    for keep in (1, 2, _N // 3, _N // 2):
+    before = copy.deepcopy((scores.values, pool.targets, pool.aux["mean_prob"]))
+    for keep in range(1, at_most(selector, _N) + 1):
         check_pick(selector, scores, pool, keep)
-    check_everything(selector, scores, pool)
+    check_balance(selector, scores, pool)
     check_direction(selector, scores, pool)
-    for one, other in zip(before[:2], (scores.values, pool.targets), strict=True):
+    check_ties(selector, pool)
+    for one, other in zip(before, (scores.values, pool.targets, pool.aux["mean_prob"]), strict=True):
         np.testing.assert_array_equal(one, other, err_msg=f"{selector.name}: changed its input")
     check_small_pools(selector)
+
+
+def at_most(selector: Selector, n: int) -> int:
+    """Return how many of n samples the selector can keep: all, but for the share that a `cutoff` drops on purpose."""
+    return n - int(Fraction(str(selector.params().get("cutoff", 0))) * n)
 
 
 def check_declaration(selector: Selector) -> None:
@@ -49,8 +57,8 @@ def check_declaration(selector: Selector) -> None:
 
 
 def check_pick(selector: Selector, scores: Scores, pool: Pool, keep: int) -> None:
-    """Exactly `keep` ids, sorted, unique, int64, in range, and the same again for the same seed."""
-    first, second = (selector.pick(scores, pool, keep, np.random.default_rng(5)) for _ in range(2))
+    """Exactly `keep` ids (so all of them for N), sorted, unique, int64, in range, and the same again for the same seed."""
+    first, second = (_pick(selector, scores, pool, keep) for _ in range(2))
     assert first.dtype == np.int64, f"{selector.name}: ids are {first.dtype}, not int64"
     assert first.shape == (keep,), f"{selector.name}: asked for {keep}, picked {first.shape}"
     assert (np.diff(first) > 0).all(), f"{selector.name}: ids must be sorted and unique"
@@ -58,11 +66,14 @@ def check_pick(selector: Selector, scores: Scores, pool: Pool, keep: int) -> Non
     np.testing.assert_array_equal(first, second, err_msg=f"{selector.name}: another draw for the same seed")
 
 
-def check_everything(selector: Selector, scores: Scores, pool: Pool) -> None:
-    """Keeping N keeps all, where nothing is cut on purpose."""
-    if selector.params().get("cutoff", 0) == 0:
-        picked = selector.pick(scores, pool, pool.n, np.random.default_rng(0))
-        np.testing.assert_array_equal(picked, np.arange(pool.n), err_msg=f"{selector.name}: keeping all must keep all")
+def check_balance(selector: Selector, scores: Scores, pool: Pool) -> None:
+    """With `balanced=True` every class keeps its share, by largest remainder."""
+    if not selector.params().get("balanced", False):
+        return
+    targets = pool.need_targets(selector.name)
+    for keep in range(1, at_most(selector, pool.n) + 1):
+        kept = np.bincount(targets[_pick(selector, scores, pool, keep)], minlength=int(targets.max()) + 1)
+        np.testing.assert_array_equal(kept, class_quotas(targets, keep), err_msg=f"{selector.name}: unfair to a class")
 
 
 def check_direction(selector: Selector, scores: Scores, pool: Pool) -> None:
@@ -71,17 +82,33 @@ def check_direction(selector: Selector, scores: Scores, pool: Pool) -> None:
         return
     turned = Scores(-scores.values, "low")
     for keep in (1, 7, _N // 2):
-        one, other = (selector.pick(s, pool, keep, np.random.default_rng(1)) for s in (scores, turned))
+        one, other = (_pick(selector, s, pool, keep) for s in (scores, turned))
         np.testing.assert_array_equal(one, other, err_msg=f"{selector.name}: depends on the score's direction")
 
 
+def check_ties(selector: Selector, pool: Pool) -> None:
+    """Equal scores are told apart by id, for rank-based rules: as if the id were a last digit of the score."""
+    if not selector.rank_based:
+        return
+    steps = np.random.default_rng(2).integers(3, size=pool.n).astype(np.float32)
+    last_digit = np.arange(pool.n, dtype=np.float32) / np.float32(2 * pool.n)
+    untied: tuple[Floats, Floats] = (steps - last_digit, steps + last_digit)
+    for keep in range(1, at_most(selector, pool.n) + 1):
+        picked = _pick(selector, Scores(steps), pool, keep)
+        by_id = [_pick(selector, Scores(values), pool, keep) for values in untied]
+        stable = any(np.array_equal(picked, one) for one in by_id)
+        assert stable, f"{selector.name}: samples with equal scores must be taken in the order of their ids"
+
+
 def check_small_pools(selector: Selector) -> None:
-    """One sample, one class, and a class without samples."""
-    if selector.params().get("cutoff", 0):
-        selector = type(selector)(**{**selector.params(), "cutoff": 0.0})
-    for targets in (np.array([0]), np.zeros(6, dtype=np.int64), np.array([0, 0, 2, 2, 2, 0])):
+    """One sample, one class, a class without samples, a class of one sample."""
+    for targets in (np.array([0]), np.zeros(6, dtype=np.int64), np.array([0, 0, 2, 2, 2, 0]), np.array([0, 2, 2, 2])):
         n = len(targets)
         scores, pool = example(1, n)
         pool = dataclasses.replace(pool, targets=targets, num_classes=3)
-        for keep in {1, n // 2 or 1, n}:
+        for keep in range(1, at_most(selector, n) + 1):
             check_pick(selector, scores, pool, keep)
+
+
+def _pick(selector: Selector, scores: Scores, pool: Pool, keep: int) -> Ids:
+    return selector.pick(scores, pool, keep, np.random.default_rng(5))

@@ -128,7 +128,7 @@ def fit(
     batches = train_batches(data, spec, seed, ids, device, workers)
     total_steps = (spec.schedule_epochs or spec.epochs) * len(batches)
     scale = None if loss_scale is None else torch.from_numpy(np.asarray(loss_scale, np.float32)).to(device)
-    first_epoch = _resume(checkpoint, model, optimizer, recorder, device) if resume and checkpoint else 0
+    first_epoch = _resume(checkpoint, model, optimizer, recorder) if resume and checkpoint else 0
     forward = torch.compile(model) if spec.compile else model
     best, accuracy, loss_sum, scale_sum = None, None, torch.zeros((), device=device), torch.zeros((), device=device)
 
@@ -263,9 +263,7 @@ def _save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, record
     save_checkpoint(path, state)
 
 
-def _resume(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, recorder: Recorder | None, device: torch.device
-) -> int:
+def _resume(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, recorder: Recorder | None) -> int:
     """Load a checkpoint if there is one and return the number of completed epochs."""
     if not path.is_file():
         if recorder is not None and recorder.store is not None:
@@ -273,9 +271,11 @@ def _resume(
         return 0
     state = load_checkpoint(path)
     model.load_state_dict(state["model"])
-    groups = optimizer.state_dict()["param_groups"]
-    buffers = {int(i): {"momentum_buffer": b.to(device)} for i, b in state["momentum"].items()}
-    optimizer.load_state_dict({"state": buffers, "param_groups": groups})
+    parameters = list(model.parameters())
+    for position, buffer in state["momentum"].items():
+        # In the layout of its parameter: the fused step walks both as they lie in memory.
+        parameter = parameters[int(position)]
+        optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(buffer)
     if recorder is not None:
         recorder.load_state_dict(state["recorder"])
     return int(state["epoch"])

@@ -1,0 +1,162 @@
+"""The command line: every command does its part, and what cannot work ends in one clear line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from thresher.cli import app, main
+from thresher.coreset import Coreset
+from thresher.experiments.defaults import parse_seeds
+from thresher.methods import METHODS
+from thresher.score_table import read_scores, write_scores
+from thresher.types import Scores
+
+GOLDEN = np.load(Path(__file__).parent / "golden" / "tdds_official_real_dynamics.npz")
+COMMANDS = ("run", "record", "score", "select", "train", "methods")
+
+
+def call(*arguments: Any) -> str:
+    """Run a command that must succeed and return what it said."""
+    result = CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: Any) -> str:
+    """Run a command that must fail and return its one line."""
+    monkeypatch.setattr("sys.argv", ["thresher", *map(str, arguments)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 1
+    line = capsys.readouterr().err.strip()
+    assert line.startswith("thresher: ")
+    assert "\n" not in line
+    return line
+
+
+@pytest.fixture(scope="module")
+def dumps(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Official dumps of the golden dynamics."""
+    folder = tmp_path_factory.mktemp("dumps")
+    for epoch, order in enumerate(GOLDEN["orders"]):
+        np.save(folder / f"{epoch}_Output.npy", GOLDEN["logits"][epoch].astype(np.float32)[order])
+        np.save(folder / f"{epoch}_Index.npy", order)
+    np.save(folder / "targets.npy", GOLDEN["targets"])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recording of digits made by `thresher record`."""
+    out = tmp_path_factory.mktemp("recorded") / "run"
+    said = call("record", "--out", out, "--epochs", 4, "--batch-size", 64, "--device", "cpu")
+    assert "4 epochs of 1437 samples" in said
+    return out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_is_worth_reading(command: str) -> None:
+    said = call(command, "--help")
+    assert len(said) > 300
+    assert "Usage:" in said
+
+
+def test_dumps_to_scores_to_coreset(dumps: Path, tmp_path: Path) -> None:
+    scores, coreset = tmp_path / "scores.parquet", tmp_path / "coreset.parquet"
+    assert "400 samples, tdds" in call("score", dumps, "--method", "tdds", "--window", 10, "--at", 30, "--out", scores)
+    table = read_scores(scores)
+    np.testing.assert_allclose(table.columns["tdds"].values, GOLDEN["tdds_T30_K10"], rtol=1e-5)
+    assert table.targets is not None
+    np.testing.assert_array_equal(table.targets, GOLDEN["targets"])
+    assert "40 of 400 samples by tdds" in call("select", scores, "--method", "tdds", "--keep", 0.1, "--out", coreset)
+    wanted = np.sort(np.argsort(-table.columns["tdds"].values, kind="stable")[:40])
+    np.testing.assert_array_equal(Coreset.load(coreset).ids, wanted)
+
+
+def test_a_grid_of_dumps(dumps: Path, tmp_path: Path) -> None:
+    out = tmp_path / "grid.parquet"
+    call("score", dumps, "--window", "5,10", "--at", "10,20,30", "--out", out)
+    names = [f"tdds[K={k},T={t}]" for t in (10, 20, 30) for k in (5, 10)]
+    assert list(read_scores(out).columns) == names
+
+
+def test_several_scorers_of_dumps(dumps: Path, tmp_path: Path) -> None:
+    out = tmp_path / "scores.parquet"
+    said = call("score", dumps, "--method", "tdds,el2n,entropy,ccs,forgetting:never_learned=max", "--out", out)
+    assert "no evaluation pass" in said
+    columns = read_scores(out).columns
+    assert list(columns) == ["tdds", "el2n", "entropy", "aum", "forgetting"]
+    assert columns["aum"].hard_end == "low"
+
+
+def test_recording_to_training(recorded: Path, tmp_path: Path) -> None:
+    scores, coreset = tmp_path / "scores.parquet", tmp_path / "coreset.parquet"
+    call("score", recorded, "--method", "tdds:window=3,moderate", "--out", scores)
+    said = call("select", scores, "--method", "moderate", "--keep", 200, "--out", coreset)
+    assert "200 of 1437 samples by moderate" in said
+    out = tmp_path / "train"
+    options = ("--coreset", coreset, "--seeds", "0-1", "--epochs", 2, "--jobs", 1, "--out", out, "--device", "cpu")
+    said = call("train", "--data", "digits", *options)
+    assert re.search(r"moderate .* 200 ", said)
+    assert len(list(out.glob("*.json"))) == 2
+
+
+def test_run_goes_on_with_a_recording(recorded: Path) -> None:
+    options = ("--surrogate-epochs", 4, "--surrogate-batch-size", 64, "--epochs", 1, "--batch-size", 64, "--device", "cpu")
+    said = call("run", "--out", recorded, *options, "--method", "random,el2n", "--seeds", "0", "--no-full", "--jobs", 1)
+    assert "el2n" in said
+    assert (recorded / "report.html").stat().st_size > 10_000
+    assert (recorded / "table.md").read_text().startswith("| method | keep |")
+
+
+def test_methods_are_listed_and_shown() -> None:
+    said = call("methods")
+    assert all(name in said for name in METHODS)
+    assert "S = sum_k b (1-b)^(T-K-k) v[k]" in call("methods", "tdds")
+
+
+CASES: dict[str, tuple[tuple[str, ...], str]] = {
+    "no source": (("score", "{tmp}/nowhere", "--out", "{tmp}/s.parquet"), "Expected a folder"),
+    "window too small": (("score", "{dumps}", "--window", "2", "--out", "{tmp}/s.parquet"), "window >= 3"),
+    "window of words": (("score", "{dumps}", "--window", "five", "--out", "{tmp}/s.parquet"), "whole numbers"),
+    "window larger than T": (("score", "{dumps}", "--window", "10", "--at", "5", "--out", "{tmp}/s"), "at least 10 epochs"),
+    "T beyond the dumps": (("score", "{dumps}", "--at", "31", "--out", "{tmp}/s"), "30 are recorded"),
+    "unknown scorer": (("score", "{dumps}", "--method", "tdss", "--out", "{tmp}/s"), "Expected a scorer"),
+    "no features in dumps": (("score", "{dumps}", "--method", "grand", "--out", "{tmp}/s"), "grand reads"),
+    "keep too large": (("select", "{scores}", "--keep", "1.5", "--out", "{tmp}/c"), "share in"),
+    "keep zero": (("select", "{scores}", "--keep", "0", "--out", "{tmp}/c"), "share in"),
+    "more than there are": (("select", "{scores}", "--keep", "4", "--out", "{tmp}/c"), "between 1 and 3"),
+    "no such column": (
+        ("select", "{scores}", "--keep", "1", "--method", "el2n", "--out", "{tmp}/c"),
+        "reads the column el2n",
+    ),
+    "no scores": (("select", "{tmp}/none", "--keep", "1", "--out", "{tmp}/c"), "there is none"),
+    "unknown data": (("run", "--data", "mnist", "--out", "{tmp}/r"), "no data set 'mnist'"),
+    "unknown model": (("record", "--model", "vgg", "--out", "{tmp}/r"), "vgg"),
+    "bad precision": (("record", "--precision", "fp8", "--out", "{tmp}/r"), "fp32 or bf16"),
+    "bad device": (("record", "--device", "tpu9", "--out", "{tmp}/r"), "device that is there"),
+    "bad seeds": (("run", "--seeds", "3-1", "--out", "{tmp}/r"), "distinct seeds"),
+    "bad loss scale": (("run", "--scale-loss", "some", "--out", "{tmp}/r"), "published, none or all"),
+    "no CIFAR there": (("run", "--data", "cifar10", "--data-dir", "{tmp}", "--out", "{tmp}/r"), "cifar-10"),
+    "no coreset": (("train", "--coreset", "{tmp}/none", "--out", "{tmp}/r"), "Expected a coreset"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_cannot_work_is_one_clear_line(
+    case: str, dumps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_scores(tmp_path / "scores.parquet", {"tdds": Scores(np.array([1.0, 2.0, 3.0]))})
+    arguments, message = CASES[case]
+    places = {"tmp": tmp_path, "dumps": dumps, "scores": tmp_path / "scores.parquet"}
+    assert message in refused(monkeypatch, capsys, *(a.format(**places) for a in arguments))
+
+
+def test_seeds() -> None:
+    assert parse_seeds("0-2,7") == (0, 1, 2, 7)

@@ -1,0 +1,182 @@
+"""The run directory, the jobs, the tables, and the main job end to end on real digits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from thresher.coreset import Coreset
+from thresher.errors import CorruptFileError, FingerprintError, InputError, RunDirectoryError, UnknownNameError
+from thresher.experiments.defaults import parse_keeps, parse_methods
+from thresher.experiments.jobs import Job, run_job
+from thresher.experiments.rundir import RunDirectory
+from thresher.experiments.study import StudySpec, run_study
+from thresher.experiments.tables import markdown, mean_interval, table
+from thresher.score_table import read_scores
+from thresher.train.loop import TrainSpec
+
+SURROGATE = TrainSpec("tiny", epochs=5, batch_size=64, lr=0.05)
+CORESET = TrainSpec("tiny", epochs=2, batch_size=32, lr=0.05)
+
+
+def study(**changes: Any) -> StudySpec:
+    """Return a study of seconds."""
+    parts: dict[str, Any] = {
+        "data": "digits", "surrogate": SURROGATE, "coreset": CORESET, "methods": ("random", "tdds:window=3"),
+        "keeps": (0.2,), "seeds": (0, 1), "full_seeds": (0,),
+    }  # fmt: skip
+    return StudySpec(**{**parts, **changes})
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    """A finished study and its table."""
+    out = tmp_path_factory.mktemp("run")
+    return out, run_study(study(), out)
+
+
+def test_the_main_job_leaves_everything(finished: tuple[Path, Any]) -> None:
+    out, rows = finished
+    assert [(r.method, r.keep, r.kept, r.n_seeds) for r in rows] == [
+        ("full", 1.0, 1437, 1), ("random", 0.2, 288, 2), ("tdds:window=3", 0.2, 288, 2),
+    ]  # fmt: skip
+    assert rows[1].gap_mean is None
+    assert rows[2].gap_mean == pytest.approx(rows[2].accuracy_mean - rows[1].accuracy_mean)
+    assert sorted(p.name for p in out.iterdir() if not p.name.startswith("run.lock")) == [
+        "checkpoints", "coresets", "env.json", "log.jsonl", "results", "scores.parquet", "spec.json", "trajectory",
+    ]  # fmt: skip
+    assert len(list((out / "results").glob("*.json"))) == 5
+    names = sorted(p.name for p in (out / "coresets").glob("*.parquet"))
+    assert names == ["random-0.2-seed0.parquet", "random-0.2-seed1.parquet", "tdds_window=3-0.2.parquet"]
+
+
+def test_coresets_are_what_the_scores_say(finished: tuple[Path, Any]) -> None:
+    out, _ = finished
+    scores = read_scores(out / "scores.parquet").columns["tdds"]
+    kept = Coreset.load(out / "coresets" / "tdds_window=3-0.2.parquet")
+    assert set(kept.ids.tolist()) == set(np.argsort(-scores.values, kind="stable")[:288].tolist())
+    assert kept.source["scorer"] == {"scorer": "tdds", "params": scores.source["params"], "at": 5}
+
+
+def test_running_again_trains_nothing(finished: tuple[Path, Any]) -> None:
+    out, rows = finished
+    times = {p: p.stat().st_mtime_ns for p in (out / "results").glob("*.json")}
+    events: list[str] = []
+    again = run_study(study(), out, notify=lambda event, details: events.append(event))
+    assert again == rows
+    assert "epoch" not in events
+    assert {p: p.stat().st_mtime_ns for p in (out / "results").glob("*.json")} == times
+
+
+def test_methods_and_seeds_can_be_added(finished: tuple[Path, Any]) -> None:
+    out, rows = finished
+    more = run_study(study(methods=("random", "el2n"), seeds=(0, 1), full_seeds=()), out)
+    assert [r.method for r in more] == ["random", "el2n"]
+    assert more[0] == rows[1]
+
+
+def test_a_result_that_is_missing_is_made_again(finished: tuple[Path, Any]) -> None:
+    out, rows = finished
+    path = next((out / "results").glob("tdds*.json"))
+    before = json.loads(path.read_text())
+    path.unlink()
+    assert run_study(study(), out)[2].accuracy_mean == rows[2].accuracy_mean
+    after = json.loads(path.read_text())
+    assert after["test_accuracy"] == before["test_accuracy"]
+    assert 0 < after["mean_loss_scale"] < 1
+
+
+def test_another_recording_is_refused(finished: tuple[Path, Any]) -> None:
+    with pytest.raises(RunDirectoryError, match=r"another spec \(different: surrogate\)"):
+        run_study(study(surrogate=TrainSpec("tiny", epochs=6, batch_size=64, lr=0.05)), finished[0])
+
+
+def test_processes_give_the_same_as_one(finished: tuple[Path, Any], tmp_path: Path) -> None:
+    out, rows = finished
+    for name in ("trajectory", "checkpoints"):
+        (tmp_path / name).symlink_to(out / name)
+    (tmp_path / "spec.json").write_text((out / "spec.json").read_text())
+    parallel = run_study(study(full_seeds=()), tmp_path, processes=2, threads=1)
+    assert [r.accuracy_mean for r in parallel] == [r.accuracy_mean for r in rows[1:]]
+
+
+def test_half_written_directories(tmp_path: Path) -> None:
+    (tmp_path / "trajectory").mkdir()
+    with pytest.raises(RunDirectoryError, match="holds data but no spec"):
+        run_study(study(), tmp_path)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "spec.json").write_text('{"data": ')
+    with pytest.raises(CorruptFileError, match=r"spec\.json is not valid JSON"):
+        run_study(study(), other)
+
+
+def test_one_writer_at_a_time(tmp_path: Path) -> None:
+    with RunDirectory(tmp_path, {"a": 1}), pytest.raises(RunDirectoryError, match="another process"):
+        RunDirectory(tmp_path, {"a": 1})
+    RunDirectory(tmp_path, {"a": 1}).close()
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"methods": ()}, InputError, "at least one method"),
+        ({"methods": ("nonsense",)}, UnknownNameError, "Expected a method, one of random"),
+        ({"keeps": (1.5,)}, InputError, "share in"),
+        ({"data": "mnist"}, UnknownNameError, "no data set 'mnist'"),
+    ],
+)
+def test_impossible_studies_end_before_they_train(
+    tmp_path: Path, changes: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        run_study(study(**changes), tmp_path / "run")
+    assert not (tmp_path / "run" / "checkpoints" / "surrogate.safetensors").exists()
+
+
+def test_a_coreset_of_other_data_is_refused(finished: tuple[Path, Any], tmp_path: Path) -> None:
+    path = finished[0] / "coresets" / "tdds_window=3-0.2.parquet"
+    coreset = Coreset.load(path)
+    foreign = Coreset(coreset.ids, None, coreset.n, {**coreset.source, "fingerprint": "other"})
+    foreign.save(tmp_path / "foreign.parquet")
+    job = Job(
+        "x", 0.2, 288, "digits", None, "f", CORESET.to_json(), 0, str(tmp_path / "foreign.parquet"), foreign.digest
+    )  # fmt: skip
+    with pytest.raises(FingerprintError, match="Expected a coreset for the data set"):
+        run_job(job, tmp_path)
+
+
+def test_a_job_is_named_by_what_determines_it() -> None:
+    job = Job("tdds", 0.1, 144, "digits", None, "f", CORESET.to_json(), 0, "here.parquet", "digest")
+    same = Job("other name", 0.1, 144, "digits", "elsewhere", "f", CORESET.to_json(), 0, "there.parquet", "digest")
+    other = Job("tdds", 0.1, 144, "digits", None, "f", CORESET.to_json(), 1, "here.parquet", "digest")
+    assert job.digest == same.digest != other.digest
+
+
+def test_tables_pair_by_seed() -> None:
+    def result(method: str, seed: int, accuracy: float, keep: float = 0.1) -> dict[str, Any]:
+        return {"method": method, "keep": keep, "seed": seed, "test_accuracy": accuracy, "seconds": 1.0, "kept": 10}
+
+    rows = table([result("random", 0, 0.5), result("random", 1, 0.6), result("tdds", 1, 0.7), result("tdds", 2, 0.9)])
+    assert rows[0].method == "random"
+    assert rows[1].gap_mean == pytest.approx(10)  # only seed 1 is shared
+    assert rows[1].gap_half_width is None
+    assert "| tdds | 0.1 | 10 | 80.00 ± 127.06 | +10.00 | 2 | 1.0 |" in markdown(rows)
+    mean, half = mean_interval([1.0, 2.0])
+    assert (mean, half) == (1.5, pytest.approx(6.353, abs=1e-3))
+
+
+@pytest.mark.parametrize("text", ["", "tdds,tdds", ","])
+def test_method_lists(text: str) -> None:
+    with pytest.raises(InputError, match="distinct methods"):
+        parse_methods(text)
+
+
+@pytest.mark.parametrize("text", ["0", "1.5", "0.1,0.1", "many", "-0.1"])
+def test_keep_lists(text: str) -> None:
+    with pytest.raises(InputError, match="Expected"):
+        parse_keeps(text)

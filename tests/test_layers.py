@@ -1,0 +1,106 @@
+"""The plan of the house: imports go downward, heavy packages stay where they belong, files stay readable."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "thresher"
+LEVELS = [
+    {"types", "errors", "files"},
+    {"signals", "keep"},
+    {"scorers", "selectors", "trajectory", "coreset", "settings", "score_table"},
+    {"registry", "literature", "selection"},
+    {"intake", "recorder", "replay", "methods", "testing"},
+    {"data", "models", "report"},
+    {"train"},
+    {"experiments"},
+    {"cli", "integrations"},
+]
+LEVEL = {room: height for height, rooms in enumerate(LEVELS) for room in rooms}
+
+
+def modules() -> list[Path]:
+    """Return every module of the package but its front door."""
+    return sorted(p for p in SOURCE.rglob("*.py") if p != SOURCE / "__init__.py")
+
+
+def room(path: Path) -> str:
+    """Return the room a module belongs to."""
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path, deferred: bool = True) -> set[str]:
+    """Return the names of imported modules; without `deferred` only those imported at once."""
+    tree = ast.parse(path.read_text())
+    found = set()
+    typing_only = {
+        id(node)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+        for node in ast.walk(block)
+    }
+    for node in ast.walk(tree) if deferred else tree.body:
+        if id(node) in typing_only:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return found
+
+
+def test_every_room_has_its_place() -> None:
+    assert {room(path) for path in modules()} == set(LEVEL)
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(SOURCE)))
+def test_imports_go_downward(path: Path) -> None:
+    for name in imports(path):
+        if name.startswith("thresher."):
+            other = name.split(".")[1]
+            assert LEVEL[other] <= LEVEL[room(path)], f"{room(path)} imports {other}, which lies above it"
+
+
+@pytest.mark.parametrize("package", ["scorers", "selectors"])
+def test_scorers_and_selectors_do_not_know_one_another(package: str) -> None:
+    for path in (SOURCE / package).glob("*.py"):
+        if path.name != "__init__.py":
+            mine = {name for name in imports(path) if name.startswith(f"thresher.{package}.")}
+            assert all(name.split(".")[2].startswith("_") for name in mine), path.name
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(SOURCE)))
+def test_files_stay_readable(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 300
+
+
+def loaded_by(code: str) -> set[str]:
+    """Return the top-level packages that a fresh interpreter has loaded after running `code`."""
+    script = f"{code}\nimport sys\nprint(' '.join({{name.split('.')[0] for name in sys.modules}}))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_importing_thresher_loads_nothing_heavy() -> None:
+    heavy = {"torch", "pyarrow", "scipy", "sklearn", "matplotlib", "jinja2", "rich", "typer", "numpy"}
+    assert not loaded_by("import thresher") & heavy
+
+
+def test_scoring_needs_no_torch(tmp_path: Path) -> None:
+    code = "import thresher.cli, thresher.experiments.score_command, thresher.trajectory.official, thresher.selection"
+    assert not loaded_by(code) & {"torch", "scipy", "sklearn", "matplotlib", "jinja2"}
+
+
+def test_the_front_door_opens_to_everything() -> None:
+    import thresher
+
+    for name in thresher.__all__:
+        assert getattr(thresher, name) is not None
+    with pytest.raises(AttributeError, match="no attribute"):
+        _ = thresher.nothing

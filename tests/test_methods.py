@@ -1,0 +1,119 @@
+"""The named methods: what they mean, what was published for them, and what happens where a recording is short."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from thresher.errors import InputError, TooFewEpochsError, UnknownNameError
+from thresher.methods import METHODS, card, parse_spec, resolve
+from thresher.scorers import AUM, TDDS
+from thresher.selectors.stratified import Stratified
+
+NINE = ["random", "entropy", "forgetting", "el2n", "aum", "moderate", "ccs", "dyn_unc", "tdds"]
+
+
+def test_the_studies_nine_and_more() -> None:
+    assert list(METHODS)[:9] == NINE
+    assert set(METHODS) - set(NINE) == {"grand", "dual", "dual_beta"}
+
+
+@pytest.mark.parametrize(
+    ("keep", "at", "window"), [(0.7, 70, 10), (0.5, 90, 10), (0.3, 80, 10), (0.2, 30, 10), (0.1, 10, 5)]
+)
+def test_tdds_takes_the_published_settings_of_cifar10(keep: float, at: int, window: int) -> None:
+    found = resolve("tdds", "cifar10", keep, epochs_available=200)
+    assert (found.at, found.scorer) == (at, TDDS(window=window))
+    assert f"T={at}, K={window}: published for cifar10/resnet18" in found.notice
+
+
+def test_imagenet_and_cifar100_settings() -> None:
+    imagenet = resolve("tdds", "imagenet", 0.3)
+    assert (imagenet.at, imagenet.scorer.params()["window"]) == (30, 20)
+    cifar100 = resolve("tdds", "cifar100", 0.7)
+    assert (cifar100.at, cifar100.scorer.params()["window"]) == (90, 10)
+    assert "inference" in resolve("tdds", "cifar100", 0.1).notice
+    between = resolve("tdds", "cifar10", 0.15)
+    assert "the nearest to 85 %" in between.notice
+
+
+def test_other_data_gets_the_end_of_the_recording() -> None:
+    found = resolve("tdds", "digits", 0.1, epochs_available=30)
+    assert (found.at, found.scorer.params()["window"]) == (None, 10)
+    assert "no (T, K) is published for digits" in found.notice
+
+
+def test_what_is_given_wins() -> None:
+    found = resolve("tdds:window=7:at=25:decay=0.5", "cifar10", 0.1, epochs_available=30)
+    assert (found.at, found.scorer) == (25, TDDS(window=7, decay=0.5))
+    assert found.notice == ""
+    ccs = resolve("ccs:cutoff=0.2:strata=20", "cifar10", 0.1)
+    assert ccs.selector == Stratified(cutoff=0.2, strata=20)
+    stratified = resolve("el2n:selector=stratified", "cifar10", 0.1)
+    assert stratified.selector == Stratified()
+
+
+@pytest.mark.parametrize(
+    ("data", "keep", "cutoff"),
+    [("cifar10", 0.1, 0.3), ("cifar10", 0.7, 0.0), ("cifar100", 0.1, 0.5), ("imagenet", 0.2, 0.2)],
+)
+def test_ccs_cuts_what_was_published(data: str, keep: float, cutoff: float) -> None:
+    found = resolve("ccs", data, keep)
+    assert (found.scorer, found.selector) == (AUM(), Stratified(cutoff=cutoff))
+
+
+def test_dual_beta_brings_its_second_score() -> None:
+    found = resolve("dual_beta", "cifar10", 0.1, epochs_available=20)
+    assert found.scorer.params()["epochs"] == 20
+    assert found.aux_scorers["mean_prob"].params() == {"epochs": 20}
+    assert found.selector.params()["c_d"] == 5.5
+
+
+def test_short_recordings_shorten_what_was_not_asked_for() -> None:
+    found = resolve("tdds", "cifar10", 0.5, epochs_available=8)
+    assert (found.at, found.scorer.params()["window"]) == (None, 8)
+    assert "only 8 epochs are recorded" in found.notice
+    assert "window shortened from 10 to 8" in found.notice
+    assert resolve("el2n", "cifar10", 0.5, epochs_available=8).scorer.params() == {"epochs": 8}
+    assert resolve("dyn_unc", "cifar10", 0.5, epochs_available=8).scorer.params()["window"] == 7
+
+
+@pytest.mark.parametrize(
+    ("label", "error", "message"),
+    [
+        ("nonsense", UnknownNameError, "one of random, entropy"),
+        ("tdds:wndow=5", InputError, "parameter wndow.*selector"),
+        ("tdds:window", InputError, "Expected a method such as"),
+        ("tdds:window=5:window=6", InputError, "Expected a method such as"),
+        ("tdds:at=ten", InputError, "whole number"),
+        ("tdds:at=31", TooFewEpochsError, "after 31 epochs, but 30"),
+        ("tdds:window=31", TooFewEpochsError, "needs more than 30 epochs for window=31"),
+        ("tdds:window=12:at=10", TooFewEpochsError, "needs more than 10 epochs for window=12"),
+        ("tdds:window=2", InputError, "window >= 3"),
+        ("tdds:selector=best", UnknownNameError, "Expected a selector"),
+    ],
+)
+def test_labels_that_mean_nothing(label: str, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        resolve(label, "cifar10", 0.1, epochs_available=30)
+
+
+@pytest.mark.parametrize("keep", [0, 1.5, -0.1])
+def test_keep_outside(keep: Any) -> None:
+    with pytest.raises(InputError, match="share in"):
+        resolve("tdds", "cifar10", keep)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_card_says_what_one_needs(name: str) -> None:
+    text = card(name)
+    for word in ("computes", "direction", "parameters", "source"):
+        assert f"\n{word}" in text, word
+    assert max(map(len, text.splitlines())) <= 125
+
+
+def test_scorers_without_a_method_of_their_own() -> None:
+    found = resolve("mean_prob", "digits", 0.1)
+    assert (found.scorer.name, found.selector.name) == ("mean_prob", "top")
+    assert parse_spec("mean_prob") == ("mean_prob", {})

@@ -1,0 +1,164 @@
+"""The training loop: it learns, it resumes bit for bit, its schedule and its loss scale are the published ones."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from thresher.data import load
+from thresher.errors import CorruptFileError, InputError, MissingFileError
+from thresher.recorder import Recorder
+from thresher.scorers import AUM, EL2N, TDDS
+from thresher.train.checkpoint import load_checkpoint, save_checkpoint
+from thresher.train.loop import Progress, TrainSpec, cosine, fit, normalised
+
+DIGITS = load("digits")
+SPEC = TrainSpec("tiny", epochs=4, batch_size=64, lr=0.05)
+
+
+def test_it_learns() -> None:
+    result = fit(DIGITS, SPEC, seed=0)
+    assert result.test_accuracy is not None
+    assert result.test_accuracy > 0.6
+    assert (result.epochs, result.steps) == (4, 4 * math.ceil(1437 / 64))
+
+
+def test_a_coreset_is_all_that_is_seen() -> None:
+    ids = np.arange(100, 200)
+    recorder = Recorder(1437, 10, {"el2n": EL2N()}, missing="allow")
+    fit(DIGITS, TrainSpec("tiny", epochs=1, batch_size=16), seed=0, ids=ids, recorder=recorder)
+    assert np.flatnonzero(~np.isnan(recorder.scores()["el2n"].values)).tolist() == ids.tolist()
+
+
+def test_a_recorder_changes_nothing_in_training() -> None:
+    with_one, without = (
+        fit(DIGITS, SPEC, seed=3, recorder=recorder) for recorder in (Recorder(1437, 10, {"aum": AUM()}), None)
+    )
+    assert with_one.train_loss == without.train_loss
+    assert with_one.test_accuracy == without.test_accuracy
+
+
+class Stopped(Exception):
+    """Stands for whatever ends a training in the middle."""
+
+
+@pytest.mark.parametrize("after", [1, 3])
+def test_resuming_gives_the_same_bits(tmp_path: Path, after: int) -> None:
+    scorers = {"tdds": TDDS(window=3), "aum": AUM()}
+    calm = Recorder(1437, 10, scorers)
+    wanted = fit(DIGITS, SPEC, seed=1, recorder=calm)
+
+    def stop(progress: Progress) -> None:
+        if progress.epoch == after:
+            raise Stopped
+
+    common: dict[str, Any] = {"checkpoint": tmp_path / "c.safetensors", "resume": True}
+    with pytest.raises(Stopped):
+        fit(DIGITS, SPEC, seed=1, recorder=Recorder(1437, 10, scorers), on_epoch=stop, **common)
+    resumed = Recorder(1437, 10, scorers)
+    found = fit(DIGITS, SPEC, seed=1, recorder=resumed, **common)
+    assert found.train_loss == wanted.train_loss
+    assert found.test_accuracy == wanted.test_accuracy
+    for name, scores in calm.scores().items():
+        np.testing.assert_array_equal(scores.values, resumed.scores()[name].values)
+
+
+def test_resuming_what_is_complete_only_evaluates(tmp_path: Path) -> None:
+    common: dict[str, Any] = {"checkpoint": tmp_path / "c.safetensors", "resume": True}
+    first = fit(DIGITS, SPEC, seed=1, **common)
+    again = fit(DIGITS, SPEC, seed=1, **common)
+    assert again.test_accuracy == first.test_accuracy
+
+
+def test_the_cosine_is_that_of_the_whole_schedule() -> None:
+    rates: list[float] = []
+    spec = TrainSpec("tiny", epochs=1, schedule_epochs=4, batch_size=64, lr=0.05)
+    fit(DIGITS, spec, seed=0, on_epoch=lambda progress: rates.append(progress.lr))
+    steps = math.ceil(1437 / 64)
+    assert rates == [cosine(0.05, steps - 1, 4 * steps)]
+    assert cosine(0.1, 100, 100) == pytest.approx(0, abs=1e-12)
+
+
+def test_the_published_recipe_is_the_default() -> None:
+    spec = TrainSpec()
+    assert (spec.model, spec.epochs, spec.batch_size, spec.lr) == ("resnet18", 200, 128, 0.1)
+    assert (spec.momentum, spec.nesterov, spec.weight_decay, spec.precision) == (0.9, True, 5e-4, "fp32")
+
+
+def test_the_loss_scale_is_the_batch_mean_of_the_score() -> None:
+    scale = np.full(1437, 0.5, dtype=np.float32)
+    halved = fit(DIGITS, SPEC, seed=0, loss_scale=scale)
+    plain = fit(DIGITS, SPEC, seed=0)
+    assert halved.mean_loss_scale == pytest.approx(0.5)
+    assert halved.train_loss != plain.train_loss
+
+
+def test_normalised_is_over_all_samples() -> None:
+    np.testing.assert_allclose(normalised(np.array([2.0, 4.0, 3.0], dtype=np.float32)), [0, 1, 0.5])
+    np.testing.assert_array_equal(normalised(np.array([2.0, 2.0], dtype=np.float32)), [1, 1])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"epochs": 0}, "epochs >= 1"),
+        ({"batch_size": 0}, "batch_size >= 1"),
+        ({"epochs": 5, "schedule_epochs": 4}, "schedule_epochs >= epochs=5"),
+        ({"precision": "fp16"}, "precision"),
+        ({"lr": -1.0}, "lr > 0"),
+    ],
+)
+def test_impossible_recipes(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        TrainSpec(**arguments)
+
+
+def test_bf16_learns_too() -> None:
+    result = fit(DIGITS, TrainSpec("tiny", epochs=2, batch_size=32, lr=0.05, precision="bf16"), seed=0)
+    assert result.test_accuracy is not None
+    assert result.test_accuracy > 0.4
+
+
+def test_one_sample_batches_train() -> None:
+    """1437 = 1436 + 1: the last batch holds a single sample, which batch normalisation over 1 x 1 maps would refuse."""
+    result = fit(DIGITS, TrainSpec("tiny", epochs=1, batch_size=1436), seed=0)
+    assert math.isfinite(result.train_loss)
+
+
+def test_checkpoints_carry_what_they_were_given(tmp_path: Path) -> None:
+    state = {"a": {"b": torch.arange(3), "c": [1, "x", None]}, "n": 3, "array": np.ones((2, 2)), "empty": {}}
+    save_checkpoint(tmp_path / "c.safetensors", state)
+    found = load_checkpoint(tmp_path / "c.safetensors")
+    assert found["a"]["b"].tolist() == [0, 1, 2]
+    assert (found["a"]["c"], found["n"], found["empty"]) == ([1, "x", None], 3, {})
+    np.testing.assert_array_equal(found["array"].numpy(), np.ones((2, 2)))
+
+
+def test_damaged_checkpoints_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "c.safetensors"
+    with pytest.raises(MissingFileError):
+        load_checkpoint(path)
+    save_checkpoint(path, {"a": torch.arange(300)})
+    good = path.read_bytes()
+    for bad in (b"", good[:5], good[:-100], b"\x80\x04." + good):
+        path.write_bytes(bad)
+        with pytest.raises(CorruptFileError, match="not a complete checkpoint"):
+            load_checkpoint(path)
+
+
+def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "c.safetensors"
+    save_checkpoint(path, {"n": 1})
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        save_checkpoint(path, {"n": 2})
+    assert load_checkpoint(path) == {"n": 1}
