@@ -23,5 +23,12 @@ check: .venv/done
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+bench: .venv/done
+	for script in score_dumps replay_grid recorder_overhead throughput imagenet_epoch; do \
+		$(BIN)/python benchmarks/$$script.py $(ARGS) || exit 1; done
+
+docs: .venv/done
+	$(BIN)/python docs/generate.py
+
 clean:
 	rm -rf .venv build dist

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import io
 import os
 import pickle
@@ -86,7 +87,7 @@ def test_real_folder(cifar_root: Path, name: str, classes: int) -> None:
 
 
 def test_real_archive_equals_the_folder(cifar_root: Path, tmp_path: Path) -> None:
-    with tarfile.open(tmp_path / ARCHIVES["cifar10"], "w:gz", compresslevel=1) as tar:
+    with tarfile.open(tmp_path / ARCHIVES["cifar10"], "w:gz", compresslevel=0) as tar:
         tar.add(cifar_root / FOLDERS["cifar10"], arcname=FOLDERS["cifar10"])
     folder, archive = load("cifar10", cifar_root), load("cifar10", tmp_path)
     for one, other in zip(pixels(folder), pixels(archive), strict=True):
@@ -109,7 +110,7 @@ def test_folder(tmp_path: Path, name: str, protocol: int) -> None:
         train, test = pixels(data)
         assert np.array_equal(train.reshape(-1, 3072), np.concatenate([files[p]["data"] for p in parts]))
         assert test.shape == (ROWS, 3, 32, 32)
-        assert data.train.targets.tolist() == sum((files[p][labels] for p in parts), [])
+        assert data.train.targets.tolist() == [label for p in parts for label in files[p][labels]]
         assert data.class_names[-1] == f"class {data.num_classes - 1}"
 
 
@@ -263,21 +264,21 @@ class Calls:
 def touching(path: Path) -> list[Any]:
     import torch
 
-    command = f"touch '{path}'"
+    command, code = f"touch '{path}'", f"open({str(path)!r}, 'w').close()"
     return [
         Calls(os.system, command),
-        Calls(builtins.eval, f"open({str(path)!r}, 'w')"),
-        Calls(builtins.exec, f"open({str(path)!r}, 'w')"),
-        Calls(builtins.open, str(path), "w"),
-        Calls(builtins.getattr, os, "system") if False else Calls(builtins.getattr, "x", "join"),
+        Calls(builtins.eval, code),
+        Calls(builtins.exec, code),
+        Calls(os.mkdir, str(path)),
         Calls(subprocess.getoutput, command),
+        np.array([Calls(os.system, command)], dtype=object),
+        Calls(np.save, str(path) + ".npy", [1]),
+        Calls(np.load, str(path)),
+        Calls(builtins.getattr, "x", "join"),
         Calls(torch.load, str(path)),
         Calls(torch.tensor, [1]),
         torch.zeros(2),
-        Path(path),
-        np.array([Calls(os.system, command)], dtype=object),
-        Calls(np.load, str(path)),
-        Calls(np.save, str(path), [1]),
+        path,
     ]
 
 
@@ -289,18 +290,17 @@ def test_code_is_refused_and_not_run(tmp_path: Path, which: int, protocol: int) 
     for content in ({"data": trap}, {"data": [trap]}, [trap], trap):
         with pytest.raises(CorruptFileError, match=r"carries code|not a pickle of arrays"):
             read_pickle(pickle.dumps(content, protocol=protocol), "trap")
-        assert not touched.exists()
+        assert not any(tmp_path.iterdir())
 
 
 def test_the_traps_work(tmp_path: Path) -> None:
     """Without the guard the very same pickles do run: else the test above would prove nothing."""
-    for which in (0, 1, 2, 3, 5, 10):
+    for which in range(6):
         touched = tmp_path / f"touched{which}"
-        pickle.loads(pickle.dumps(touching(touched)[which])) if which else os.system(f"touch '{touched}'")
+        pickle.loads(pickle.dumps(touching(touched)[which]))
         assert touched.exists(), which
 
 
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", ["folder", "archive"])
 def test_code_in_a_cifar_file_is_refused_and_not_run(tmp_path: Path, kind: str) -> None:
     touched = tmp_path / "touched"
@@ -368,7 +368,5 @@ def test_flipped_bytes_in_a_pickle_only_ever_raise_one_error() -> None:
         for bit in range(8):
             damaged = bytearray(raw)
             damaged[position] ^= 1 << bit
-            try:
+            with contextlib.suppress(CorruptFileError):
                 assert isinstance(read_pickle(bytes(damaged), "here"), dict)
-            except CorruptFileError:
-                pass

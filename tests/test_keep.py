@@ -25,7 +25,9 @@ def test_published_sizes(n: int, keep: Any, count: int) -> None:
     assert keep_count(n, keep) == count
 
 
-@pytest.mark.parametrize("keep", [0, 0.0, -0.1, 1.1, 11, -1, float("nan"), float("inf"), True, "0", "many", "", "2.5"])
+@pytest.mark.parametrize(
+    "keep", [0, 0.0, -0.1, 1.1, 11, -1, float("nan"), float("inf"), True, "0", "many", "", "2.5", [1], None, "1/2"]
+)
 def test_outside_is_refused(keep: Any) -> None:
     with pytest.raises(InputError, match="keep"):
         keep_count(10, keep)
@@ -42,5 +44,7 @@ def test_text() -> None:
     assert parse_keep("500") == 500
     assert parse_keep("1.0") == 1.0
     assert keep_share("0.25") == Fraction(1, 4)
+    with pytest.raises(InputError, match="share"):
+        keep_share("1e-999999999")  # at once, not after writing it out
     with pytest.raises(InputError, match="at least one sample"):
         keep_count(0, 0.5)

@@ -117,3 +117,44 @@ def test_scorers_without_a_method_of_their_own() -> None:
     found = resolve("mean_prob", "digits", 0.1)
     assert (found.scorer.name, found.selector.name) == ("mean_prob", "top")
     assert parse_spec("mean_prob") == ("mean_prob", {})
+
+
+def test_notices_tell_what_was_picked_and_nothing_else() -> None:
+    """Half an override leaves the other half published, and said; a selector that is not used is not spoken of."""
+    half = resolve("tdds:window=4", "cifar10", 0.1)
+    assert (half.at, half.scorer.params()["window"]) == (10, 4)
+    assert half.notice.endswith("published for cifar10/resnet18 at 90 % pruned, but window=4 as asked for")
+    assert resolve("ccs:selector=top", "cifar10", 0.1).notice == ""
+    assert resolve("ccs:cutoff=0.2", "cifar10", 0.1).notice == ""
+    assert "c_d=11" not in resolve("dual_beta:c_d=2", "imagenet", 0.1).notice
+    assert "60 epochs" in resolve("dual_beta:c_d=2", "imagenet", 0.1).notice
+
+
+def test_a_window_longer_than_the_published_epochs() -> None:
+    found = resolve("tdds:window=20", "cifar10", 0.1)
+    assert (found.at, found.scorer) == (None, TDDS(window=20))
+    assert "no window of 20: asked at the end" in found.notice
+
+
+def test_what_a_selector_reads_comes_along() -> None:
+    found = resolve("dual:selector=beta", "digits", 0.1, epochs_available=12)
+    assert {key: scorer.params() for key, scorer in found.aux_scorers.items()} == {"mean_prob": {"epochs": 12}}
+    assert resolve("el2n:selector=beta", "digits", 0.1).aux_scorers["mean_prob"].params() == {"epochs": 30}
+    assert resolve("dual_beta:selector=top", "digits", 0.1).aux_scorers == {}
+
+
+@pytest.mark.parametrize(("label", "window"), [("dyn_unc", 9), ("dyn_unc:exclude_last=false", 10), ("tdds:at=4", 4)])
+def test_windows_are_shortened_by_what_is_missing(label: str, window: int) -> None:
+    assert resolve(label, "digits", 0.1, epochs_available=10).scorer.params()["window"] == window
+
+
+@pytest.mark.parametrize(("label", "epochs"), [("tdds", 2), ("dyn_unc", 2), ("el2n:epochs=20", 10), ("dual", 1)])
+def test_too_few_epochs_are_refused_before_scoring(label: str, epochs: int) -> None:
+    with pytest.raises(TooFewEpochsError, match=f"after {epochs}"):
+        resolve(label, "cifar10", 0.1, epochs_available=epochs)
+
+
+def test_ccs_never_cuts_more_than_is_pruned() -> None:
+    found = resolve("ccs", "cifar100", 0.95)
+    assert found.selector == Stratified(cutoff=0.05)
+    assert "lowered to 0.05" in found.notice

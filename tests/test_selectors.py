@@ -31,6 +31,7 @@ VARIANTS: list[Selector] = [
     Uniform(balanced=True),
     Stratified(cutoff=0.3),
     Stratified(strata=5, balanced=True),
+    Stratified(cutoff=0.3, balanced=True),
     Beta(c_d=11),
 ]
 
@@ -67,6 +68,15 @@ def test_moderate_keeps_the_published_ranks(share: float, first: int, last: int)
 
 def test_ccs_gives_the_published_budgets() -> None:
     assert stratum_budgets(np.array([3, 0, 50, 10, 200]), 100).tolist() == [3, 0, 43, 10, 44]
+
+
+@pytest.mark.parametrize(("sizes", "keep"), [((3, 10), 0.4), ((20, 1), 0.25), ((23, 3), 0.04)])
+def test_balanced_ccs_can_cut_all_that_is_pruned(sizes: tuple[int, ...], keep: float) -> None:
+    """A class whose quota was rounded up drops one sample less, instead of being refused."""
+    targets = np.repeat(np.arange(len(sizes)), sizes)
+    pool, selector = Pool(len(targets), targets), Stratified(cutoff=1 - keep, balanced=True)
+    coreset = select(Scores(np.arange(len(targets), dtype=np.float32)), pool, keep, selector)
+    assert np.bincount(targets[coreset.ids], minlength=len(sizes)).tolist() == class_quotas(targets, len(coreset)).tolist()
 
 
 def test_ccs_cuts_the_hardest_first() -> None:
@@ -171,6 +181,66 @@ class TooMany(Top):
 
     def pick(self, scores: Scores, pool: Pool, keep: int, rng: np.random.Generator) -> Any:
         return super().pick(scores, pool, keep + 1, rng)
+
+
+class LastOfTies(Top):
+    """Takes the largest ids among equal scores, then the smallest. Source: a mistake."""
+
+    def pick(self, scores: Scores, pool: Pool, keep: int, rng: np.random.Generator) -> Any:
+        order = np.lexsort((np.arange(pool.n) * 7 % 61, -scores.difficulty))
+        return np.sort(order[:keep])
+
+
+class Meddler(Top):
+    """Writes into what it was given. Source: a mistake."""
+
+    def pick(self, scores: Scores, pool: Pool, keep: int, rng: np.random.Generator) -> Any:
+        pool.aux["mean_prob"][0] = 0.5
+        return super().pick(scores, pool, keep, rng)
+
+
+class Unseeded(Uniform):
+    """Draws from a generator of its own. Source: a mistake."""
+
+    def pick(self, scores: Scores, pool: Pool, keep: int, rng: np.random.Generator) -> Any:
+        return super().pick(scores, pool, keep, np.random.default_rng())
+
+
+class Unfair(Top):
+    """Promises balance and does not keep it. Source: a mistake."""
+
+    def pick(self, scores: Scores, pool: Pool, keep: int, rng: np.random.Generator) -> Any:
+        return Top().pick(scores, pool, keep, rng)
+
+
+class OneWay(Top):
+    """Reads the raw values. Source: a mistake."""
+
+    def pick(self, scores: Scores, pool: Pool, keep: int, rng: np.random.Generator) -> Any:
+        return super().pick(Scores(scores.values), pool, keep, rng)
+
+
+@pytest.mark.parametrize(
+    ("selector", "message"),
+    [
+        (LastOfTies(), "in the order of their ids"), (Meddler(), "changed its input"), (Unseeded(), "same seed"),
+        (Unfair(balanced=True), "unfair to a class"), (OneWay(), "score's direction"),
+    ],
+)  # fmt: skip
+def test_the_suite_sees_mistakes(selector: Selector, message: str) -> None:
+    with pytest.raises(AssertionError, match=message):
+        check_selector(selector)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.floats(0, 1, width=32), st.floats(0, 9, width=32)), min_size=1, max_size=40), st.data())
+def test_dual_gives_exactly_what_was_asked(rows: list[tuple[float, float]], data: st.DataObject) -> None:
+    mean_prob, values = np.array(rows, dtype=np.float32).T
+    keep = data.draw(st.integers(1, len(rows)))
+    pool = Pool(len(rows), aux={"mean_prob": mean_prob})
+    one, other = (select(Scores(values), pool, keep, Beta(), seed=9) for _ in range(2))
+    assert len(one) == keep
+    assert one.digest == other.digest
 
 
 def test_a_selector_that_breaks_the_rules_is_seen() -> None:

@@ -25,7 +25,8 @@ class Stratified(Selector):
     3. visit the strata by rising population (equal ones: lower scores first); with R strata left to visit, this one
        included, it gets `min(population, floor(left / R))` of the samples left to give. Empty strata get 0 but count in R;
     4. draw that many from each stratum, uniformly without replacement.
-    `balanced=True` does all of it inside every class, with quotas by largest remainder.
+    `balanced=True` does all of it inside every class, with quotas by largest remainder; where a quota was rounded up, its
+    class drops one sample less.
 
     Raises InputError where the cutoff leaves fewer samples than are to be kept.
 
@@ -53,6 +54,14 @@ class Stratified(Selector):
     def pick(self, scores: Scores, pool: Pool, keep: int, rng: np.random.Generator) -> Ids:
         """Return the drawn ids, sorted."""
 
+        dropped = int(Fraction(str(self.cutoff)) * pool.n)
+        if pool.n - dropped < keep:
+            raise InputError(
+                f"Expected a cutoff that leaves {keep} of {pool.n} samples, but cutoff={self.cutoff} drops the "
+                f"{dropped} hardest and leaves {pool.n - dropped}. Use a cutoff of at most 1 - keep = "
+                f"{1 - keep / pool.n:.4g}, or keep fewer."
+            )
+
         def choose(members: Ids, quota: int) -> Ids:
             return self._draw(scores, members, quota, rng)
 
@@ -61,13 +70,7 @@ class Stratified(Selector):
         return np.sort(choose(np.arange(pool.n, dtype=np.int64), keep))
 
     def _draw(self, scores: Scores, members: Ids, keep: int, rng: np.random.Generator) -> Ids:
-        dropped = int(Fraction(str(self.cutoff)) * len(members))
-        if len(members) - dropped < keep:
-            raise InputError(
-                f"Expected a cutoff that leaves {keep} of {len(members)} samples, but cutoff={self.cutoff} drops the "
-                f"{dropped} hardest and leaves {len(members) - dropped}. Use a cutoff of at most 1 - keep = "
-                f"{1 - keep / len(members):.4g}, or keep fewer."
-            )
+        dropped = min(int(Fraction(str(self.cutoff)) * len(members)), len(members) - keep)
         rest = np.sort(members[hardest_first(scores.difficulty[members])[dropped:]])
         strata = stratum_of(scores.values[rest].astype(np.float64), self.strata)
         budgets = stratum_budgets(np.bincount(strata, minlength=self.strata), keep)

@@ -1,0 +1,43 @@
+"""What is written about the code is what the code says."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_generated_pages_are_up_to_date() -> None:
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    generate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generate)
+    for name, page in generate.PAGES.items():
+        assert (ROOT / "docs" / name).read_text() == page(), f"{name} is old: run `make docs`"
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("*.md")) + sorted((ROOT / "docs").rglob("*.md")), ids=lambda p: p.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)\)|src=\"([^\"]+)\"", path.read_text()):
+        link = target[0] or target[1]
+        if not link.startswith(("http:", "https:")):
+            assert (path.parent / link).exists(), f"{path.name} links to {link}, which is not there"
+
+
+def test_commands_of_the_readme_exist() -> None:
+    from typer.testing import CliRunner
+
+    from thresher.cli import app
+
+    text = (ROOT / "README.md").read_text()
+    commands = set(re.findall(r"thresher (run|record|score|select|train|methods)\b([^`\n]*)", text))
+    assert {name for name, _ in commands} == {"run", "record", "score", "select", "train", "methods"}
+    for name, rest in commands:
+        options = re.findall(r"--[a-z-]+", rest)
+        said = CliRunner().invoke(app, [name, "--help"]).output
+        assert all(option in said for option in options), (name, options)
