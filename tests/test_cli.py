@@ -88,10 +88,17 @@ def test_a_grid_of_dumps(dumps: Path, tmp_path: Path) -> None:
 
 def test_several_scorers_of_dumps(dumps: Path, tmp_path: Path) -> None:
     out = tmp_path / "scores.parquet"
-    said = call("score", dumps, "--method", "tdds,el2n,entropy,ccs,forgetting:never_learned=max", "--out", out)
+    said = call(
+        "score",
+        dumps,
+        "--method",
+        "tdds,el2n,entropy,ccs:cutoff=0.1,aum,forgetting:never_learned=max,dual_beta",
+        "--out",
+        out,
+    )
     assert "no evaluation pass" in said
     columns = read_scores(out).columns
-    assert list(columns) == ["tdds", "el2n", "entropy", "aum", "forgetting"]
+    assert list(columns) == ["tdds", "el2n", "entropy", "aum", "forgetting", "dual", "mean_prob"]
     assert columns["aum"].hard_end == "low"
 
 
@@ -127,7 +134,7 @@ CASES: dict[str, tuple[tuple[str, ...], str]] = {
     "window of words": (("score", "{dumps}", "--window", "five", "--out", "{tmp}/s.parquet"), "whole numbers"),
     "window larger than T": (("score", "{dumps}", "--window", "10", "--at", "5", "--out", "{tmp}/s"), "at least 10 epochs"),
     "T beyond the dumps": (("score", "{dumps}", "--at", "31", "--out", "{tmp}/s"), "30 are recorded"),
-    "unknown scorer": (("score", "{dumps}", "--method", "tdss", "--out", "{tmp}/s"), "Expected a scorer"),
+    "unknown scorer": (("score", "{dumps}", "--method", "tdss", "--out", "{tmp}/s"), "Expected a method"),
     "no features in dumps": (("score", "{dumps}", "--method", "grand", "--out", "{tmp}/s"), "grand reads"),
     "keep too large": (("select", "{scores}", "--keep", "1.5", "--out", "{tmp}/c"), "share in"),
     "keep zero": (("select", "{scores}", "--keep", "0", "--out", "{tmp}/c"), "share in"),

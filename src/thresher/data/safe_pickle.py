@@ -109,7 +109,9 @@ _NUMPY: dict[str, tuple[tuple[str, ...], Callable[..., Any]]] = {
 _ADMITTED = {(module, name): _Call(stand_in) for name, (modules, stand_in) in _NUMPY.items() for module in modules}
 
 
-class _Reader(pickle.Unpickler):
+class _Reader(pickle._Unpickler):
+    """The reader in Python: the one in C makes room for as many values as a damaged number claims, up to 32 GB."""
+
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ADMITTED:
             raise _ForbiddenNameError(f"{module}.{name}")

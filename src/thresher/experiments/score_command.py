@@ -9,10 +9,10 @@ import typer
 from thresher.errors import InputError, UnknownNameError
 from thresher.experiments.scoring import choose, column_names
 from thresher.keep import keep_count, parse_keep
-from thresher.methods import METHODS, resolve
-from thresher.registry import make_scorer, scorers
-from thresher.replay import Request, grid_requests, open_source, replay
+from thresher.methods import parse_spec, resolve
+from thresher.replay import Request, Source, grid_requests, open_source, replay
 from thresher.score_table import read_scores, write_scores
+from thresher.scorers import Entropy
 from thresher.types import Pool
 
 
@@ -29,23 +29,34 @@ def score_command(*, source: Path, out: Path, method: str, window: str | None, a
     """Replay a source with the named scorers (or methods) and write the score table."""
     opened = open_source(source)
     windows, ats = parse_numbers(window, "--window"), parse_numbers(at, "--at")
-    whens: list[int | None] = [*ats] or [None]
-    requests: list[Request] = []
+    requests: dict[str, Request] = {}
     for label in (part.strip() for part in method.split(",")):
-        name, *pairs = label.split(":")
-        params = dict(pair.partition("=")[::2] for pair in pairs)
-        name = METHODS[name].scorer_name if name not in scorers() and name in METHODS else name
-        if name == "tdds":
-            requests += grid_requests(name, windows or [int(params.pop("window", 10))], whens, params)
-        else:
-            scorer = make_scorer(name, params)
-            if name == "entropy" and "view" not in params and "eval_entropy" not in opened.signals:
-                scorer = make_scorer(name, {"view": "train"})
-                typer.echo("entropy: no evaluation pass was recorded; scoring the train-mode logits", err=True)
-            requests += [Request(name if len(ats) < 2 else f"{name}[T={t}]", scorer, t) for t in whens]
-    columns = replay(opened, requests, exact=exact)
+        for request in _requests(label, opened, windows, ats):
+            requests.setdefault(request.column, request)
+    columns = replay(opened, list(requests.values()), exact=exact)
     write_scores(out, columns, targets=opened.targets, info=opened.info)
     typer.echo(f"{out}: {opened.n} samples, {', '.join(columns)}")
+
+
+def _requests(label: str, source: Source, windows: list[int], ats: list[int]) -> list[Request]:
+    """Return the columns that a label stands for: TDDS's grid, or a method's scorer and what its selector reads besides."""
+    whens: list[int | None] = [*ats] or [None]
+    name, params = parse_spec(label)
+    if name == "tdds":
+        given_at = params.pop("at", None)
+        whens = [int(given_at)] if given_at and not ats else whens
+        return grid_requests(name, windows or [int(params.pop("window", 10))], whens, params)
+    resolved = resolve(label, "", 1.0, epochs_available=source.epochs)
+    scorers = [resolved.scorer, *resolved.aux_scorers.values()]
+    if scorers[0] == Entropy() and "view" not in params and "eval_entropy" not in source.signals:
+        scorers[0] = Entropy(view="train")
+        typer.echo("entropy: no evaluation pass was recorded; scoring the train-mode logits", err=True)
+    single = len(whens) == 1
+    return [
+        Request(scorer.name if single else f"{scorer.name}[T={when}]", scorer, resolved.at if when is None else when)
+        for scorer in scorers
+        for when in whens
+    ]
 
 
 def select_command(*, scores: Path, keep: str, out: Path, method: str, column: str | None, data: str, seed: int) -> None:
