@@ -2,14 +2,15 @@
 
     python benchmarks/_official_way.py DUMPS WINDOW EPOCHS OUT.npy
 
-All epochs' logits are loaded and stacked. For every window of K epochs each of its softmaxes is computed again and added into
-zeros at its dataset positions; changes with the absolute value per class, their deviations' L2 norm, and an exponentially
-weighted sum over windows. On the CPU, with torch's default number of threads.
+All epochs' logits are loaded and stacked. For every window of K epochs each of its softmaxes is computed again and added
+into zeros at its dataset positions; changes with the absolute value per class, their deviations' L2 norm, and an
+exponentially weighted sum over windows. On the CPU, with torch's default number of threads.
 """
 
 from __future__ import annotations
 
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,7 @@ def window_norm(logits: Tensor, order: Tensor) -> Tensor:
         probs = torch.softmax(logits[epoch], dim=1)
         window.append(torch.zeros_like(probs).index_add(0, order[epoch], probs))
     changes = []
-    for older, newer in zip(window[:-1], window[1:], strict=True):
+    for older, newer in pairwise(window):
         difference = torch.log(newer + GUARD) - torch.log(older + GUARD)
         changes.append(torch.abs(newer * difference).sum(dim=1))
     stacked = torch.stack(changes)

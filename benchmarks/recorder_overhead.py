@@ -31,9 +31,7 @@ class Training:
     def __init__(self, model: str, n: int, batch: int) -> None:
         torch.manual_seed(0)
         self.model: nn.Module = build(model, CLASSES, 3, seed=0).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimizer = torch.optim.SGD(
-            self.model.parameters(), 0.01, 0.9, weight_decay=5e-4, nesterov=True, fused=True
-        )
+        self.optimizer = torch.optim.SGD(self.model.parameters(), 0.01, 0.9, weight_decay=5e-4, nesterov=True, fused=True)
         self.images = [torch.randn(batch, 3, 32, 32).to(memory_format=torch.channels_last) for _ in range(4)]
         self.targets = torch.randint(0, CLASSES, (n,))
         self.n, self.batch = n, batch
@@ -82,7 +80,13 @@ def measure(training: Training, recorder: Recorder, pairs: int) -> dict[str, Any
         differences.append(found[True] - found[False])
     step, difference = median(plain), median(differences)
     quarters = sorted(differences)[pairs // 4], sorted(differences)[3 * pairs // 4]
-    return {"step": step, "update": difference, "ending": ending, "share": (difference + ending) / step, "quarters": quarters}
+    return {
+        "step": step,
+        "update": difference,
+        "ending": ending,
+        "share": (difference + ending) / step,
+        "quarters": quarters,
+    }
 
 
 def main() -> None:

@@ -82,7 +82,8 @@ def main() -> None:
         targets=[Target("seconds for the whole grid", seconds["whole grid at once"], "<=", 2.0)],
         notes=[
             f"{cells} cells; both ways give the same bits",
-            f"the store: {size / 2**20:.0f} MiB, written and synced in {writing:.3g} s ({1000 * writing / args.epochs:.3g} ms an epoch)",
+            f"the store: {size / 2**20:.0f} MiB, written and synced in {writing:.3g} s "
+            f"({1000 * writing / args.epochs:.3g} ms an epoch)",
         ],
         raw=results,
     )

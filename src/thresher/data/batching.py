@@ -118,9 +118,14 @@ class Batches:
         self._items.order, self._items.epoch = order, epoch
         self._running = running = object()
         for images, rows in self._loader:
-            if running is not self._running and self._loader.num_workers:  # workers that stay have one queue
-                raise InputError(f"Epoch {epoch} cannot go on: another one was begun. Use one Batches for each.")
+            self._check_running(running, epoch)
             yield images.to(self.device, non_blocking=True), rows.to(self.device, non_blocking=True)
+        self._check_running(running, epoch)  # the other epoch may have taken the last batches
+
+    def _check_running(self, running: object, epoch: int) -> None:
+        """Refuse to mix two epochs: worker processes that stay have one queue for all."""
+        if running is not self._running and self._loader is not None and self._loader.num_workers:
+            raise InputError(f"Epoch {epoch} cannot go on: another one was begun. Use one Batches for each.")
 
     def _build_loader(self, workers: int) -> DataLoader[tuple[Tensor, int]]:
         return DataLoader(

@@ -165,7 +165,7 @@ class OfficialDumps:
         if source.shape != (self.n, self.num_classes):
             raise InputError(
                 f"Expected logits of shape {(self.n, self.num_classes)} in every epoch, as in epoch 0, but {source.path} "
-                f"has {source.shape}. Samples are missing or padded: drop_last must be False, and the sampler a plain one."
+                f"has {source.shape}. Samples are missing or padded: dump with drop_last=False and a plain sampler."
             )
         if source.dtype.kind != "f":
             raise InputError(f"Expected floating-point logits in {source.path}, but got {source.dtype}.")

@@ -1,0 +1,257 @@
+"""Image folders: the ImageNet layout, pictures of every kind, and folders that are not right."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from thresher.data import Data, load
+from thresher.data.augment import centre_crop, resized_crop
+from thresher.data.batching import Batches
+from thresher.data.folders import FolderSplit, load_folder, read_picture
+from thresher.errors import CorruptFileError, InputError, MissingFileError
+
+SIZES = ((40, 30), (8, 64), (1, 1), (64, 8), (33, 33))
+
+
+def picture(width: int, height: int, seed: int = 0) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+def write(path: Path, image: Image.Image | None = None) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    (picture(20, 10) if image is None else image).save(path)
+    return path
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Two classes; pictures of all sizes and kinds, one in a deeper folder; things to pass over."""
+    for i, size in enumerate(SIZES):
+        write(tmp_path / "train" / "cat" / f"{i}.png", picture(*size, seed=i))
+    write(tmp_path / "train" / "dog" / "b.JPEG")
+    write(tmp_path / "train" / "dog" / "a" / "deep.bmp")
+    write(tmp_path / "train" / "dog" / ".hidden.png")
+    (tmp_path / "train" / "dog" / "notes.txt").write_text("no picture")
+    (tmp_path / "train" / ".cache").mkdir()
+    (tmp_path / "train" / "list.txt").write_text("no class")
+    write(tmp_path / "val" / "dog" / "1.webp")
+    return tmp_path
+
+
+def folder_split(data: Data) -> FolderSplit:
+    assert isinstance(data.train, FolderSplit)
+    return data.train
+
+
+def test_what_is_found(root: Path) -> None:
+    data = load("folder", root, image_size=16)
+    split = folder_split(data)
+    assert data.class_names == ("cat", "dog")
+    assert data.train.targets.tolist() == [0] * 5 + [1, 1]
+    found = [split.path(i).relative_to(root / "train").as_posix() for i in range(len(split))]
+    assert found == [*(f"cat/{i}.png" for i in range(5)), "dog/a/deep.bmp", "dog/b.JPEG"]
+    assert data.test.targets.tolist() == [1]
+    assert data.describe() == "folder: 7 training and 1 test images in 2 classes, 16 x 16 colour"
+    assert load(f"folder:{root}", image_size=16).fingerprint == data.fingerprint
+
+
+def test_test_is_another_name_for_val(root: Path) -> None:
+    (root / "val").rename(root / "test")
+    assert len(load_folder(root).test) == 1
+
+
+def test_pictures_are_read_when_asked_for(root: Path) -> None:
+    data = load_folder(root, image_size=16)
+    (root / "train" / "cat" / "0.png").write_bytes(b"broken since")  # listing has not read it
+    write(root / "train" / "cat" / "3.png", picture(5, 7, seed=50))
+    assert np.array_equal(data.train.image(3), np.asarray(picture(5, 7, seed=50)))
+    with pytest.raises(CorruptFileError, match=r"0\.png"):
+        data.train[0]
+
+
+def test_items_and_images_agree(root: Path) -> None:
+    split = load_folder(root).train
+    for i, (width, height) in enumerate(SIZES):
+        image, target = split[i]
+        assert (tuple(image.shape), image.dtype, target) == ((3, height, width), torch.uint8, 0)
+        assert np.array_equal(image.permute(1, 2, 0).numpy(), split.image(i))
+        assert np.array_equal(split.image(i), np.asarray(picture(width, height, seed=i)))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_batches_of_any_sizes(root: Path, workers: int) -> None:
+    data = load_folder(root, image_size=16)
+    source = Batches(data, data.train, 3, train=True, augment=True, seed=1, workers=workers)
+    for epoch in (0, 1):
+        parts = list(source.epoch(epoch))
+        assert sorted(torch.cat([ids for _, _, ids in parts]).tolist()) == list(range(7))
+        assert [len(images) for images, _, _ in parts] == [3, 3, 1]
+        assert all(images.shape[1:] == (3, 16, 16) and images.isfinite().all() for images, _, _ in parts)
+    plain = Batches(data, data.test, 3)
+    images, targets, ids = next(plain.epoch(0))
+    assert (images.shape, targets.tolist(), ids.tolist()) == ((1, 3, 16, 16), [1], [0])
+
+
+def test_crops_do_not_depend_on_workers_or_neighbours(root: Path) -> None:
+    data = load_folder(root, image_size=16)
+
+    def seen(ids: list[int], size: int, workers: int, epoch: int) -> dict[int, torch.Tensor]:
+        source = Batches(data, data.train, size, train=True, augment=True, seed=1, workers=workers, ids=np.array(ids))
+        return {int(i): image for images, _, rows in source.epoch(epoch) for i, image in zip(rows, images, strict=True)}
+
+    everything = seen(list(range(7)), 4, 0, 3)
+    for found in (seen([6, 0, 3], 2, 1, 3), seen([3], 1, 0, 3)):
+        assert all(torch.equal(image, everything[i]) for i, image in found.items())
+    assert not torch.equal(seen([0], 1, 0, 4)[0], everything[0])
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "1", "I;16", "CMYK"])
+def test_every_kind_of_picture_becomes_colour(tmp_path: Path, mode: str) -> None:
+    if mode == "I;16":
+        image = Image.fromarray(np.full((4, 6), 204 * 256 + 7, np.uint16))
+    else:
+        image = Image.new("RGB", (6, 4), (204, 204, 204) if mode != "1" else (255, 255, 255)).convert(mode)
+    path = write(tmp_path / ("a.jpg" if mode == "CMYK" else "a.png"), image)
+    shown = read_picture(path)
+    assert shown.shape == (4, 6, 3)
+    assert shown.dtype == np.uint8
+    assert abs(int(shown.min()) - (255 if mode == "1" else 204)) <= 2
+    assert shown.flags.writeable
+
+
+def test_a_palette_with_transparency(tmp_path: Path) -> None:
+    image = Image.new("RGBA", (6, 4), (10, 200, 30, 255)).convert("P", palette=Image.Palette.ADAPTIVE)
+    image.save(tmp_path / "a.png", transparency=bytes([255, 0, 128]))
+    assert read_picture(tmp_path / "a.png")[0, 0].tolist() == [10, 200, 30]
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"P5\n9999 9\n255\n"])
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".pgm"])
+def test_a_broken_picture_is_named(tmp_path: Path, content: bytes, suffix: str) -> None:
+    (tmp_path / f"broken{suffix}").write_bytes(content)
+    with pytest.raises(CorruptFileError, match=rf"broken{suffix} cannot be read"):
+        read_picture(tmp_path / f"broken{suffix}")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".webp", ".ppm"])
+def test_damaged_pictures_raise_one_error_or_none(tmp_path: Path, suffix: str) -> None:
+    raw = write(tmp_path / f"whole{suffix}", picture(12, 9)).read_bytes()
+    path, rng = tmp_path / f"damaged{suffix}", np.random.default_rng(0)
+    for position in [*range(min(60, len(raw))), *rng.integers(0, len(raw), 40)]:
+        for damaged in (raw[:position], raw[:position] + bytes([raw[position] ^ 1 << position % 8]) + raw[position + 1 :]):
+            path.write_bytes(damaged)
+            with contextlib.suppress(CorruptFileError):
+                assert read_picture(path).ndim == 3
+
+
+def test_a_broken_picture_is_named_through_a_worker(root: Path) -> None:
+    (root / "train" / "cat" / "2.png").write_bytes(b"broken")
+    data = load_folder(root, image_size=8)
+    for workers in (0, 1):
+        with pytest.raises(CorruptFileError, match=r"2\.png cannot be read"):
+            list(Batches(data, data.train, 4, workers=workers).epoch(0))
+
+
+def test_a_picture_that_is_gone(root: Path) -> None:
+    data = load_folder(root)
+    (root / "train" / "cat" / "2.png").unlink()
+    with pytest.raises(MissingFileError, match=r"2\.png was there"):
+        data.train[2]
+    with pytest.raises(MissingFileError, match=r"2\.png was there"):
+        data.fingerprint
+
+
+def test_fingerprint(root: Path) -> None:
+    first = load_folder(root).fingerprint
+    assert load_folder(root).fingerprint == first
+    write(root / "val" / "dog" / "2.png")
+    assert load_folder(root).fingerprint == first  # the training half alone
+    (root / "train" / "cat" / "0.png").rename(root / "train" / "cat" / "9.png")
+    renamed = load_folder(root).fingerprint
+    write(root / "train" / "cat" / "9.png", picture(41, 30))
+    assert len({first, renamed, load_folder(root).fingerprint}) == 3
+
+
+# ---- folders that are not right
+
+
+@pytest.mark.parametrize("gone", ["train", "val"])
+def test_half_a_data_set(root: Path, gone: str) -> None:
+    (root / gone).rename(root / "elsewhere")
+    with pytest.raises(MissingFileError, match="train and val"):
+        load_folder(root)
+
+
+def test_no_folder_at_all(tmp_path: Path) -> None:
+    with pytest.raises(MissingFileError, match="train and val"):
+        load("folder", tmp_path / "nowhere")
+
+
+def test_no_classes(tmp_path: Path) -> None:
+    write(tmp_path / "train" / "a.png")
+    (tmp_path / "val").mkdir()
+    with pytest.raises(InputError, match="one folder per class"):
+        load_folder(tmp_path)
+
+
+def test_an_empty_class_is_named(root: Path) -> None:
+    (root / "train" / "bird").mkdir()
+    (root / "train" / "bird" / "a.txt").write_text("no picture")
+    with pytest.raises(InputError, match=r"without a picture.*bird"):
+        load_folder(root)
+
+
+def test_a_class_of_links_counts_as_empty(root: Path) -> None:
+    (root / "train" / "bird").mkdir()
+    os.symlink(root / "train" / "cat" / "0.png", root / "train" / "bird" / "0.png")
+    with pytest.raises(InputError, match="symbolic links"):
+        load_folder(root)
+
+
+def test_a_loop_of_links_ends(root: Path) -> None:
+    os.symlink(root / "train", root / "train" / "cat" / "loop")
+    assert len(load_folder(root).train) == 7
+
+
+def test_a_test_class_without_training(root: Path) -> None:
+    write(root / "val" / "wolf" / "1.png")
+    with pytest.raises(InputError, match="lacks: wolf"):
+        load_folder(root)
+
+
+def test_no_test_pictures(root: Path) -> None:
+    (root / "val" / "dog" / "1.webp").unlink()
+    with pytest.raises(InputError, match="Expected pictures"):
+        load_folder(root)
+
+
+def test_a_bad_size(root: Path) -> None:
+    with pytest.raises(InputError, match="image_size"):
+        load_folder(root, image_size=0)
+
+
+# ---- crops
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 200), (200, 1), (50, 40), (16, 16), (3, 5)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_crops_have_the_size_asked_for(shape: tuple[int, int], channels: int) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (*shape, channels), dtype=np.uint8)
+    for seed in range(10):
+        assert resized_crop(image, 16, np.random.default_rng(seed)).shape == (16, 16, channels)
+    assert centre_crop(image, 16).shape == (16, 16, channels)
+
+
+def test_the_centre_is_cut_out() -> None:
+    image = np.zeros((256, 512, 3), np.uint8)
+    image[16:240, 144:368] = 255
+    assert centre_crop(image, 224).min() == 255
+    assert centre_crop(image, 224).shape == (224, 224, 3)
