@@ -57,7 +57,7 @@ def run(
     surrogate_batch_size: Annotated[int | None, typer.Option(help="Batch of the surrogate.")] = None,
     lr: Lr = None,
     scale_loss: Annotated[
-        str, typer.Option(help="Score-scaled loss (TDDS code): published (TDDS only), none or all.")
+        str, typer.Option(help="Scale the loss by the score (TDDS code): published (TDDS on CIFAR only), none, all.")
     ] = "published",
     precision: Precision = "fp32",
     device: Device = "auto",

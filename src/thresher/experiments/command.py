@@ -77,7 +77,8 @@ class _Screen:
 
 def show_table(rows: list[Row], console: Console) -> None:
     """Print the results table."""
-    view = Table("method", title="accuracy on the test set, 95 % intervals over seeds")
+    view = Table(title="accuracy on the test set, 95 % intervals over seeds")
+    view.add_column("method", overflow="fold")
     for heading in ("keep", "kept", "accuracy %", "gap to Random", "seeds", "seconds"):
         view.add_column(heading, justify="right")
     for r in rows:
@@ -120,16 +121,17 @@ def run_command(
     processes, threads = _parallel(jobs, device)
     screen = _Screen(console)
     with screen.progress:
-        rows = run_study(
+        results = run_study(
             spec, out, data_dir=str(data_dir) if data_dir else None, device=device, processes=processes,
             threads=threads, notify=screen.notify,
         )  # fmt: skip
+    rows = table(results)
     write_atomic(out / "table.md", markdown(rows).encode())
     show_table(rows, console)
     if report:
         from thresher.experiments.reporting import report_run
 
-        report_run(out, spec, rows, data_dir)
+        report_run(out, spec, results, data_dir)
     console.print(
         f"\n{out}/ holds scores.parquet, coresets/, results/, table.md{' and report.html' if report else ''} "
         f"({time.perf_counter() - started:.0f} s)", highlight=False, soft_wrap=True,

@@ -6,7 +6,7 @@ skipped when they are there. The stages are functions of their own, which the si
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,12 @@ from thresher.errors import InputError
 from thresher.experiments.jobs import Job, run_jobs, values_digest
 from thresher.experiments.rundir import RunDirectory
 from thresher.experiments.scoring import Columns, choose, score
-from thresher.experiments.tables import FULL, Row, table
+from thresher.experiments.tables import FULL
 from thresher.keep import keep_count
 from thresher.methods import ResolvedMethod, resolve
 from thresher.recorder import Recorder
 from thresher.score_table import read_scores
+from thresher.settings.published import SCALED_LOSS, dataset_key
 from thresher.train.loop import Progress, TrainSpec, fit
 from thresher.trajectory.reader import Trajectory
 from thresher.trajectory.writer import TrajectoryWriter
@@ -156,7 +157,7 @@ def build_jobs(
         for (label, keep), method in resolved.items():
             path = coresets[label, keep, seed]
             coreset = Coreset.load(path)
-            scaled = spec.scale_loss == "all" or (spec.scale_loss == "published" and method.scorer.name == "tdds")
+            scaled = scales_loss(spec, method)
             column = names[method.scorer, method.at]
             jobs.append(
                 Job(
@@ -168,6 +169,25 @@ def build_jobs(
                 )
             )  # fmt: skip
     return jobs
+
+
+def scales_loss(spec: StudySpec, method: ResolvedMethod) -> bool:
+    """Return whether a method's coreset trainings multiply the loss by the score (decision 0007)."""
+    published_here = method.scorer.name == "tdds" and dataset_key(spec.data) in SCALED_LOSS
+    return spec.scale_loss == "all" or (spec.scale_loss == "published" and published_here)
+
+
+def notices(spec: StudySpec, resolved: Iterable[ResolvedMethod]) -> list[str]:
+    """Return what was picked for whom and why, a sentence each."""
+    methods = list(resolved)
+    said = [method.notice for method in methods if method.notice]
+    unscaled = [m.name for m in methods if m.scorer.name == "tdds" and not scales_loss(spec, m)]
+    if unscaled and spec.scale_loss == "published":
+        said.append(
+            f"{', '.join(dict.fromkeys(unscaled))}: loss not scaled by the score, which is published for "
+            f"{' and '.join(sorted(SCALED_LOSS))} only (--scale-loss all does it everywhere)"
+        )
+    return list(dict.fromkeys(said))
 
 
 def resolve_all(spec: StudySpec, epochs: int) -> dict[tuple[str, float], ResolvedMethod]:
@@ -188,8 +208,8 @@ def run_study(
     processes: int = 1,
     threads: int | None = None,
     notify: Notify = lambda event, details: None,
-) -> list[Row]:
-    """Run (or continue) a study in `out` and return its table.
+) -> list[dict[str, Any]]:
+    """Run (or continue) a study in `out` and return its results, one record a training (`table` makes lines of them).
 
     `notify(event, details)` is told of everything worth showing: epochs, notices, finished trainings.
     """
@@ -207,7 +227,7 @@ def run_study(
             data, spec.surrogate, spec.surrogate_seed, out, device=device,
             on_epoch=lambda p: notify("epoch", {"epoch": p.epoch, "epochs": p.epochs, "loss": p.loss}),
         )  # fmt: skip
-        for text in dict.fromkeys(m.notice for m in resolved.values() if m.notice):
+        for text in notices(spec, resolved.values()):
             notify("notice", {"text": text})
         names = score(out / "trajectory", list(resolved.values()), out / "scores.parquet")
         notify("scored", {"columns": list(names.values())})
@@ -219,5 +239,4 @@ def run_study(
             run.log("result", method=job.method, keep=job.keep, seed=job.seed, accuracy=result["test_accuracy"])
             notify("result", {"method": job.method, "keep": job.keep, "seed": job.seed, **result})
 
-        results = run_jobs(jobs, out / "results", device=device, processes=processes, threads=threads, on_result=on_result)
-        return table(results)
+        return run_jobs(jobs, out / "results", device=device, processes=processes, threads=threads, on_result=on_result)
