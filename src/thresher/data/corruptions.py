@@ -129,8 +129,7 @@ def motion_blur(image: Picture, *, length: float = 15.0) -> Picture:
     low, high = levels.min(), levels.max()
     if low == high:
         return np.zeros_like(image)
-    scale = 255 / (high - low)
-    stretched: NDArray[np.float64] = np.rint(levels * scale - low * scale)
+    stretched: NDArray[np.float64] = np.rint((levels - low) * 255 / (high - low))
     return stretched.astype(np.uint8)
 
 
