@@ -52,7 +52,11 @@ Notify = Callable[[str, dict[str, Any]], None]
 
 @dataclass(frozen=True)
 class StudySpec:
-    """Everything that determines the numbers of a study; JSON-ready through `to_json`."""
+    """Everything that determines the numbers of a study; JSON-ready through `to_json`.
+
+    `data` is the name that `thresher.data.load` takes, by which published settings are found; `corrupt` and `mislabel`
+    change its training split as `load` says.
+    """
 
     data: str
     surrogate: TrainSpec
@@ -64,6 +68,8 @@ class StudySpec:
     surrogate_seed: int = 42
     scale_loss: str = "published"
     options: dict[str, Any] = field(default_factory=dict)
+    corrupt: str | None = None
+    mislabel: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return nested plain values."""
@@ -147,8 +153,10 @@ def build_jobs(
     n = len(data.train)
     columns = read_scores(run / "scores.parquet").columns
     common: dict[str, Any] = {
-        "data": data.name,
+        "data": spec.data,
         "data_dir": data_dir,
+        "corrupt": spec.corrupt,
+        "mislabel": spec.mislabel,
         "fingerprint": data.fingerprint,
         "train": spec.coreset.to_json(),
     }
@@ -215,7 +223,7 @@ def run_study(
     """
     if not spec.methods or not spec.seeds or not spec.keeps:
         raise InputError("Expected at least one method, one kept share and one seed.")
-    data = load(spec.data, Path(data_dir) if data_dir else None)
+    data = load(spec.data, Path(data_dir) if data_dir else None, corrupt=spec.corrupt, mislabel=spec.mislabel)
     for keep in spec.keeps:
         keep_count(len(data.train), keep)
     # Before anything is trained: a misspelled method must not cost an hour.
