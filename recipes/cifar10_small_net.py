@@ -2,9 +2,10 @@
 
     python recipes/cifar10_small_net.py --data-dir DIR [--out runs/cifar10-small]
 
-One surrogate (30 epochs of a 30-epoch cosine, batch 100, float32) is recorded. Coresets of a tenth and of a fifth are trained
-for 60 epochs of batch 32 with bfloat16 autocast, two seeds each, one single-threaded training per core. TDDS's loss is scaled
-by its score as published; a control trains the same TDDS coresets without. Run it again to go on after an interruption.
+One surrogate (30 epochs of a 30-epoch cosine, batch 100, float32) is recorded. Coresets of a tenth and of a fifth are
+trained for 60 epochs of batch 32 with bfloat16 autocast, two seeds each, one single-threaded training per core. TDDS's loss
+is scaled by its score as published; a control trains the same TDDS coresets without. Run it again to go on after an
+interruption.
 """
 
 from __future__ import annotations

@@ -168,7 +168,7 @@ def build_jobs(
         for (label, keep), method in resolved.items():
             path = coresets[label, keep, seed]
             coreset = Coreset.load(path)
-            scaled = scales_loss(spec, method)
+            scaled = scales_loss(spec.scale_loss, spec.data, method)
             column = names[method.scorer, method.at]
             jobs.append(
                 Job(
@@ -182,17 +182,20 @@ def build_jobs(
     return jobs
 
 
-def scales_loss(spec: StudySpec, method: ResolvedMethod) -> bool:
-    """Return whether a method's coreset trainings multiply the loss by the score (decision 0007)."""
-    published_here = method.scorer.name == "tdds" and dataset_key(spec.data) in SCALED_LOSS
-    return spec.scale_loss == "all" or (spec.scale_loss == "published" and published_here)
+def scales_loss(rule: str, data: str, method: ResolvedMethod) -> bool:
+    """Return whether a method's coreset trainings multiply the loss by the score (decision 0007).
+
+    `rule` is "published", "none" or "all".
+    """
+    published_here = method.scorer.name == "tdds" and dataset_key(data) in SCALED_LOSS
+    return rule == "all" or (rule == "published" and published_here)
 
 
 def notices(spec: StudySpec, resolved: Iterable[ResolvedMethod]) -> list[str]:
     """Return what was picked for whom and why, a sentence each."""
     methods = list(resolved)
     said = [method.notice for method in methods if method.notice]
-    unscaled = [m.name for m in methods if m.scorer.name == "tdds" and not scales_loss(spec, m)]
+    unscaled = [m.name for m in methods if m.scorer.name == "tdds" and not scales_loss(spec.scale_loss, spec.data, m)]
     if unscaled and spec.scale_loss == "published":
         said.append(
             f"{', '.join(dict.fromkeys(unscaled))}: loss not scaled by the score, which is published for "
