@@ -14,7 +14,7 @@ from thresher.errors import CorruptFileError, FingerprintError, InputError, RunD
 from thresher.experiments.defaults import parse_keeps, parse_methods
 from thresher.experiments.jobs import Job, run_job
 from thresher.experiments.rundir import RunDirectory
-from thresher.experiments.study import StudySpec, run_study
+from thresher.experiments.study import StudySpec, notices, resolve_all, run_study, scales_loss
 from thresher.experiments.tables import markdown, mean_interval, table
 from thresher.score_table import read_scores
 from thresher.train.loop import TrainSpec
@@ -36,7 +36,7 @@ def study(**changes: Any) -> StudySpec:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     """A finished study and its table."""
     out = tmp_path_factory.mktemp("run")
-    return out, run_study(study(), out)
+    return out, table(run_study(study(), out))
 
 
 def test_the_main_job_leaves_everything(finished: tuple[Path, Any]) -> None:
@@ -66,7 +66,7 @@ def test_running_again_trains_nothing(finished: tuple[Path, Any]) -> None:
     out, rows = finished
     times = {p: p.stat().st_mtime_ns for p in (out / "results").glob("*.json")}
     events: list[str] = []
-    again = run_study(study(), out, notify=lambda event, details: events.append(event))
+    again = table(run_study(study(), out, notify=lambda event, details: events.append(event)))
     assert again == rows
     assert "epoch" not in events
     assert {p: p.stat().st_mtime_ns for p in (out / "results").glob("*.json")} == times
@@ -74,7 +74,7 @@ def test_running_again_trains_nothing(finished: tuple[Path, Any]) -> None:
 
 def test_methods_and_seeds_can_be_added(finished: tuple[Path, Any]) -> None:
     out, rows = finished
-    more = run_study(study(methods=("random", "el2n"), seeds=(0, 1), full_seeds=()), out)
+    more = table(run_study(study(methods=("random", "el2n"), seeds=(0, 1), full_seeds=()), out))
     assert [r.method for r in more] == ["random", "el2n"]
     assert more[0] == rows[1]
 
@@ -84,10 +84,29 @@ def test_a_result_that_is_missing_is_made_again(finished: tuple[Path, Any]) -> N
     path = next((out / "results").glob("tdds*.json"))
     before = json.loads(path.read_text())
     path.unlink()
-    assert run_study(study(), out)[2].accuracy_mean == rows[2].accuracy_mean
+    assert table(run_study(study(), out))[2].accuracy_mean == rows[2].accuracy_mean
     after = json.loads(path.read_text())
     assert after["test_accuracy"] == before["test_accuracy"]
-    assert 0 < after["mean_loss_scale"] < 1
+    assert (after["mean_loss_scale"], after["scale_column"]) == (None, None)
+
+
+def test_the_loss_is_scaled_where_that_is_published_or_asked_for() -> None:
+    resolved = resolve_all(study(), 5)
+    tdds, random = resolved["tdds:window=3", 0.2], resolved["random", 0.2]
+    for changes, expected in (
+        ({}, (False, False)), ({"data": "cifar10"}, (True, False)), ({"scale_loss": "all"}, (True, True)),
+        ({"data": "cifar100", "scale_loss": "none"}, (False, False)),
+    ):  # fmt: skip
+        spec = study(**changes)
+        assert (scales_loss(spec, tdds), scales_loss(spec, random)) == expected
+        told = any("published for cifar10 and cifar100 only" in text for text in notices(spec, resolved.values()))
+        assert told == (not changes)
+
+
+def test_a_scaled_loss_is_recorded(finished: tuple[Path, Any]) -> None:
+    results = run_study(study(methods=("tdds:window=3",), seeds=(0,), full_seeds=(), scale_loss="all"), finished[0])
+    assert 0 < results[0]["mean_loss_scale"] < 1
+    assert results[0]["scale_column"] == "tdds"
 
 
 def test_another_recording_is_refused(finished: tuple[Path, Any]) -> None:
@@ -100,7 +119,7 @@ def test_processes_give_the_same_as_one(finished: tuple[Path, Any], tmp_path: Pa
     for name in ("trajectory", "checkpoints"):
         (tmp_path / name).symlink_to(out / name)
     (tmp_path / "spec.json").write_text((out / "spec.json").read_text())
-    parallel = run_study(study(full_seeds=()), tmp_path, processes=2, threads=1)
+    parallel = table(run_study(study(full_seeds=()), tmp_path, processes=2, threads=1))
     assert [r.accuracy_mean for r in parallel] == [r.accuracy_mean for r in rows[1:]]
 
 

@@ -294,3 +294,11 @@ def test_a_store_of_other_samples_is_refused(tmp_path: Path) -> None:
         pytest.raises(InputError, match="Expected a store"),
     ):
         Recorder(N + 1, C, store=store)
+
+
+def test_large_logits_whose_sum_overflows_are_finite() -> None:
+    recorder = Recorder(2, 3, {"el2n": EL2N()})
+    huge = np.array([[3e38, 3e38, 0], [0, 0, 3e38]], dtype=np.float32)
+    recorder.update(huge, np.array([0, 2]), np.array([0, 1]))
+    recorder.end_epoch()
+    np.testing.assert_allclose(recorder.scores()["el2n"].values, [np.sqrt(0.5), 0], atol=1e-6)

@@ -211,7 +211,6 @@ def test_a_run_directory_becomes_a_report(tmp_path: Path) -> None:
     from thresher.experiments.reporting import report_run
     from thresher.experiments.scoring import column_names
     from thresher.experiments.study import StudySpec, resolve_all
-    from thresher.experiments.tables import table
     from thresher.train.loop import TrainSpec
     from thresher.trajectory.writer import TrajectoryWriter
 
@@ -232,7 +231,6 @@ def test_a_run_directory_becomes_a_report(tmp_path: Path) -> None:
         tmp_path / "scores.parquet", {c: Scores(rng.random(n, dtype=np.float32)) for c in names.values()}, data.train.targets
     )
     (tmp_path / "coresets").mkdir()
-    (tmp_path / "results").mkdir()
     results = []
     for seed in (0, 1):
         for method in ("full", *spec.methods):
@@ -243,9 +241,8 @@ def test_a_run_directory_becomes_a_report(tmp_path: Path) -> None:
                 Coreset(ids, None, n, source).save(tmp_path / "coresets" / f"{method}-0.1-seed{seed}.parquet")
             results.append({"method": method, "keep": keep, "kept": kept, "seed": seed, "seconds": 1.0})
             results[-1]["test_accuracy"] = 0.9 + 0.01 * seed
-            (tmp_path / "results" / f"{method}-{keep:g}-{seed}-0.json").write_text(json.dumps(results[-1]))
     (tmp_path / "env.json").write_text(json.dumps({"torch": "2.0", "gpu": None}))
-    path = report_run(tmp_path, spec, table(results), None)
+    path = report_run(tmp_path, spec, results, None)
     page = path.read_text()
     assert path == tmp_path / "report.html"
     assert len(page) < 3_000_000

@@ -35,6 +35,13 @@ Model = Annotated[
         "swin_t. Or timm:NAME. Default: fits the data set."
     ),
 ]
+Corrupt = Annotated[
+    str | None,
+    typer.Option(help="Corrupt training images: intended or published-code, then :share=0.04:seed=0 and strengths."),
+]
+Mislabel = Annotated[
+    str | None, typer.Option(help="Give this share of the training samples a wrong label: 0.2 or 0.2:seed=0.")
+]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, or auto (cuda where there is one).")]
 Precision = Annotated[str, typer.Option(help="fp32 or bf16 (autocast; weights stay fp32).")]
 Epochs = Annotated[int | None, typer.Option(help="Epochs to train. Default: the data set's recipe (CIFAR: 200).")]
@@ -47,6 +54,8 @@ Compile = Annotated[bool, typer.Option("--compile", help="Run the model through 
 def run(
     data: Data = "digits",
     data_dir: DataDir = None,
+    corrupt: Corrupt = None,
+    mislabel: Mislabel = None,
     model: Model = None,
     coreset_model: Annotated[str | None, typer.Option(help="Another model for the coreset trainings.")] = None,
     method: Annotated[
@@ -64,7 +73,7 @@ def run(
     surrogate_batch_size: Annotated[int | None, typer.Option(help="Batch of the surrogate.")] = None,
     lr: Lr = None,
     scale_loss: Annotated[
-        str, typer.Option(help="Score-scaled loss (TDDS code): published (TDDS only), none or all.")
+        str, typer.Option(help="Scale the loss by the score (TDDS code): published (TDDS on CIFAR only), none, all.")
     ] = "published",
     precision: Precision = "fp32",
     device: Device = "auto",
@@ -85,11 +94,13 @@ def run(
 
     thresher run
     thresher run --data cifar10 --data-dir DIR --model resnet18 --method tdds,random --keep 0.1,0.2
+    thresher run --data cifar100 --data-dir DIR --corrupt intended:share=0.04 --mislabel 0.2:seed=0
     """
     from thresher.experiments.command import run_command
 
     run_command(
-        data=data, data_dir=data_dir, model=model, coreset_model=coreset_model, method=method, keep=keep, seeds=seeds,
+        data=data, data_dir=data_dir, corrupt=corrupt, mislabel=mislabel, model=model,
+        coreset_model=coreset_model, method=method, keep=keep, seeds=seeds,
         full=full, epochs=epochs, batch_size=batch_size, surrogate_epochs=surrogate_epochs,
         surrogate_schedule=surrogate_schedule, surrogate_batch_size=surrogate_batch_size, lr=lr, scale_loss=scale_loss,
         precision=precision, device=device, jobs=jobs, out=out, resume=resume, report=report, compile_model=compile,
@@ -101,6 +112,8 @@ def record(
     out: Annotated[Path, typer.Option(help="Run directory to record into.")],
     data: Data = "digits",
     data_dir: DataDir = None,
+    corrupt: Corrupt = None,
+    mislabel: Mislabel = None,
     model: Model = None,
     epochs: Epochs = None,
     schedule_epochs: Annotated[
@@ -124,7 +137,8 @@ def record(
     from thresher.experiments.command import record_command
 
     record_command(
-        out=out, data=data, data_dir=data_dir, model=model, epochs=epochs, schedule_epochs=schedule_epochs,
+        out=out, data=data, data_dir=data_dir, corrupt=corrupt, mislabel=mislabel, model=model,
+        epochs=epochs, schedule_epochs=schedule_epochs,
         batch_size=batch_size, lr=lr, seed=seed, precision=precision, device=device, features=features, logits=logits,
         compile_model=compile,
     )  # fmt: skip
@@ -177,6 +191,8 @@ def select(
 def train(
     data: Data = "digits",
     data_dir: DataDir = None,
+    corrupt: Corrupt = None,
+    mislabel: Mislabel = None,
     coreset: Annotated[Path | None, typer.Option(help="Coreset to train on. Default: the full training set.")] = None,
     model: Model = None,
     seeds: Annotated[str, typer.Option(help="Seeds: 0-2 or 0,1,5.")] = "0",
@@ -193,9 +209,34 @@ def train(
     from thresher.experiments.command import train_command
 
     train_command(
-        data=data, data_dir=data_dir, coreset=coreset, model=model, seeds=seeds, epochs=epochs, batch_size=batch_size,
+        data=data, data_dir=data_dir, corrupt=corrupt, mislabel=mislabel, coreset=coreset,
+        model=model, seeds=seeds, epochs=epochs, batch_size=batch_size,
         lr=lr, precision=precision, device=device, jobs=jobs, out=out, compile_model=compile,
     )  # fmt: skip
+
+
+@app.command()
+def corrupt(
+    show: Annotated[Path, typer.Option(help="Picture to write (PNG).")],
+    data: Data = "digits",
+    data_dir: DataDir = None,
+    variant: Annotated[
+        str, typer.Option(help="What --corrupt takes: intended or published-code, seed and strengths after colons.")
+    ] = "intended",
+    sample: Annotated[
+        str | None, typer.Option(help="Training sample ids: 0-2 or 0,7. Default: the first of each of six classes.")
+    ] = None,
+) -> None:
+    """Show what --corrupt does: one row per sample, clean and with each of the five corruptions.
+
+    They look as in a training with the same variant, seed and strengths, where every corrupted sample has one of them.
+
+    thresher corrupt --show corruptions.png --data cifar10 --data-dir DIR
+    thresher corrupt --show black-fog.png --data cifar10 --data-dir DIR --variant published-code
+    """
+    from thresher.experiments.corrupt_command import corrupt_command
+
+    corrupt_command(show=show, data=data, data_dir=data_dir, variant=variant, sample=sample)
 
 
 @app.command()

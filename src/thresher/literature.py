@@ -130,7 +130,7 @@ _TABLE = (
         settings_text="(T, K) by data set and pruning rate, from the supplementary; others: K = 10 at the end",
         paper="X. Zhang et al., Spanning Training Progress: Temporal Dual-Depth Scoring, CVPR 2024, and official code",
         differences="streaming; samples assigned by id instead of summed; in `thresher run` the coreset's loss is scaled by "
-        "the score as in the official code (--scale-loss none turns it off)",
+        "the score on CIFAR, as in the official code (--scale-loss none turns it off)",
         settings=published.tdds,
     ),
     Method(

@@ -15,7 +15,7 @@ from rich.table import Table
 from thresher.coreset import Coreset
 from thresher.data import load
 from thresher.errors import InputError
-from thresher.experiments.defaults import adjusted, parse_keeps, parse_methods, parse_seeds, recipe
+from thresher.experiments.defaults import adjusted, parse_keeps, parse_methods, parse_seeds, recipe, run_folder
 from thresher.experiments.jobs import Job, run_jobs
 from thresher.experiments.rundir import RunDirectory
 from thresher.experiments.study import StudySpec, identity, record, run_study
@@ -77,7 +77,8 @@ class _Screen:
 
 def show_table(rows: list[Row], console: Console) -> None:
     """Print the results table."""
-    view = Table("method", title="accuracy on the test set, 95 % intervals over seeds")
+    view = Table(title="accuracy on the test set, 95 % intervals over seeds")
+    view.add_column("method", overflow="fold")
     for heading in ("keep", "kept", "accuracy %", "gap to Random", "seeds", "seconds"):
         view.add_column(heading, justify="right")
     for r in rows:
@@ -89,7 +90,8 @@ def show_table(rows: list[Row], console: Console) -> None:
 
 
 def run_command(
-    *, data: str, data_dir: Path | None, model: str | None, coreset_model: str | None, method: str, keep: str | None,
+    *, data: str, data_dir: Path | None, corrupt: str | None, mislabel: str | None, model: str | None,
+    coreset_model: str | None, method: str, keep: str | None,
     seeds: str, full: bool, epochs: int | None, batch_size: int | None, surrogate_epochs: int | None,
     surrogate_schedule: int | None, surrogate_batch_size: int | None, lr: float | None, scale_loss: str,
     precision: str, device: str, jobs: int | None, out: Path | None, resume: bool, report: bool, compile_model: bool,
@@ -111,25 +113,26 @@ def run_command(
     chosen = parse_seeds(seeds)
     spec = StudySpec(
         data, surrogate, coreset, parse_methods(method), parse_keeps(keep) if keep else base.keeps, chosen,
-        chosen if full else (), scale_loss=scale_loss,
+        chosen if full else (), scale_loss=scale_loss, corrupt=corrupt, mislabel=mislabel,
     )  # fmt: skip
-    out = out or Path("runs") / data
+    out = out or run_folder(data, corrupt, mislabel)
     if not resume and (out / "spec.json").exists():
         raise InputError(f"{out} holds a run already. Choose another --out, or leave --no-resume away to continue it.")
     console = Console()
     processes, threads = _parallel(jobs, device)
     screen = _Screen(console)
     with screen.progress:
-        rows = run_study(
+        results = run_study(
             spec, out, data_dir=str(data_dir) if data_dir else None, device=device, processes=processes,
             threads=threads, notify=screen.notify,
         )  # fmt: skip
+    rows = table(results)
     write_atomic(out / "table.md", markdown(rows).encode())
     show_table(rows, console)
     if report:
         from thresher.experiments.reporting import report_run
 
-        report_run(out, spec, rows, data_dir)
+        report_run(out, spec, results, data_dir)
     console.print(
         f"\n{out}/ holds scores.parquet, coresets/, results/, table.md{' and report.html' if report else ''} "
         f"({time.perf_counter() - started:.0f} s)", highlight=False, soft_wrap=True,
@@ -137,9 +140,9 @@ def run_command(
 
 
 def record_command(
-    *, out: Path, data: str, data_dir: Path | None, model: str | None, epochs: int | None,
-    schedule_epochs: int | None, batch_size: int | None, lr: float | None, seed: int, precision: str, device: str,
-    features: bool, logits: str | None, compile_model: bool,
+    *, out: Path, data: str, data_dir: Path | None, corrupt: str | None, mislabel: str | None, model: str | None,
+    epochs: int | None, schedule_epochs: int | None, batch_size: int | None, lr: float | None, seed: int, precision: str,
+    device: str, features: bool, logits: str | None, compile_model: bool,
 ) -> None:  # fmt: skip
     """`thresher record`."""
     device = pick_device(device)
@@ -149,7 +152,7 @@ def record_command(
         recipe(data).surrogate, model=model, epochs=epochs, schedule=schedule_epochs, batch_size=batch_size, lr=lr,
         precision=_precision(precision), compile_model=compile_model,
     )  # fmt: skip
-    loaded = load(data, data_dir)
+    loaded = load(data, data_dir, corrupt=corrupt, mislabel=mislabel)
     console = Console()
     screen = _Screen(console)
     with RunDirectory(out, identity(loaded, spec, seed)), screen.progress:
@@ -163,7 +166,8 @@ def record_command(
 
 
 def train_command(
-    *, data: str, data_dir: Path | None, coreset: Path | None, model: str | None, seeds: str, epochs: int | None,
+    *, data: str, data_dir: Path | None, corrupt: str | None, mislabel: str | None, coreset: Path | None,
+    model: str | None, seeds: str, epochs: int | None,
     batch_size: int | None, lr: float | None, precision: str, device: str, jobs: int | None, out: Path,
     compile_model: bool,
 ) -> None:  # fmt: skip
@@ -173,11 +177,11 @@ def train_command(
         recipe(data).coreset, model=model, epochs=epochs, schedule=None, batch_size=batch_size, lr=lr,
         precision=_precision(precision), compile_model=compile_model,
     )  # fmt: skip
-    loaded = load(data, data_dir)
+    loaded = load(data, data_dir, corrupt=corrupt, mislabel=mislabel)
     n = len(loaded.train)
     common: dict[str, Any] = {
         "data": data, "data_dir": str(data_dir) if data_dir else None, "fingerprint": loaded.fingerprint,
-        "train": spec.to_json(),
+        "train": spec.to_json(), "corrupt": corrupt, "mislabel": mislabel,
     }  # fmt: skip
     if coreset is None:
         common |= {"method": FULL, "keep": 1.0, "kept": n}

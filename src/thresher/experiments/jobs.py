@@ -33,6 +33,7 @@ from thresher.types import Floats
 @dataclass(frozen=True)
 class Job:
     """One training. `coreset` None trains on everything; `scale_column` of the table `scores` scales the loss.
+    `corrupt` and `mislabel` change the data as `thresher.data.load` says.
 
     Files are named with digests of their contents, so that a result is the same wherever they lie.
     """
@@ -50,12 +51,15 @@ class Job:
     scores: str | None = None
     scale_column: str | None = None
     scale_digest: str | None = None
+    corrupt: str | None = None
+    mislabel: str | None = None
 
     @property
     def digest(self) -> str:
         """16 hexadecimal digits naming what is computed; where files lie does not matter."""
         identity = asdict(self)
-        for irrelevant in ("method", "keep", "data_dir", "coreset", "scores", "scale_column"):
+        # the fingerprint says how the data was changed
+        for irrelevant in ("method", "keep", "data_dir", "coreset", "scores", "scale_column", "corrupt", "mislabel"):
             del identity[irrelevant]
         return digest_of(identity)
 
@@ -70,9 +74,9 @@ def values_digest(values: Floats) -> str:
 
 
 @lru_cache(maxsize=2)
-def cached_data(name: str, root: str | None) -> Data:
+def cached_data(name: str, root: str | None, corrupt: str | None, mislabel: str | None) -> Data:
     """Load a data set once per process."""
-    return load(name, Path(root) if root else None)
+    return load(name, Path(root) if root else None, corrupt=corrupt, mislabel=mislabel)
 
 
 def run_job(job: Job, results: Path, device: str = "cpu", threads: int | None = None) -> dict[str, Any]:
@@ -82,7 +86,7 @@ def run_job(job: Job, results: Path, device: str = "cpu", threads: int | None = 
         return dict(read_json(path))
     if threads:
         torch.set_num_threads(threads)
-    data = cached_data(job.data, job.data_dir)
+    data = cached_data(job.data, job.data_dir, job.corrupt, job.mislabel)
     ids = None
     if job.coreset is not None:
         ids = Coreset.load(Path(job.coreset), fingerprint=data.fingerprint).ids

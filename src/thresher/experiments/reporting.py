@@ -15,8 +15,8 @@ from thresher.data import Data, load
 from thresher.experiments.defaults import recipe
 from thresher.experiments.rundir import read_json
 from thresher.experiments.scoring import column_names
-from thresher.experiments.study import StudySpec, resolve_all
-from thresher.experiments.tables import FULL, Row
+from thresher.experiments.study import StudySpec, notices, resolve_all
+from thresher.experiments.tables import table
 from thresher.files import write_atomic
 from thresher.methods import ResolvedMethod, find, parse_spec
 from thresher.report import Content, DataMap, Line, ScoreColumn, Selection, render
@@ -24,39 +24,41 @@ from thresher.score_table import read_scores
 from thresher.train.loop import TrainSpec
 from thresher.trajectory.reader import Trajectory
 
+Results = Sequence[Mapping[str, Any]]
 
-def report_run(out: Path, spec: StudySpec, rows: Sequence[Row], data_dir: Path | None) -> Path:
+
+def report_run(out: Path, spec: StudySpec, results: Results, data_dir: Path | None) -> Path:
     """Write `report.html` into the run directory `out` and return its path.
 
-    `rows` is the table of `run_study`. What the run does not have (no recording, no full-data training) is left out.
+    `results` is what `run_study` returns. What the run does not have (no recording, no full-data training) is left out.
     Raises what reading gives: MissingFileError, CorruptFileError, or FingerprintError where `data_dir` holds other data
     than the run was made from.
     """
-    data = load(spec.data, data_dir)
+    data = load(spec.data, data_dir, corrupt=spec.corrupt, mislabel=spec.mislabel)
     path = out / "report.html"
-    write_atomic(path, render(gather(out, spec, rows, data)).encode())
+    write_atomic(path, render(gather(out, spec, results, data)).encode())
     return path
 
 
-def gather(out: Path, spec: StudySpec, rows: Sequence[Row], data: Data) -> Content:
+def gather(out: Path, spec: StudySpec, results: Results, data: Data) -> Content:
     """Return what the report of the run in `out` shows."""
     store = out / "trajectory"
     trajectory = Trajectory.open(store) if (store / "manifest.json").exists() else None
     resolved = resolve_all(spec, spec.surrogate.epochs if trajectory is None else trajectory.epochs)
     environment = _if_there(out / "env.json")
-    table = read_scores(out / "scores.parquet")
+    columns = read_scores(out / "scores.parquet").columns
     return Content(
         title=f"Dataset pruning on {data.name}",
         description=data.describe() + ".",
         targets=data.train.targets,
         class_names=data.class_names,
-        lines=_lines(out, spec, rows),
-        scores=tuple(ScoreColumn(name, s.values, s.hard_end) for name, s in table.columns.items()),
+        lines=_lines(results),
+        scores=tuple(ScoreColumn(name, s.values, s.hard_end) for name, s in columns.items()),
         selections=_selections(out, spec, resolved, data),
         data_map=None if trajectory is None or not trajectory.epochs else data_map(trajectory),
         image=data.train.image,
         facts=_facts(spec, data, environment),
-        notices=tuple(dict.fromkeys(method.notice for method in resolved.values() if method.notice)),
+        notices=tuple(notices(spec, resolved.values())),
         titles={label: find(parse_spec(label)[0]).title for label in spec.methods},
         environment=environment,
         spec=spec.to_json(),
@@ -100,6 +102,8 @@ def command_line(spec: StudySpec) -> str:
     seeds = ",".join(map(str, spec.seeds))
     words = ["thresher", "run", "--data", spec.data]
     words += [] if spec.data == "digits" or ":" in spec.data else ["--data-dir", "DIR"]
+    words += ["--corrupt", spec.corrupt] if spec.corrupt is not None else []
+    words += ["--mislabel", spec.mislabel] if spec.mislabel is not None else []
     words += ["--method", ",".join(spec.methods), "--keep", ",".join(repr(keep) for keep in spec.keeps), "--seeds", seeds]
     words += [] if spec.full_seeds else ["--no-full"]
     words += ["--model", surrogate.model]
@@ -134,14 +138,11 @@ def _sayable(spec: StudySpec) -> bool:
     return shared and usual and not any("," in label for label in spec.methods)
 
 
-def _lines(out: Path, spec: StudySpec, rows: Sequence[Row]) -> tuple[Line, ...]:
+def _lines(results: Results) -> tuple[Line, ...]:
     accuracies: dict[tuple[str, float], dict[int, float]] = {}
-    for path in sorted((out / "results").glob("*.json")):
-        result = read_json(path)
-        seeds = spec.full_seeds if result["method"] == FULL else spec.seeds
-        if result["seed"] in seeds and result["test_accuracy"] is not None:
-            accuracies.setdefault((result["method"], result["keep"]), {})[result["seed"]] = 100 * result["test_accuracy"]
-    return tuple(Line(**asdict(row), accuracies=accuracies.get((row.method, row.keep), {})) for row in rows)
+    for result in results:
+        accuracies.setdefault((result["method"], result["keep"]), {})[result["seed"]] = 100 * result["test_accuracy"]
+    return tuple(Line(**asdict(row), accuracies=accuracies[row.method, row.keep]) for row in table(results))
 
 
 def _selections(
@@ -163,13 +164,15 @@ def _selections(
 
 
 def _facts(spec: StudySpec, data: Data, environment: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    changes = {"Corrupted images": spec.corrupt, "Wrong labels": spec.mislabel}
     versions = (f"{name} {environment[name]}" for name in ("thresher", "torch", "numpy", "python") if name in environment)
     return (
         ("Surrogate", f"{_training(spec.surrogate)}, seed {spec.surrogate_seed}"),
         ("Coreset trainings", f"{_training(spec.coreset)}, seeds {', '.join(map(str, spec.seeds))}"),
         ("Kept shares", ", ".join(f"{100 * keep:g} %" for keep in spec.keeps)),
         ("Methods", ", ".join(spec.methods)),
-        ("Score-scaled loss", {"published": "TDDS only, as published", "all": "all methods"}.get(spec.scale_loss, "none")),
+        ("Score-scaled loss", {"published": "TDDS where published", "all": "all methods"}.get(spec.scale_loss, "none")),
+        *((name, f"{text}, training split only") for name, text in changes.items() if text is not None),
         ("Data fingerprint", data.fingerprint[:16]),
         ("Versions", ", ".join(versions) or "not recorded"),
     )

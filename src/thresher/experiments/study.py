@@ -6,7 +6,7 @@ skipped when they are there. The stages are functions of their own, which the si
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,12 @@ from thresher.errors import InputError
 from thresher.experiments.jobs import Job, run_jobs, values_digest
 from thresher.experiments.rundir import RunDirectory
 from thresher.experiments.scoring import Columns, choose, score
-from thresher.experiments.tables import FULL, Row, table
+from thresher.experiments.tables import FULL
 from thresher.keep import keep_count
 from thresher.methods import ResolvedMethod, resolve
 from thresher.recorder import Recorder
 from thresher.score_table import read_scores
+from thresher.settings.published import SCALED_LOSS, dataset_key
 from thresher.train.loop import Progress, TrainSpec, fit
 from thresher.trajectory.reader import Trajectory
 from thresher.trajectory.writer import TrajectoryWriter
@@ -51,7 +52,11 @@ Notify = Callable[[str, dict[str, Any]], None]
 
 @dataclass(frozen=True)
 class StudySpec:
-    """Everything that determines the numbers of a study; JSON-ready through `to_json`."""
+    """Everything that determines the numbers of a study; JSON-ready through `to_json`.
+
+    `data` is the name that `thresher.data.load` takes, by which published settings are found; `corrupt` and `mislabel`
+    change its training split as `load` says.
+    """
 
     data: str
     surrogate: TrainSpec
@@ -63,6 +68,8 @@ class StudySpec:
     surrogate_seed: int = 42
     scale_loss: str = "published"
     options: dict[str, Any] = field(default_factory=dict)
+    corrupt: str | None = None
+    mislabel: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return nested plain values."""
@@ -146,8 +153,10 @@ def build_jobs(
     n = len(data.train)
     columns = read_scores(run / "scores.parquet").columns
     common: dict[str, Any] = {
-        "data": data.name,
+        "data": spec.data,
         "data_dir": data_dir,
+        "corrupt": spec.corrupt,
+        "mislabel": spec.mislabel,
         "fingerprint": data.fingerprint,
         "train": spec.coreset.to_json(),
     }
@@ -156,7 +165,7 @@ def build_jobs(
         for (label, keep), method in resolved.items():
             path = coresets[label, keep, seed]
             coreset = Coreset.load(path)
-            scaled = spec.scale_loss == "all" or (spec.scale_loss == "published" and method.scorer.name == "tdds")
+            scaled = scales_loss(spec, method)
             column = names[method.scorer, method.at]
             jobs.append(
                 Job(
@@ -168,6 +177,25 @@ def build_jobs(
                 )
             )  # fmt: skip
     return jobs
+
+
+def scales_loss(spec: StudySpec, method: ResolvedMethod) -> bool:
+    """Return whether a method's coreset trainings multiply the loss by the score (decision 0007)."""
+    published_here = method.scorer.name == "tdds" and dataset_key(spec.data) in SCALED_LOSS
+    return spec.scale_loss == "all" or (spec.scale_loss == "published" and published_here)
+
+
+def notices(spec: StudySpec, resolved: Iterable[ResolvedMethod]) -> list[str]:
+    """Return what was picked for whom and why, a sentence each."""
+    methods = list(resolved)
+    said = [method.notice for method in methods if method.notice]
+    unscaled = [m.name for m in methods if m.scorer.name == "tdds" and not scales_loss(spec, m)]
+    if unscaled and spec.scale_loss == "published":
+        said.append(
+            f"{', '.join(dict.fromkeys(unscaled))}: loss not scaled by the score, which is published for "
+            f"{' and '.join(sorted(SCALED_LOSS))} only (--scale-loss all does it everywhere)"
+        )
+    return list(dict.fromkeys(said))
 
 
 def resolve_all(spec: StudySpec, epochs: int) -> dict[tuple[str, float], ResolvedMethod]:
@@ -188,14 +216,14 @@ def run_study(
     processes: int = 1,
     threads: int | None = None,
     notify: Notify = lambda event, details: None,
-) -> list[Row]:
-    """Run (or continue) a study in `out` and return its table.
+) -> list[dict[str, Any]]:
+    """Run (or continue) a study in `out` and return its results, one record a training (`table` makes lines of them).
 
     `notify(event, details)` is told of everything worth showing: epochs, notices, finished trainings.
     """
     if not spec.methods or not spec.seeds or not spec.keeps:
         raise InputError("Expected at least one method, one kept share and one seed.")
-    data = load(spec.data, Path(data_dir) if data_dir else None)
+    data = load(spec.data, Path(data_dir) if data_dir else None, corrupt=spec.corrupt, mislabel=spec.mislabel)
     for keep in spec.keeps:
         keep_count(len(data.train), keep)
     # Before anything is trained: a misspelled method must not cost an hour.
@@ -207,7 +235,7 @@ def run_study(
             data, spec.surrogate, spec.surrogate_seed, out, device=device,
             on_epoch=lambda p: notify("epoch", {"epoch": p.epoch, "epochs": p.epochs, "loss": p.loss}),
         )  # fmt: skip
-        for text in dict.fromkeys(m.notice for m in resolved.values() if m.notice):
+        for text in notices(spec, resolved.values()):
             notify("notice", {"text": text})
         names = score(out / "trajectory", list(resolved.values()), out / "scores.parquet")
         notify("scored", {"columns": list(names.values())})
@@ -219,5 +247,4 @@ def run_study(
             run.log("result", method=job.method, keep=job.keep, seed=job.seed, accuracy=result["test_accuracy"])
             notify("result", {"method": job.method, "keep": job.keep, "seed": job.seed, **result})
 
-        results = run_jobs(jobs, out / "results", device=device, processes=processes, threads=threads, on_result=on_result)
-        return table(results)
+        return run_jobs(jobs, out / "results", device=device, processes=processes, threads=threads, on_result=on_result)

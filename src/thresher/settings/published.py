@@ -78,6 +78,9 @@ def _tdds_rows(key: str, surrogate: str | None) -> list[TddsSetting]:
     return [row for row in rows if row.surrogate == wanted]
 
 
+SCALED_LOSS = frozenset({"cifar10", "cifar100"})
+"""Where TDDS's coreset trainings multiply the loss by the score: the data sets of its official training script."""
+
 _RATES = tuple(Fraction(rate) for rate in ("0.3", "0.5", "0.7", "0.8", "0.9"))
 CCS_CUTOFFS: Mapping[str, Table] = {
     "cifar10": dict(zip(_RATES, (0.0, 0.0, 0.1, 0.1, 0.3), strict=True)),

@@ -1,0 +1,142 @@
+"""Training throughput: the house's loop (`fit`) against a plain PyTorch loop with a worker loader, same network and batch.
+
+The plain loop is the usual one: PIL crop and flip, tensor and normalisation per image in worker processes, float32, NCHW,
+a metric read every step. The house's keeps the images on the training device as uint8, crops and flips whole batches
+there, and runs channels-last with bfloat16 autocast. Workers are started before the clock; the house's model building is
+inside its clock.
+
+    python benchmarks/throughput.py --data-dir DIR        real CIFAR-10; without it random images of the same shape
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from _measure import Target, alternate, finish, median, parser, timed
+from PIL import Image, ImageOps
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+
+from thresher.data import Data, load
+from thresher.data.base import ArraySplit
+from thresher.models import build
+from thresher.train.loop import TrainSpec, fit
+
+MEAN, STD = (0.4914, 0.4824, 0.4467), (0.2471, 0.2436, 0.2616)
+
+
+class Pictures(Dataset[tuple[Tensor, int]]):
+    """What a plain loop reads: one picture at a time, flipped, cropped and normalised by itself."""
+
+    def __init__(self, data: Data) -> None:
+        assert isinstance(data.train, ArraySplit)
+        self.images = data.train.images.permute(0, 2, 3, 1).numpy()
+        self.targets = data.train.targets
+        self.mean, self.std = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        picture = Image.fromarray(self.images[index])
+        if torch.rand(()) < 0.5:
+            picture = ImageOps.mirror(picture)
+        left, top = torch.randint(0, 9, (2,)).tolist()
+        picture = ImageOps.expand(picture, 4).crop((left, top, left + 32, top + 32))
+        pixels = torch.from_numpy(np.array(picture).transpose(2, 0, 1)).float().div(255)
+        return (pixels - self.mean) / self.std, int(self.targets[index])
+
+
+def plain_loop(data: Data, model: str, batch: int, workers: int, device: torch.device) -> Callable[[], None]:
+    """Return a function that trains one epoch; its worker processes are running already."""
+    loader = DataLoader(
+        Pictures(data), batch, shuffle=True, num_workers=workers, persistent_workers=True, pin_memory=device.type == "cuda"
+    )
+    net = build(model, data.num_classes, data.channels, seed=0).to(device)
+    optimizer = torch.optim.SGD(net.parameters(), 0.1, 0.9, weight_decay=5e-4, nesterov=True)
+    next(iter(loader))  # starts the workers
+
+    def epoch() -> None:
+        net.train()
+        total = 0.0
+        for images, targets in loader:
+            images, targets = images.to(device, non_blocking=True), targets.to(device, non_blocking=True)
+            loss = F.cross_entropy(net(images), targets)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            total += loss.item()
+
+    return epoch
+
+
+def real_or_random(args: argparse.Namespace) -> Data:
+    """Return CIFAR-10, or random images of its shape, cut to the number of steps, with a test set of one batch."""
+    count = args.steps * args.batch
+    if args.data_dir is not None:
+        whole = load("cifar10", args.data_dir)
+        assert isinstance(whole.train, ArraySplit)
+        images, targets = whole.train.images[:count], whole.train.targets[:count]
+    else:
+        source = torch.Generator().manual_seed(0)
+        images = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=source)
+        targets = np.arange(count) % 10
+    few = ArraySplit(images[:10], targets[:10])
+    names = tuple(map(str, range(10)))
+    return Data("cifar10", ArraySplit(images, targets), few, names, MEAN, STD, "crop_flip", 32, 3)
+
+
+def main() -> None:
+    """Measure, report."""
+    arguments = parser(__doc__)
+    for name, default in (("steps", 8), ("batch", 128), ("rounds", 3), ("threads", 2), ("workers", 2)):
+        arguments.add_argument(f"--{name}", type=int, default=default)
+    arguments.add_argument("--model", default="resnet18")
+    arguments.add_argument("--device", default="cpu")
+    arguments.add_argument("--data-dir", type=Path)
+    arguments.add_argument("--compile", action="store_true", help="a third side: the house's loop with torch.compile")
+    args = arguments.parse_args()
+    if args.quick:
+        args.steps, args.batch, args.rounds, args.model = 4, 32, 2, "small"
+    torch.set_num_threads(args.threads)
+    device, data = torch.device(args.device), real_or_random(args)
+
+    def ours(**changes: object) -> Callable[[], float]:
+        spec = TrainSpec(args.model, epochs=1, batch_size=args.batch, **changes)  # type: ignore[arg-type]
+        return lambda: timed(lambda: fit(data, spec, 0, device=device))
+
+    epoch = plain_loop(data, args.model, args.batch, args.workers, device)
+    runs = {
+        "plain loop, fp32 NCHW, worker loader": lambda: timed(epoch),
+        "ours, fp32": ours(),
+        "ours, bf16": ours(precision="bf16"),
+        **({"ours, bf16, compiled": ours(precision="bf16", compile=True)} if args.compile else {}),
+    }
+    for run in runs.values():
+        run()  # warm-up: kernels, allocator, compilation
+    results = alternate(runs, args.rounds)
+    images = args.steps * args.batch
+    speed = {side: images / median(found) for side, found in results.items()}
+    plain = next(iter(speed.values()))
+    best = max(value for side, value in speed.items() if "bf16" in side)
+    finish(
+        "throughput",
+        args,
+        ["", "images a second", "times faster"],
+        [[side, value, value / plain] for side, value in speed.items()],
+        sizes={
+            "model": args.model, "batch": args.batch, "steps": args.steps, "rounds": args.rounds, "device": args.device,
+            "threads": args.threads, "workers": args.workers, "images": "CIFAR-10" if args.data_dir else "random",
+        },
+        targets=[Target("times the plain loop's images a second", best / plain, ">=", 5 if device.type == "cuda" else 2)],
+        raw={side: [round(value, 4) for value in found] for side, found in results.items()},
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
