@@ -23,7 +23,7 @@ from thresher.data.corrupt import CorruptedSplit, corrupt_data
 from thresher.data.mislabel import Mislabeling, RelabeledSplit, flip_targets, mislabel_data
 from thresher.errors import FingerprintError, InputError
 from thresher.experiments.defaults import run_folder
-from thresher.experiments.jobs import Job, run_job
+from thresher.experiments.jobs import Job, Task, run_task
 from thresher.experiments.reporting import command_line
 from thresher.experiments.study import StudySpec, resolve_all
 from thresher.score_table import read_scores
@@ -224,9 +224,9 @@ def test_a_job_loads_the_changed_data(tmp_path: Path) -> None:
     kept = Coreset(np.arange(64), None, 1437, {"fingerprint": fingerprint})
     kept.save(path)
     job = Job("x", 0.1, 64, "digits", None, fingerprint, train, 0, str(path), kept.digest, corrupt="intended")
-    assert run_job(job, tmp_path)["corrupt"] == "intended"
+    assert run_task(Task(job, job.result_path(tmp_path)))["corrupt"] == "intended"
     with pytest.raises(FingerprintError):
-        run_job(dataclasses.replace(job, fingerprint="other", corrupt=None), tmp_path)
+        run_task(Task(dataclasses.replace(job, fingerprint="other", corrupt=None), tmp_path / "other.json"))
 
 
 def test_published_settings_are_still_found() -> None:

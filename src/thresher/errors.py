@@ -48,3 +48,7 @@ class RunDirectoryError(ThresherError, OSError):
 
 class MissingPackageError(ThresherError, ImportError):
     """An optional package that is needed here is not installed or cannot be imported."""
+
+
+class BusyError(RunDirectoryError):
+    """Another process is making this very file."""

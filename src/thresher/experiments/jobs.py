@@ -7,13 +7,8 @@ that have run are skipped, and results of several machines are merged by copying
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
-import os
-import threading
-import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -23,7 +18,8 @@ import torch
 from thresher.coreset import Coreset
 from thresher.data import Data, load
 from thresher.errors import FingerprintError
-from thresher.experiments.rundir import digest_of, environment, read_json
+from thresher.experiments.executor import run_all
+from thresher.experiments.rundir import digest_of, environment, locked, read_json
 from thresher.files import write_json
 from thresher.score_table import read_scores
 from thresher.train.loop import TrainSpec, fit, normalised
@@ -79,25 +75,44 @@ def cached_data(name: str, root: str | None, corrupt: str | None, mislabel: str 
     return load(name, Path(root) if root else None, corrupt=corrupt, mislabel=mislabel)
 
 
-def run_job(job: Job, results: Path, device: str = "cpu", threads: int | None = None) -> dict[str, Any]:
-    """Train, write the result file and return the result; a result that is there already is returned as it is."""
-    path = job.result_path(results)
-    if path.exists():
-        return dict(read_json(path))
+@dataclass(frozen=True)
+class Task:
+    """A job, the file its result goes to, and further facts (JSON-ready) to write there with it."""
+
+    job: Job
+    path: Path
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+def run_task(task: Task, device: str = "cpu", threads: int | None = None) -> dict[str, Any]:
+    """Train, write the result file and return the result; a result that is there already is returned as it is.
+
+    Raises BusyError while another process trains for the same file, FingerprintError where data or scores are not those
+    the job was made for, and what training raises.
+    """
+    with locked(task.path.with_suffix(".lock")):
+        if task.path.exists():
+            return dict(read_json(task.path))
+        result = {**train(task.job, device, threads), **task.about}
+        write_json(task.path, result)
+        return result
+
+
+def train(job: Job, device: str = "cpu", threads: int | None = None) -> dict[str, Any]:
+    """Run the training of a job and return its result: what determines it, accuracy, cost and environment."""
     if threads:
         torch.set_num_threads(threads)
     data = cached_data(job.data, job.data_dir, job.corrupt, job.mislabel)
+    if data.fingerprint != job.fingerprint:
+        raise FingerprintError(
+            f"Expected the data set {job.data} that this training was planned for (fingerprint {job.fingerprint[:16]}), "
+            f"but found {data.fingerprint[:16]}. Give the --data-dir it was planned with."
+        )
     ids = None
     if job.coreset is not None:
         ids = Coreset.load(Path(job.coreset), fingerprint=data.fingerprint).ids
-    scale = None
-    if job.scale_column is not None and job.scores is not None:
-        values = read_scores(Path(job.scores)).columns[job.scale_column].values
-        if values_digest(values) != job.scale_digest:
-            raise FingerprintError(f"{job.scores} was changed since this training was planned. Run the command again.")
-        scale = normalised(values)
-    fitted = fit(data, TrainSpec(**job.train), job.seed, ids=ids, loss_scale=scale, device=device)
-    result = {
+    fitted = fit(data, TrainSpec(**job.train), job.seed, ids=ids, loss_scale=_loss_scale(job), device=device)
+    return {
         **{k: v for k, v in asdict(job).items() if k not in ("data_dir", "coreset", "scores")},
         "test_accuracy": fitted.test_accuracy,
         "train_loss": fitted.train_loss,
@@ -107,8 +122,15 @@ def run_job(job: Job, results: Path, device: str = "cpu", threads: int | None = 
         "threads": torch.get_num_threads(),
         "environment": environment(),
     }
-    write_json(path, result)
-    return result
+
+
+def _loss_scale(job: Job) -> Floats | None:
+    if job.scale_column is None or job.scores is None:
+        return None
+    values = read_scores(Path(job.scores)).columns[job.scale_column].values
+    if values_digest(values) != job.scale_digest:
+        raise FingerprintError(f"{job.scores} was changed since this training was planned. Run the command again.")
+    return normalised(values)
 
 
 def run_jobs(
@@ -122,45 +144,18 @@ def run_jobs(
 ) -> list[dict[str, Any]]:
     """Run the jobs that have no result yet, in this process or in several, and return all results in order."""
     done: dict[str, dict[str, Any]] = {}
+
+    def finished(task: Task, result: dict[str, Any]) -> None:
+        done[task.job.digest] = result
+        if on_result is not None:
+            on_result(task.job, result)
+
     todo = []
     for job in jobs:
-        path = job.result_path(results)
-        if path.exists():
-            done[job.digest] = read_json(path)
-            if on_result is not None:
-                on_result(job, done[job.digest])
+        task = Task(job, job.result_path(results))
+        if task.path.exists():
+            finished(task, read_json(task.path))
         else:
-            todo.append(job)
-    for job, result in _run_missing(todo, results, device, processes, threads):
-        done[job.digest] = result
-        if on_result is not None:
-            on_result(job, result)
+            todo.append(task)
+    run_all(todo, lambda task: (run_task, (task, device, threads)), processes=processes, on_result=finished)
     return [{**done[job.digest], "method": job.method, "keep": job.keep} for job in jobs]
-
-
-def _end_with(parent: int) -> None:
-    """End this worker soon after its parent is gone (`kill -9`), so that no orphan goes on computing."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _run_missing(todo: Sequence[Job], results: Path, device: str, processes: int, threads: int | None) -> Any:
-    if processes <= 1 or len(todo) <= 1:
-        for job in todo:
-            yield job, run_job(job, results, device, threads)
-        return
-    # "spawn": forking a process that has used torch's thread pool may hang.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=_end_with, initargs=(os.getpid(),)) as pool:
-        futures = {pool.submit(run_job, job, results, device, threads): job for job in todo}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise

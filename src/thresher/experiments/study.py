@@ -86,9 +86,12 @@ def record(
     workers: int = 2,
     eval_pass: bool = True,
     logits: Any = None,
+    until: int | None = None,
     on_epoch: Callable[[Progress], None] | None = None,
 ) -> Trajectory:
     """Train the surrogate and record it into `run/trajectory`; continue after a crash, skip when complete.
+
+    `until` stops after that many epochs of the schedule; a later call goes on from there.
 
     After `kill -9` at any moment the same call goes on from the last committed epoch, and the recording (and so every
     score) is bit for bit that of an undisturbed run on the same CPU.
@@ -96,7 +99,7 @@ def record(
     folder, checkpoint = run / "trajectory", run / "checkpoints" / "surrogate.safetensors"
     if (folder / "manifest.json").exists():
         trajectory = Trajectory.open(folder)
-        if trajectory.epochs >= spec.epochs:
+        if trajectory.epochs >= min(spec.epochs, until or spec.epochs):
             return trajectory
         store = TrajectoryWriter.resume(folder)
     else:
@@ -107,7 +110,7 @@ def record(
     try:
         fit(
             data, spec, seed, recorder=recorder, eval_pass=eval_pass, device=device, workers=workers,
-            checkpoint=checkpoint, resume=True, on_epoch=on_epoch,
+            checkpoint=checkpoint, resume=True, until=until, on_epoch=on_epoch,
         )  # fmt: skip
     finally:
         store.close()

@@ -107,6 +107,7 @@ def fit(
     eval_every: int = 0,
     checkpoint: Path | None = None,
     resume: bool = False,
+    until: int | None = None,
     on_epoch: Callable[[Progress], None] | None = None,
 ) -> FitResult:
     """Train `spec.model` on `data.train` (on the samples `ids`, if given) and evaluate on the clean test set.
@@ -115,7 +116,8 @@ def fit(
     un-augmented pass in eval mode after the last epoch, with features (Entropy, Moderate and GraNd read it).
     `loss_scale` (N,) multiplies each batch's mean loss by the mean over the batch's samples (the TDDS code's trick).
     `eval_every` > 0 evaluates on the test set during training too; the reported accuracy is always the last one.
-    `checkpoint` is written after every epoch; `resume` continues from it. Raises what the recorder raises.
+    `checkpoint` is written after every epoch; `resume` continues from it. `until` stops after that many of the spec's
+    epochs, without an evaluation; with a checkpoint a later call goes on from there. Raises what the recorder raises.
     """
     started = time.perf_counter()
     device = torch.device(device)
@@ -132,7 +134,8 @@ def fit(
     forward = torch.compile(model) if spec.compile else model
     best, accuracy, loss_sum, scale_sum = None, None, torch.zeros((), device=device), torch.zeros((), device=device)
 
-    for epoch in range(first_epoch, spec.epochs):
+    stop = spec.epochs if until is None else min(until, spec.epochs)
+    for epoch in range(first_epoch, stop):
         model.train()
         loss_sum.zero_()
         scale_sum.zero_()
@@ -165,17 +168,17 @@ def fit(
         if checkpoint is not None:
             _save(checkpoint, model, optimizer, recorder, epoch + 1)
         if on_epoch is not None:
-            on_epoch(Progress(epoch + 1, spec.epochs, loss_sum.item() / len(batches), lr, accuracy))
+            on_epoch(Progress(epoch + 1, stop, loss_sum.item() / len(batches), lr, accuracy))
 
-    if accuracy is None:  # resumed after the last epoch was already committed
+    if accuracy is None and stop == spec.epochs:  # resumed after the last epoch was already committed
         best = accuracy = evaluate(model, data, spec, device, workers)
     return FitResult(
         accuracy,
         best,
         loss_sum.item() / len(batches),
-        spec.epochs * len(batches),
+        stop * len(batches),
         time.perf_counter() - started,
-        spec.epochs,
+        stop,
         None if scale is None else scale_sum.item() / len(batches),
     )
 
