@@ -46,5 +46,9 @@ class RunDirectoryError(ThresherError, OSError):
     """A run directory cannot be used as it is: half-written, of another spec, or locked by another writer."""
 
 
+class MissingPackageError(ThresherError, ImportError):
+    """An optional package that is needed here is not installed or cannot be imported."""
+
+
 class BusyError(RunDirectoryError):
     """Another process is making this very file."""

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from thresher.data.base import Data
 from thresher.data.batching import Batches
 from thresher.errors import InputError
-from thresher.models import ResNet, build
+from thresher.models import Classifier, build
 from thresher.recorder import Recorder
 from thresher.train.checkpoint import load_checkpoint, save_checkpoint
 
@@ -121,7 +121,7 @@ def fit(
     """
     started = time.perf_counter()
     device = torch.device(device)
-    model = build(spec.model, data.num_classes, data.channels, seed=seed).to(device)
+    model = build(spec.model, data.num_classes, data.channels, seed, data.image_size).to(device)
     if spec.channels_last:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.SGD(
@@ -236,7 +236,7 @@ def evaluate(model: nn.Module, data: Data, spec: TrainSpec, device: torch.device
 
 @torch.no_grad()
 def record_evaluation(
-    model: ResNet, data: Data, spec: TrainSpec, recorder: Recorder, device: torch.device, workers: int = 0
+    model: Classifier, data: Data, spec: TrainSpec, recorder: Recorder, device: torch.device, workers: int = 0
 ) -> None:
     """Run the optional evaluation pass: eval mode, no augmentation, logits and penultimate features."""
     model.eval()
