@@ -240,6 +240,45 @@ def corrupt(
 
 
 @app.command()
+def reproduce(
+    target: Annotated[str, typer.Argument(help="table6 to table10, figure7, figure8 (a picture), or all.")],
+    data_dir: DataDir = None,
+    scale: Annotated[str, typer.Option(help="full: the published recipe. small: a miniature for a CPU.")] = "full",
+    only: Annotated[str, typer.Option(help="Conditions on the entries: 'method=tdds,random keep=0.1'.")] = "",
+    seeds: Annotated[str, typer.Option(help="Seeds of selection and coreset training: 0-2 or 0,1,5.")] = "0-2",
+    jobs: Annotated[
+        int | None, typer.Option(help="Trainings at once, also on one GPU. Default: one per core, 1 on a GPU.")
+    ] = None,
+    limit_minutes: Annotated[float | None, typer.Option(help="Start nothing that cannot finish within this time.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say how much is to run and how long it would take.")
+    ] = False,
+    out: Annotated[Path, typer.Option(help="Folder of recordings and results; shared by all targets.")] = Path(
+        "runs/reproduce"
+    ),
+    device: Device = "auto",
+    precision: Annotated[str, typer.Option(help="fp32, bf16, or recipe (what the target's recipe says).")] = "recipe",
+    compile: Compile = False,
+) -> None:
+    """Reproduce a published table or figure, with our number beside the published one.
+
+    Runs the cells of TARGET that have no result in OUT yet: records what they share once, selects, trains, and writes the
+    board as Markdown, CSV and HTML. Stop it at any moment and run it again to go on; results of several machines are
+    merged by copying their results folders together.
+
+    thresher reproduce table6 --data-dir DIR --dry-run
+    thresher reproduce table10 --data-dir DIR --only 'method=tdds,random keep=0.1' --limit-minutes 60
+    thresher reproduce table6 --data-dir DIR --scale small --seeds 0,1
+    """
+    from thresher.experiments.reproduce_command import reproduce_command
+
+    reproduce_command(
+        target=target, scale=scale, only=only, seeds=seeds, jobs=jobs, limit_minutes=limit_minutes, dry_run=dry_run,
+        out=out, data_dir=data_dir, device=device, precision=precision, compile_model=compile,
+    )  # fmt: skip
+
+
+@app.command()
 def methods(name: Annotated[str | None, typer.Argument(help="A method's name.")] = None) -> None:
     """List the methods, or show the card of one: formula, parameters, direction, source, differences.
 

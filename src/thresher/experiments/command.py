@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from thresher.coreset import Coreset
@@ -18,6 +16,7 @@ from thresher.errors import InputError
 from thresher.experiments.defaults import adjusted, parse_keeps, parse_methods, parse_seeds, recipe, run_folder
 from thresher.experiments.jobs import Job, run_jobs
 from thresher.experiments.rundir import RunDirectory
+from thresher.experiments.screen import Screen, parallel
 from thresher.experiments.study import StudySpec, identity, record, run_study
 from thresher.experiments.tables import FULL, Row, markdown, plus_minus, table
 from thresher.files import write_atomic
@@ -34,45 +33,6 @@ def pick_device(name: str) -> str:
         reason = str(error).splitlines()[0]
         raise InputError(f"Expected a device that is there (cpu, cuda, cuda:1), but got {name!r}: {reason}") from None
     return name
-
-
-def _parallel(jobs: int | None, device: str) -> tuple[int, int | None]:
-    """Return (processes, threads each): on a CPU one single-threaded training per core is fastest for small nets."""
-    cores = os.cpu_count() or 1
-    processes = jobs or (cores if device == "cpu" else 1)
-    return processes, max(1, cores // processes) if device == "cpu" else None
-
-
-class _Screen:
-    """Live progress: one bar for the surrogate's epochs, one for the coreset trainings, notices above them."""
-
-    def __init__(self, console: Console) -> None:
-        self.console = console
-        self.progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-            TextColumn("{task.fields[note]}"), console=console,
-        )  # fmt: skip
-        self.tasks: dict[str, Any] = {}
-
-    def notify(self, event: str, details: dict[str, Any]) -> None:
-        """Show one event of a study."""
-        if event in ("data", "notice"):
-            self.console.print(details["text"], highlight=False, markup=False, soft_wrap=True)
-        elif event == "epoch":
-            self._advance("surrogate", details["epochs"], details["epoch"], f"loss {details['loss']:.3f}")
-        elif event == "scored":
-            self.console.print(f"scored: {', '.join(details['columns'])}", highlight=False, markup=False, soft_wrap=True)
-        elif event == "jobs":
-            self._advance("trainings", details["total"], 0, "")
-        elif event == "result":
-            task = self.progress.tasks[self.tasks["trainings"]]
-            note = f"{details['method']} {details['keep']:g}: {100 * details['test_accuracy']:.2f} %"
-            self._advance("trainings", int(task.total or 0), int(task.completed) + 1, note)
-
-    def _advance(self, name: str, total: int, completed: int, note: str) -> None:
-        if name not in self.tasks:
-            self.tasks[name] = self.progress.add_task(name, total=total, note=note)
-        self.progress.update(self.tasks[name], completed=completed, note=note)
 
 
 def show_table(rows: list[Row], console: Console) -> None:
@@ -100,7 +60,7 @@ def run_command(
     started = time.perf_counter()
     device = pick_device(device)
     base = recipe(data)
-    common: dict[str, Any] = {"lr": lr, "precision": _precision(precision), "compile_model": compile_model}
+    common: dict[str, Any] = {"lr": lr, "precision": as_precision(precision), "compile_model": compile_model}
     surrogate = adjusted(
         base.surrogate, model=model, epochs=surrogate_epochs, schedule=surrogate_schedule,
         batch_size=surrogate_batch_size, **common,
@@ -119,8 +79,8 @@ def run_command(
     if not resume and (out / "spec.json").exists():
         raise InputError(f"{out} holds a run already. Choose another --out, or leave --no-resume away to continue it.")
     console = Console()
-    processes, threads = _parallel(jobs, device)
-    screen = _Screen(console)
+    processes, threads = parallel(jobs, device)
+    screen = Screen(console)
     with screen.progress:
         results = run_study(
             spec, out, data_dir=str(data_dir) if data_dir else None, device=device, processes=processes,
@@ -150,11 +110,11 @@ def record_command(
         raise InputError(f"Expected --logits float16 or float32, but got {logits!r}.")
     spec = adjusted(
         recipe(data).surrogate, model=model, epochs=epochs, schedule=schedule_epochs, batch_size=batch_size, lr=lr,
-        precision=_precision(precision), compile_model=compile_model,
+        precision=as_precision(precision), compile_model=compile_model,
     )  # fmt: skip
     loaded = load(data, data_dir, corrupt=corrupt, mislabel=mislabel)
     console = Console()
-    screen = _Screen(console)
+    screen = Screen(console)
     with RunDirectory(out, identity(loaded, spec, seed)), screen.progress:
         trajectory = record(
             loaded, spec, seed, out, device=device, eval_pass=features, logits=logits,
@@ -175,7 +135,7 @@ def train_command(
     device = pick_device(device)
     spec = adjusted(
         recipe(data).coreset, model=model, epochs=epochs, schedule=None, batch_size=batch_size, lr=lr,
-        precision=_precision(precision), compile_model=compile_model,
+        precision=as_precision(precision), compile_model=compile_model,
     )  # fmt: skip
     loaded = load(data, data_dir, corrupt=corrupt, mislabel=mislabel)
     n = len(loaded.train)
@@ -193,10 +153,10 @@ def train_command(
             "coreset_digest": kept.digest,
         }  # fmt: skip
     todo = [Job(seed=seed, **common) for seed in parse_seeds(seeds)]
-    processes, threads = _parallel(jobs, device)
+    processes, threads = parallel(jobs, device)
     out.mkdir(parents=True, exist_ok=True)
     console = Console()
-    screen = _Screen(console)
+    screen = Screen(console)
     with screen.progress:
         screen.notify("jobs", {"total": len(todo)})
         results = run_jobs(
@@ -207,7 +167,8 @@ def train_command(
     console.print(f"results in {out}/", highlight=False, soft_wrap=True)
 
 
-def _precision(text: str) -> Precision:
+def as_precision(text: str) -> Precision:
+    """Return the precision that a command line names, or raise InputError."""
     if text == "fp32":
         return "fp32"
     if text == "bf16":

@@ -29,6 +29,7 @@ from thresher.experiments.tables import FULL
 from thresher.files import write_json
 from thresher.methods import ResolvedMethod, resolve
 from thresher.score_table import read_scores
+from thresher.train.loop import TrainSpec
 from thresher.trajectory.layout import MANIFEST
 from thresher.trajectory.reader import Trajectory
 from thresher.types import Pool, Scores
@@ -132,7 +133,7 @@ def _record(folder: Path, cells: Sequence[Cell], data: Data, place: Place, pace:
     """Record as far as these cells need it and time allows; return whether they can be scored."""
     spec, seed = cells[0].surrogate, cells[0].surrogate_seed
     needed = max(_epochs_needed(cell) for cell in cells)
-    there = Trajectory.open(folder / "trajectory").epochs if (folder / "trajectory" / MANIFEST).exists() else 0
+    there = _epochs_there(folder)
     if there >= needed:
         return True
     fitting = pace.steps_left(data, spec) // -(-len(data.train) // spec.batch_size)
@@ -151,6 +152,25 @@ def _record(folder: Path, cells: Sequence[Cell], data: Data, place: Place, pace:
             raise BusyError(str(error)) from error
         raise
     return until >= needed
+
+
+def recording_left(cells: Iterable[Cell], place: Place) -> list[tuple[Data, TrainSpec, int]]:
+    """Return (data, surrogate, epochs still to record) for every unfinished recording that these cells need."""
+    groups: dict[str, list[Cell]] = {}
+    for cell in cells:
+        if cell.recorded:
+            groups.setdefault(digest_of(cell.source), []).append(cell)
+    found = []
+    for key, group in groups.items():
+        epochs = max(_epochs_needed(cell) for cell in group) - _epochs_there(place.root / "recordings" / key)
+        if epochs > 0:
+            found.append((place.load(group[0]), group[0].surrogate, epochs))
+    return found
+
+
+def _epochs_there(folder: Path) -> int:
+    store = folder / "trajectory"
+    return Trajectory.open(store).epochs if (store / MANIFEST).exists() else 0
 
 
 def _resolved(cell: Cell) -> ResolvedMethod:
