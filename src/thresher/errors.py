@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class ThresherError(Exception):
     """Root of all errors raised on purpose; the message says what was expected, what came and what to do."""
@@ -52,3 +55,13 @@ class MissingPackageError(ThresherError, ImportError):
 
 class BusyError(RunDirectoryError):
     """Another process is making this very file."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return `; did you mean ...?` for a message, or "" where nothing known is like `word`.
+
+    >>> nearest("intendet", ("intended", "published-code"))
+    '; did you mean intended?'
+    """
+    close = difflib.get_close_matches(word.lower(), list(known), n=1)
+    return f"; did you mean {close[0]}?" if close else ""

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from thresher.errors import InputError, TooFewEpochsError, UnknownNameError
+from thresher.errors import InputError, TooFewEpochsError, UnknownNameError, nearest
 from thresher.keep import keep_share
 from thresher.literature import METHODS, Method
 from thresher.registry import make_scorer, make_selector, scorers, selectors
@@ -55,7 +55,9 @@ def find(name: str) -> Method:
         computes = (inspect.getdoc(cls) or "").partition("\n")[0]
         direction = f"keeps the {'highest' if cls.hard_end == 'high' else 'LOWEST'} scores (hardest first)"
         return Method(name, f"the scorer {name}, hardest kept", name, computes=computes, direction=direction)
-    raise UnknownNameError(f"Expected a method, one of {', '.join(METHODS)}, but got {name!r}. See `thresher methods`.")
+    raise UnknownNameError(
+        f"Expected a method, one of {', '.join(METHODS)}, but got {name!r}{nearest(name, METHODS)}. See `thresher methods`."
+    )
 
 
 def parse_spec(text: str) -> tuple[str, dict[str, str]]:

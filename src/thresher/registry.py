@@ -11,7 +11,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any, TypeVar
 
-from thresher.errors import InputError, UnknownNameError
+from thresher.errors import InputError, UnknownNameError, nearest
 from thresher.scorers._base import Scorer
 from thresher.selectors._base import Selector
 
@@ -69,7 +69,7 @@ def _walk(package: str, base: type[T]) -> dict[str, type[T]]:
 
 def _make(kind: str, known: Mapping[str, type[T]], name: str, params: Mapping[str, Any]) -> T:
     if name not in known:
-        raise UnknownNameError(f"Expected a {kind}, one of {', '.join(known)}, but got {name!r}.")
+        raise UnknownNameError(f"Expected a {kind}, one of {', '.join(known)}, but got {name!r}{nearest(name, known)}.")
     cls = known[name]
     types = typing.get_type_hints(cls)
     fields = [field.name for field in dataclasses.fields(cls)]

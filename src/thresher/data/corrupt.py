@@ -25,8 +25,8 @@ from thresher.data.corruptions import (
     motion_blur,
     occlude,
 )
-from thresher.data.spec_text import canonical, check_numbers, exact, exact_count, nearest, parse
-from thresher.errors import InputError
+from thresher.data.spec_text import canonical, check_numbers, exact, exact_count, parse
+from thresher.errors import InputError, nearest
 
 KINDS = ("clean", "gaussian_noise", "random_occlusion", "resolution", "fog", "motion_blur")
 """What a sample's code stands for: its position here, 0 for an image that was left alone."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import numbers
 import typing
 from fractions import Fraction
 from typing import Any, TypeVar
 
-from thresher.errors import InputError
+from thresher.errors import InputError, nearest
 
 T = TypeVar("T")
 
@@ -39,16 +38,6 @@ def canonical(spec: Any) -> str:
     first, *others = dataclasses.fields(spec)
     changed = [(field.name, getattr(spec, field.name)) for field in others if getattr(spec, field.name) != field.default]
     return ":".join([str(getattr(spec, first.name)), *(f"{name}={value}" for name, value in changed)])
-
-
-def nearest(word: str, known: typing.Iterable[str]) -> str:
-    """Return `; did you mean ...?`, or "" where nothing is like `word`.
-
-    >>> nearest("intendet", ("intended", "published-code"))
-    '; did you mean intended?'
-    """
-    close = difflib.get_close_matches(word.lower(), list(known), n=1)
-    return f"; did you mean {close[0]}?" if close else ""
 
 
 def exact(share: float) -> Fraction:

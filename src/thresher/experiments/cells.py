@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from thresher.data.spec_text import nearest
-from thresher.errors import InputError
+from thresher.errors import InputError, nearest
 from thresher.experiments.rundir import digest_of
 from thresher.experiments.tables import FULL, RANDOM
 from thresher.settings.tables import PublishedNumber

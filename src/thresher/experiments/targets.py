@@ -12,8 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from thresher.data.spec_text import nearest
-from thresher.errors import InputError
+from thresher.errors import InputError, nearest
 from thresher.experiments.cells import Cell, Entry
 from thresher.experiments.tables import FULL
 from thresher.settings.tables import PublishedNumber, published_table

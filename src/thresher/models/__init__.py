@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 import torch
 from torch import nn
 
-from thresher.errors import InputError, UnknownNameError
+from thresher.errors import InputError, UnknownNameError, nearest
 from thresher.models import mobilenet, resnet, shufflenet, swin, timm, vgg
 from thresher.models._base import Classifier
 
@@ -95,9 +94,8 @@ def _make(name: str, num_classes: int, channels: int, image_size: int | None) ->
 
 def _check(name: str, image_size: int | None) -> None:
     if name not in MODELS:
-        near = get_close_matches(name, MODELS, 1)
-        meant = f" Did you mean {near[0]}?" if near else ""
-        raise UnknownNameError(f"Expected a model, one of {', '.join(MODELS)} or timm:NAME, but got {name!r}.{meant}")
+        known = ", ".join(MODELS)
+        raise UnknownNameError(f"Expected a model, one of {known} or timm:NAME, but got {name!r}{nearest(name, MODELS)}.")
     if image_size is None or MODELS[name].takes(image_size):
         return
     smallest, step = MODELS[name].smallest, MODELS[name].step

@@ -5,12 +5,11 @@ timm is optional (`pip install 'thresher[timm]'`) and imported only when one of 
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import Any
 
 from torch import Tensor, nn
 
-from thresher.errors import InputError, UnknownNameError
+from thresher.errors import InputError, UnknownNameError, nearest
 from thresher.models._base import Classifier, optional_package
 
 PREFIX = "timm:"
@@ -48,9 +47,8 @@ def timm_model(name: str, num_classes: int, channels: int, image_size: int | Non
     """
     timm = optional_package("timm", PREFIX + name)
     if not timm.is_model(name):
-        near = get_close_matches(name, timm.list_models(), 1)
-        meant = f" Did you mean {PREFIX}{near[0]}?" if near else ""
-        raise UnknownNameError(f"Expected a model of timm (see timm.list_models()), but got {name!r}.{meant}")
+        meant = nearest(name, timm.list_models())
+        raise UnknownNameError(f"Expected a model of timm (see timm.list_models()), but got {name!r}{meant}.")
     net = timm.create_model(name, pretrained=False, num_classes=num_classes, in_chans=channels)
     if image_size is not None:
         _check_size(name, net.pretrained_cfg, image_size)
