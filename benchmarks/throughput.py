@@ -25,7 +25,8 @@ from torch.utils.data import DataLoader, Dataset
 from thresher.data import Data, load
 from thresher.data.base import ArraySplit
 from thresher.models import build
-from thresher.train.loop import TrainSpec, fit
+from thresher.train.loop import fit
+from thresher.train.spec import TrainSpec
 
 MEAN, STD = (0.4914, 0.4824, 0.4467), (0.2471, 0.2436, 0.2616)
 

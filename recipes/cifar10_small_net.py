@@ -18,7 +18,7 @@ from thresher.experiments.reporting import report_run
 from thresher.experiments.study import StudySpec, run_study
 from thresher.experiments.tables import markdown, table
 from thresher.files import write_atomic
-from thresher.train.loop import TrainSpec
+from thresher.train.spec import TrainSpec
 
 SURROGATE = TrainSpec("small", epochs=30, batch_size=100)
 CORESET = TrainSpec("small", epochs=60, batch_size=32, precision="bf16")

@@ -85,7 +85,7 @@ def test_digits_are_always_the_same() -> None:
 
 @pytest.mark.parametrize("name", ["digit", "cifar", "", "cifar10:x", "digits:x", "Folder"])
 def test_unknown_names(name: str) -> None:
-    with pytest.raises(UnknownNameError, match="digits, cifar10, cifar100, folder"):
+    with pytest.raises(UnknownNameError, match="digits, cifar10, cifar100, imagenet, folder"):
         load(name)
 
 

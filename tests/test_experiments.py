@@ -19,7 +19,7 @@ from thresher.experiments.rundir import RunDirectory, locked
 from thresher.experiments.study import StudySpec, notices, resolve_all, run_study, scales_loss
 from thresher.experiments.tables import markdown, mean_interval, table
 from thresher.score_table import read_scores
-from thresher.train.loop import TrainSpec
+from thresher.train.spec import TrainSpec
 
 SURROGATE = TrainSpec("tiny", epochs=5, batch_size=64, lr=0.05)
 CORESET = TrainSpec("tiny", epochs=2, batch_size=32, lr=0.05)

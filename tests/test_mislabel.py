@@ -27,7 +27,7 @@ from thresher.experiments.jobs import Job, Task, run_task
 from thresher.experiments.reporting import command_line
 from thresher.experiments.study import StudySpec, resolve_all
 from thresher.score_table import read_scores
-from thresher.train.loop import TrainSpec
+from thresher.train.spec import TrainSpec
 
 RNG = np.random.default_rng(0)
 SMALL = ("--surrogate-epochs", 4, "--epochs", 1, "--batch-size", 64, "--surrogate-batch-size", 64, "--device", "cpu")

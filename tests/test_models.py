@@ -15,7 +15,8 @@ from torch import nn
 from thresher.data import load
 from thresher.errors import InputError, MissingPackageError, UnknownNameError
 from thresher.models import MODELS, build, parameter_count
-from thresher.train.loop import TrainSpec, fit
+from thresher.train.loop import fit
+from thresher.train.spec import TrainSpec
 
 NEEDS_TRANSFORMERS = pytest.mark.skipif(
     find_spec("transformers") is None, reason="needs the extra: pip install 'thresher[transformers]'"

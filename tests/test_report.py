@@ -211,7 +211,7 @@ def test_a_run_directory_becomes_a_report(tmp_path: Path) -> None:
     from thresher.experiments.reporting import report_run
     from thresher.experiments.scoring import column_names
     from thresher.experiments.study import StudySpec, resolve_all
-    from thresher.train.loop import TrainSpec
+    from thresher.train.spec import TrainSpec
     from thresher.trajectory.writer import TrajectoryWriter
 
     data = load("digits")
@@ -259,7 +259,7 @@ def test_the_command_in_the_report_makes_the_same_study(monkeypatch: pytest.Monk
     from thresher.experiments import command
     from thresher.experiments.reporting import command_line
     from thresher.experiments.study import StudySpec
-    from thresher.train.loop import TrainSpec
+    from thresher.train.spec import TrainSpec
 
     surrogate = TrainSpec("tiny", epochs=10, schedule_epochs=30, batch_size=32, lr=0.05)
     spec = StudySpec(

@@ -21,7 +21,7 @@ from thresher.experiments.reproduce import Outcome, Place, read_result, recordin
 from thresher.experiments.rundir import locked
 from thresher.experiments.targets import SCALES, TARGETS, entries
 from thresher.settings.tables import TABLES, PublishedNumber, published_table
-from thresher.train.loop import TrainSpec
+from thresher.train.spec import TrainSpec
 from thresher.trajectory.reader import Trajectory
 
 SURROGATE = TrainSpec("tiny", epochs=8, batch_size=128, lr=0.05)

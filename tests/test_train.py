@@ -15,7 +15,8 @@ from thresher.errors import CorruptFileError, InputError, MissingFileError
 from thresher.recorder import Recorder
 from thresher.scorers import AUM, EL2N, TDDS
 from thresher.train.checkpoint import load_checkpoint, save_checkpoint
-from thresher.train.loop import Progress, TrainSpec, cosine, fit, normalised
+from thresher.train.loop import Progress, fit, normalised
+from thresher.train.spec import TrainSpec, learning_rate
 
 DIGITS = load("digits")
 SPEC = TrainSpec("tiny", epochs=4, batch_size=64, lr=0.05)
@@ -80,8 +81,8 @@ def test_the_cosine_is_that_of_the_whole_schedule() -> None:
     spec = TrainSpec("tiny", epochs=1, schedule_epochs=4, batch_size=64, lr=0.05)
     fit(DIGITS, spec, seed=0, on_epoch=lambda progress: rates.append(progress.lr))
     steps = math.ceil(1437 / 64)
-    assert rates == [cosine(0.05, steps - 1, 4 * steps)]
-    assert cosine(0.1, 100, 100) == pytest.approx(0, abs=1e-12)
+    assert rates == [learning_rate(0.05, steps - 1, 4 * steps)]
+    assert learning_rate(0.1, 100, 100) == pytest.approx(0, abs=1e-12)
 
 
 def test_the_published_recipe_is_the_default() -> None:

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-Data = Annotated[str, typer.Option(help="Data set: digits (built in), cifar10, cifar100, or folder (ImageNet layout).")]
+Data = Annotated[
+    str, typer.Option(help="Data set: digits (built in), cifar10, cifar100, imagenet, or folder (ImageNet layout).")
+]
 DataDir = Annotated[
     Path | None,
     typer.Option(help="Where the data lies: the official CIFAR archive or its unpacked folder; the root of folders."),

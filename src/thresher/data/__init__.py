@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from thresher.data.base import ArraySplit, Data, DatasetSplit, Indexed, Split
 from thresher.errors import InputError, UnknownNameError
 
-NAMES = ("digits", "cifar10", "cifar100", "folder")
+NAMES = ("digits", "cifar10", "cifar100", "imagenet", "folder")
 
 __all__ = ["NAMES", "ArraySplit", "Data", "DatasetSplit", "Indexed", "Split", "load"]
 
@@ -23,10 +24,12 @@ def load(
     """Return the data set called `name`.
 
     "digits" needs no files. "cifar10" and "cifar100" are read from the official archive or folder in `root` (default:
-    the folder `data`). "folder" reads images in the ImageNet layout from `root`, "folder:PATH" from PATH; `image_size`
-    is what its images are brought to. Training images are corrupted as `corrupt` says ("intended:share=0.04:seed=0", see
-    `thresher.data.corrupt`), training labels are flipped as `mislabel` says ("0.2:seed=0", see `thresher.data.mislabel`);
-    both name the data set anew. Raises UnknownNameError, MissingFileError, CorruptFileError or InputError.
+    the folder `data`). "folder" reads images in the ImageNet layout from `root`, "folder:PATH" from PATH, and "imagenet"
+    does so under that name; `image_size` is what the images are brought to.
+
+    Training images are corrupted as `corrupt` says ("intended:share=0.04:seed=0", see `thresher.data.corrupt`), training
+    labels are flipped as `mislabel` says ("0.2:seed=0", see `thresher.data.mislabel`); both name the data set anew. Raises
+    UnknownNameError, MissingFileError, CorruptFileError or InputError.
 
     >>> load("digits").describe()
     'digits: 1437 training and 360 test images in 10 classes, 8 x 8 grey'
@@ -55,13 +58,14 @@ def _load(name: str, root: Path | None, image_size: int) -> Data:
         from thresher.data.digits import load_digits
 
         return load_digits()
-    if kind == "folder":
+    if kind in ("folder", "imagenet"):
         from thresher.data.folders import load_folder
 
         where = Path(path) if path else root
         if where is None:
             raise InputError("Expected the folder of the images: give root, or the name folder:PATH.")
-        return load_folder(where, image_size=image_size)
+        data = load_folder(where, image_size=image_size)
+        return data if kind == "folder" else replace(data, name=kind)
     from thresher.data.cifar import load_cifar
 
     return load_cifar(kind, Path("data") if root is None else Path(root))

@@ -10,7 +10,7 @@ from thresher.errors import InputError, nearest
 from thresher.experiments.rundir import digest_of
 from thresher.experiments.tables import FULL, RANDOM
 from thresher.settings.tables import PublishedNumber
-from thresher.train.loop import TrainSpec
+from thresher.train.spec import TrainSpec
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from thresher.experiments.screen import Screen, parallel
 from thresher.experiments.study import StudySpec, identity, record, run_study
 from thresher.experiments.tables import FULL, Row, markdown, plus_minus, table
 from thresher.files import write_atomic
-from thresher.train.loop import Precision
+from thresher.train.spec import Precision
 
 
 def pick_device(name: str) -> str:

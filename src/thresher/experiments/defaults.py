@@ -13,7 +13,7 @@ from thresher.data.corrupt import Corruption
 from thresher.data.mislabel import Mislabeling
 from thresher.errors import InputError
 from thresher.methods import METHODS
-from thresher.train.loop import Precision, TrainSpec
+from thresher.train.spec import Precision, TrainSpec
 
 
 @dataclass(frozen=True)

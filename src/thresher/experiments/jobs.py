@@ -22,7 +22,8 @@ from thresher.experiments.executor import run_all
 from thresher.experiments.rundir import digest_of, environment, locked, read_json
 from thresher.files import write_json
 from thresher.score_table import read_scores
-from thresher.train.loop import TrainSpec, fit, normalised
+from thresher.train.loop import fit, normalised
+from thresher.train.spec import TrainSpec
 from thresher.types import Floats
 
 

@@ -11,7 +11,8 @@ import torch
 
 from thresher.data import Data
 from thresher.errors import InputError
-from thresher.train.loop import TrainSpec, fit
+from thresher.train.loop import fit
+from thresher.train.spec import TrainSpec
 
 _STEPS = 8
 _MARGIN = 1.15  # evaluation, reading and the moods of a machine

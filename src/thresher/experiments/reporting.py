@@ -21,7 +21,7 @@ from thresher.files import write_atomic
 from thresher.methods import ResolvedMethod, find, parse_spec
 from thresher.report import Content, DataMap, Line, ScoreColumn, Selection, render
 from thresher.score_table import read_scores
-from thresher.train.loop import TrainSpec
+from thresher.train.spec import TrainSpec
 from thresher.trajectory.reader import Trajectory
 
 Results = Sequence[Mapping[str, Any]]

@@ -29,7 +29,7 @@ from thresher.experiments.tables import FULL
 from thresher.files import write_json
 from thresher.methods import ResolvedMethod, resolve
 from thresher.score_table import read_scores
-from thresher.train.loop import TrainSpec
+from thresher.train.spec import TrainSpec
 from thresher.trajectory.layout import MANIFEST
 from thresher.trajectory.reader import Trajectory
 from thresher.types import Pool, Scores

@@ -26,7 +26,8 @@ from thresher.methods import ResolvedMethod, resolve
 from thresher.recorder import Recorder
 from thresher.score_table import read_scores
 from thresher.settings.published import SCALED_LOSS, dataset_key
-from thresher.train.loop import Progress, TrainSpec, fit
+from thresher.train.loop import Progress, fit
+from thresher.train.spec import TrainSpec
 from thresher.trajectory.reader import Trajectory
 from thresher.trajectory.writer import TrajectoryWriter
 from thresher.types import Pool

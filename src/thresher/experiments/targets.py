@@ -16,7 +16,7 @@ from thresher.errors import InputError, nearest
 from thresher.experiments.cells import Cell, Entry
 from thresher.experiments.tables import FULL
 from thresher.settings.tables import PublishedNumber, published_table
-from thresher.train.loop import TrainSpec
+from thresher.train.spec import TrainSpec
 
 SCALES = ("full", "small")
 NOISE, CORRUPTION = "0.2", "intended"  # 20 % symmetric; 4 % of each of five corruptions

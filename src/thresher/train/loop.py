@@ -7,12 +7,11 @@ crop and flip. One function serves both: a surrogate is a `fit` with a recorder,
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,52 +20,10 @@ from torch.nn import functional as F
 
 from thresher.data.base import Data
 from thresher.data.batching import Batches
-from thresher.errors import InputError
 from thresher.models import Classifier, build
 from thresher.recorder import Recorder
 from thresher.train.checkpoint import load_checkpoint, save_checkpoint
-
-Precision = Literal["fp32", "bf16"]
-
-
-@dataclass(frozen=True)
-class TrainSpec:
-    """How to train. Defaults are the published recipe for coresets; `surrogate()` gives the surrogate's.
-
-    `epochs` to run; `schedule_epochs` the length of the cosine when it is longer than what is run (a surrogate that
-    stops at T keeps the full schedule); `precision` of the forward pass ("bf16" is autocast, weights stay float32).
-    """
-
-    model: str = "resnet18"
-    epochs: int = 200
-    schedule_epochs: int | None = None
-    batch_size: int = 128
-    lr: float = 0.1
-    momentum: float = 0.9
-    nesterov: bool = True
-    weight_decay: float = 5e-4
-    augment: bool = True
-    precision: Precision = "fp32"
-    channels_last: bool = True
-    compile: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise InputError(f"Expected {name} >= 1, but got {getattr(self, name)}.")
-        if self.schedule_epochs is not None and self.schedule_epochs < self.epochs:
-            raise InputError(
-                f"Expected schedule_epochs >= epochs={self.epochs}, but got {self.schedule_epochs}: "
-                "the learning rate would be 0 before the training ends."
-            )
-        if self.precision not in ("fp32", "bf16"):
-            raise InputError(f"Expected precision 'fp32' or 'bf16', but got {self.precision!r}.")
-        if not (self.lr > 0 and 0 <= self.momentum < 1 and self.weight_decay >= 0):
-            raise InputError("Expected lr > 0, momentum in [0, 1) and weight_decay >= 0.")
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the JSON-ready fields."""
-        return asdict(self)
+from thresher.train.spec import TrainSpec, build_optimizer, learning_rate
 
 
 @dataclass(frozen=True)
@@ -124,9 +81,7 @@ def fit(
     model = build(spec.model, data.num_classes, data.channels, seed, data.image_size).to(device)
     if spec.channels_last:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = torch.optim.SGD(
-        model.parameters(), spec.lr, spec.momentum, weight_decay=spec.weight_decay, nesterov=spec.nesterov, fused=True
-    )
+    optimizer = build_optimizer(spec, model)
     batches = train_batches(data, spec, seed, ids, device, workers)
     total_steps = (spec.schedule_epochs or spec.epochs) * len(batches)
     scale = None if loss_scale is None else torch.from_numpy(np.asarray(loss_scale, np.float32)).to(device)
@@ -140,7 +95,7 @@ def fit(
         loss_sum.zero_()
         scale_sum.zero_()
         for step, (images, targets, sample_ids) in enumerate(batches.epoch(epoch), start=epoch * len(batches)):
-            lr = cosine(spec.lr, step, total_steps)
+            lr = learning_rate(spec.lr, step, total_steps, spec.warmup_epochs * len(batches))
             for group in optimizer.param_groups:
                 group["lr"] = lr
             with torch.autocast(device.type, torch.bfloat16, enabled=spec.precision == "bf16"):
@@ -148,7 +103,7 @@ def fit(
             logits = logits.float()
             if recorder is not None:
                 recorder.update(logits, targets, sample_ids)
-            loss = F.cross_entropy(logits, targets)
+            loss = F.cross_entropy(logits, targets, label_smoothing=spec.label_smoothing)
             loss_sum += loss.detach()
             if scale is not None:
                 batch_scale = scale[sample_ids].mean()
@@ -156,6 +111,8 @@ def fit(
                 loss = loss * batch_scale
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
+            if spec.clip_norm is not None:
+                nn.utils.clip_grad_norm_(model.parameters(), spec.clip_norm)
             optimizer.step()
         last = epoch + 1 == spec.epochs
         if recorder is not None:
@@ -181,15 +138,6 @@ def fit(
         stop,
         None if scale is None else scale_sum.item() / len(batches),
     )
-
-
-def cosine(lr: float, step: int, total_steps: int) -> float:
-    """Return the learning rate of iteration `step`: a half cosine from `lr` to 0 over `total_steps`.
-
-    >>> cosine(0.1, 0, 10), round(cosine(0.1, 5, 10), 6)
-    (0.1, 0.05)
-    """
-    return lr * 0.5 * (1.0 + math.cos(math.pi * step / total_steps))
 
 
 def train_batches(
@@ -259,8 +207,8 @@ def normalised(scores: Tensor | np.ndarray[Any, np.dtype[np.float32]]) -> np.nda
 
 
 def _save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, recorder: Recorder | None, epoch: int) -> None:
-    momentum = {str(i): s["momentum_buffer"] for i, s in optimizer.state_dict()["state"].items()}
-    state: dict[str, Any] = {"epoch": epoch, "model": model.state_dict(), "momentum": momentum}
+    moments = {str(i): dict(s) for i, s in optimizer.state_dict()["state"].items()}
+    state: dict[str, Any] = {"epoch": epoch, "model": model.state_dict(), "optimizer": moments}
     if recorder is not None:
         state["recorder"] = recorder.state_dict()
     save_checkpoint(path, state)
@@ -275,10 +223,13 @@ def _resume(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, reco
     state = load_checkpoint(path)
     model.load_state_dict(state["model"])
     parameters = list(model.parameters())
-    for position, buffer in state["momentum"].items():
-        # In the layout of its parameter: the fused step walks both as they lie in memory.
+    for position, moments in state["optimizer"].items():
         parameter = parameters[int(position)]
-        optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(buffer)
+        for name, value in moments.items():
+            # In the layout of its parameter: the fused step walks both as they lie in memory.
+            whole = value.shape == parameter.shape and value.ndim > 0
+            placed = torch.empty_like(parameter).copy_(value) if whole else value.to(parameter.device)
+            optimizer.state[parameter][name] = placed
     if recorder is not None:
         recorder.load_state_dict(state["recorder"])
     return int(state["epoch"])
