@@ -41,3 +41,13 @@ def test_commands_of_the_readme_exist() -> None:
         options = re.findall(r"--[a-z-]+", rest)
         said = CliRunner().invoke(app, [name, "--help"]).output
         assert all(option in said for option in options), (name, options)
+
+
+def test_code_of_the_score_variance_page_runs() -> None:
+    """Its blocks run one after another, as a reader would type them; what they claim is in their assertions."""
+    page = (ROOT / "docs" / "score_variance.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    assert len(blocks) >= 3
+    names: dict[str, object] = {"__name__": "score_variance"}
+    for number, block in enumerate(blocks):
+        exec(compile(block, f"score_variance.md, block {number}", "exec"), names)
