@@ -20,7 +20,7 @@ LEVELS = [
     {"data", "models", "report"},
     {"train"},
     {"experiments"},
-    {"cli", "cli_options", "integrations"},
+    {"cli", "integrations"},
 ]
 LEVEL = {room: height for height, rooms in enumerate(LEVELS) for room in rooms}
 

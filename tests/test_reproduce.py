@@ -181,7 +181,7 @@ def test_entries_are_told_apart_and_resolve(scale: str) -> None:
     for e in found:
         if e.cell.method != "full":
             resolve(e.cell.method, e.cell.data, e.cell.keep, epochs_available=e.cell.surrogate.epochs)
-    assert {e.target for e in found} == set(TARGETS)
+    assert {e.target for e in found} == {name for name in TARGETS if scale == "full" or "imagenet" not in name}
 
 
 def test_small_cells_have_one_budget() -> None:

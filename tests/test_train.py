@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -112,11 +114,50 @@ def test_normalised_is_over_all_samples() -> None:
         ({"epochs": 5, "schedule_epochs": 4}, "schedule_epochs >= epochs=5"),
         ({"precision": "fp16"}, "precision"),
         ({"lr": -1.0}, "lr > 0"),
+        ({"optimizer": "adam"}, "'sgd' or 'adamw'"),
+        ({"warmup_epochs": 200}, "warmup_epochs in"),
+        ({"label_smoothing": 1.0}, "label_smoothing in"),
+        ({"clip_norm": 0.0}, "clip_norm > 0"),
     ],
 )
 def test_impossible_recipes(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         TrainSpec(**arguments)
+
+
+def test_fields_that_came_later_leave_old_digests_alone() -> None:
+    assert "optimizer" not in TrainSpec().to_json()
+    changed = TrainSpec(optimizer="adamw", clip_norm=5.0)
+    assert TrainSpec(**changed.to_json()) == changed
+
+
+def test_the_warm_up_rises_to_the_peak() -> None:
+    rates = [learning_rate(0.1, step, 20, 4) for step in range(20)]
+    assert rates[:5] == pytest.approx([0.025, 0.05, 0.075, 0.1, 0.1])
+    assert all(a > b for a, b in pairwise(rates[4:]))
+
+
+def test_adamw_resumes_to_the_same_bits(tmp_path: Path) -> None:
+    spec = TrainSpec(
+        "tiny", epochs=3, batch_size=64, lr=0.01, optimizer="adamw", weight_decay=0.05, warmup_epochs=1,
+        label_smoothing=0.1, clip_norm=1.0,
+    )  # fmt: skip
+    straight = fit(DIGITS, spec, seed=1)
+    common: dict[str, Any] = {"checkpoint": tmp_path / "c.safetensors", "resume": True}
+    stopped = fit(DIGITS, spec, seed=1, until=2, **common)
+    assert (stopped.test_accuracy, stopped.epochs) == (None, 2)
+    resumed = fit(DIGITS, spec, seed=1, **common)
+    assert (resumed.train_loss, resumed.test_accuracy) == (straight.train_loss, straight.test_accuracy)
+    assert straight.test_accuracy is not None
+    assert straight.test_accuracy > 0.5
+
+
+def test_clipping_bounds_the_step() -> None:
+    spec = TrainSpec("tiny", epochs=2, batch_size=1437, lr=1.0, momentum=0.0, nesterov=False, weight_decay=0.0)
+    free, bound = (fit(DIGITS, replace(spec, clip_norm=clip), seed=0).train_loss for clip in (None, 1e-9))
+    still = fit(DIGITS, replace(spec, lr=1e-12), seed=0).train_loss
+    assert bound == pytest.approx(still, abs=1e-4)
+    assert abs(free - still) > 0.05
 
 
 def test_bf16_learns_too() -> None:

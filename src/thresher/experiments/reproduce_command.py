@@ -63,6 +63,8 @@ def reproduce_command(
 def _wanted(target: str, scale: str, only: str, precision: str, compile_model: bool) -> list[Entry]:
     """Return the entries that are asked for, with the precision that is."""
     found = entries(target, scale)
+    if not found:
+        raise InputError(f"{target} has no {scale} scale. Leave --scale away for the published recipe.")
     wanted = [entry for entry in found if Filter.parse(only, found).admits(entry)] if only else found
     if not wanted:
         raise InputError(f"No entry of {target} meets all of {only!r}. Leave one condition away.")
