@@ -35,8 +35,8 @@ def test_commands_of_the_readme_exist() -> None:
     from thresher.cli import app
 
     text = (ROOT / "README.md").read_text()
-    commands = set(re.findall(r"thresher (run|record|score|select|train|methods)\b([^`\n]*)", text))
-    assert {name for name, _ in commands} == {"run", "record", "score", "select", "train", "methods"}
+    commands = set(re.findall(r"thresher (run|record|score|select|train|methods|reproduce|tune|corrupt)\b([^`\n]*)", text))
+    assert {name for name, _ in commands} == {"run", "record", "score", "select", "train", "methods", "reproduce", "tune"}
     for name, rest in commands:
         options = re.findall(r"--[a-z-]+", rest)
         said = CliRunner().invoke(app, [name, "--help"]).output

@@ -172,3 +172,41 @@ def reproduce(
         target=target, scale=scale, only=only, seeds=seeds, jobs=jobs, limit_minutes=limit_minutes, dry_run=dry_run,
         out=out, data_dir=data_dir, device=device, precision=precision, compile_model=compile,
     )  # fmt: skip
+
+
+@app.command()
+def tune(
+    keep: Annotated[str, typer.Option(help="Kept share in (0, 1] to tune for.")],
+    budget_minutes: Annotated[float, typer.Option(help="Start nothing that cannot finish within this time.")],
+    data: Data = "digits",
+    data_dir: DataDir = None,
+    corrupt: Corrupt = None,
+    mislabel: Mislabel = None,
+    model: Model = None,
+    holdout: Annotated[str, typer.Option(help="Share of the training set to measure on: 0.1 or 0.1:seed=0.")] = "0.1",
+    seeds: Annotated[str, typer.Option(help="Seeds per setting: 0-2 or 0,1,5.")] = "0",
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    surrogate_epochs: Annotated[int | None, typer.Option(help="Epochs of the recorded surrogate.")] = None,
+    surrogate_batch_size: Annotated[int | None, typer.Option(help="Batch of the surrogate.")] = None,
+    lr: Lr = None,
+    precision: Precision = "fp32",
+    device: Device = "auto",
+    jobs: Annotated[int | None, typer.Option(help="Trainings at once.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of recordings and results. Default: runs/tune-DATA.")] = None,
+) -> None:
+    """Find TDDS's trajectory length T and window K for a data set and a kept share, without the test set.
+
+    Holds out a part of the training set, records the surrogate on the rest, trains on the coresets of as many (T, K) as
+    the budget allows, and prints the best with its accuracy on the held-out part. Run it again with more minutes to go on.
+
+    thresher tune --data cifar10 --data-dir DIR --model small --keep 0.1 --budget-minutes 60
+    """
+    from thresher.experiments.tune_command import tune_command
+
+    tune_command(
+        data=data, data_dir=data_dir, corrupt=corrupt, mislabel=mislabel, model=model, keep=keep,
+        budget_minutes=budget_minutes, holdout=holdout, seeds=seeds, epochs=epochs, batch_size=batch_size,
+        surrogate_epochs=surrogate_epochs, surrogate_batch_size=surrogate_batch_size, lr=lr, precision=precision,
+        device=device, jobs=jobs, out=out,
+    )  # fmt: skip

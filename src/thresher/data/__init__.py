@@ -20,6 +20,7 @@ def load(
     image_size: int = 224,
     corrupt: str | None = None,
     mislabel: str | None = None,
+    holdout: str | None = None,
 ) -> Data:
     """Return the data set called `name`.
 
@@ -28,7 +29,8 @@ def load(
     does so under that name; `image_size` is what the images are brought to.
 
     Training images are corrupted as `corrupt` says ("intended:share=0.04:seed=0", see `thresher.data.corrupt`), training
-    labels are flipped as `mislabel` says ("0.2:seed=0", see `thresher.data.mislabel`); both name the data set anew. Raises
+    labels are flipped as `mislabel` says ("0.2:seed=0", see `thresher.data.mislabel`). Then a part of the training set takes
+    the test set's place as `holdout` says ("0.1:seed=0", see `thresher.data.holdout`). Each names the data set anew. Raises
     UnknownNameError, MissingFileError, CorruptFileError or InputError.
 
     >>> load("digits").describe()
@@ -37,15 +39,19 @@ def load(
     'digits+corrupt=intended+mislabel=0.2:seed=1'
     """
     from thresher.data.corrupt import Corruption, corrupt_data
+    from thresher.data.holdout import Holdout, hold_out
     from thresher.data.mislabel import Mislabeling, mislabel_data
 
     corruption = Corruption.parse(corrupt) if corrupt is not None else None  # before files are read for long
     mislabeling = Mislabeling.parse(mislabel) if mislabel is not None else None
+    held = Holdout.parse(holdout) if holdout is not None else None
     data = _load(name, root, image_size)
     if corruption is not None:
         data = corrupt_data(data, corruption).data
     if mislabeling is not None:
         data = mislabel_data(data, mislabeling).data
+    if held is not None:
+        data = hold_out(data, held)
     return data
 
 

@@ -30,6 +30,7 @@ class Cell:
     scale_loss: str = "published"
     corrupt: str | None = None
     mislabel: str | None = None
+    holdout: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return nested plain values, without the surrogate where there is none."""
@@ -51,7 +52,7 @@ class Cell:
     @property
     def source(self) -> dict[str, Any]:
         """What determines the recording; cells with the same one share it."""
-        changes = {"data": self.data, "corrupt": self.corrupt, "mislabel": self.mislabel}
+        changes = {"data": self.data, "corrupt": self.corrupt, "mislabel": self.mislabel, "holdout": self.holdout}
         return {**changes, "surrogate": self.surrogate.to_json(), "seed": self.surrogate_seed}
 
 

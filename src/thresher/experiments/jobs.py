@@ -26,11 +26,13 @@ from thresher.train.loop import fit, normalised
 from thresher.train.spec import TrainSpec
 from thresher.types import Floats
 
+_CHANGES = ("corrupt", "mislabel", "holdout")
+
 
 @dataclass(frozen=True)
 class Job:
     """One training. `coreset` None trains on everything; `scale_column` of the table `scores` scales the loss.
-    `corrupt` and `mislabel` change the data as `thresher.data.load` says.
+    `corrupt`, `mislabel` and `holdout` change the data as `thresher.data.load` says.
 
     Files are named with digests of their contents, so that a result is the same wherever they lie.
     """
@@ -50,13 +52,14 @@ class Job:
     scale_digest: str | None = None
     corrupt: str | None = None
     mislabel: str | None = None
+    holdout: str | None = None
 
     @property
     def digest(self) -> str:
         """16 hexadecimal digits naming what is computed; where files lie does not matter."""
         identity = asdict(self)
         # the fingerprint says how the data was changed
-        for irrelevant in ("method", "keep", "data_dir", "coreset", "scores", "scale_column", "corrupt", "mislabel"):
+        for irrelevant in ("method", "keep", "data_dir", "coreset", "scores", "scale_column", *_CHANGES):
             del identity[irrelevant]
         return digest_of(identity)
 
@@ -71,9 +74,11 @@ def values_digest(values: Floats) -> str:
 
 
 @lru_cache(maxsize=2)
-def cached_data(name: str, root: str | None, corrupt: str | None, mislabel: str | None) -> Data:
+def cached_data(
+    name: str, root: str | None, corrupt: str | None = None, mislabel: str | None = None, holdout: str | None = None
+) -> Data:
     """Load a data set once per process."""
-    return load(name, Path(root) if root else None, corrupt=corrupt, mislabel=mislabel)
+    return load(name, Path(root) if root else None, corrupt=corrupt, mislabel=mislabel, holdout=holdout)
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,7 @@ def train(job: Job, device: str = "cpu", threads: int | None = None) -> dict[str
     """Run the training of a job and return its result: what determines it, accuracy, cost and environment."""
     if threads:
         torch.set_num_threads(threads)
-    data = cached_data(job.data, job.data_dir, job.corrupt, job.mislabel)
+    data = cached_data(job.data, job.data_dir, job.corrupt, job.mislabel, job.holdout)
     if data.fingerprint != job.fingerprint:
         raise FingerprintError(
             f"Expected the data set {job.data} that this training was planned for (fingerprint {job.fingerprint[:16]}), "

@@ -57,7 +57,8 @@ class Place:
 
     def load(self, cell: Cell) -> Data:
         """Return the data a cell trains on, loaded once for all that follow."""
-        return cached_data(cell.data, str(self.data_dir) if self.data_dir else None, cell.corrupt, cell.mislabel)
+        root = str(self.data_dir) if self.data_dir else None
+        return cached_data(cell.data, root, cell.corrupt, cell.mislabel, cell.holdout)
 
 
 @dataclass
@@ -109,9 +110,9 @@ def run_cells(cells: Iterable[Cell], place: Place, pace: Pace, notify: Notify = 
 
 def _run_group(key: str, cells: list[Cell], place: Place, pace: Pace, notify: Notify, outcome: Outcome) -> None:
     """Record for cells that share a surrogate (or need none), plan their trainings and run them."""
-    by_data: dict[tuple[str, str | None, str | None], list[Cell]] = {}
+    by_data: dict[tuple[str | None, ...], list[Cell]] = {}
     for cell in cells:
-        by_data.setdefault((cell.data, cell.corrupt, cell.mislabel), []).append(cell)
+        by_data.setdefault((cell.data, cell.corrupt, cell.mislabel, cell.holdout), []).append(cell)
     tasks: list[tuple[Cell, Task]] = []
     for group in by_data.values():
         data = place.load(group[0])
@@ -232,7 +233,7 @@ def _job(cell: Cell, data: Data, place: Place, kept: int, **extra: Any) -> Job:
     root = str(place.data_dir) if place.data_dir else None
     return Job(
         cell.method, cell.keep, kept, cell.data, root, data.fingerprint, cell.coreset.to_json(), cell.seed,
-        corrupt=cell.corrupt, mislabel=cell.mislabel, **extra,
+        corrupt=cell.corrupt, mislabel=cell.mislabel, holdout=cell.holdout, **extra,
     )  # fmt: skip
 
 

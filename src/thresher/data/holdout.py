@@ -1,0 +1,99 @@
+"""A part of the training set held out for measuring: it takes the test set's place, so that the test set stays unseen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from thresher.data.base import ArraySplit, Data, Split
+from thresher.data.spec_text import canonical, check_numbers, exact_count, parse
+from thresher.errors import InputError
+
+EXAMPLE = "0.1:seed=0"
+
+_STREAM = 0x401D  # apart from the draws of corruptions and label noise with the same seed
+
+
+@dataclass(frozen=True)
+class Holdout:
+    """Which `share` of the training samples is held out, in (0, 1), and the `seed` of the draw. Raises InputError.
+
+    >>> Holdout.parse("0.1:seed=1"), str(Holdout(0.1))
+    (Holdout(share=0.1, seed=1), '0.1')
+    """
+
+    share: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_numbers(self, {"share": (0.0, 1.0), "seed": (0, math.inf)})
+        if not 0 < self.share < 1:
+            raise InputError(f"Expected a share to hold out in (0, 1), but got {self.share!r}.")
+
+    @classmethod
+    def parse(cls, text: str) -> Holdout:
+        """Return what `share[:seed=number]` names; InputError for what cannot be."""
+        return parse(cls, text, EXAMPLE)
+
+    def __str__(self) -> str:
+        return canonical(self)
+
+
+def hold_out(data: Data, spec: Holdout | str = "0.1") -> Data:
+    """Return `data` with floor(share N) training samples as its test set, and the others as its training set.
+
+    Sample ids are positions among the samples that are left. The real test set is not part of what is returned. The name
+    carries the spec and the fingerprint differs. Raises InputError where one of the two parts would be empty.
+
+    >>> from thresher.data import load
+    >>> part = hold_out(load("digits"), "0.1:seed=0")
+    >>> len(part.train), len(part.test), part.name
+    (1294, 143, 'digits+holdout=0.1')
+    """
+    spec = Holdout.parse(spec) if isinstance(spec, str) else spec
+    count = exact_count(spec.share, len(data.train))
+    if not 0 < count < len(data.train):
+        raise InputError(
+            f"Expected a share that holds out some of {len(data.train)} samples and leaves some, but {spec.share!r} is "
+            f"{count} of them."
+        )
+    order = np.random.default_rng([spec.seed, _STREAM]).permutation(len(data.train))
+    held, left = np.sort(order[:count]), np.sort(order[count:])
+    name = f"{data.name}+holdout={spec}"
+    return replace(data, name=name, train=part_of(data.train, left), test=part_of(data.train, held))
+
+
+def part_of(split: Split, rows: NDArray[np.int64]) -> Split:
+    """Return the samples `rows` of a split, numbered anew from 0."""
+    if isinstance(split, ArraySplit):
+        return ArraySplit(split.images[torch.from_numpy(rows)], split.targets[rows])
+    return PartSplit(split, rows)
+
+
+class PartSplit:
+    """Some samples of a split that is read when asked for."""
+
+    def __init__(self, base: Split, rows: NDArray[np.int64]) -> None:
+        self._base, self._rows = base, rows
+        self.targets = base.targets[rows]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def image(self, sample_id: int) -> NDArray[np.uint8]:
+        """Return the image (H, W, C) uint8."""
+        return self._base.image(int(self._rows[sample_id]))
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self._base[int(self._rows[index])]
+
+    def content(self) -> Iterator[bytes]:
+        """Yield which samples these are, then what identifies all images of the split."""
+        yield np.ascontiguousarray(self._rows, dtype="<i8").tobytes()
+        yield from self._base.content()

@@ -1,0 +1,104 @@
+"""`thresher tune`: TDDS's (T, K) for a data set and a kept share, measured on a held-out part of the training set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from thresher.data.holdout import Holdout
+from thresher.errors import InputError
+from thresher.experiments.board import BoardRow, as_csv, board
+from thresher.experiments.cells import Cell, Entry
+from thresher.experiments.command import as_precision, pick_device
+from thresher.experiments.defaults import adjusted, parse_keeps, parse_seeds, recipe
+from thresher.experiments.pace import Pace
+from thresher.experiments.reproduce import Place, run_cells
+from thresher.experiments.screen import Screen, parallel
+from thresher.experiments.tables import RANDOM, plus_minus
+from thresher.files import write_atomic
+from thresher.methods import resolve
+
+WINDOWS = (5, 10, 20)
+LENGTHS = (5, 10, 15, 20, 30, 50, 70, 90, 120, 160, 200, 300)
+
+
+def tune_command(
+    *, data: str, data_dir: Path | None, corrupt: str | None, mislabel: str | None, model: str | None, keep: str,
+    budget_minutes: float, holdout: str, seeds: str, epochs: int | None, batch_size: int | None,
+    surrogate_epochs: int | None, surrogate_batch_size: int | None, lr: float | None, precision: str, device: str,
+    jobs: int | None, out: Path | None,
+) -> None:  # fmt: skip
+    """`thresher tune`."""
+    keeps = parse_keeps(keep)
+    if len(keeps) != 1:
+        raise InputError(f"Expected one kept share to tune for, but got {keep!r}. Run the command once for each.")
+    Holdout.parse(holdout)
+    base, chosen, device = recipe(data), parse_seeds(seeds), pick_device(device)
+    shared = {"model": model, "lr": lr, "precision": as_precision(precision), "compile_model": False, "schedule": None}
+    surrogate = adjusted(base.surrogate, epochs=surrogate_epochs, batch_size=surrogate_batch_size, **shared)  # type: ignore[arg-type]
+    coreset = adjusted(base.coreset, epochs=epochs, batch_size=batch_size, **shared)  # type: ignore[arg-type]
+    template = Cell(data, RANDOM, keeps[0], surrogate, coreset, corrupt=corrupt, mislabel=mislabel, holdout=holdout)
+    entries = [_entry(template, RANDOM), *(_entry(template, m) for m in candidates(data, keeps[0], surrogate.epochs))]
+    processes, threads = parallel(jobs, device)
+    place = Place(out or Path("runs") / f"tune-{data}", data_dir, device, processes, threads)
+    pace = Pace(device, threads, budget_minutes)
+    console = Console()
+    screen = Screen(console)
+    with screen.progress:  # seed by seed, so that a budget that ends early has compared many settings once
+        run_cells([cell for seed in chosen for e in entries for cell in e.cells([seed])], place, pace, screen.notify)
+    rows = board(entries, chosen, place)
+    write_atomic(place.root / f"tune-{keeps[0]:g}.csv", as_csv(rows).encode())
+    _say(rows, console, place)
+
+
+def candidates(data: str, keep: float, epochs: int, seed: int = 0) -> list[str]:
+    """Return the methods to try: the published setting first, the others of the grid in a seeded order.
+
+    >>> candidates("cifar10", 0.1, 30)[0], len(candidates("cifar10", 0.1, 30))
+    ('tdds:at=10:window=5', 11)
+    """
+    picked = resolve("tdds", data, keep, epochs_available=epochs)
+    first = f"tdds:at={picked.at or epochs}:window={picked.scorer.params()['window']}"
+    lengths = sorted({length for length in LENGTHS if length <= epochs} | {epochs})
+    grid = [f"tdds:at={length}:window={window}" for length in lengths for window in WINDOWS if window <= length]
+    rest = [method for method in grid if method != first]
+    return [first, *(rest[i] for i in np.random.default_rng(seed).permutation(len(rest)))]
+
+
+def best(rows: Sequence[BoardRow]) -> BoardRow | None:
+    """Return the row with the highest mean among those with the most seeds, Random left aside; None where none has run."""
+    tried = [row for row in rows if row.mean is not None and row.entry.cell.method != RANDOM]
+    if not tried:
+        return None
+    most = max(len(row.accuracies) for row in tried)
+    return max((row for row in tried if len(row.accuracies) == most), key=lambda row: row.mean or 0.0)
+
+
+def _entry(template: Cell, method: str) -> Entry:
+    return Entry("tune", replace(template, method=method), {"method": method, "keep": f"{template.keep:g}"})
+
+
+def _say(rows: Sequence[BoardRow], console: Console, place: Place) -> None:
+    view = Table(title="accuracy on the held-out part of the training set")
+    for heading in ("method", "accuracy %", "gap to Random", "seeds"):
+        view.add_column(heading, overflow="fold")
+    run = sorted((row for row in rows if row.mean is not None), key=lambda row: -(row.mean or 0.0))
+    for row in run:
+        gap = plus_minus(row.gap, row.gap_half, signed=True)
+        view.add_row(row.entry.cell.method, plus_minus(row.mean, row.half), gap, str(len(row.accuracies)))
+    console.print(view)
+    winner = best(rows)
+    if winner is None:
+        console.print("The budget was too short for a single setting. Give more minutes, or a smaller network.")
+        return
+    left = len(rows) - len(run)
+    note = f"; {left} settings were not tried, the budget ended" if left else ""
+    console.print(
+        f"best: --method {winner.entry.cell.method}{note}\n{place.root} holds all results; run again with more minutes to "
+        "try more", highlight=False, soft_wrap=True,
+    )  # fmt: skip

@@ -1,0 +1,72 @@
+"""A part of the training set in the test set's place, and the tuning that measures on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from thresher.cli import app
+from thresher.data import DatasetSplit, load
+from thresher.data.holdout import Holdout, PartSplit, hold_out
+from thresher.errors import InputError
+from thresher.experiments.tune_command import best, candidates
+
+DIGITS = load("digits")
+
+
+def test_the_parts_are_the_training_set_and_nothing_else() -> None:
+    part = hold_out(DIGITS, "0.2:seed=3")
+    assert (len(part.train), len(part.test)) == (1437 - 287, 287)
+    both = sorted(s.image(i).tobytes() for s in (part.train, part.test) for i in range(len(s)))
+    assert both == sorted(DIGITS.train.image(i).tobytes() for i in range(1437))
+    assert part.fingerprint != DIGITS.fingerprint
+    assert hold_out(DIGITS, Holdout(0.2, 3)).fingerprint == part.fingerprint != hold_out(DIGITS, "0.2").fingerprint
+
+
+def test_lazy_and_in_memory_parts_are_alike() -> None:
+    pairs = [(DIGITS.train.image(i), int(DIGITS.train.targets[i])) for i in range(50)]
+    lazy = DatasetSplit(pairs)
+    rows = np.array([3, 7, 31])
+    part = PartSplit(lazy, rows)
+    assert part.targets.tolist() == [pairs[i][1] for i in rows]
+    assert torch.equal(part[2][0], lazy[31][0])
+    assert part.image(1).tobytes() == pairs[7][0].tobytes()
+    assert list(part.content()) != list(PartSplit(lazy, rows[:2]).content())
+
+
+def test_wrong_labels_are_held_out_too() -> None:
+    part = load("digits", mislabel="0.2", holdout="0.5")
+    clean = load("digits", holdout="0.5")
+    assert part.name == "digits+mislabel=0.2+holdout=0.5"
+    assert 0.15 < np.mean(part.test.targets != clean.test.targets) < 0.25
+
+
+@pytest.mark.parametrize("text", ["0", "1", "1.5", "a", "0.1:sed=1", "1e-9"])
+def test_impossible_parts(text: str) -> None:
+    with pytest.raises(InputError):
+        load("digits", holdout=text)
+
+
+def test_candidates_begin_with_what_is_published() -> None:
+    assert candidates("cifar10", 0.3, 200)[0] == "tdds:at=80:window=10"
+    assert candidates("digits", 0.1, 12)[0] == "tdds:at=12:window=10"
+    assert len(set(candidates("digits", 0.1, 12))) == len(candidates("digits", 0.1, 12)) == 5
+    assert best([]) is None
+
+
+def test_tuning_ends_with_a_setting(tmp_path: Path) -> None:
+    arguments = [
+        "tune", "--keep", "0.2", "--budget-minutes", "5", "--surrogate-epochs", "6", "--epochs", "2", "--out", str(tmp_path),
+        "--jobs", "1",
+    ]  # fmt: skip
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "best: --method tdds:at=" in result.output
+    lines = (tmp_path / "tune-0.2.csv").read_text().splitlines()
+    assert len(lines) == 1 + 1 + len(candidates("digits", 0.2, 6))
+    result = CliRunner().invoke(app, [*arguments, "--keep", "0.1,0.2"])
+    assert isinstance(result.exception, InputError)
