@@ -5,9 +5,10 @@ Heavy modules are imported inside the commands, so that `thresher score` starts 
 
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -212,15 +213,40 @@ def methods(name: Annotated[str | None, typer.Argument(help="A method's name.")]
 
 
 def main() -> None:
-    """Entry point: errors of ours become one clear line and exit status 1."""
+    """Entry point: what was refused, and what the system refuses, becomes one clear line and exit status 1."""
     try:
         app(standalone_mode=True)
     except ThresherError as error:
-        typer.echo(f"thresher: {error}", err=True)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        typer.echo("thresher: interrupted; run the same command again to go on.", err=True)
-        sys.exit(130)
+        _end(str(error))
+    except OSError as error:
+        _end(_of_the_system(error))
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:
+            typer.echo("thresher: interrupted; run the same command again to go on.", err=True)
+        raise
+
+
+_INTERRUPTED = 130  # how typer ends after Ctrl-C, as shells expect it
+
+
+def _end(message: str) -> NoReturn:
+    typer.echo(f"thresher: {' '.join(message.split())}", err=True)
+    sys.exit(1)
+
+
+def _of_the_system(error: OSError) -> str:
+    """Return what the operating system refused, and what to do where that can be said."""
+    advice = {
+        errno.ENOSPC: "Make room and run the same command again.",
+        errno.EDQUOT: "Make room and run the same command again.",
+        errno.EFBIG: "Raise the limit on the size of files and run the same command again.",
+        errno.EACCES: "Choose a place that may be written to.",
+        errno.EROFS: "Choose a place that may be written to.",
+        errno.EISDIR: "Name a file, not a folder.",
+        errno.ENOTDIR: "Name a folder, not a file.",
+        errno.EEXIST: "Name a folder, not a file.",
+    }
+    return f"{error}. What was complete before is intact. {advice.get(error.errno or 0, '')}"
 
 
 if __name__ == "__main__":
