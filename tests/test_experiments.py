@@ -11,11 +11,12 @@ import pytest
 
 from thresher.coreset import Coreset
 from thresher.errors import CorruptFileError, FingerprintError, InputError, RunDirectoryError, UnknownNameError
-from thresher.experiments.defaults import parse_keeps, parse_methods
+from thresher.experiments.defaults import parse_keeps
 from thresher.experiments.jobs import Job, run_job
 from thresher.experiments.rundir import RunDirectory
 from thresher.experiments.study import StudySpec, notices, resolve_all, run_study, scales_loss
 from thresher.experiments.tables import markdown, mean_interval, table
+from thresher.methods import parse_methods
 from thresher.score_table import read_scores
 from thresher.train.loop import TrainSpec
 

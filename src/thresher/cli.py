@@ -46,7 +46,9 @@ def run(
     method: Annotated[
         str, typer.Option(help="Methods, comma-separated, or all. Parameters after a colon: tdds:window=5:at=10.")
     ] = "all",
-    keep: Annotated[str | None, typer.Option(help="Kept shares in (0, 1], comma-separated. Default: 0.1 (CIFAR).")] = None,
+    keep: Annotated[
+        str | None, typer.Option(help="Shares in (0, 1] (0.1, 1.0) or counts (500), comma-separated. Default: 0.1.")
+    ] = None,
     seeds: Annotated[str, typer.Option(help="Seeds of the coreset trainings: 0-2 or 0,1,5.")] = "0-2",
     full: Annotated[bool, typer.Option(help="Also train on the full set, for comparison.")] = True,
     epochs: Epochs = None,
@@ -128,7 +130,9 @@ def record(
 def score(
     source: Annotated[Path, typer.Argument(help="A run directory, a trajectory store, or a folder of official TDDS dumps.")],
     out: Annotated[Path, typer.Option(help="Parquet file to write.")],
-    method: Annotated[str, typer.Option(help="Scorers or methods, comma-separated; parameters after a colon.")] = "tdds",
+    method: Annotated[
+        str, typer.Option(help="Scorers or methods, comma-separated, or all; parameters after a colon.")
+    ] = "tdds",
     window: Annotated[str | None, typer.Option(help="TDDS's window K; several, comma-separated, make a grid.")] = None,
     at: Annotated[str | None, typer.Option(help="Trajectory length T (completed epochs); several make a grid.")] = None,
     exact: Annotated[
@@ -154,8 +158,12 @@ def select(
     keep: Annotated[str, typer.Option(help="Share in (0, 1], or a count of samples.")],
     out: Annotated[Path, typer.Option(help="Coreset file to write (Parquet).")],
     method: Annotated[str, typer.Option(help="Method, see `thresher methods`; parameters after a colon.")] = "tdds",
-    column: Annotated[str | None, typer.Option(help="Score column. Default: the one the method's scorer wrote.")] = None,
-    data: Annotated[str, typer.Option(help="Name of the data set, for published settings per data set.")] = "",
+    column: Annotated[
+        str | None, typer.Option(help="Score column. Default: the one with the method's scorer and settings.")
+    ] = None,
+    data: Annotated[
+        str, typer.Option(help="Data set whose published settings to take. Default: the one in the score table.")
+    ] = "",
     seed: Annotated[int, typer.Option(help="Seed of selectors that draw at random.")] = 0,
 ) -> None:
     """Select a coreset from scores.

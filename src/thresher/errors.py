@@ -44,3 +44,7 @@ class FingerprintError(InputError):
 
 class RunDirectoryError(ThresherError, OSError):
     """A run directory cannot be used as it is: half-written, of another spec, or locked by another writer."""
+
+
+class WorkerLostError(ThresherError, RuntimeError):
+    """A worker process ended without an answer: it was killed, or the system ran out of memory."""

@@ -249,12 +249,11 @@ class Recorder:
         for key, value in mine.items():
             if state[key] != value:
                 raise InputError(f"Expected a recorder state with {key}={value!r}, but got {state[key]!r}.")
-        if self.store is not None:
-            if self.store.epochs < state["epoch"]:
-                raise InputError(
-                    f"The store holds {self.store.epochs} epochs, but the state is of epoch {state['epoch']}: "
-                    "they are not of one recording."
-                )
+        if self.store is not None and self.store.epochs < state["epoch"]:
+            raise InputError(
+                f"The store holds {self.store.epochs} epochs, but the state is of epoch {state['epoch']}: they are not of "
+                "one recording, or the store was cut back. Resume from a state that old, or without one from the start."
+            )
         self._place().load(state["memory"])
         if self.store is not None:  # last: what was refused above has cut nothing
             self.store.truncate(state["epoch"])

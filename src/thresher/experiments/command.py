@@ -15,12 +15,14 @@ from rich.table import Table
 from thresher.coreset import Coreset
 from thresher.data import load
 from thresher.errors import InputError
-from thresher.experiments.defaults import adjusted, parse_keeps, parse_methods, parse_seeds, recipe
-from thresher.experiments.jobs import Job, run_jobs
+from thresher.experiments.defaults import adjusted, parse_keeps, parse_seeds, recipe
+from thresher.experiments.jobs import Job, cached_data, run_jobs
 from thresher.experiments.rundir import RunDirectory
 from thresher.experiments.study import StudySpec, identity, record, run_study
 from thresher.experiments.tables import FULL, Row, markdown, plus_minus, table
 from thresher.files import write_atomic
+from thresher.keep import share_of
+from thresher.methods import parse_methods
 from thresher.train.loop import Precision
 
 
@@ -38,6 +40,8 @@ def pick_device(name: str) -> str:
 
 def _parallel(jobs: int | None, device: str) -> tuple[int, int | None]:
     """Return (processes, threads each): on a CPU one single-threaded training per core is fastest for small nets."""
+    if jobs is not None and jobs < 1:
+        raise InputError(f"Expected --jobs >= 1 trainings at once, but got {jobs}.")
     cores = os.cpu_count() or 1
     processes = jobs or (cores if device == "cpu" else 1)
     return processes, max(1, cores // processes) if device == "cpu" else None
@@ -111,10 +115,10 @@ def run_command(
         raise InputError(f"Expected --scale-loss published, none or all, but got {scale_loss!r}.")
     chosen = parse_seeds(seeds)
     spec = StudySpec(
-        data, surrogate, coreset, parse_methods(method), parse_keeps(keep) if keep else base.keeps, chosen,
+        data, surrogate, coreset, parse_methods(method), _shares(keep, data, data_dir) if keep else base.keeps, chosen,
         chosen if full else (), scale_loss=scale_loss,
     )  # fmt: skip
-    out = out or Path("runs") / data
+    out = out or Path("runs") / data.partition(":")[0]
     if not resume and (out / "spec.json").exists():
         raise InputError(f"{out} holds a run already. Choose another --out, or leave --no-resume away to continue it.")
     console = Console()
@@ -184,7 +188,7 @@ def train_command(
     if coreset is None:
         common |= {"method": FULL, "keep": 1.0, "kept": n}
     else:
-        kept = Coreset.load(coreset, fingerprint=loaded.fingerprint)
+        kept = Coreset.load(coreset, fingerprint=loaded.fingerprint, n=n)
         label = str(kept.source.get("method", coreset.stem))
         common |= {
             "method": label, "keep": round(len(kept.ids) / n, 6), "kept": len(kept.ids), "coreset": str(coreset),
@@ -203,6 +207,17 @@ def train_command(
         )  # fmt: skip
     show_table(table(results), console)
     console.print(f"results in {out}/", highlight=False, soft_wrap=True)
+
+
+def _shares(text: str, data: str, data_dir: Path | None) -> tuple[float, ...]:
+    """Return the shares that `--keep` names; counts become the shares of the data set that keep exactly as many."""
+    keeps = parse_keeps(text)
+    if any(isinstance(keep, int) for keep in keeps):
+        n = len(cached_data(data, str(data_dir) if data_dir else None).train)
+        keeps = tuple(share_of(n, keep) for keep in keeps)
+    if len(set(keeps)) != len(keeps):
+        raise InputError(f"Expected distinct shares or counts to keep, but got {text!r}.")
+    return tuple(map(float, keeps))
 
 
 def _precision(text: str) -> Precision:

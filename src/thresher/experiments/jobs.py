@@ -9,10 +9,13 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import os
+import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,8 +25,8 @@ import torch
 
 from thresher.coreset import Coreset
 from thresher.data import Data, load
-from thresher.errors import FingerprintError
-from thresher.experiments.rundir import digest_of, environment, read_json
+from thresher.errors import FingerprintError, WorkerLostError
+from thresher.experiments.rundir import digest_of, environment, read_result
 from thresher.files import write_json
 from thresher.score_table import read_scores
 from thresher.train.loop import TrainSpec, fit, normalised
@@ -57,6 +60,7 @@ class Job:
         identity = asdict(self)
         for irrelevant in ("method", "keep", "data_dir", "coreset", "scores", "scale_column"):
             del identity[irrelevant]
+        identity["data"] = self.data.partition(":")[0]  # folder:PATH is folder, wherever it lies
         return digest_of(identity)
 
     def result_path(self, results: Path) -> Path:
@@ -79,13 +83,16 @@ def run_job(job: Job, results: Path, device: str = "cpu", threads: int | None = 
     """Train, write the result file and return the result; a result that is there already is returned as it is."""
     path = job.result_path(results)
     if path.exists():
-        return dict(read_json(path))
+        return read_result(path)
     if threads:
         torch.set_num_threads(threads)
     data = cached_data(job.data, job.data_dir)
     ids = None
     if job.coreset is not None:
-        ids = Coreset.load(Path(job.coreset), fingerprint=data.fingerprint).ids
+        coreset = Coreset.load(Path(job.coreset), fingerprint=data.fingerprint, n=len(data.train))
+        if coreset.digest != job.coreset_digest:
+            raise FingerprintError(f"{job.coreset} was changed since this training was planned. Run the command again.")
+        ids = coreset.ids
     scale = None
     if job.scale_column is not None and job.scores is not None:
         values = read_scores(Path(job.scores)).columns[job.scale_column].values
@@ -122,7 +129,7 @@ def run_jobs(
     for job in jobs:
         path = job.result_path(results)
         if path.exists():
-            done[job.digest] = read_json(path)
+            done[job.digest] = read_result(path)
             if on_result is not None:
                 on_result(job, done[job.digest])
         else:
@@ -134,8 +141,9 @@ def run_jobs(
     return [{**done[job.digest], "method": job.method, "keep": job.keep} for job in jobs]
 
 
-def _end_with(parent: int) -> None:
-    """End this worker soon after its parent is gone (`kill -9`), so that no orphan goes on computing."""
+def _begin_worker(parent: int) -> None:
+    """Leave Ctrl-C to the parent, and end soon after it is gone (`kill -9`), so that no orphan goes on computing."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -151,12 +159,36 @@ def _run_missing(todo: Sequence[Job], results: Path, device: str, processes: int
             yield job, run_job(job, results, device, threads)
         return
     # "spawn": forking a process that has used torch's thread pool may hang.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=_end_with, initargs=(os.getpid(),)) as pool:
-        futures = {pool.submit(run_job, job, results, device, threads): job for job in todo}
+    context, others = multiprocessing.get_context("spawn"), set(multiprocessing.active_children())
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=_begin_worker, initargs=(os.getpid(),)) as pool:
+        with _interrupts_ignored():  # the workers inherit that while they start
+            futures = {pool.submit(run_job, job, results, device, threads): job for job in todo}
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
+        except BrokenProcessPool as error:
+            raise WorkerLostError(
+                "The process of a training was killed, often for lack of memory. Finished trainings are kept; run the same "
+                "command again, with a smaller --jobs."
+            ) from error
+        except KeyboardInterrupt:  # finished trainings are on disk; the running ones are given up, not waited for
+            for process in set(multiprocessing.active_children()) - others:
+                process.terminate()
+            pool.shutdown(cancel_futures=True)
+            raise
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Ignore Ctrl-C for a moment; only the main thread may say so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    usual = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)

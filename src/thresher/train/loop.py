@@ -7,6 +7,7 @@ crop and flip. One function serves both: a surrogate is a `fit` with a recorder,
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from torch.nn import functional as F
 
 from thresher.data.base import Data
 from thresher.data.batching import Batches
-from thresher.errors import InputError
+from thresher.errors import CorruptFileError, InputError
 from thresher.models import ResNet, build
 from thresher.recorder import Recorder
 from thresher.train.checkpoint import load_checkpoint, save_checkpoint
@@ -126,6 +127,8 @@ def fit(
         model.parameters(), spec.lr, spec.momentum, weight_decay=spec.weight_decay, nesterov=spec.nesterov, fused=True
     )
     batches = train_batches(data, spec, seed, ids, device, workers)
+    if min(batches.sizes) == 1:
+        _check_single_samples(model, data)
     total_steps = (spec.schedule_epochs or spec.epochs) * len(batches)
     scale = None if loss_scale is None else torch.from_numpy(np.asarray(loss_scale, np.float32)).to(device)
     first_epoch = _resume(checkpoint, model, optimizer, recorder) if resume and checkpoint else 0
@@ -178,6 +181,18 @@ def fit(
         spec.epochs,
         None if scale is None else scale_sum.item() / len(batches),
     )
+
+
+def _check_single_samples(model: nn.Module, data: Data) -> None:
+    """Raise InputError where the model cannot train on one sample, as batch normalisation over 1 x 1 maps cannot."""
+    size, device = data.image_size, next(model.parameters()).device
+    try:
+        copy.deepcopy(model).train()(torch.zeros(1, data.channels, size, size, device=device))
+    except ValueError as error:
+        raise InputError(
+            f"Expected batches of 2 samples or more for this model at {size} x {size} pixels, but some have 1, and batch "
+            "normalisation needs more than one value per channel. Choose another batch size, or keep more samples."
+        ) from error
 
 
 def cosine(lr: float, step: int, total_steps: int) -> float:
@@ -270,6 +285,10 @@ def _resume(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, reco
             recorder.store.truncate(0)
         return 0
     state = load_checkpoint(path)
+    if not {"epoch", "model", "momentum", *(["recorder"] if recorder is not None else [])} <= set(state):
+        raise CorruptFileError(
+            f"{path} is no checkpoint of such a training, it holds {sorted(state)}. Delete it to start over."
+        )
     model.load_state_dict(state["model"])
     parameters = list(model.parameters())
     for position, buffer in state["momentum"].items():

@@ -85,7 +85,7 @@ class TrajectoryWriter:
         if any(folder.glob("epoch=*")):  # a crash of ours cannot leave this; writing here would destroy it
             lock.close()
             raise RunDirectoryError(
-                f"{folder} holds recorded epochs, but its {MANIFEST} is gone. Restore it from a copy, or choose another folder."
+                f"{folder} holds recorded epochs, but its {MANIFEST} is gone. Restore it, or choose another folder."
             )
         manifest = Manifest(n, num_classes, bucket_size, names, logits, dict(info or {}))
         manifest.save(folder)
