@@ -196,6 +196,24 @@ def test_method_lists(text: str) -> None:
         parse_methods(text)
 
 
+def test_a_coreset_that_changed_since_it_was_planned_is_refused(finished: tuple[Path, Any], tmp_path: Path) -> None:
+    path = finished[0] / "coresets" / "tdds_window=3-0.2.parquet"
+    job = Job("x", 0.2, 288, "digits", None, "f", CORESET.to_json(), 0, str(path), "another digest")
+    with pytest.raises(FingerprintError, match="was changed since"):
+        run_job(job, tmp_path)
+
+
+def test_kept_shares_that_look_alike_have_files_of_their_own(finished: tuple[Path, Any]) -> None:
+    keeps = (0.2, 0.2000001, 0.20000001)
+    run_study(study(methods=("el2n",), keeps=keeps, seeds=(0,), full_seeds=()), finished[0])
+    assert len(list((finished[0] / "coresets").glob("el2n-0.2*.parquet"))) == 3
+
+
+def test_where_pictures_lie_names_no_result() -> None:
+    here, there = (Job("x", 0.2, 9, f"folder{where}", None, "f", {}, 0) for where in (":/here", ""))
+    assert here.digest == there.digest
+
+
 @pytest.mark.parametrize("text", ["0", "1.5", "0.1,0.1", "many", "-0.1"])
 def test_keep_lists(text: str) -> None:
     with pytest.raises(InputError, match="Expected"):
