@@ -369,7 +369,7 @@ def test_single_samples_where_the_model_cannot_train_on_them(tmp_path: Path, cal
 
 def test_labels_that_differ_get_columns_that_differ(finished: Path, tmp_path: Path, call: Call) -> None:
     out = tmp_path / "s.parquet"
-    call("score", finished, "--method", "el2n:epochs=1,el2n:epochs=2,el2n,aum,el2n:epochs=1", "--out", out)
+    call("score", finished, "--method", "el2n:epochs=1,el2n:epochs=2,el2n,aum", "--out", out)
     columns = read_scores(out).columns
     assert list(columns) == ["el2n[epochs=1]", "el2n[epochs=2]", "el2n[epochs=3]", "aum"]
     assert not np.array_equal(columns["el2n[epochs=1]"].values, columns["el2n[epochs=2]"].values)
@@ -401,6 +401,7 @@ def test_what_is_selected_from_is_told(tmp_path: Path, call: Call) -> None:
         (("--method", "tdds:window=abc"), "window as int"),
         (("--method", "tdds:at=x"), "at as a whole number"),
         (("--method", "tdds:window=3", "--window", "4"), "Expected window once"),
+        (("--window", ""), "whole numbers"),
         (("--method", "el2n:at=2", "--at", "3"), "Expected at once"),
         (("--method", "el2n", "--window", "3"), "--window is TDDS's"),
         (("--method", ""), "Expected distinct methods"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -53,12 +54,19 @@ def test_a_recording_is_interrupted_and_goes_on(tmp_path: Path) -> None:
     assert Trajectory.open(tmp_path / "run" / "trajectory").epochs == 8
 
 
-@pytest.mark.parametrize("later", [0.3, 8.0], ids=["while workers start", "while they train"])
-def test_trainings_that_would_take_days_end_at_once(tmp_path: Path, later: float) -> None:
-    out = tmp_path / "run"
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with one finished training."""
+    out = tmp_path_factory.mktemp("interrupt") / "run"
     done = start("run", "--out", str(out), *RECORDING, "--seeds", "0", "--epochs", "1", "--no-report")
     said = done.communicate(timeout=300)[0].decode()
     assert done.returncode == 0, said
+    return out
+
+
+@pytest.mark.parametrize("later", [0.3, 8.0], ids=["while workers start", "while they train"])
+def test_trainings_that_would_take_days_end_at_once(recorded: Path, tmp_path: Path, later: float) -> None:
+    out = Path(shutil.copytree(recorded, tmp_path / "run"))
     (finished,) = (out / "results").glob("*.json")
     before = finished.read_bytes()
     endless = ("run", "--out", str(out), *RECORDING, "--seeds", "1-3", "--epochs", "1000000")

@@ -115,7 +115,7 @@ def run_command(
         raise InputError(f"Expected --scale-loss published, none or all, but got {scale_loss!r}.")
     chosen = parse_seeds(seeds)
     spec = StudySpec(
-        data, surrogate, coreset, parse_methods(method), _shares(keep, data, data_dir) if keep else base.keeps, chosen,
+        data, surrogate, coreset, parse_methods(method), _shares(keep, data, data_dir) if keep is not None else base.keeps, chosen,
         chosen if full else (), scale_loss=scale_loss,
     )  # fmt: skip
     out = out or Path("runs") / data.partition(":")[0]

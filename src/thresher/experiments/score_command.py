@@ -23,7 +23,7 @@ from thresher.types import Pool
 def parse_numbers(text: str | None, option: str) -> list[int]:
     """Return the integers of a comma-separated option, [] where it was not given."""
     try:
-        numbers = [int(part) for part in text.split(",")] if text else []
+        numbers = [int(part) for part in text.split(",")] if text is not None else []
     except ValueError:
         raise InputError(f"Expected {option} as whole numbers such as 10 or 5,10, but got {text!r}.") from None
     return numbers
