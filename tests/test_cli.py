@@ -18,7 +18,7 @@ from thresher.score_table import read_scores, write_scores
 from thresher.types import Scores
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "tdds_official_real_dynamics.npz")
-COMMANDS = ("run", "record", "score", "select", "train", "methods")
+COMMANDS = ("run", "record", "score", "select", "train", "corrupt", "methods")
 
 
 def call(*arguments: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import numpy as np
 import pytest
 
 from thresher.coreset import Coreset
-from thresher.errors import CorruptFileError, FingerprintError, InputError, RunDirectoryError, UnknownNameError
+from thresher.data import load
+from thresher.errors import BusyError, CorruptFileError, FingerprintError, InputError, RunDirectoryError, UnknownNameError
 from thresher.experiments.defaults import parse_keeps
-from thresher.experiments.jobs import Job, run_job
-from thresher.experiments.rundir import RunDirectory
+from thresher.experiments.jobs import Job, Task, run_task
+from thresher.experiments.rundir import RunDirectory, locked
 from thresher.experiments.study import StudySpec, notices, resolve_all, run_study, scales_loss
 from thresher.experiments.tables import markdown, mean_interval, table
 from thresher.methods import parse_methods
@@ -99,7 +101,7 @@ def test_the_loss_is_scaled_where_that_is_published_or_asked_for() -> None:
         ({"data": "cifar100", "scale_loss": "none"}, (False, False)),
     ):  # fmt: skip
         spec = study(**changes)
-        assert (scales_loss(spec, tdds), scales_loss(spec, random)) == expected
+        assert tuple(scales_loss(spec.scale_loss, spec.data, m) for m in (tdds, random)) == expected
         told = any("published for cifar10 and cifar100 only" in text for text in notices(spec, resolved.values()))
         assert told == (not changes)
 
@@ -164,10 +166,14 @@ def test_a_coreset_of_other_data_is_refused(finished: tuple[Path, Any], tmp_path
     foreign = Coreset(coreset.ids, None, coreset.n, {**coreset.source, "fingerprint": "other"})
     foreign.save(tmp_path / "foreign.parquet")
     job = Job(
-        "x", 0.2, 288, "digits", None, "f", CORESET.to_json(), 0, str(tmp_path / "foreign.parquet"), foreign.digest
+        "x", 0.2, 288, "digits", None, load("digits").fingerprint, CORESET.to_json(), 0,
+        str(tmp_path / "foreign.parquet"), foreign.digest,
     )  # fmt: skip
     with pytest.raises(FingerprintError, match="Expected a coreset for the data set"):
-        run_job(job, tmp_path)
+        run_task(Task(job, job.result_path(tmp_path)))
+    other = replace(job, coreset=None, coreset_digest=None, fingerprint="f")
+    with pytest.raises(FingerprintError, match="Expected the data set digits that this training was planned for"):
+        run_task(Task(other, other.result_path(tmp_path)))
 
 
 def test_a_job_is_named_by_what_determines_it() -> None:
@@ -198,9 +204,9 @@ def test_method_lists(text: str) -> None:
 
 def test_a_coreset_that_changed_since_it_was_planned_is_refused(finished: tuple[Path, Any], tmp_path: Path) -> None:
     path = finished[0] / "coresets" / "tdds_window=3-0.2.parquet"
-    job = Job("x", 0.2, 288, "digits", None, "f", CORESET.to_json(), 0, str(path), "another digest")
+    job = Job("x", 0.2, 288, "digits", None, load("digits").fingerprint, CORESET.to_json(), 0, str(path), "another digest")
     with pytest.raises(FingerprintError, match="was changed since"):
-        run_job(job, tmp_path)
+        run_task(Task(job, tmp_path / "result.json"))
 
 
 def test_kept_shares_that_look_alike_have_files_of_their_own(finished: tuple[Path, Any]) -> None:
@@ -218,3 +224,13 @@ def test_where_pictures_lie_names_no_result() -> None:
 def test_keep_lists(text: str) -> None:
     with pytest.raises(InputError, match="Expected"):
         parse_keeps(text)
+
+
+def test_a_file_is_made_by_one_process_at_a_time(tmp_path: Path) -> None:
+    job = Job("random", 1.0, 1437, "digits", None, load("digits").fingerprint, CORESET.to_json(), 0)
+    path = tmp_path / "one.json"
+    with locked(path.with_suffix(".lock")), pytest.raises(BusyError, match="being made by another process"):
+        run_task(Task(job, path))
+    result = run_task(Task(job, path, {"cell": "x"}))
+    assert result["cell"] == "x"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["one.json"]

@@ -355,3 +355,11 @@ def test_a_restored_recorder_follows_the_first_batch_to_its_device() -> None:
     feed(first, 1, first=3)
     assert second.state_dict()["memory"]["previous"].device.type == "cuda"
     np.testing.assert_allclose(second.scores()["tdds"].values, first.scores()["tdds"].values, rtol=1e-5)
+
+
+def test_large_logits_whose_sum_overflows_are_finite() -> None:
+    recorder = Recorder(2, 3, {"el2n": EL2N()})
+    huge = np.array([[3e38, 3e38, 0], [0, 0, 3e38]], dtype=np.float32)
+    recorder.update(huge, np.array([0, 2]), np.array([0, 1]))
+    recorder.end_epoch()
+    np.testing.assert_allclose(recorder.scores()["el2n"].values, [np.sqrt(0.5), 0], atol=1e-6)

@@ -5,14 +5,13 @@ Heavy modules are imported inside the commands, so that `thresher score` starts 
 
 from __future__ import annotations
 
-import errno
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
-from thresher.errors import ThresherError
+from thresher.errors import ThresherError, of_the_system
 
 app = typer.Typer(
     help="Keep the training samples that matter: record one training, score every sample, select a coreset, "
@@ -28,7 +27,21 @@ DataDir = Annotated[
     Path | None,
     typer.Option(help="Where the data lies: the official CIFAR archive or its unpacked folder; the root of folders."),
 ]
-Model = Annotated[str | None, typer.Option(help="tiny, small, resnet18, resnet34 or resnet50. Default: fits the data set.")]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        help="Small: tiny, small. For 32x32: resnet18, resnet34, resnet50, resnet101, vgg16, mobilenet_v2, shufflenet_v2 "
+        "(also _x0_5, _x1_5, _x2_0), shufflenet_g2, shufflenet_g3. For 224x224: resnet34_imagenet, resnet50_imagenet, "
+        "swin_t. Or timm:NAME. Default: fits the data set."
+    ),
+]
+Corrupt = Annotated[
+    str | None,
+    typer.Option(help="Corrupt training images: intended or published-code, then :share=0.04:seed=0 and strengths."),
+]
+Mislabel = Annotated[
+    str | None, typer.Option(help="Give this share of the training samples a wrong label: 0.2 or 0.2:seed=0.")
+]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, or auto (cuda where there is one).")]
 Precision = Annotated[str, typer.Option(help="fp32 or bf16 (autocast; weights stay fp32).")]
 Epochs = Annotated[int | None, typer.Option(help="Epochs to train. Default: the data set's recipe (CIFAR: 200).")]
@@ -41,6 +54,8 @@ Compile = Annotated[bool, typer.Option("--compile", help="Run the model through 
 def run(
     data: Data = "digits",
     data_dir: DataDir = None,
+    corrupt: Corrupt = None,
+    mislabel: Mislabel = None,
     model: Model = None,
     coreset_model: Annotated[str | None, typer.Option(help="Another model for the coreset trainings.")] = None,
     method: Annotated[
@@ -81,11 +96,13 @@ def run(
 
     thresher run
     thresher run --data cifar10 --data-dir DIR --model resnet18 --method tdds,random --keep 0.1,0.2
+    thresher run --data cifar100 --data-dir DIR --corrupt intended:share=0.04 --mislabel 0.2:seed=0
     """
     from thresher.experiments.command import run_command
 
     run_command(
-        data=data, data_dir=data_dir, model=model, coreset_model=coreset_model, method=method, keep=keep, seeds=seeds,
+        data=data, data_dir=data_dir, corrupt=corrupt, mislabel=mislabel, model=model,
+        coreset_model=coreset_model, method=method, keep=keep, seeds=seeds,
         full=full, epochs=epochs, batch_size=batch_size, surrogate_epochs=surrogate_epochs,
         surrogate_schedule=surrogate_schedule, surrogate_batch_size=surrogate_batch_size, lr=lr, scale_loss=scale_loss,
         precision=precision, device=device, jobs=jobs, out=out, resume=resume, report=report, compile_model=compile,
@@ -97,6 +114,8 @@ def record(
     out: Annotated[Path, typer.Option(help="Run directory to record into.")],
     data: Data = "digits",
     data_dir: DataDir = None,
+    corrupt: Corrupt = None,
+    mislabel: Mislabel = None,
     model: Model = None,
     epochs: Epochs = None,
     schedule_epochs: Annotated[
@@ -120,7 +139,8 @@ def record(
     from thresher.experiments.command import record_command
 
     record_command(
-        out=out, data=data, data_dir=data_dir, model=model, epochs=epochs, schedule_epochs=schedule_epochs,
+        out=out, data=data, data_dir=data_dir, corrupt=corrupt, mislabel=mislabel, model=model,
+        epochs=epochs, schedule_epochs=schedule_epochs,
         batch_size=batch_size, lr=lr, seed=seed, precision=precision, device=device, features=features, logits=logits,
         compile_model=compile,
     )  # fmt: skip
@@ -179,6 +199,8 @@ def select(
 def train(
     data: Data = "digits",
     data_dir: DataDir = None,
+    corrupt: Corrupt = None,
+    mislabel: Mislabel = None,
     coreset: Annotated[Path | None, typer.Option(help="Coreset to train on. Default: the full training set.")] = None,
     model: Model = None,
     seeds: Annotated[str, typer.Option(help="Seeds: 0-2 or 0,1,5.")] = "0",
@@ -195,8 +217,72 @@ def train(
     from thresher.experiments.command import train_command
 
     train_command(
-        data=data, data_dir=data_dir, coreset=coreset, model=model, seeds=seeds, epochs=epochs, batch_size=batch_size,
+        data=data, data_dir=data_dir, corrupt=corrupt, mislabel=mislabel, coreset=coreset,
+        model=model, seeds=seeds, epochs=epochs, batch_size=batch_size,
         lr=lr, precision=precision, device=device, jobs=jobs, out=out, compile_model=compile,
+    )  # fmt: skip
+
+
+@app.command()
+def corrupt(
+    show: Annotated[Path, typer.Option(help="Picture to write (PNG).")],
+    data: Data = "digits",
+    data_dir: DataDir = None,
+    variant: Annotated[
+        str, typer.Option(help="What --corrupt takes: intended or published-code, seed and strengths after colons.")
+    ] = "intended",
+    sample: Annotated[
+        str | None, typer.Option(help="Training sample ids: 0-2 or 0,7. Default: the first of each of six classes.")
+    ] = None,
+) -> None:
+    """Show what --corrupt does: one row per sample, clean and with each of the five corruptions.
+
+    They look as in a training with the same variant, seed and strengths, where every corrupted sample has one of them.
+
+    thresher corrupt --show corruptions.png --data cifar10 --data-dir DIR
+    thresher corrupt --show black-fog.png --data cifar10 --data-dir DIR --variant published-code
+    """
+    from thresher.experiments.corrupt_command import corrupt_command
+
+    corrupt_command(show=show, data=data, data_dir=data_dir, variant=variant, sample=sample)
+
+
+@app.command()
+def reproduce(
+    target: Annotated[str, typer.Argument(help="table6 to table10, figure7, figure8 (a picture), or all.")],
+    data_dir: DataDir = None,
+    scale: Annotated[str, typer.Option(help="full: the published recipe. small: a miniature for a CPU.")] = "full",
+    only: Annotated[str, typer.Option(help="Conditions on the entries: 'method=tdds,random keep=0.1'.")] = "",
+    seeds: Annotated[str, typer.Option(help="Seeds of selection and coreset training: 0-2 or 0,1,5.")] = "0-2",
+    jobs: Annotated[
+        int | None, typer.Option(help="Trainings at once, also on one GPU. Default: one per core, 1 on a GPU.")
+    ] = None,
+    limit_minutes: Annotated[float | None, typer.Option(help="Start nothing that cannot finish within this time.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say how much is to run and how long it would take.")
+    ] = False,
+    out: Annotated[Path, typer.Option(help="Folder of recordings and results; shared by all targets.")] = Path(
+        "runs/reproduce"
+    ),
+    device: Device = "auto",
+    precision: Annotated[str, typer.Option(help="fp32, bf16, or recipe (what the target's recipe says).")] = "recipe",
+    compile: Compile = False,
+) -> None:
+    """Reproduce a published table or figure, with our number beside the published one.
+
+    Runs the cells of TARGET that have no result in OUT yet: records what they share once, selects, trains, and writes the
+    board as Markdown, CSV and HTML. Stop it at any moment and run it again to go on; results of several machines are
+    merged by copying their results folders together.
+
+    thresher reproduce table6 --data-dir DIR --dry-run
+    thresher reproduce table10 --data-dir DIR --only 'method=tdds,random keep=0.1' --limit-minutes 60
+    thresher reproduce table6 --data-dir DIR --scale small --seeds 0,1
+    """
+    from thresher.experiments.reproduce_command import reproduce_command
+
+    reproduce_command(
+        target=target, scale=scale, only=only, seeds=seeds, jobs=jobs, limit_minutes=limit_minutes, dry_run=dry_run,
+        out=out, data_dir=data_dir, device=device, precision=precision, compile_model=compile,
     )  # fmt: skip
 
 
@@ -227,7 +313,7 @@ def main() -> None:
     except ThresherError as error:
         _end(str(error))
     except OSError as error:
-        _end(_of_the_system(error))
+        _end(of_the_system(error))
     except SystemExit as end:
         if end.code == _INTERRUPTED:
             typer.echo("thresher: interrupted; run the same command again to go on.", err=True)
@@ -240,21 +326,6 @@ _INTERRUPTED = 130  # how typer ends after Ctrl-C, as shells expect it
 def _end(message: str) -> NoReturn:
     typer.echo(f"thresher: {' '.join(message.split())}", err=True)
     sys.exit(1)
-
-
-def _of_the_system(error: OSError) -> str:
-    """Return what the operating system refused, and what to do where that can be said."""
-    advice = {
-        errno.ENOSPC: "Make room and run the same command again.",
-        errno.EDQUOT: "Make room and run the same command again.",
-        errno.EFBIG: "Raise the limit on the size of files and run the same command again.",
-        errno.EACCES: "Choose a place that may be written to.",
-        errno.EROFS: "Choose a place that may be written to.",
-        errno.EISDIR: "Name a file, not a folder.",
-        errno.ENOTDIR: "Name a folder, not a file.",
-        errno.EEXIST: "Name a folder, not a file.",
-    }
-    return f"{error}. What was complete before is intact. {advice.get(error.errno or 0, '')}"
 
 
 if __name__ == "__main__":

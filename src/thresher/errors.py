@@ -2,6 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+
+_ADVICE = {
+    errno.ENOSPC: "Make room and run the same command again.",
+    errno.EDQUOT: "Make room and run the same command again.",
+    errno.EFBIG: "Raise the limit on the size of files and run the same command again.",
+    errno.EACCES: "Choose a place that may be written to.",
+    errno.EROFS: "Choose a place that may be written to.",
+    errno.EISDIR: "Name a file, not a folder.",
+    errno.ENOTDIR: "Name a folder, not a file.",
+    errno.EEXIST: "Name a folder, not a file.",
+}
+
 
 class ThresherError(Exception):
     """Root of all errors raised on purpose; the message says what was expected, what came and what to do."""
@@ -46,5 +59,15 @@ class RunDirectoryError(ThresherError, OSError):
     """A run directory cannot be used as it is: half-written, of another spec, or locked by another writer."""
 
 
-class WorkerLostError(ThresherError, RuntimeError):
-    """A worker process ended without an answer: it was killed, or the system ran out of memory."""
+class MissingPackageError(ThresherError, ImportError):
+    """An optional package that is needed here is not installed or cannot be imported."""
+
+
+class BusyError(RunDirectoryError):
+    """Another process is making this very file."""
+
+
+def of_the_system(error: OSError) -> str:
+    """Return what the operating system refused, and what to do where that can be said."""
+    advice = _ADVICE.get(error.errno or 0, "")
+    return f"{error}. What was complete before is intact. {advice}".rstrip()

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from thresher.coreset import Coreset
 from thresher.data import load
 from thresher.errors import InputError
-from thresher.experiments.defaults import adjusted, parse_keeps, parse_seeds, recipe
+from thresher.experiments.defaults import adjusted, parse_keeps, parse_seeds, recipe, run_folder
 from thresher.experiments.jobs import Job, cached_data, run_jobs
 from thresher.experiments.rundir import RunDirectory
+from thresher.experiments.screen import Screen, parallel
 from thresher.experiments.study import StudySpec, identity, record, run_study
 from thresher.experiments.tables import FULL, Row, markdown, plus_minus, table
 from thresher.files import write_atomic
@@ -38,47 +37,6 @@ def pick_device(name: str) -> str:
     return name
 
 
-def _parallel(jobs: int | None, device: str) -> tuple[int, int | None]:
-    """Return (processes, threads each): on a CPU one single-threaded training per core is fastest for small nets."""
-    if jobs is not None and jobs < 1:
-        raise InputError(f"Expected --jobs >= 1 trainings at once, but got {jobs}.")
-    cores = os.cpu_count() or 1
-    processes = jobs or (cores if device == "cpu" else 1)
-    return processes, max(1, cores // processes) if device == "cpu" else None
-
-
-class _Screen:
-    """Live progress: one bar for the surrogate's epochs, one for the coreset trainings, notices above them."""
-
-    def __init__(self, console: Console) -> None:
-        self.console = console
-        self.progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-            TextColumn("{task.fields[note]}"), console=console,
-        )  # fmt: skip
-        self.tasks: dict[str, Any] = {}
-
-    def notify(self, event: str, details: dict[str, Any]) -> None:
-        """Show one event of a study."""
-        if event in ("data", "notice"):
-            self.console.print(details["text"], highlight=False, markup=False, soft_wrap=True)
-        elif event == "epoch":
-            self._advance("surrogate", details["epochs"], details["epoch"], f"loss {details['loss']:.3f}")
-        elif event == "scored":
-            self.console.print(f"scored: {', '.join(details['columns'])}", highlight=False, markup=False, soft_wrap=True)
-        elif event == "jobs":
-            self._advance("trainings", details["total"], 0, "")
-        elif event == "result":
-            task = self.progress.tasks[self.tasks["trainings"]]
-            note = f"{details['method']} {details['keep']:g}: {100 * details['test_accuracy']:.2f} %"
-            self._advance("trainings", int(task.total or 0), int(task.completed) + 1, note)
-
-    def _advance(self, name: str, total: int, completed: int, note: str) -> None:
-        if name not in self.tasks:
-            self.tasks[name] = self.progress.add_task(name, total=total, note=note)
-        self.progress.update(self.tasks[name], completed=completed, note=note)
-
-
 def show_table(rows: list[Row], console: Console) -> None:
     """Print the results table."""
     view = Table(title="accuracy on the test set, 95 % intervals over seeds")
@@ -94,7 +52,8 @@ def show_table(rows: list[Row], console: Console) -> None:
 
 
 def run_command(
-    *, data: str, data_dir: Path | None, model: str | None, coreset_model: str | None, method: str, keep: str | None,
+    *, data: str, data_dir: Path | None, corrupt: str | None, mislabel: str | None, model: str | None,
+    coreset_model: str | None, method: str, keep: str | None,
     seeds: str, full: bool, epochs: int | None, batch_size: int | None, surrogate_epochs: int | None,
     surrogate_schedule: int | None, surrogate_batch_size: int | None, lr: float | None, scale_loss: str,
     precision: str, device: str, jobs: int | None, out: Path | None, resume: bool, report: bool, compile_model: bool,
@@ -103,7 +62,7 @@ def run_command(
     started = time.perf_counter()
     device = pick_device(device)
     base = recipe(data)
-    common: dict[str, Any] = {"lr": lr, "precision": _precision(precision), "compile_model": compile_model}
+    common: dict[str, Any] = {"lr": lr, "precision": as_precision(precision), "compile_model": compile_model}
     surrogate = adjusted(
         base.surrogate, model=model, epochs=surrogate_epochs, schedule=surrogate_schedule,
         batch_size=surrogate_batch_size, **common,
@@ -114,16 +73,17 @@ def run_command(
     if scale_loss not in ("published", "none", "all"):
         raise InputError(f"Expected --scale-loss published, none or all, but got {scale_loss!r}.")
     chosen = parse_seeds(seeds)
+    keeps = base.keeps if keep is None else _shares(keep, data, data_dir)
     spec = StudySpec(
-        data, surrogate, coreset, parse_methods(method), _shares(keep, data, data_dir) if keep is not None else base.keeps, chosen,
-        chosen if full else (), scale_loss=scale_loss,
+        data, surrogate, coreset, parse_methods(method), keeps, chosen,
+        chosen if full else (), scale_loss=scale_loss, corrupt=corrupt, mislabel=mislabel,
     )  # fmt: skip
-    out = out or Path("runs") / data.partition(":")[0]
+    out = out or run_folder(data, corrupt, mislabel)
     if not resume and (out / "spec.json").exists():
         raise InputError(f"{out} holds a run already. Choose another --out, or leave --no-resume away to continue it.")
     console = Console()
-    processes, threads = _parallel(jobs, device)
-    screen = _Screen(console)
+    processes, threads = parallel(jobs, device)
+    screen = Screen(console)
     with screen.progress:
         results = run_study(
             spec, out, data_dir=str(data_dir) if data_dir else None, device=device, processes=processes,
@@ -143,9 +103,9 @@ def run_command(
 
 
 def record_command(
-    *, out: Path, data: str, data_dir: Path | None, model: str | None, epochs: int | None,
-    schedule_epochs: int | None, batch_size: int | None, lr: float | None, seed: int, precision: str, device: str,
-    features: bool, logits: str | None, compile_model: bool,
+    *, out: Path, data: str, data_dir: Path | None, corrupt: str | None, mislabel: str | None, model: str | None,
+    epochs: int | None, schedule_epochs: int | None, batch_size: int | None, lr: float | None, seed: int, precision: str,
+    device: str, features: bool, logits: str | None, compile_model: bool,
 ) -> None:  # fmt: skip
     """`thresher record`."""
     device = pick_device(device)
@@ -153,11 +113,11 @@ def record_command(
         raise InputError(f"Expected --logits float16 or float32, but got {logits!r}.")
     spec = adjusted(
         recipe(data).surrogate, model=model, epochs=epochs, schedule=schedule_epochs, batch_size=batch_size, lr=lr,
-        precision=_precision(precision), compile_model=compile_model,
+        precision=as_precision(precision), compile_model=compile_model,
     )  # fmt: skip
-    loaded = load(data, data_dir)
+    loaded = load(data, data_dir, corrupt=corrupt, mislabel=mislabel)
     console = Console()
-    screen = _Screen(console)
+    screen = Screen(console)
     with RunDirectory(out, identity(loaded, spec, seed)), screen.progress:
         trajectory = record(
             loaded, spec, seed, out, device=device, eval_pass=features, logits=logits,
@@ -169,7 +129,8 @@ def record_command(
 
 
 def train_command(
-    *, data: str, data_dir: Path | None, coreset: Path | None, model: str | None, seeds: str, epochs: int | None,
+    *, data: str, data_dir: Path | None, corrupt: str | None, mislabel: str | None, coreset: Path | None,
+    model: str | None, seeds: str, epochs: int | None,
     batch_size: int | None, lr: float | None, precision: str, device: str, jobs: int | None, out: Path,
     compile_model: bool,
 ) -> None:  # fmt: skip
@@ -177,13 +138,13 @@ def train_command(
     device = pick_device(device)
     spec = adjusted(
         recipe(data).coreset, model=model, epochs=epochs, schedule=None, batch_size=batch_size, lr=lr,
-        precision=_precision(precision), compile_model=compile_model,
+        precision=as_precision(precision), compile_model=compile_model,
     )  # fmt: skip
-    loaded = load(data, data_dir)
+    loaded = load(data, data_dir, corrupt=corrupt, mislabel=mislabel)
     n = len(loaded.train)
     common: dict[str, Any] = {
         "data": data, "data_dir": str(data_dir) if data_dir else None, "fingerprint": loaded.fingerprint,
-        "train": spec.to_json(),
+        "train": spec.to_json(), "corrupt": corrupt, "mislabel": mislabel,
     }  # fmt: skip
     if coreset is None:
         common |= {"method": FULL, "keep": 1.0, "kept": n}
@@ -195,10 +156,10 @@ def train_command(
             "coreset_digest": kept.digest,
         }  # fmt: skip
     todo = [Job(seed=seed, **common) for seed in parse_seeds(seeds)]
-    processes, threads = _parallel(jobs, device)
+    processes, threads = parallel(jobs, device)
     out.mkdir(parents=True, exist_ok=True)
     console = Console()
-    screen = _Screen(console)
+    screen = Screen(console)
     with screen.progress:
         screen.notify("jobs", {"total": len(todo)})
         results = run_jobs(
@@ -213,14 +174,15 @@ def _shares(text: str, data: str, data_dir: Path | None) -> tuple[float, ...]:
     """Return the shares that `--keep` names; counts become the shares of the data set that keep exactly as many."""
     keeps = parse_keeps(text)
     if any(isinstance(keep, int) for keep in keeps):
-        n = len(cached_data(data, str(data_dir) if data_dir else None).train)
+        n = len(cached_data(data, str(data_dir) if data_dir else None, None, None).train)
         keeps = tuple(share_of(n, keep) for keep in keeps)
     if len(set(keeps)) != len(keeps):
         raise InputError(f"Expected distinct shares or counts to keep, but got {text!r}.")
     return tuple(map(float, keeps))
 
 
-def _precision(text: str) -> Precision:
+def as_precision(text: str) -> Precision:
+    """Return the precision that a command line names, or raise InputError."""
     if text == "fp32":
         return "fp32"
     if text == "bf16":

@@ -7,7 +7,10 @@ small enough for the whole job to run in under three minutes on two CPU cores.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+from thresher.data.corrupt import Corruption
+from thresher.data.mislabel import Mislabeling
 from thresher.errors import InputError
 from thresher.keep import parse_keep
 from thresher.train.loop import Precision, TrainSpec
@@ -33,6 +36,17 @@ def recipe(data: str) -> Recipe:
     return _DIGITS if data == "digits" else _CIFAR
 
 
+def run_folder(data: str, corrupt: str | None, mislabel: str | None) -> Path:
+    """Return where a run goes when nothing is said; another one for every change of the data.
+
+    >>> run_folder("digits", None, "0.2:seed=1").as_posix()
+    'runs/digits+mislabel=0.2_seed=1'
+    """
+    changes = f"+corrupt={Corruption.parse(corrupt)}" if corrupt is not None else ""
+    changes += f"+mislabel={Mislabeling.parse(mislabel)}" if mislabel is not None else ""
+    return Path("runs") / f"{data.partition(':')[0]}{changes.replace(':', '_')}"
+
+
 def adjusted(
     spec: TrainSpec, *, model: str | None, epochs: int | None, schedule: int | None, batch_size: int | None,
     lr: float | None, precision: Precision, compile_model: bool,
@@ -54,8 +68,8 @@ def parse_keeps(text: str) -> tuple[int | float, ...]:
     return keeps
 
 
-def parse_seeds(text: str) -> tuple[int, ...]:
-    """Return the seeds that `0-2` or `0,1,5` names.
+def parse_seeds(text: str, what: str = "seeds") -> tuple[int, ...]:
+    """Return the seeds (or other numbers, called `what` in errors) that `0-2` or `0,1,5` names.
 
     >>> parse_seeds("0-2,7")
     (0, 1, 2, 7)
@@ -68,5 +82,5 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     except ValueError:
         seeds = []
     if not seeds or len(set(seeds)) != len(seeds):
-        raise InputError(f"Expected distinct seeds such as 0-2 or 0,1,5, but got {text!r}.")
+        raise InputError(f"Expected distinct {what} such as 0-2 or 0,1,5, but got {text!r}.")
     return tuple(seeds)

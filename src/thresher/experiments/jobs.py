@@ -7,16 +7,8 @@ that have run are skipped, and results of several machines are merged by copying
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
-import os
-import signal
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -25,8 +17,9 @@ import torch
 
 from thresher.coreset import Coreset
 from thresher.data import Data, load
-from thresher.errors import FingerprintError, WorkerLostError
-from thresher.experiments.rundir import digest_of, environment, read_result
+from thresher.errors import FingerprintError
+from thresher.experiments.executor import run_all
+from thresher.experiments.rundir import digest_of, environment, locked, read_result
 from thresher.files import write_json
 from thresher.score_table import read_scores
 from thresher.train.loop import TrainSpec, fit, normalised
@@ -36,6 +29,7 @@ from thresher.types import Floats
 @dataclass(frozen=True)
 class Job:
     """One training. `coreset` None trains on everything; `scale_column` of the table `scores` scales the loss.
+    `corrupt` and `mislabel` change the data as `thresher.data.load` says.
 
     Files are named with digests of their contents, so that a result is the same wherever they lie.
     """
@@ -53,12 +47,15 @@ class Job:
     scores: str | None = None
     scale_column: str | None = None
     scale_digest: str | None = None
+    corrupt: str | None = None
+    mislabel: str | None = None
 
     @property
     def digest(self) -> str:
         """16 hexadecimal digits naming what is computed; where files lie does not matter."""
         identity = asdict(self)
-        for irrelevant in ("method", "keep", "data_dir", "coreset", "scores", "scale_column"):
+        # the fingerprint says how the data was changed
+        for irrelevant in ("method", "keep", "data_dir", "coreset", "scores", "scale_column", "corrupt", "mislabel"):
             del identity[irrelevant]
         identity["data"] = self.data.partition(":")[0]  # folder:PATH is folder, wherever it lies
         return digest_of(identity)
@@ -74,33 +71,52 @@ def values_digest(values: Floats) -> str:
 
 
 @lru_cache(maxsize=2)
-def cached_data(name: str, root: str | None) -> Data:
+def cached_data(name: str, root: str | None, corrupt: str | None, mislabel: str | None) -> Data:
     """Load a data set once per process."""
-    return load(name, Path(root) if root else None)
+    return load(name, Path(root) if root else None, corrupt=corrupt, mislabel=mislabel)
 
 
-def run_job(job: Job, results: Path, device: str = "cpu", threads: int | None = None) -> dict[str, Any]:
-    """Train, write the result file and return the result; a result that is there already is returned as it is."""
-    path = job.result_path(results)
-    if path.exists():
-        return read_result(path)
+@dataclass(frozen=True)
+class Task:
+    """A job, the file its result goes to, and further facts (JSON-ready) to write there with it."""
+
+    job: Job
+    path: Path
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+def run_task(task: Task, device: str = "cpu", threads: int | None = None) -> dict[str, Any]:
+    """Train, write the result file and return the result; a result that is there already is returned as it is.
+
+    Raises BusyError while another process trains for the same file, FingerprintError where data or scores are not those
+    the job was made for, and what training raises.
+    """
+    with locked(task.path.with_suffix(".lock")):
+        if task.path.exists():
+            return read_result(task.path)
+        result = {**train(task.job, device, threads), **task.about}
+        write_json(task.path, result)
+        return result
+
+
+def train(job: Job, device: str = "cpu", threads: int | None = None) -> dict[str, Any]:
+    """Run the training of a job and return its result: what determines it, accuracy, cost and environment."""
     if threads:
         torch.set_num_threads(threads)
-    data = cached_data(job.data, job.data_dir)
+    data = cached_data(job.data, job.data_dir, job.corrupt, job.mislabel)
+    if data.fingerprint != job.fingerprint:
+        raise FingerprintError(
+            f"Expected the data set {job.data} that this training was planned for (fingerprint {job.fingerprint[:16]}), "
+            f"but found {data.fingerprint[:16]}. Give the --data-dir it was planned with."
+        )
     ids = None
     if job.coreset is not None:
         coreset = Coreset.load(Path(job.coreset), fingerprint=data.fingerprint, n=len(data.train))
         if coreset.digest != job.coreset_digest:
             raise FingerprintError(f"{job.coreset} was changed since this training was planned. Run the command again.")
         ids = coreset.ids
-    scale = None
-    if job.scale_column is not None and job.scores is not None:
-        values = read_scores(Path(job.scores)).columns[job.scale_column].values
-        if values_digest(values) != job.scale_digest:
-            raise FingerprintError(f"{job.scores} was changed since this training was planned. Run the command again.")
-        scale = normalised(values)
-    fitted = fit(data, TrainSpec(**job.train), job.seed, ids=ids, loss_scale=scale, device=device)
-    result = {
+    fitted = fit(data, TrainSpec(**job.train), job.seed, ids=ids, loss_scale=_loss_scale(job), device=device)
+    return {
         **{k: v for k, v in asdict(job).items() if k not in ("data_dir", "coreset", "scores")},
         "test_accuracy": fitted.test_accuracy,
         "train_loss": fitted.train_loss,
@@ -110,8 +126,15 @@ def run_job(job: Job, results: Path, device: str = "cpu", threads: int | None = 
         "threads": torch.get_num_threads(),
         "environment": environment(),
     }
-    write_json(path, result)
-    return result
+
+
+def _loss_scale(job: Job) -> Floats | None:
+    if job.scale_column is None or job.scores is None:
+        return None
+    values = read_scores(Path(job.scores)).columns[job.scale_column].values
+    if values_digest(values) != job.scale_digest:
+        raise FingerprintError(f"{job.scores} was changed since this training was planned. Run the command again.")
+    return normalised(values)
 
 
 def run_jobs(
@@ -125,70 +148,18 @@ def run_jobs(
 ) -> list[dict[str, Any]]:
     """Run the jobs that have no result yet, in this process or in several, and return all results in order."""
     done: dict[str, dict[str, Any]] = {}
+
+    def finished(task: Task, result: dict[str, Any]) -> None:
+        done[task.job.digest] = result
+        if on_result is not None:
+            on_result(task.job, result)
+
     todo = []
     for job in jobs:
-        path = job.result_path(results)
-        if path.exists():
-            done[job.digest] = read_result(path)
-            if on_result is not None:
-                on_result(job, done[job.digest])
+        task = Task(job, job.result_path(results))
+        if task.path.exists():
+            finished(task, read_result(task.path))
         else:
-            todo.append(job)
-    for job, result in _run_missing(todo, results, device, processes, threads):
-        done[job.digest] = result
-        if on_result is not None:
-            on_result(job, result)
+            todo.append(task)
+    run_all(todo, lambda task: (run_task, (task, device, threads)), processes=processes, on_result=finished)
     return [{**done[job.digest], "method": job.method, "keep": job.keep} for job in jobs]
-
-
-def _begin_worker(parent: int) -> None:
-    """Leave Ctrl-C to the parent, and end soon after it is gone (`kill -9`), so that no orphan goes on computing."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _run_missing(todo: Sequence[Job], results: Path, device: str, processes: int, threads: int | None) -> Any:
-    if processes <= 1 or len(todo) <= 1:
-        for job in todo:
-            yield job, run_job(job, results, device, threads)
-        return
-    # "spawn": forking a process that has used torch's thread pool may hang.
-    context, others = multiprocessing.get_context("spawn"), set(multiprocessing.active_children())
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=_begin_worker, initargs=(os.getpid(),)) as pool:
-        with _interrupts_ignored():  # the workers inherit that while they start
-            futures = {pool.submit(run_job, job, results, device, threads): job for job in todo}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BrokenProcessPool as error:
-            raise WorkerLostError(
-                "The process of a training was killed, often for lack of memory. Finished trainings are kept; run the same "
-                "command again, with a smaller --jobs."
-            ) from error
-        except KeyboardInterrupt:  # finished trainings are on disk; the running ones are given up, not waited for
-            for process in set(multiprocessing.active_children()) - others:
-                process.terminate()
-            pool.shutdown(cancel_futures=True)
-            raise
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
-@contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Ignore Ctrl-C for a moment; only the main thread may say so."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    usual = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, usual)

@@ -34,7 +34,7 @@ def report_run(out: Path, spec: StudySpec, results: Results, data_dir: Path | No
     Raises what reading gives: MissingFileError, CorruptFileError, or FingerprintError where `data_dir` holds other data
     than the run was made from.
     """
-    data = load(spec.data, data_dir)
+    data = load(spec.data, data_dir, corrupt=spec.corrupt, mislabel=spec.mislabel)
     path = out / "report.html"
     write_atomic(path, render(gather(out, spec, results, data)).encode())
     return path
@@ -102,6 +102,8 @@ def command_line(spec: StudySpec) -> str:
     seeds = ",".join(map(str, spec.seeds))
     words = ["thresher", "run", "--data", spec.data]
     words += [] if spec.data == "digits" or ":" in spec.data else ["--data-dir", "DIR"]
+    words += ["--corrupt", spec.corrupt] if spec.corrupt is not None else []
+    words += ["--mislabel", spec.mislabel] if spec.mislabel is not None else []
     words += ["--method", ",".join(spec.methods), "--keep", ",".join(repr(keep) for keep in spec.keeps), "--seeds", seeds]
     words += [] if spec.full_seeds else ["--no-full"]
     words += ["--model", surrogate.model]
@@ -162,6 +164,7 @@ def _selections(
 
 
 def _facts(spec: StudySpec, data: Data, environment: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    changes = {"Corrupted images": spec.corrupt, "Wrong labels": spec.mislabel}
     versions = (f"{name} {environment[name]}" for name in ("thresher", "torch", "numpy", "python") if name in environment)
     return (
         ("Surrogate", f"{_training(spec.surrogate)}, seed {spec.surrogate_seed}"),
@@ -169,6 +172,7 @@ def _facts(spec: StudySpec, data: Data, environment: Mapping[str, Any]) -> tuple
         ("Kept shares", ", ".join(f"{100 * keep:g} %" for keep in spec.keeps)),
         ("Methods", ", ".join(spec.methods)),
         ("Score-scaled loss", {"published": "TDDS where published", "all": "all methods"}.get(spec.scale_loss, "none")),
+        *((name, f"{text}, training split only") for name, text in changes.items() if text is not None),
         ("Data fingerprint", data.fingerprint[:16]),
         ("Versions", ", ".join(versions) or "not recorded"),
     )

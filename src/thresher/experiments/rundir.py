@@ -14,12 +14,13 @@ import json
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from thresher.errors import CorruptFileError, RunDirectoryError
+from thresher.errors import BusyError, CorruptFileError, RunDirectoryError
 from thresher.files import remove_parts, write_json
 
 
@@ -85,6 +86,24 @@ def _cpu_name() -> str:
     except OSError:
         pass
     return platform.processor() or "unknown"
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file `path`; raises BusyError where another process holds it.
+
+    The operating system frees it when its holder dies. The file is removed at the end, while it is held.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BusyError(f"{path.with_suffix('.json').name} is being made by another process.") from None
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 class RunDirectory:

@@ -52,7 +52,11 @@ Notify = Callable[[str, dict[str, Any]], None]
 
 @dataclass(frozen=True)
 class StudySpec:
-    """Everything that determines the numbers of a study; JSON-ready through `to_json`."""
+    """Everything that determines the numbers of a study; JSON-ready through `to_json`.
+
+    `data` is the name that `thresher.data.load` takes, by which published settings are found; `corrupt` and `mislabel`
+    change its training split as `load` says.
+    """
 
     data: str
     surrogate: TrainSpec
@@ -64,6 +68,8 @@ class StudySpec:
     surrogate_seed: int = 42
     scale_loss: str = "published"
     options: dict[str, Any] = field(default_factory=dict)
+    corrupt: str | None = None
+    mislabel: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return nested plain values."""
@@ -80,9 +86,12 @@ def record(
     workers: int = 2,
     eval_pass: bool = True,
     logits: Any = None,
+    until: int | None = None,
     on_epoch: Callable[[Progress], None] | None = None,
 ) -> Trajectory:
     """Train the surrogate and record it into `run/trajectory`; continue after a crash, skip when complete.
+
+    `until` stops after that many epochs of the schedule; a later call goes on from there.
 
     After `kill -9` at any moment the same call goes on from the last committed epoch, and the recording (and so every
     score) is bit for bit that of an undisturbed run on the same CPU.
@@ -90,7 +99,7 @@ def record(
     folder, checkpoint = run / "trajectory", run / "checkpoints" / "surrogate.safetensors"
     if (folder / "manifest.json").exists():
         trajectory = Trajectory.open(folder)
-        if trajectory.epochs >= spec.epochs:
+        if trajectory.epochs >= min(spec.epochs, until or spec.epochs):
             return trajectory
         store = TrajectoryWriter.resume(folder)
         if logits is not None and store.logits != logits:
@@ -104,7 +113,7 @@ def record(
     try:
         fit(
             data, spec, seed, recorder=recorder, eval_pass=eval_pass, device=device, workers=workers,
-            checkpoint=checkpoint, resume=True, on_epoch=on_epoch,
+            checkpoint=checkpoint, resume=True, until=until, on_epoch=on_epoch,
         )  # fmt: skip
     finally:
         store.close()
@@ -152,6 +161,8 @@ def build_jobs(
     common: dict[str, Any] = {
         "data": spec.data,
         "data_dir": data_dir,
+        "corrupt": spec.corrupt,
+        "mislabel": spec.mislabel,
         "fingerprint": data.fingerprint,
         "train": spec.coreset.to_json(),
     }
@@ -160,7 +171,7 @@ def build_jobs(
         for (label, keep), method in resolved.items():
             path = coresets[label, keep, seed]
             coreset = Coreset.load(path)
-            scaled = scales_loss(spec, method)
+            scaled = scales_loss(spec.scale_loss, spec.data, method)
             column = names[method.scorer, method.at]
             jobs.append(
                 Job(
@@ -174,17 +185,20 @@ def build_jobs(
     return jobs
 
 
-def scales_loss(spec: StudySpec, method: ResolvedMethod) -> bool:
-    """Return whether a method's coreset trainings multiply the loss by the score (decision 0007)."""
-    published_here = method.scorer.name == "tdds" and dataset_key(spec.data) in SCALED_LOSS
-    return spec.scale_loss == "all" or (spec.scale_loss == "published" and published_here)
+def scales_loss(rule: str, data: str, method: ResolvedMethod) -> bool:
+    """Return whether a method's coreset trainings multiply the loss by the score (decision 0007).
+
+    `rule` is "published", "none" or "all".
+    """
+    published_here = method.scorer.name == "tdds" and dataset_key(data) in SCALED_LOSS
+    return rule == "all" or (rule == "published" and published_here)
 
 
 def notices(spec: StudySpec, resolved: Iterable[ResolvedMethod]) -> list[str]:
     """Return what was picked for whom and why, a sentence each."""
     methods = list(resolved)
     said = [method.notice for method in methods if method.notice]
-    unscaled = [m.name for m in methods if m.scorer.name == "tdds" and not scales_loss(spec, m)]
+    unscaled = [m.name for m in methods if m.scorer.name == "tdds" and not scales_loss(spec.scale_loss, spec.data, m)]
     if unscaled and spec.scale_loss == "published":
         said.append(
             f"{', '.join(dict.fromkeys(unscaled))}: loss not scaled by the score, which is published for "
@@ -218,7 +232,7 @@ def run_study(
     """
     if not spec.methods or not spec.seeds or not spec.keeps:
         raise InputError("Expected at least one method, one kept share and one seed.")
-    data = load(spec.data, Path(data_dir) if data_dir else None)
+    data = load(spec.data, Path(data_dir) if data_dir else None, corrupt=spec.corrupt, mislabel=spec.mislabel)
     for keep in spec.keeps:
         keep_count(len(data.train), keep)
     # Before anything is trained: a misspelled method must not cost an hour.

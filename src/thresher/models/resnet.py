@@ -1,18 +1,17 @@
-"""Residual networks: the CIFAR-stem ResNets of the TDDS study and a small net for quick studies.
+"""Residual networks (He et al. 2016): those of the TDDS study and small ones for quick studies.
 
-`ResNet-18/34/50/101` here have a 3x3 stride-1 stem and no max-pool (He et al. 2016, adapted to 32x32 images); their
-parameter counts are those of the official TDDS code (11,173,962 for ResNet-18 with 10 classes). Every model's
-`features(images)` gives the penultimate output (B, D) and `head` is the last linear layer, so that
-`model(images) == model.head(model.features(images))`.
+`resnet18/34/50/101` have the CIFAR stem, 3x3 at stride 1 and no max-pool; their parameter counts are those of the official
+TDDS code. `resnet34_imagenet` and `resnet50_imagenet` have the original stem and torchvision's parameter counts.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from thresher.models._base import Classifier, init_official
 
 
 class BasicBlock(nn.Module):
@@ -62,12 +61,12 @@ def _shortcut(width_in: int, width_out: int, stride: int) -> nn.Module:
     return nn.Sequential(nn.Conv2d(width_in, width_out, 1, stride, bias=False), nn.BatchNorm2d(width_out))
 
 
-class ResNet(nn.Module):
-    """A residual net with the CIFAR stem.
+class ResNet(Classifier):
+    """A residual net; images (B, channels, H, W), features (B, D) with D the last width, times 4 for bottlenecks.
 
     `blocks` per stage, `widths` of the stages; every stage but the first halves the resolution, the first one has
-    `first_stride`. Input
-    (B, channels, H, W), output logits (B, num_classes).
+    `first_stride`. The CIFAR stem is a 3x3 convolution; with `imagenet_stem` it is 7x7 at stride 2 and a 3x3 max-pool
+    at stride 2.
     """
 
     def __init__(
@@ -78,10 +77,13 @@ class ResNet(nn.Module):
         num_classes: int,
         channels: int = 3,
         first_stride: int = 1,
+        imagenet_stem: bool = False,
     ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, widths[0], 3, 1, 1, bias=False)
+        kernel, stem_stride = (7, 2) if imagenet_stem else (3, 1)
+        self.conv1 = nn.Conv2d(channels, widths[0], kernel, stem_stride, kernel // 2, bias=False)
         self.bn1 = nn.BatchNorm2d(widths[0])
+        self.pool = nn.MaxPool2d(3, 2, 1) if imagenet_stem else nn.Identity()
         stages: list[nn.Module] = []
         width_in = widths[0]
         for stage, (count, width) in enumerate(zip(blocks, widths, strict=True)):
@@ -93,43 +95,46 @@ class ResNet(nn.Module):
             stages.append(nn.Sequential(*layers))
         self.stages = nn.Sequential(*stages)
         self.head = nn.Linear(width_in, num_classes)
-        _init_official(self)
+        init_official(self)
 
     def features(self, images: Tensor) -> Tensor:
         """Return the penultimate output (B, D): global average pool of the last stage."""
-        pooled: Tensor = self.stages(F.relu(self.bn1(self.conv1(images)))).mean((2, 3))
+        stem = self.pool(F.relu(self.bn1(self.conv1(images))))
+        pooled: Tensor = self.stages(stem).mean((2, 3))
         return pooled
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Return logits (B, num_classes)."""
-        logits: Tensor = self.head(self.features(images))
-        return logits
 
-
-def _init_official(model: nn.Module) -> None:
-    """Initialise as the official TDDS code: conv ~ N(0, 2 / (k * k * out)), BatchNorm 1 and 0, linear by default."""
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d):
-            fan = module.kernel_size[0] * module.kernel_size[1] * module.out_channels
-            nn.init.normal_(module.weight, 0.0, math.sqrt(2.0 / fan))
-        elif isinstance(module, nn.BatchNorm2d):
-            nn.init.ones_(module.weight)
-            nn.init.zeros_(module.bias)
+_WIDTHS = (64, 128, 256, 512)
 
 
 def resnet18(num_classes: int, channels: int) -> ResNet:
     """ResNet-18: 11,173,962 parameters with 10 classes, 11,220,132 with 100."""
-    return ResNet(BasicBlock, (2, 2, 2, 2), (64, 128, 256, 512), num_classes, channels)
+    return ResNet(BasicBlock, (2, 2, 2, 2), _WIDTHS, num_classes, channels)
 
 
 def resnet34(num_classes: int, channels: int) -> ResNet:
     """ResNet-34: 21,282,122 parameters with 10 classes, 21,328,292 with 100."""
-    return ResNet(BasicBlock, (3, 4, 6, 3), (64, 128, 256, 512), num_classes, channels)
+    return ResNet(BasicBlock, (3, 4, 6, 3), _WIDTHS, num_classes, channels)
 
 
 def resnet50(num_classes: int, channels: int) -> ResNet:
     """ResNet-50: 23,520,842 parameters with 10 classes, 23,705,252 with 100."""
-    return ResNet(Bottleneck, (3, 4, 6, 3), (64, 128, 256, 512), num_classes, channels)
+    return ResNet(Bottleneck, (3, 4, 6, 3), _WIDTHS, num_classes, channels)
+
+
+def resnet101(num_classes: int, channels: int) -> ResNet:
+    """ResNet-101: 42,512,970 parameters with 10 classes, 42,697,380 with 100."""
+    return ResNet(Bottleneck, (3, 4, 23, 3), _WIDTHS, num_classes, channels)
+
+
+def resnet34_imagenet(num_classes: int, channels: int) -> ResNet:
+    """ResNet-34 with the ImageNet stem: 21,797,672 parameters with 1000 classes."""
+    return ResNet(BasicBlock, (3, 4, 6, 3), _WIDTHS, num_classes, channels, imagenet_stem=True)
+
+
+def resnet50_imagenet(num_classes: int, channels: int) -> ResNet:
+    """ResNet-50 with the ImageNet stem, stride in the 3x3: 25,557,032 parameters with 1000 classes."""
+    return ResNet(Bottleneck, (3, 4, 6, 3), _WIDTHS, num_classes, channels, imagenet_stem=True)
 
 
 def small(num_classes: int, channels: int) -> ResNet:

@@ -7,7 +7,6 @@ crop and flip. One function serves both: a surrogate is a `fit` with a recorder,
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Callable
@@ -23,9 +22,10 @@ from torch.nn import functional as F
 from thresher.data.base import Data
 from thresher.data.batching import Batches
 from thresher.errors import CorruptFileError, InputError
-from thresher.models import ResNet, build
+from thresher.models import Classifier, build
 from thresher.recorder import Recorder
 from thresher.train.checkpoint import load_checkpoint, save_checkpoint
+from thresher.train.checks import check_single_samples
 
 Precision = Literal["fp32", "bf16"]
 
@@ -108,6 +108,7 @@ def fit(
     eval_every: int = 0,
     checkpoint: Path | None = None,
     resume: bool = False,
+    until: int | None = None,
     on_epoch: Callable[[Progress], None] | None = None,
 ) -> FitResult:
     """Train `spec.model` on `data.train` (on the samples `ids`, if given) and evaluate on the clean test set.
@@ -116,11 +117,12 @@ def fit(
     un-augmented pass in eval mode after the last epoch, with features (Entropy, Moderate and GraNd read it).
     `loss_scale` (N,) multiplies each batch's mean loss by the mean over the batch's samples (the TDDS code's trick).
     `eval_every` > 0 evaluates on the test set during training too; the reported accuracy is always the last one.
-    `checkpoint` is written after every epoch; `resume` continues from it. Raises what the recorder raises.
+    `checkpoint` is written after every epoch; `resume` continues from it. `until` stops after that many of the spec's
+    epochs, without an evaluation; with a checkpoint a later call goes on from there. Raises what the recorder raises.
     """
     started = time.perf_counter()
     device = torch.device(device)
-    model = build(spec.model, data.num_classes, data.channels, seed=seed).to(device)
+    model = build(spec.model, data.num_classes, data.channels, seed, data.image_size).to(device)
     if spec.channels_last:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.SGD(
@@ -128,14 +130,15 @@ def fit(
     )
     batches = train_batches(data, spec, seed, ids, device, workers)
     if min(batches.sizes) == 1:
-        _check_single_samples(model, data)
+        check_single_samples(model, data)
     total_steps = (spec.schedule_epochs or spec.epochs) * len(batches)
     scale = None if loss_scale is None else torch.from_numpy(np.asarray(loss_scale, np.float32)).to(device)
     first_epoch = _resume(checkpoint, model, optimizer, recorder) if resume and checkpoint else 0
     forward = torch.compile(model) if spec.compile else model
     best, accuracy, loss_sum, scale_sum = None, None, torch.zeros((), device=device), torch.zeros((), device=device)
 
-    for epoch in range(first_epoch, spec.epochs):
+    stop = spec.epochs if until is None else min(until, spec.epochs)
+    for epoch in range(first_epoch, stop):
         model.train()
         loss_sum.zero_()
         scale_sum.zero_()
@@ -168,31 +171,19 @@ def fit(
         if checkpoint is not None:
             _save(checkpoint, model, optimizer, recorder, epoch + 1)
         if on_epoch is not None:
-            on_epoch(Progress(epoch + 1, spec.epochs, loss_sum.item() / len(batches), lr, accuracy))
+            on_epoch(Progress(epoch + 1, stop, loss_sum.item() / len(batches), lr, accuracy))
 
-    if accuracy is None:  # resumed after the last epoch was already committed
+    if accuracy is None and stop == spec.epochs:  # resumed after the last epoch was already committed
         best = accuracy = evaluate(model, data, spec, device, workers)
     return FitResult(
         accuracy,
         best,
         loss_sum.item() / len(batches),
-        spec.epochs * len(batches),
+        stop * len(batches),
         time.perf_counter() - started,
-        spec.epochs,
+        stop,
         None if scale is None else scale_sum.item() / len(batches),
     )
-
-
-def _check_single_samples(model: nn.Module, data: Data) -> None:
-    """Raise InputError where the model cannot train on one sample, as batch normalisation over 1 x 1 maps cannot."""
-    size, device = data.image_size, next(model.parameters()).device
-    try:
-        copy.deepcopy(model).train()(torch.zeros(1, data.channels, size, size, device=device))
-    except ValueError as error:
-        raise InputError(
-            f"Expected batches of 2 samples or more for this model at {size} x {size} pixels, but some have 1, and batch "
-            "normalisation needs more than one value per channel. Choose another batch size, or keep more samples."
-        ) from error
 
 
 def cosine(lr: float, step: int, total_steps: int) -> float:
@@ -248,7 +239,7 @@ def evaluate(model: nn.Module, data: Data, spec: TrainSpec, device: torch.device
 
 @torch.no_grad()
 def record_evaluation(
-    model: ResNet, data: Data, spec: TrainSpec, recorder: Recorder, device: torch.device, workers: int = 0
+    model: Classifier, data: Data, spec: TrainSpec, recorder: Recorder, device: torch.device, workers: int = 0
 ) -> None:
     """Run the optional evaluation pass: eval mode, no augmentation, logits and penultimate features."""
     model.eval()

@@ -1,0 +1,90 @@
+"""Specs as text, for the command line and for jobs in other processes: `0.2:seed=1` or `intended:share=0.06:fog=0.2`."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import numbers
+import typing
+from fractions import Fraction
+from typing import Any, TypeVar
+
+from thresher.errors import InputError
+
+T = TypeVar("T")
+
+
+def parse(cls: type[T], text: str, example: str) -> T:
+    """Return the frozen dataclass `cls` that `text` names: its first field's value, then `key=value` after colons.
+
+    Raises InputError for an unknown or repeated key, for a value that is no number where one belongs, and what `cls` raises.
+    """
+    hints = typing.get_type_hints(cls)
+    first, *others = (field.name for field in dataclasses.fields(cls))  # type: ignore[arg-type]
+    head, *pairs = text.split(":")
+    given = {first: head.strip()}
+    for pair in pairs:
+        key, equals, value = (part.strip() for part in pair.partition("="))
+        if not equals or not value or key in given:
+            raise InputError(f"Expected values such as {example}, each key once, but got {text!r}.")
+        if key not in others:
+            raise InputError(f"There is no {key!r} in {text!r}{nearest(key, others)}. There are: {', '.join(others)}.")
+        given[key] = value
+    return cls(**{key: _converted(key, value, hints[key], text, example) for key, value in given.items()})
+
+
+def canonical(spec: Any) -> str:
+    """Return the shortest text that `parse` reads as `spec`: the first field, and others where they are not the default."""
+    first, *others = dataclasses.fields(spec)
+    changed = [(field.name, getattr(spec, field.name)) for field in others if getattr(spec, field.name) != field.default]
+    return ":".join([str(getattr(spec, first.name)), *(f"{name}={value}" for name, value in changed)])
+
+
+def nearest(word: str, known: typing.Iterable[str]) -> str:
+    """Return `; did you mean ...?`, or "" where nothing is like `word`.
+
+    >>> nearest("intendet", ("intended", "published-code"))
+    '; did you mean intended?'
+    """
+    close = difflib.get_close_matches(word.lower(), list(known), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def exact(share: float) -> Fraction:
+    """Return the fraction that the share's decimal text names: 0.2 is a fifth.
+
+    >>> exact(0.2)
+    Fraction(1, 5)
+    """
+    return Fraction(repr(float(share)))
+
+
+def exact_count(share: float, n: int) -> int:
+    """Return floor(share n) in exact arithmetic.
+
+    >>> exact_count(0.29, 100), int(0.29 * 100)
+    (29, 28)
+    """
+    return math.floor(exact(share) * n)
+
+
+def check_numbers(spec: Any, limits: dict[str, tuple[float, float]]) -> None:
+    """Raise InputError unless every field in `limits` is a finite number within [low, high]; `seed` has to be whole."""
+    for name, (low, high) in limits.items():
+        value = getattr(spec, name)
+        number = isinstance(value, numbers.Integral if name == "seed" else numbers.Real) and not isinstance(value, bool)
+        if not number or not low <= float(value) <= high or float(value) == math.inf:
+            wanted = f"in [{low:g}, {high:g}]" if high < math.inf else f">= {low:g}"
+            raise InputError(f"Expected {name} as a {'whole ' if name == 'seed' else ''}number {wanted}, but got {value!r}.")
+
+
+def _converted(key: str, value: str, wanted: Any, text: str, example: str) -> Any:
+    """Return the text of one value as the type of its field."""
+    if wanted not in (int, float):
+        return value
+    try:
+        return wanted(value)
+    except ValueError:
+        kind = "a whole number" if wanted is int else "a number"
+        raise InputError(f"Expected {key} as {kind}, as in {example}, but got {value!r} in {text!r}.") from None

@@ -1,0 +1,150 @@
+"""The board: published numbers, ours beside them, and what is still to be run, as text, Markdown, CSV and HTML."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from thresher.errors import CorruptFileError
+from thresher.experiments.cells import Cell, Entry
+from thresher.experiments.reproduce import Place, read_result
+from thresher.experiments.rundir import read_json
+from thresher.experiments.tables import RANDOM, mean_interval, plus_minus
+
+NOT_RUN = "not yet run"
+HEADINGS = ("published", "ours", "n", "difference", "gap to Random", "budget", "remark")
+
+
+@dataclass(frozen=True)
+class BoardRow:
+    """One line. Accuracies and gaps in percent; half-widths are of two-sided 95 % Student t intervals, None below two seeds.
+
+    `gap` is the mean over shared seeds of (this accuracy - Random's) with the same data, model, kept share and recipe;
+    `difference` is ours minus published; `status` is "" or says what keeps the line from being complete.
+    """
+
+    entry: Entry
+    accuracies: Mapping[int, float]
+    mean: float | None
+    half: float | None
+    difference: float | None
+    gap: float | None
+    gap_half: float | None
+    steps: int | None
+    status: str
+
+    @property
+    def budget(self) -> str:
+        """Epochs, batch and, once run, steps of the coreset training."""
+        coreset = self.entry.cell.coreset
+        steps = "" if self.steps is None else f", {self.steps} steps"
+        return f"{coreset.epochs} epochs, batch {coreset.batch_size}{steps}"
+
+    @property
+    def published(self) -> str:
+        """The published accuracy with its standard deviation."""
+        number = self.entry.published
+        return "" if number is None else plus_minus(number.accuracy, number.std)
+
+    def texts(self) -> tuple[str, ...]:
+        """Return the columns of `HEADINGS`."""
+        ours = NOT_RUN if self.mean is None else plus_minus(self.mean, self.half)
+        gap = plus_minus(self.gap, self.gap_half, signed=True)
+        remark = "; ".join(part for part in (self.status, self.entry.remark) if part)
+        difference = plus_minus(self.difference, None, signed=True)
+        return self.published, ours, str(len(self.accuracies) or ""), difference, gap, self.budget, remark
+
+
+def board(entries: Sequence[Entry], seeds: Sequence[int], place: Place) -> list[BoardRow]:
+    """Return a row for every entry with what has been run of it; a file that is no result of its cell is said in its row."""
+    found: dict[str, dict[int, dict[str, Any]]] = {}
+    trouble: dict[str, str] = {}
+    for entry in entries:
+        key = entry.cell.digest
+        found[key] = {}
+        for cell in entry.cells(seeds):
+            try:
+                result = read_result(place, cell)
+            except CorruptFileError:
+                trouble[key] = f"{place.result(cell).name} is not its result: move it away"
+                continue
+            if result is not None:
+                found[key][cell.seed] = result
+            elif place.failure(cell).exists():
+                trouble[key] = f"failed: {_reason(place, cell)}"
+    randoms = {_company(e.cell): found[e.cell.digest] for e in entries if e.cell.method == RANDOM}
+    return [_row(entry, found[entry.cell.digest], randoms, trouble, len(seeds)) for entry in entries]
+
+
+def _company(cell: Cell) -> tuple[object, ...]:
+    """What a cell must share with Random's for their gap to mean anything."""
+    return cell.data, cell.corrupt, cell.mislabel, cell.keep, cell.coreset
+
+
+def _row(
+    entry: Entry, results: Mapping[int, Mapping[str, Any]], randoms: Mapping[tuple[object, ...], Mapping[int, Any]],
+    trouble: Mapping[str, str], asked: int,
+) -> BoardRow:  # fmt: skip
+    accuracies = {seed: 100 * result["test_accuracy"] for seed, result in sorted(results.items())}
+    status = trouble.get(entry.cell.digest, "")
+    if accuracies and len(accuracies) < asked and not status:
+        status = f"{len(accuracies)} of {asked} seeds"
+    if not accuracies:
+        return BoardRow(entry, {}, None, None, None, None, None, None, status)
+    mean, half = mean_interval(list(accuracies.values()))
+    random = randoms.get(_company(entry.cell), {})
+    gaps = [value - 100 * random[seed]["test_accuracy"] for seed, value in accuracies.items() if seed in random]
+    gap, gap_half = mean_interval(gaps) if gaps and entry.cell.method != RANDOM else (None, None)
+    difference = None if entry.published is None else mean - entry.published.accuracy
+    steps = int(next(iter(results.values()))["steps"])
+    return BoardRow(entry, accuracies, mean, half, difference, gap, gap_half, steps, status)
+
+
+def _reason(place: Place, cell: Cell) -> str:
+    try:
+        return str(read_json(place.failure(cell))["reason"])
+    except (CorruptFileError, KeyError, TypeError):
+        return "for a reason that cannot be read"
+
+
+def columns(rows: Sequence[BoardRow]) -> tuple[str, ...]:
+    """Return the headings: those labels that tell the rows apart, then `HEADINGS`."""
+    keys = list(dict.fromkeys(key for row in rows for key in row.entry.labels))
+    varying = [key for key in keys if key == "method" or len({row.entry.labels.get(key) for row in rows}) > 1]
+    return (*varying, *HEADINGS)
+
+
+def lines(rows: Sequence[BoardRow]) -> list[tuple[str, ...]]:
+    """Return the rows as text under `columns`."""
+    labels = columns(rows)[: -len(HEADINGS)]
+    return [(*(row.entry.labels.get(key, "") for key in labels), *row.texts()) for row in rows]
+
+
+def as_markdown(rows: Sequence[BoardRow]) -> str:
+    """Return the board as a Markdown table."""
+    heads = columns(rows)
+    texts = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    texts += ["| " + " | ".join(text.replace("|", "\\|") for text in line) + " |" for line in lines(rows)]
+    return "\n".join(texts) + "\n"
+
+
+def as_csv(rows: Sequence[BoardRow]) -> str:
+    """Return one line per entry with plain numbers and the accuracy of every seed."""
+    labels = columns(rows)[: -len(HEADINGS)]
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    numbers = ("published", "published_std", "mean", "half_width", "n", "difference", "gap", "gap_half_width", "steps")
+    writer.writerow(["target", *labels, *numbers, "accuracies", "status"])
+    for row in rows:
+        number = row.entry.published
+        values = (
+            None if number is None else number.accuracy, None if number is None else number.std, row.mean, row.half,
+            len(row.accuracies), row.difference, row.gap, row.gap_half, row.steps,
+        )  # fmt: skip
+        texts = ["" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value) for value in values]
+        seeds = " ".join(f"{seed}:{value:.2f}" for seed, value in row.accuracies.items())
+        writer.writerow([row.entry.target, *(row.entry.labels.get(k, "") for k in labels), *texts, seeds, row.status])
+    return buffer.getvalue()

@@ -1,0 +1,68 @@
+"""`thresher corrupt`: a picture of what the corruptions do to some samples."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from thresher.data import Data, load
+from thresher.data.corrupt import KINDS, Corruption, corrupted_image
+from thresher.errors import InputError, SampleIdError
+from thresher.experiments.defaults import parse_seeds
+from thresher.files import write_atomic
+
+_ROWS = 6
+_MOST = 50
+
+
+def corrupt_command(*, show: Path, data: str, data_dir: Path | None, variant: str, sample: str | None) -> None:
+    """`thresher corrupt`."""
+    if show.suffix.lower() != ".png":
+        raise InputError(f"Expected a picture to write that ends in .png, but got {show}.")
+    spec = Corruption.parse(variant)
+    ids = parse_seeds(sample, "sample ids") if sample is not None else None
+    loaded = load(data, data_dir)
+    if ids is None:
+        ids = tuple(np.sort(np.unique(loaded.train.targets, return_index=True)[1])[:_ROWS].tolist())
+    show.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(show, corruption_picture(loaded, spec, ids))
+    Console().print(
+        f"{show} shows {len(ids)} samples of {loaded.name}, clean and corrupted ({spec})", highlight=False, markup=False,
+        soft_wrap=True,
+    )  # fmt: skip
+
+
+def corruption_picture(data: Data, spec: Corruption, ids: tuple[int, ...]) -> bytes:
+    """Return a PNG: a row for each of the training samples `ids`, a column for each of `KINDS`, both labelled.
+
+    Every sample is shown as it would look if it were its turn to be corrupted in that way. Raises SampleIdError for an id
+    that the training split lacks, InputError for more than 50.
+    """
+    outside = [i for i in ids if not 0 <= i < len(data.train)]
+    if outside:
+        raise SampleIdError(f"Expected training sample ids in [0, {len(data.train)}), but got {outside[0]}.")
+    if not 0 < len(ids) <= _MOST:
+        raise InputError(f"Expected 1 to {_MOST} samples to show, but got {len(ids)}.")
+    figure = Figure(figsize=(1.5 * len(KINDS) + 1.2, 1.5 * len(ids) + 0.5), dpi=120, layout="constrained")
+    places = figure.subplots(len(ids), len(KINDS), squeeze=False)
+    for row, sample_id in zip(places, ids, strict=True):
+        image = data.train.image(sample_id)
+        for place, kind in zip(row, KINDS, strict=True):
+            place.imshow(_shown(corrupted_image(image, kind, sample_id, spec)), cmap="gray", vmin=0, vmax=255)
+            place.set_xticks([])
+            place.set_yticks([])
+        label = data.class_names[int(data.train.targets[sample_id])]
+        row[0].set_ylabel(f"{label}\n({sample_id})", rotation=0, ha="right", va="center")
+    for place, kind in zip(places[0], KINDS, strict=True):
+        place.set_title(kind.replace("_", " "), fontsize="medium")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _shown(image: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    return image[..., 0] if image.shape[2] < 3 else image[..., :3]

@@ -1,0 +1,81 @@
+"""How long trainings take here, measured before they start, and whether they still fit into the time that is left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from thresher.data import Data
+from thresher.errors import InputError
+from thresher.train.loop import TrainSpec, fit
+
+_STEPS = 8
+_MARGIN = 1.15  # evaluation, reading and the moods of a machine
+
+
+class Pace:
+    """Measures the seconds of a training step once for every kind of training, and keeps the time limit.
+
+    `limit_minutes` None is no limit; `threads` are those of one training.
+    """
+
+    def __init__(self, device: str = "cpu", threads: int | None = None, limit_minutes: float | None = None) -> None:
+        if limit_minutes is not None and not limit_minutes > 0:
+            raise InputError(f"Expected a limit of more than 0 minutes, but got {limit_minutes!r}.")
+        self.device, self.threads = device, threads
+        self._until = None if limit_minutes is None else time.monotonic() + 60 * limit_minutes
+        self._seconds: dict[tuple[object, ...], float] = {}
+
+    @property
+    def left(self) -> float:
+        """Seconds until the limit, infinite without one."""
+        return float("inf") if self._until is None else self._until - time.monotonic()
+
+    def step(self, data: Data, spec: TrainSpec) -> float:
+        """Return the seconds of one optimiser step, measured over a few of them after a warm-up of as many."""
+        key = (
+            spec.model, spec.batch_size, spec.precision, spec.channels_last, spec.compile, data.image_size, data.channels,
+            data.num_classes,
+        )  # fmt: skip
+        if key not in self._seconds:
+            self._seconds[key] = self._measured(data, spec)
+        return self._seconds[key]
+
+    def _measured(self, data: Data, spec: TrainSpec) -> float:
+        before = torch.get_num_threads()
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        ids = np.arange(min(len(data.train), _STEPS * spec.batch_size))
+        ends: list[float] = []
+        try:
+            short = replace(spec, epochs=3, schedule_epochs=None)
+            fit(
+                data, short, 0, ids=ids, device=self.device, workers=0, until=2,
+                on_epoch=lambda progress: ends.append(time.perf_counter()),
+            )  # fmt: skip
+        finally:
+            torch.set_num_threads(before)
+        return (ends[1] - ends[0]) / -(-len(ids) // spec.batch_size)
+
+    def training(self, data: Data, spec: TrainSpec, kept: int) -> float:
+        """Return the estimated seconds of a whole training on `kept` samples, with its evaluation."""
+        steps = spec.epochs * -(-kept // spec.batch_size) + len(data.test) / spec.batch_size / 3
+        return _MARGIN * steps * self.step(data, spec)
+
+    def fits(self, data: Data, spec: TrainSpec, kept: int) -> bool:
+        """Return whether a training would end before the limit."""
+        return self._until is None or self.training(data, spec, kept) <= self.left
+
+    def steps_left(self, data: Data, spec: TrainSpec) -> int:
+        """Return how many steps end before the limit; without one, more than anybody runs."""
+        if self._until is None:
+            return 2**62
+        return max(0, int(self.left / (_MARGIN * self.step(data, spec))))
+
+    def total(self, trainings: Sequence[tuple[Data, TrainSpec, int]]) -> float:
+        """Return the estimated seconds of these trainings, one after another."""
+        return sum(self.training(*training) for training in trainings)

@@ -1,0 +1,162 @@
+"""`thresher reproduce`: a published table or figure from one command, as far as time allows, and the board of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from thresher.errors import InputError
+from thresher.experiments.board import BoardRow, as_csv, as_markdown, board, columns, lines
+from thresher.experiments.cells import Cell, Entry, Filter
+from thresher.experiments.command import as_precision, pick_device
+from thresher.experiments.corrupt_command import corruption_picture
+from thresher.experiments.defaults import parse_seeds
+from thresher.experiments.pace import Pace
+from thresher.experiments.reproduce import Outcome, Place, read_result, recording_left, run_cells
+from thresher.experiments.rundir import environment
+from thresher.experiments.screen import Screen, parallel
+from thresher.experiments.tables import mean_interval
+from thresher.experiments.targets import TARGETS, entries
+from thresher.files import write_atomic
+from thresher.keep import keep_count
+from thresher.report.board import HeatMap, board_page
+
+PICTURE = "figure8"
+
+
+def reproduce_command(
+    *, target: str, scale: str, only: str, seeds: str, jobs: int | None, limit_minutes: float | None, dry_run: bool,
+    out: Path, data_dir: Path | None, device: str, precision: str, compile_model: bool,
+) -> None:  # fmt: skip
+    """`thresher reproduce`."""
+    console = Console()
+    if target == PICTURE:
+        _picture(Place(out, data_dir), console)
+        return
+    wanted = _wanted(target, scale, only, precision, compile_model)
+    chosen = parse_seeds(seeds)
+    device = pick_device(device)
+    processes, threads = parallel(jobs, device)
+    place = Place(out, data_dir, device, processes, threads)
+    pace = Pace(device, threads, limit_minutes)
+    cells = list(dict.fromkeys(cell for entry in wanted for cell in entry.cells(chosen)))
+    if dry_run:
+        _announce(cells, place, pace, console)
+        return
+    screen = Screen(console)
+    with screen.progress:
+        outcome = run_cells(cells, place, pace, screen.notify)
+    rows = board(wanted, chosen, place)
+    name = f"{target}-{scale}"
+    _write(rows, target, scale, place, name)
+    _show(rows, console)
+    _tell(outcome, console)
+    console.print(f"\n{out}/{name}.md, .csv and .html hold this board", highlight=False, soft_wrap=True)
+
+
+def _wanted(target: str, scale: str, only: str, precision: str, compile_model: bool) -> list[Entry]:
+    """Return the entries that are asked for, with the precision that is."""
+    found = entries(target, scale)
+    wanted = [entry for entry in found if Filter.parse(only, found).admits(entry)] if only else found
+    if not wanted:
+        raise InputError(f"No entry of {target} meets all of {only!r}. Leave one condition away.")
+    changes: dict[str, Any] = {"compile": compile_model}
+    if precision != "recipe":
+        changes["precision"] = as_precision(precision)
+    changed = []
+    for entry in wanted:
+        specs = {name: replace(getattr(entry.cell, name), **changes) for name in ("surrogate", "coreset")}
+        changed.append(replace(entry, cell=replace(entry.cell, **specs)))
+    return changed
+
+
+def _announce(cells: Sequence[Cell], place: Place, pace: Pace, console: Console) -> None:
+    """Say how much is missing and how long it would take here; measures a few steps of each kind of training."""
+    missing = [cell for cell in cells if read_result(place, cell) is None]
+    seconds, recordings = 0.0, 0
+    for data, spec, epochs in recording_left(missing, place):
+        recordings += 1
+        seconds += pace.training(data, replace(spec, epochs=epochs, schedule_epochs=None), len(data.train))
+    trainings = 0.0
+    for cell in missing:
+        data = place.load(cell)
+        trainings += pace.training(data, cell.coreset, keep_count(len(data.train), cell.keep))
+    hours = (seconds + trainings / place.processes) / 3600
+    console.print(
+        f"{len(cells)} cells, {len(cells) - len(missing)} of them done, {len(missing)} to run; {recordings} recordings to "
+        f"make or finish; about {hours:.1f} hours here ({place.processes} at a time, {place.device})",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
+
+
+def _picture(place: Place, console: Console) -> None:
+    """Write Figure 8 of the supplementary in both variants."""
+    from thresher.data import load
+    from thresher.data.corrupt import VARIANTS, Corruption
+
+    data = load("cifar100", place.data_dir)
+    ids = tuple(np.sort(np.unique(data.train.targets, return_index=True)[1])[:6].tolist())
+    place.root.mkdir(parents=True, exist_ok=True)
+    for variant in VARIANTS:
+        path = place.root / f"{PICTURE}-{variant}.png"
+        write_atomic(path, corruption_picture(data, Corruption(variant), ids))
+        console.print(f"{path}", highlight=False, soft_wrap=True)
+
+
+def _show(rows: Sequence[BoardRow], console: Console) -> None:
+    view = Table()
+    for heading in columns(rows):
+        view.add_column(heading, overflow="fold")
+    for line in lines(rows):
+        view.add_row(*line)
+    console.print(view)
+
+
+def _tell(outcome: Outcome, console: Console) -> None:
+    """Say what failed, and what was left and why."""
+    for cell, reason in outcome.failed.items():
+        text = f"failed: {cell.method} at keep={cell.keep:g} on {cell.data}, seed {cell.seed}: {reason}"
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+    for reason in dict.fromkeys(outcome.left.values()):
+        count = sum(1 for why in outcome.left.values() if why == reason)
+        console.print(f"{count} cells left: {reason}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _write(rows: Sequence[BoardRow], target: str, scale: str, place: Place, name: str) -> None:
+    """Write the board beside its results."""
+    place.root.mkdir(parents=True, exist_ok=True)
+    page = board_page(
+        f"{target}, {scale} scale",
+        (TARGETS[target].__doc__ or "").strip() if target in TARGETS else "Every target.",
+        columns(rows), lines(rows), heat_maps(rows),
+        environment(),
+    )  # fmt: skip
+    write_atomic(place.root / f"{name}.md", as_markdown(rows).encode())
+    write_atomic(place.root / f"{name}.csv", as_csv(rows).encode())
+    write_atomic(place.root / f"{name}.html", page.encode())
+
+
+def heat_maps(rows: Sequence[BoardRow]) -> list[HeatMap]:
+    """Return a heat map per data set and kept share of the entries with a (T, K)."""
+    grids: dict[tuple[str, str], dict[tuple[str, str], float | None]] = {}
+    for row in rows:
+        labels = row.entry.labels
+        if "T" in labels and "K" in labels:
+            grids.setdefault((labels["data"], labels["keep"]), {})[labels["K"], labels["T"]] = (
+                mean_interval(list(row.accuracies.values()))[0] if row.accuracies else None
+            )
+    made = []
+    for (data, keep), grid in grids.items():
+        windows = tuple(sorted({k for k, _ in grid}, key=int))
+        lengths = tuple(sorted({t for _, t in grid}, key=int))
+        if len(windows) * len(lengths) > len(grid) * 2:
+            continue  # a handful of candidates is no grid
+        values = tuple(tuple(grid.get((k, t)) for t in lengths) for k in windows)
+        made.append(HeatMap(f"TDDS on {data}, keep {keep}: accuracy %", "K", "T", windows, lengths, values))
+    return made

@@ -1,0 +1,165 @@
+"""The targets of `thresher reproduce`: every published table and figure as a list of entries, at full and at small scale.
+
+Full scale is the published recipe (official TDDS code; supplementary, Tables 6 to 10 and Figure 7): ResNet-18 surrogate of
+200 epochs, batch 100; coresets 200 epochs, batch 128 where the table says nothing else. Small scale is a miniature for a
+CPU: the small network, a surrogate of 30 epochs and a fixed budget of about 9 400 steps of batch 32 a cell, so that kept
+shares and methods compare at equal cost. A published number stands beside a small cell as the pattern to look for, not as
+its target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from thresher.data.spec_text import nearest
+from thresher.errors import InputError
+from thresher.experiments.cells import Cell, Entry
+from thresher.experiments.tables import FULL
+from thresher.settings.tables import PublishedNumber, published_table
+from thresher.train.loop import TrainSpec
+
+SCALES = ("full", "small")
+NOISE, CORRUPTION = "0.2", "intended"  # 20 % symmetric; 4 % of each of five corruptions
+CANDIDATES = ((90, 10), (70, 10), (60, 20), (20, 10), (10, 5))
+"""(T, K) that DUAL's re-implementation sweeps on CIFAR-100, plausibly the paper's for 30 to 90 % pruned; not verified."""
+
+_SURROGATE = TrainSpec("resnet18", epochs=200, batch_size=100)
+_CORESET = TrainSpec("resnet18", epochs=200, batch_size=128)
+_SMALL_SURROGATE = TrainSpec("small", epochs=30, batch_size=100)
+_SMALL_STEPS, _SMALL_BATCH = 9400, 32
+_SMALL_MODELS = {"resnet18": "small", "resnet50": "tiny"}
+_TRAINING_IMAGES = 50_000
+
+
+def entries(target: str, scale: str = "full") -> list[Entry]:
+    """Return the entries of a target; `all` is every one of them.
+
+    Raises InputError for an unknown target or scale, naming the nearest.
+
+    >>> len(entries("table6")), sum(entry.labels["method"] == "tdds" for entry in entries("table6", "small"))
+    (69, 2)
+    """
+    if scale not in SCALES:
+        raise InputError(f"Expected a scale, full or small, but got {scale!r}{nearest(scale, SCALES)}.")
+    if target == "all":
+        return [entry for name in TARGETS for entry in TARGETS[name](scale)]
+    if target not in TARGETS:
+        known = [*TARGETS, "all"]
+        raise InputError(f"Expected a target, one of {', '.join(known)}, but got {target!r}{nearest(target, known)}.")
+    return TARGETS[target](scale)
+
+
+def table6(scale: str) -> list[Entry]:
+    """Small batches: CIFAR-10 and CIFAR-100, keep 0.2 and 0.1; CIFAR-100 with every candidate (T, K) for TDDS."""
+    if scale == "small":
+        wanted = ("random", "el2n", "moderate", "ccs", "tdds")
+        return [_small("table6", "cifar100", keep, method) for keep in (0.1, 0.3) for method in wanted]
+    found = [_from_number(number) for number in published_table("table6")]
+    best = next(e for e in found if e.published and e.published.accuracy == 54.51)
+    candidates = [_with_setting(best, epochs, window) for epochs, window in CANDIDATES]
+    return found + candidates
+
+
+def table7(scale: str) -> list[Entry]:
+    """Coresets of a ResNet-18 surrogate for other architectures, CIFAR-10."""
+    return _cross("table7", "cifar10", scale)
+
+
+def table8(scale: str) -> list[Entry]:
+    """As table 7, CIFAR-100."""
+    return _cross("table8", "cifar100", scale)
+
+
+def table9(scale: str) -> list[Entry]:
+    """Image corruption, CIFAR-100: 20 % of the training images, five kinds."""
+    return _perturbed("table9", scale, corrupt=CORRUPTION)
+
+
+def table10(scale: str) -> list[Entry]:
+    """Label noise, CIFAR-100: 20 % symmetric."""
+    return _perturbed("table10", scale, mislabel=NOISE)
+
+
+def figure7(scale: str) -> list[Entry]:
+    """The (T, K) grid of TDDS on CIFAR-10, one recording for all of it."""
+    small = scale == "small"
+    lengths = (10, 20, 30) if small else tuple(range(10, 101, 10))
+    windows = (5, 10) if small else (5, 10, 15, 20)
+    keeps = (0.1,) if small else (0.7, 0.5, 0.3, 0.2, 0.1)
+    made = []
+    for keep in keeps:
+        base = _small("figure7", "cifar10", keep, "tdds") if small else _plain("figure7", "cifar10", keep, "tdds")
+        made += [_with_setting(base, t, k) for t in lengths for k in windows if k <= t]
+    return made
+
+
+TARGETS: dict[str, Callable[[str], list[Entry]]] = {
+    "table6": table6, "table7": table7, "table8": table8, "table9": table9, "table10": table10, "figure7": figure7,
+}  # fmt: skip
+"""What can be reproduced, by name."""
+
+
+def _plain(
+    target: str, data: str, keep: float, method: str, *, model: str = "resnet18", batch: int = 128,
+    corrupt: str | None = None, mislabel: str | None = None, published: PublishedNumber | None = None,
+) -> Entry:  # fmt: skip
+    """Return an entry of the published recipe."""
+    coreset = replace(_CORESET, model=model, batch_size=batch)
+    cell = Cell(data, method, keep, _SURROGATE, coreset, corrupt=corrupt, mislabel=mislabel)
+    return _entry(target, cell, published)
+
+
+def _small(
+    target: str, data: str, keep: float, method: str, *, model: str = "small", corrupt: str | None = None,
+    mislabel: str | None = None, published: PublishedNumber | None = None,
+) -> Entry:  # fmt: skip
+    """Return an entry of the miniature: as many epochs as give the budget of steps, one at least."""
+    steps = -(-round(_TRAINING_IMAGES * keep) // _SMALL_BATCH)
+    coreset = TrainSpec(model, epochs=max(1, round(_SMALL_STEPS / steps)), batch_size=_SMALL_BATCH, precision="bf16")
+    cell = Cell(data, method, keep, _SMALL_SURROGATE, coreset, corrupt=corrupt, mislabel=mislabel)
+    return _entry(target, cell, published)
+
+
+def _entry(target: str, cell: Cell, published: PublishedNumber | None) -> Entry:
+    labels = {
+        "data": cell.data, "model": cell.coreset.model, "keep": f"{cell.keep:g}", "batch": str(cell.coreset.batch_size),
+        "method": cell.method,
+    }  # fmt: skip
+    return Entry(target, cell, labels, published, "" if published is None else published.remark)
+
+
+def _with_setting(entry: Entry, epochs: int, window: int) -> Entry:
+    """Return TDDS's entry with (T, K) given instead of picked; no number is published for it."""
+    cell = replace(entry.cell, method=f"tdds:at={epochs}:window={window}")
+    return Entry(entry.target, cell, {**entry.labels, "T": str(epochs), "K": str(window)}, None)
+
+
+def _from_number(number: PublishedNumber, corrupt: str | None = None, mislabel: str | None = None) -> Entry:
+    """Return the entry of the published recipe for a published number."""
+    return _plain(
+        number.table, number.dataset, number.keep, number.method, model=number.model or "resnet18",
+        batch=number.batch_size or 128, corrupt=corrupt, mislabel=mislabel, published=number,
+    )  # fmt: skip
+
+
+def _cross(table: str, data: str, scale: str) -> list[Entry]:
+    if scale == "full":
+        return [_from_number(number) for number in published_table(table)]
+    wanted = ("random", "el2n", "tdds")
+    return [_small(table, data, keep, method, model="tiny") for keep in (0.1, 0.3) for method in wanted]
+
+
+def _perturbed(table: str, scale: str, corrupt: str | None = None, mislabel: str | None = None) -> list[Entry]:
+    numbers = published_table(table)
+    if scale == "full":
+        return [_from_number(number, corrupt, mislabel) for number in numbers]
+    by_place = {(number.method, round(number.keep, 6)): number for number in numbers}
+    return [
+        _small(table, "cifar100", keep, m, corrupt=corrupt, mislabel=mislabel, published=by_place.get((m, round(keep, 6))))
+        for keep in (0.1, 0.3)
+        for m in ("random", "el2n", "tdds")
+    ]
+
+
+__all__ = ["CANDIDATES", "FULL", "SCALES", "TARGETS", "entries"]

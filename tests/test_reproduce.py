@@ -1,0 +1,246 @@
+"""Published tables as cells: run what is missing, stop anywhere, merge, and show the board."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from thresher.cli import app
+from thresher.errors import InputError, RunDirectoryError
+from thresher.experiments import reproduce_command, targets
+from thresher.experiments.board import as_csv, as_markdown, board, columns
+from thresher.experiments.cells import Cell, Entry, Filter
+from thresher.experiments.pace import Pace
+from thresher.experiments.reproduce import Outcome, Place, read_result, recording_left, run_cells
+from thresher.experiments.rundir import locked
+from thresher.experiments.targets import SCALES, TARGETS, entries
+from thresher.settings.tables import TABLES, PublishedNumber, published_table
+from thresher.train.loop import TrainSpec
+from thresher.trajectory.reader import Trajectory
+
+SURROGATE = TrainSpec("tiny", epochs=8, batch_size=128, lr=0.05)
+CORESET = TrainSpec("tiny", epochs=1, batch_size=64, lr=0.05)
+
+
+def entry(method: str, **changes: object) -> Entry:
+    """Return an entry on digits that takes a second."""
+    cell = replace(Cell("digits", method, 0.2, SURROGATE, CORESET), **changes)  # type: ignore[arg-type]
+    number = PublishedNumber("table0", "digits", method, 0.2, 50.0, 1.0)
+    return Entry("digits", cell, {"data": "digits", "keep": f"{cell.keep:g}", "method": method}, number)
+
+
+ENTRIES = [entry("full", keep=1.0), entry("random"), entry("el2n:epochs=3"), entry("tdds:window=3:at=5")]
+CELLS = [cell for e in ENTRIES for cell in e.cells((0, 1))]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Place, Outcome]:
+    """All cells, run."""
+    place = Place(tmp_path_factory.mktemp("reproduce"))
+    return place, run_cells(CELLS, place, Pace())
+
+
+def test_all_cells_run_and_share_one_recording(finished: tuple[Place, Outcome]) -> None:
+    place, outcome = finished
+    assert (set(outcome.done), outcome.failed, outcome.left) == (set(CELLS), {}, {})
+    recordings = list((place.root / "recordings").iterdir())
+    assert len(recordings) == 1
+    assert Trajectory.open(recordings[0] / "trajectory").epochs == 5  # as far as the cells need it, not all 8
+    for cell in CELLS:
+        result = read_result(place, cell)
+        assert result is not None
+        assert result["kept"] == (1437 if cell.method == "full" else 288)
+
+
+def test_running_again_does_nothing(finished: tuple[Place, Outcome]) -> None:
+    place, _ = finished
+    times = {p: p.stat().st_mtime_ns for p in place.root.rglob("*.json")}
+    assert set(run_cells(CELLS, place, Pace()).done) == set(CELLS)
+    assert {p: p.stat().st_mtime_ns for p in place.root.rglob("*.json")} == times
+
+
+def test_a_recording_goes_on_where_more_is_needed(finished: tuple[Place, Outcome], tmp_path: Path) -> None:
+    shutil.copytree(finished[0].root, tmp_path / "copy")
+    place = Place(tmp_path / "copy")
+    more = entry("aum").cell  # reads every epoch
+    assert [(spec, epochs) for _, spec, epochs in recording_left([more, *CELLS], place)] == [(SURROGATE, 3)]
+    assert run_cells([more, *CELLS], place, Pace()).failed == {}
+    assert recording_left([more], place) == []
+    straight = Place(tmp_path / "straight")
+    run_cells([more], straight, Pace())
+    one, other = read_result(place, more), read_result(straight, more)
+    assert one is not None
+    assert other is not None
+    assert one["coreset_digest"] == other["coreset_digest"]
+
+
+def test_the_board_has_published_ours_and_the_gap(finished: tuple[Place, Outcome]) -> None:
+    place, _ = finished
+    rows = board([*ENTRIES, entry("dual")], (0, 1), place)
+    assert [len(row.accuracies) for row in rows] == [2, 2, 2, 2, 0]
+    assert rows[1].gap is None
+    assert rows[3].gap == pytest.approx((rows[3].mean or 0) - (rows[1].mean or 0))
+    assert rows[3].difference == pytest.approx((rows[3].mean or 0) - 50)
+    assert rows[0].gap is None  # another kept share than Random's
+    text = as_markdown(rows)
+    assert "| tdds:window=3:at=5 |" in text
+    assert "50.00 ± 1.00" in text
+    assert text.count("not yet run") == 1
+    assert columns(rows)[:2] == ("keep", "method")
+    assert len(as_csv(rows).splitlines()) == 6
+    assert "1 of 2 seeds" not in text
+    assert board(ENTRIES, (0, 1, 2), place)[1].status == "2 of 3 seeds"
+
+
+def test_results_of_other_machines_are_merged_by_copying(finished: tuple[Place, Outcome], tmp_path: Path) -> None:
+    place, _ = finished
+    shutil.copytree(place.root / "results", tmp_path / "results")
+    elsewhere = Place(tmp_path)
+    assert as_csv(board(ENTRIES, (0, 1), elsewhere)) == as_csv(board(ENTRIES, (0, 1), place))
+    assert set(run_cells(CELLS, elsewhere, Pace()).done) == set(CELLS)
+    assert not (tmp_path / "recordings").exists()
+
+
+@pytest.mark.parametrize("content", ['{"test_acc', "[]", '{"test_accuracy": 0.5, "cell": {"data": "other"}}', "\x00"])
+def test_a_file_that_is_no_result_is_named_and_left(tmp_path: Path, content: str) -> None:
+    place, cell = Place(tmp_path), entry("random").cell
+    path = place.result(cell)
+    path.parent.mkdir()
+    path.write_text(content)
+    outcome = run_cells([cell, replace(cell, seed=1)], place, Pace())
+    assert outcome.done == [replace(cell, seed=1)]
+    assert path.name in outcome.failed[cell]
+    assert path.read_text() == content
+    assert "is not its result" in board([entry("random")], (0, 1), place)[0].status
+
+
+def test_a_cell_that_fails_is_marked_and_the_others_go_on(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    bad = entry("random", coreset=replace(CORESET, model="swin_t")).cell
+    outcome = run_cells([bad, entry("random").cell], place, Pace())
+    assert outcome.done == [entry("random").cell]
+    reason = json.loads(place.failure(bad).read_text())["reason"]
+    assert reason == outcome.failed[bad]
+    assert "swin_t" in reason
+    row = board([replace(entry("random"), cell=bad)], (0,), place)[0]
+    assert row.status == f"failed: {reason}"
+
+
+def test_a_cell_is_filled_by_one_process(tmp_path: Path) -> None:
+    place, cell = Place(tmp_path), entry("random").cell
+    with locked(place.result(cell).with_suffix(".lock")):
+        outcome = run_cells([cell], place, Pace())
+    assert "being made by another process" in outcome.left[cell]
+    assert not place.failure(cell).exists()
+
+
+def test_nothing_starts_that_cannot_finish(tmp_path: Path) -> None:
+    class Late(Pace):
+        @property
+        def left(self) -> float:
+            return 0.0
+
+    place = Place(tmp_path)
+    outcome = run_cells(CELLS, place, Late(limit_minutes=1))
+    assert set(outcome.left) == set(CELLS)
+    assert not (tmp_path / "results").exists()
+    with pytest.raises(InputError, match="more than 0 minutes"):
+        Pace(limit_minutes=0)
+
+
+def test_a_recording_of_other_data_is_refused(finished: tuple[Place, Outcome], tmp_path: Path) -> None:
+    shutil.copytree(finished[0].root / "recordings", tmp_path / "recordings")
+    spec = next((tmp_path / "recordings").iterdir()) / "spec.json"
+    spec.write_text(json.dumps({**json.loads(spec.read_text()), "fingerprint": "other"}))
+    with pytest.raises(RunDirectoryError, match="different: fingerprint"):
+        run_cells([entry("aum").cell], Place(tmp_path), Pace())
+
+
+def test_every_published_number_is_an_entry() -> None:
+    for name in TABLES:
+        numbers = [e.published for e in entries(name) if e.published is not None]
+        assert Counter(numbers) == Counter(published_table(name))
+    batches = {(e.labels["keep"], e.cell.coreset.batch_size) for e in entries("table6")}
+    assert {("0.1", 32), ("0.2", 64), ("0.1", 128)} <= batches
+    assert all(e.cell.mislabel == "0.2" and e.cell.corrupt is None for e in entries("table10"))
+    assert {e.cell.coreset.model for e in entries("table7")} == {"resnet50", "vgg16", "mobilenet_v2", "shufflenet_v2"}
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_entries_are_told_apart_and_resolve(scale: str) -> None:
+    from thresher.methods import resolve
+
+    found = entries("all", scale)
+    assert len({(e.target, *sorted(e.labels.items())) for e in found}) == len(found)
+    for e in found:
+        if e.cell.method != "full":
+            resolve(e.cell.method, e.cell.data, e.cell.keep, epochs_available=e.cell.surrogate.epochs)
+    assert {e.target for e in found} == set(TARGETS)
+
+
+def test_small_cells_have_one_budget() -> None:
+    for e in entries("all", "small"):
+        steps = e.cell.coreset.epochs * -(-round(50_000 * e.cell.keep) // e.cell.coreset.batch_size)
+        assert 9000 <= steps <= 9800
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("methid=tdds", "did you mean method"), ("method=tdd", "did you mean tdds"), ("method", "Expected conditions"),
+        ("method=tdds method=random", "Expected conditions"), ("keep=0.4", "There are: 0.1, 0.2"),
+    ],
+)  # fmt: skip
+def test_impossible_conditions(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Filter.parse(text, entries("table6"))
+
+
+def test_conditions_choose() -> None:
+    found = entries("table6")
+    chosen = Filter.parse("method=tdds,random keep=0.1 batch=32", found)
+    assert sum(chosen.admits(e) for e in found) == 4 + len(targets.CANDIDATES)
+
+
+@pytest.mark.parametrize(("target", "message"), [("table66", "did you mean table6"), ("table1", "Expected a target")])
+def test_unknown_targets(target: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        entries(target)
+
+
+def test_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    grid = [entry(f"tdds:window={k}:at={t}") for k in (3, 4) for t in (4, 5)]
+    labelled = [
+        replace(e, labels={**e.labels, "K": str(k), "T": str(t)})
+        for e, (k, t) in zip(grid, [(3, 4), (3, 5), (4, 4), (4, 5)], strict=True)
+    ]
+    monkeypatch.setitem(targets.TARGETS, "table6", lambda scale: [*ENTRIES[1:], *labelled])
+    arguments = ["reproduce", "table6", "--scale", "small", "--seeds", "0", "--jobs", "1", "--out", str(tmp_path)]
+    said = CliRunner().invoke(app, [*arguments, "--dry-run"], catch_exceptions=False).output
+    assert "7 cells, 0 of them done, 7 to run; 1 recordings to make or finish; about 0.0 hours" in said
+    assert not (tmp_path / "results").exists()
+    result = CliRunner().invoke(app, [*arguments, "--only", "method=random"], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert len(list((tmp_path / "results").glob("*.json"))) == 1
+    assert CliRunner().invoke(app, arguments, catch_exceptions=False).exit_code == 0
+    page = (tmp_path / "table6-small.html").read_text()
+    assert "Heat maps" in page
+    assert "TDDS on digits, keep 0.2" in page
+    assert "<script" not in page
+    assert "50.00 ± 1.00" in (tmp_path / "table6-small.md").read_text()
+    said = CliRunner().invoke(app, [*arguments, "--dry-run"], catch_exceptions=False).output
+    assert "7 of them done, 0 to run; 0 recordings" in said
+
+
+def test_heat_maps_need_a_grid() -> None:
+    rows = board(entries("table6"), (0,), Place(Path("nowhere")))
+    assert reproduce_command.heat_maps(rows) == []
+    grids = reproduce_command.heat_maps(board(entries("figure7"), (0,), Place(Path("nowhere"))))
+    assert [grid.title for grid in grids][:1] == ["TDDS on cifar10, keep 0.7: accuracy %"]
+    assert (len(grids), grids[0].rows, len(grids[0].columns)) == (5, ("5", "10", "15", "20"), 10)
