@@ -20,7 +20,7 @@ LEVELS = [
     {"data", "models", "report"},
     {"train"},
     {"experiments"},
-    {"cli", "integrations"},
+    {"cli", "cli_options", "integrations"},
 ]
 LEVEL = {room: height for height, rooms in enumerate(LEVELS) for room in rooms}
 

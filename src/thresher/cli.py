@@ -7,11 +7,24 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
-from thresher.errors import ThresherError, of_the_system
+from thresher.cli_options import (
+    BatchSize,
+    Compile,
+    Corrupt,
+    Data,
+    DataDir,
+    Device,
+    Epochs,
+    Lr,
+    Mislabel,
+    Model,
+    Precision,
+)
+from thresher.errors import ThresherError, one_line
 
 app = typer.Typer(
     help="Keep the training samples that matter: record one training, score every sample, select a coreset, "
@@ -21,33 +34,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-Data = Annotated[str, typer.Option(help="Data set: digits (built in), cifar10, cifar100, or folder (ImageNet layout).")]
-DataDir = Annotated[
-    Path | None,
-    typer.Option(help="Where the data lies: the official CIFAR archive or its unpacked folder; the root of folders."),
-]
-Model = Annotated[
-    str | None,
-    typer.Option(
-        help="Small: tiny, small. For 32x32: resnet18, resnet34, resnet50, resnet101, vgg16, mobilenet_v2, shufflenet_v2 "
-        "(also _x0_5, _x1_5, _x2_0), shufflenet_g2, shufflenet_g3. For 224x224: resnet34_imagenet, resnet50_imagenet, "
-        "swin_t. Or timm:NAME. Default: fits the data set."
-    ),
-]
-Corrupt = Annotated[
-    str | None,
-    typer.Option(help="Corrupt training images: intended or published-code, then :share=0.04:seed=0 and strengths."),
-]
-Mislabel = Annotated[
-    str | None, typer.Option(help="Give this share of the training samples a wrong label: 0.2 or 0.2:seed=0.")
-]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, or auto (cuda where there is one).")]
-Precision = Annotated[str, typer.Option(help="fp32 or bf16 (autocast; weights stay fp32).")]
-Epochs = Annotated[int | None, typer.Option(help="Epochs to train. Default: the data set's recipe (CIFAR: 200).")]
-BatchSize = Annotated[int | None, typer.Option(help="Samples a step. Default: the recipe's (100 surrogate, 128 coreset).")]
-Lr = Annotated[float | None, typer.Option(help="Peak learning rate. Default: the recipe's (0.1).")]
-Compile = Annotated[bool, typer.Option("--compile", help="Run the model through torch.compile.")]
 
 
 @app.command()
@@ -61,9 +47,7 @@ def run(
     method: Annotated[
         str, typer.Option(help="Methods, comma-separated, or all. Parameters after a colon: tdds:window=5:at=10.")
     ] = "all",
-    keep: Annotated[
-        str | None, typer.Option(help="Shares in (0, 1] (0.1, 1.0) or counts (500), comma-separated. Default: 0.1.")
-    ] = None,
+    keep: Annotated[str | None, typer.Option(help="Shares in (0, 1] or counts, comma-separated. Default: 0.1.")] = None,
     seeds: Annotated[str, typer.Option(help="Seeds of the coreset trainings: 0-2 or 0,1,5.")] = "0-2",
     full: Annotated[bool, typer.Option(help="Also train on the full set, for comparison.")] = True,
     epochs: Epochs = None,
@@ -150,14 +134,10 @@ def record(
 def score(
     source: Annotated[Path, typer.Argument(help="A run directory, a trajectory store, or a folder of official TDDS dumps.")],
     out: Annotated[Path, typer.Option(help="Parquet file to write.")],
-    method: Annotated[
-        str, typer.Option(help="Scorers or methods, comma-separated, or all; parameters after a colon.")
-    ] = "tdds",
+    method: Annotated[str, typer.Option(help="Scorers or methods (or all); parameters after a colon.")] = "tdds",
     window: Annotated[str | None, typer.Option(help="TDDS's window K; several, comma-separated, make a grid.")] = None,
     at: Annotated[str | None, typer.Option(help="Trajectory length T (completed epochs); several make a grid.")] = None,
-    exact: Annotated[
-        bool, typer.Option("--exact", help="Read every epoch, also those that cannot change a float32 score.")
-    ] = False,
+    exact: Annotated[bool, typer.Option("--exact", help="Read every epoch, also those that change no score.")] = False,
 ) -> None:
     """Score recorded dynamics: ours, or a folder of the official TDDS dumps.
 
@@ -178,12 +158,8 @@ def select(
     keep: Annotated[str, typer.Option(help="Share in (0, 1], or a count of samples.")],
     out: Annotated[Path, typer.Option(help="Coreset file to write (Parquet).")],
     method: Annotated[str, typer.Option(help="Method, see `thresher methods`; parameters after a colon.")] = "tdds",
-    column: Annotated[
-        str | None, typer.Option(help="Score column. Default: the one with the method's scorer and settings.")
-    ] = None,
-    data: Annotated[
-        str, typer.Option(help="Data set whose published settings to take. Default: the one in the score table.")
-    ] = "",
+    column: Annotated[str | None, typer.Option(help="Score column. Default: the one with the method's settings.")] = None,
+    data: Annotated[str, typer.Option(help="Whose published settings to take. Default: the score table's data set.")] = "",
     seed: Annotated[int, typer.Option(help="Seed of selectors that draw at random.")] = 0,
 ) -> None:
     """Select a coreset from scores.
@@ -310,22 +286,13 @@ def main() -> None:
     """Entry point: what was refused, and what the system refuses, becomes one clear line and exit status 1."""
     try:
         app(standalone_mode=True)
-    except ThresherError as error:
-        _end(str(error))
-    except OSError as error:
-        _end(of_the_system(error))
+    except (ThresherError, OSError) as error:
+        typer.echo(f"thresher: {one_line(error)}", err=True)
+        sys.exit(1)
     except SystemExit as end:
-        if end.code == _INTERRUPTED:
+        if end.code == 130:  # how typer ends after Ctrl-C, as shells expect it
             typer.echo("thresher: interrupted; run the same command again to go on.", err=True)
         raise
-
-
-_INTERRUPTED = 130  # how typer ends after Ctrl-C, as shells expect it
-
-
-def _end(message: str) -> NoReturn:
-    typer.echo(f"thresher: {' '.join(message.split())}", err=True)
-    sys.exit(1)
 
 
 if __name__ == "__main__":

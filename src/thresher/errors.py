@@ -67,7 +67,9 @@ class BusyError(RunDirectoryError):
     """Another process is making this very file."""
 
 
-def of_the_system(error: OSError) -> str:
-    """Return what the operating system refused, and what to do where that can be said."""
+def one_line(error: ThresherError | OSError) -> str:
+    """Return an error in one line; of what the operating system refused also what to do, where that can be said."""
+    if isinstance(error, ThresherError):
+        return " ".join(str(error).split())
     advice = _ADVICE.get(error.errno or 0, "")
-    return f"{error}. What was complete before is intact. {advice}".rstrip()
+    return " ".join(f"{error}. What was complete before is intact. {advice}".split())
