@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset
 from thresher.data import ArraySplit, Data, DatasetSplit, Indexed, load
 from thresher.data.augment import Draws, flip_and_crop
 from thresher.data.base import Augment, as_uint8
-from thresher.data.batching import Batch, Batches
+from thresher.data.batching import Batch, Batches, batch_sizes
 from thresher.errors import InputError, SampleIdError, UnknownNameError
 
 RNG = np.random.default_rng(0)
@@ -277,7 +277,7 @@ def test_every_sample_once_and_none_dropped(split: Any, batch_size: int) -> None
         assert len(parts) == len(source)
         sizes = [len(ids) for _, _, ids in parts]
         images, targets, ids = gathered(iter(parts))
-        assert sizes[:-1] == [batch_size] * (len(sizes) - 1)
+        assert sizes == batch_sizes(23, batch_size, train=True)
         assert sorted(ids.tolist()) == list(range(23))
         assert targets.tolist() == TARGETS[ids].tolist()
         assert images.shape == (23, 3, 16, 16)
@@ -285,7 +285,18 @@ def test_every_sample_once_and_none_dropped(split: Any, batch_size: int) -> None
         orders.append(ids.tolist())
     assert orders[0] != orders[1]
     if batch_size in (11, 22):
-        assert sizes[-1] == 1
+        assert sizes[-2:] == [batch_size - 1, 2]  # no batch of a single sample, whatever the batch size
+
+
+@pytest.mark.parametrize("train", [False, True])
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 4, 5, 100])
+def test_batch_sizes(train: bool, batch_size: int) -> None:
+    for count in range(1, 30):
+        sizes = batch_sizes(count, batch_size, train)
+        assert sum(sizes) == count
+        assert len(sizes) == -(-count // batch_size)
+        assert max(sizes) <= batch_size
+        assert 1 not in sizes or not train or batch_size <= 2 or count == 1
 
 
 def test_an_epoch_is_a_function_of_seed_and_number() -> None:

@@ -13,11 +13,12 @@ import pytest
 from thresher.coreset import Coreset
 from thresher.data import load
 from thresher.errors import BusyError, CorruptFileError, FingerprintError, InputError, RunDirectoryError, UnknownNameError
-from thresher.experiments.defaults import parse_keeps, parse_methods
+from thresher.experiments.defaults import parse_keeps
 from thresher.experiments.jobs import Job, Task, run_task
 from thresher.experiments.rundir import RunDirectory, locked
 from thresher.experiments.study import StudySpec, notices, resolve_all, run_study, scales_loss
 from thresher.experiments.tables import markdown, mean_interval, table
+from thresher.methods import parse_methods
 from thresher.score_table import read_scores
 from thresher.train.spec import TrainSpec
 
@@ -199,6 +200,24 @@ def test_tables_pair_by_seed() -> None:
 def test_method_lists(text: str) -> None:
     with pytest.raises(InputError, match="distinct methods"):
         parse_methods(text)
+
+
+def test_a_coreset_that_changed_since_it_was_planned_is_refused(finished: tuple[Path, Any], tmp_path: Path) -> None:
+    path = finished[0] / "coresets" / "tdds_window=3-0.2.parquet"
+    job = Job("x", 0.2, 288, "digits", None, load("digits").fingerprint, CORESET.to_json(), 0, str(path), "another digest")
+    with pytest.raises(FingerprintError, match="was changed since"):
+        run_task(Task(job, tmp_path / "result.json"))
+
+
+def test_kept_shares_that_look_alike_have_files_of_their_own(finished: tuple[Path, Any]) -> None:
+    keeps = (0.2, 0.2000001, 0.20000001)
+    run_study(study(methods=("el2n",), keeps=keeps, seeds=(0,), full_seeds=()), finished[0])
+    assert len(list((finished[0] / "coresets").glob("el2n-0.2*.parquet"))) == 3
+
+
+def test_where_pictures_lie_names_no_result() -> None:
+    here, there = (Job("x", 0.2, 9, f"folder{where}", None, "f", {}, 0) for where in (":/here", ""))
+    assert here.digest == there.digest
 
 
 @pytest.mark.parametrize("text", ["0", "1.5", "0.1,0.1", "many", "-0.1"])

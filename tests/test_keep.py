@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thresher.errors import InputError
-from thresher.keep import keep_count, keep_share, parse_keep
+from thresher.keep import keep_count, keep_share, parse_keep, share_of
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,12 @@ def test_text() -> None:
         keep_share("1e-999999999")  # at once, not after writing it out
     with pytest.raises(InputError, match="at least one sample"):
         keep_count(0, 0.5)
+
+
+@given(st.integers(1, 10**7), st.data())
+def test_the_share_of_a_count_keeps_that_many(n: int, data: st.DataObject) -> None:
+    count = data.draw(st.integers(1, n))
+    share = share_of(n, count)
+    assert isinstance(share, float)
+    assert keep_count(n, share) == count
+    assert share_of(n, share) == share

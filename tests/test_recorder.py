@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from thresher.errors import InputError, MissingSamplesError, SampleIdError, TooFewEpochsError
+from thresher.errors import InputError, MissingSamplesError, SampleIdError, TooFewEpochsError, UnknownNameError
 from thresher.recorder import Recorder
 from thresher.scorers import AUM, EL2N, TDDS, Entropy, GraNd
 from thresher.train.checkpoint import load_checkpoint, save_checkpoint
@@ -294,6 +294,67 @@ def test_a_store_of_other_samples_is_refused(tmp_path: Path) -> None:
         pytest.raises(InputError, match="Expected a store"),
     ):
         Recorder(N + 1, C, store=store)
+
+
+def test_an_id_out_of_range_does_not_hide_as_a_duplicate() -> None:
+    recorder = Recorder(N, C, {"el2n": EL2N()}, duplicates="first")
+    recorder.update(LOGITS, TARGETS, IDS)
+    for bad in (N, -1, N + 7):
+        with pytest.raises(SampleIdError, match=r"\[0, 12\)"):
+            recorder.update(LOGITS[:1], TARGETS[:1], torch.tensor([bad]))
+
+
+def test_arrays_that_cannot_be_written_or_read() -> None:
+    recorder = Recorder(N, C, {"el2n": EL2N()})
+    frozen = LOGITS.numpy().copy()
+    frozen.flags.writeable = False
+    recorder.update(frozen, TARGETS, IDS)  # and no warning
+    recorder.end_epoch()
+    for logits in (np.array([["a"] * C] * N), np.full((N, C), None), LOGITS.numpy().astype(">f4")):
+        with pytest.raises(InputError, match="array of numbers"):
+            recorder.update(logits, TARGETS, IDS)
+    with pytest.raises(UnknownNameError, match="Expected a scorer of this Recorder"):
+        recorder.scores(["aum"])
+
+
+def test_a_state_that_is_refused_cuts_no_store(tmp_path: Path) -> None:
+    with TrajectoryWriter.create(tmp_path / "t", N, C, ["loss", "error_norm"]) as store:
+        recorder = Recorder(N, C, {"el2n": EL2N()}, store=store)
+        feed(recorder, 1)
+        other = Recorder(N, C, {"el2n": EL2N()})
+        feed(other, 1)
+        feed(recorder, 2, first=1)
+        with pytest.raises(InputError, match=r"state with the signals.*'loss'"):
+            recorder.load_state_dict(other.state_dict())
+        assert store.epochs == 3
+        feed(other, 4, first=1)
+        with pytest.raises(InputError, match=r"holds 3 epochs.*Resume from a state that old"):
+            recorder.load_state_dict(other.state_dict())
+        assert store.epochs == 3
+
+
+def test_a_restored_recorder_does_not_write_the_targets_anew(tmp_path: Path) -> None:
+    with TrajectoryWriter.create(tmp_path / "t", N, C, ["error_norm"]) as store:
+        recorder = Recorder(N, C, {"el2n": EL2N()}, store=store)
+        feed(recorder, 2)
+        written = (tmp_path / "t" / "targets.parquet").stat()
+        again = Recorder(N, C, {"el2n": EL2N()}, store=store)
+        again.load_state_dict(recorder.state_dict())
+        feed(again, 1, first=2)
+    assert (tmp_path / "t" / "targets.parquet").stat() == written
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_restored_recorder_follows_the_first_batch_to_its_device() -> None:
+    first, second = (Recorder(N, C, {"tdds": TDDS(window=3)}) for _ in range(2))
+    feed(first, 3)
+    second.load_state_dict(first.state_dict())
+    logits, targets, ids = (part.cuda() for part in batch(3))
+    second.update(logits, targets, ids)
+    second.end_epoch()
+    feed(first, 1, first=3)
+    assert second.state_dict()["memory"]["previous"].device.type == "cuda"
+    np.testing.assert_allclose(second.scores()["tdds"].values, first.scores()["tdds"].values, rtol=1e-5)
 
 
 def test_large_logits_whose_sum_overflows_are_finite() -> None:

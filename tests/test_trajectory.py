@@ -231,3 +231,39 @@ def test_the_manifest_is_plain_json(tmp_path: Path) -> None:
     raw = json.loads((folder / "manifest.json").read_text())
     assert (raw["n"], raw["bucket_size"], len(raw["epochs"])) == (10, 4, 3)
     assert load_manifest(folder).signals == SIGNALS
+
+
+def test_targets_and_features_are_replaced_with_the_epoch_or_not_at_all(tmp_path: Path, monkeypatch: Any) -> None:
+    folder = tmp_path / "t"
+
+    def parts(epoch: int) -> dict[str, Any]:
+        return {"targets": np.full(10, epoch), "features": np.full((10, 2), epoch, dtype=np.float32)}
+
+    with TrajectoryWriter.create(folder, 10, 9, SIGNALS) as writer:
+        for epoch in range(3):
+            writer.append(frame(epoch, 10), **parts(epoch))
+
+        def crash(*_: Any) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr("thresher.trajectory.layout.Manifest.save", crash)  # the last thing before it counts
+            with pytest.raises(KeyboardInterrupt):
+                writer.append(frame(3, 10), **parts(3))
+    for _ in range(2):  # as it lies there, and after a resume
+        kept = Trajectory.open(folder)
+        kept.verify()
+        assert kept.targets is not None
+        assert kept.features is not None
+        assert (kept.epochs, kept.targets[0], kept.features[0, 0]) == (3, 2, 2)
+        TrajectoryWriter.resume(folder).close()
+    assert len(list(folder.glob("targets*.parquet"))) == len(list(folder.glob("features*.parquet"))) == 1
+
+
+def test_epochs_without_a_manifest_are_not_written_over(tmp_path: Path) -> None:
+    folder = store(tmp_path)
+    (folder / "manifest.json").unlink()
+    before = {p: p.read_bytes() for p in folder.rglob("*.parquet")}
+    with pytest.raises(RunDirectoryError, match=r"manifest\.json is gone"):
+        TrajectoryWriter.create(folder, 10, 4, SIGNALS)
+    assert {p: p.read_bytes() for p in folder.rglob("*.parquet")} == before

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from thresher.errors import CorruptFileError, FingerprintError, InputError, MissingFileError, SampleIdError
-from thresher.files import sync_folder, write_atomic
+from thresher.files import PART, sync_folder, write_atomic
 from thresher.types import Floats, Ids
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Coreset:
         info = json.dumps(self._info(), indent=2, sort_keys=True)
         places = (path, sidecar_path(path))
         path.parent.mkdir(parents=True, exist_ok=True)
-        staged = [place.with_name(f"{place.name}.{os.getpid()}.new") for place in places]
+        staged = [place.with_name(f"{place.name}.{os.getpid()}.new{PART}") for place in places]
         try:  # Both are on disk before either takes its place: a full disk leaves the old pair as it was.
             for part, content in zip(staged, (self._table(info), (info + "\n").encode()), strict=True):
                 write_atomic(part, content)
@@ -123,11 +123,11 @@ class Coreset:
                 part.unlink(missing_ok=True)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], fingerprint: str | None = None) -> Coreset:
+    def load(cls, path: str | os.PathLike[str], fingerprint: str | None = None, n: int | None = None) -> Coreset:
         """Return the coreset written at `path`, checked through and through.
 
-        With `fingerprint` (of the data set at hand) the coreset must have been selected from that data set; one that does
-        not know its data set passes.
+        With `fingerprint` and `n`, the number of samples, of the data set at hand, the coreset must have been selected from
+        that data set; of one that does not know its data set's fingerprint, only the number is compared.
 
         Raises MissingFileError, CorruptFileError (truncated, altered, disagreeing with its sidecar, not a coreset) or
         FingerprintError.
@@ -143,6 +143,11 @@ class Coreset:
             raise FingerprintError(
                 f"Expected a coreset for the data set with fingerprint {fingerprint}, but {path} was selected from "
                 f"{coreset.fingerprint}. Use it with its own data set, or select anew from this one."
+            )
+        if n is not None and coreset.n != n:
+            raise FingerprintError(
+                f"Expected a coreset for a data set of {n} samples, but {path} was selected from {coreset.n}. "
+                "Use it with its own data set, or select anew from this one."
             )
         return coreset
 

@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
+
+_ADVICE = {
+    errno.ENOSPC: "Make room and run the same command again.",
+    errno.EDQUOT: "Make room and run the same command again.",
+    errno.EFBIG: "Raise the limit on the size of files and run the same command again.",
+    errno.EACCES: "Choose a place that may be written to.",
+    errno.EROFS: "Choose a place that may be written to.",
+    errno.EISDIR: "Name a file, not a folder.",
+    errno.ENOTDIR: "Name a folder, not a file.",
+    errno.EEXIST: "Name a folder, not a file.",
+}
 
 
 class ThresherError(Exception):
@@ -55,6 +67,14 @@ class MissingPackageError(ThresherError, ImportError):
 
 class BusyError(RunDirectoryError):
     """Another process is making this very file."""
+
+
+def one_line(error: ThresherError | OSError) -> str:
+    """Return an error in one line; of what the operating system refused also what to do, where that can be said."""
+    if isinstance(error, ThresherError):
+        return " ".join(str(error).split())
+    advice = _ADVICE.get(error.errno or 0, "")
+    return " ".join(f"{error}. What was complete before is intact. {advice}".split())
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+PART = ".part"
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -13,17 +17,35 @@ def write_atomic(path: Path, content: bytes) -> None:
 
     Raises OSError as the system gives it (a full disk, no permission); the part file is removed then.
     """
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    with replacing(path) as part, part.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a place beside `path` to write to; what lies there takes the place of `path` when the block ends well.
+
+    Where it ends with an error, the part is removed, so that a full disk is not filled with rests; an OSError without a
+    file name, as writing gives it, gets that of `path`.
+    """
+    part = path.with_name(f"{path.name}.{os.getpid()}{PART}")
     try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        yield part
         os.replace(part, path)
-    except BaseException:
+    except BaseException as error:
         part.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            error.filename = str(path)
         raise
     sync_folder(path.parent)
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what writers that were killed left in a folder; the caller must be its only writer."""
+    for part in folder.glob(f"*{PART}"):
+        part.unlink()
 
 
 def write_json(path: Path, content: Any) -> None:

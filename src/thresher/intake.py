@@ -88,7 +88,8 @@ class Intake:
         ordered = batch.ids[order]
         first = torch.ones_like(ordered, dtype=torch.bool)
         first[1:] = ordered[1:] != ordered[:-1]
-        first &= visits[ordered.clamp(0, self.n - 1)] == 0
+        outside = (ordered < 0) | (ordered >= self.n)  # these stay, to be refused
+        first &= outside | (visits[ordered.clamp(0, self.n - 1)] == 0)
         keep = order[first].sort().values
         features = None if batch.features is None else batch.features[keep.to(batch.features.device)]
         return Batch(batch.logits[keep], batch.targets[keep], batch.ids[keep], features)
@@ -166,6 +167,7 @@ class Memory:
         self, n: int, num_classes: int, names: Iterable[str], previous: torch.dtype | None, logits: torch.dtype | None,
         duplicates: Duplicates, device: torch.device,
     ) -> None:  # fmt: skip
+        self.device = device
         self.intake = Intake(n, num_classes, duplicates, device)
         self.values = {name: torch.full((n,), float("nan"), device=device) for name in names}
         rows = n if previous is not None else 0
@@ -206,12 +208,18 @@ class Memory:
     def load(self, state: Mapping[str, Any]) -> None:
         """Copy `state()` back."""
         intake = self.intake
+        if set(state["values"]) != set(self.values):
+            raise InputError(
+                f"Expected a recorder state with the signals {sorted(self.values)}, but got {sorted(state['values'])}. "
+                "Make the Recorder with the scorers, signals and store that it had."
+            )
         targets = {"previous": self.previous, "targets": intake.targets, "visits": intake.visits}
         targets |= {"eval_visits": intake.eval_visits}
         for name, value in targets.items():
             value.copy_(tensor(state[name]))
         for name, value in self.values.items():
             value.copy_(tensor(state["values"][name]))
+        self.targets_incomplete = bool((intake.targets < 0).any())
         if self.logits is not None:
             self.logits.copy_(tensor(state["logits"]))
 
@@ -244,4 +252,8 @@ def tensor(value: ArrayLike) -> Tensor:
     """Return `value` as a tensor, without a copy where that is possible."""
     if isinstance(value, Tensor):
         return value.detach()
-    return torch.from_numpy(np.ascontiguousarray(value))
+    array = np.ascontiguousarray(value)
+    try:
+        return torch.from_numpy(array if array.flags.writeable else array.copy())
+    except (TypeError, ValueError) as error:  # text, objects, foreign byte order
+        raise InputError(f"Expected a tensor or an array of numbers, but got {array.dtype}: {error}") from None

@@ -62,6 +62,22 @@ def keep_count(n: int, keep: Keep) -> int:
     return n - int((1 - keep_share(keep)) * n)
 
 
+def share_of(n: int, keep: Keep) -> float:
+    """Return the share that keeps exactly as many of `n` samples as `keep` asks for; a share comes back as it is.
+
+    >>> keep_count(1437, share_of(1437, 200)), share_of(1437, 0.1)
+    (200, 0.1)
+    """
+    count = keep_count(n, keep)
+    value = parse_keep(keep) if isinstance(keep, str) else keep
+    if not isinstance(value, int | np.integer):
+        return float(value)
+    share = count / n
+    while keep_count(n, share) > count:  # the nearest decimal may lie just above
+        share = float(np.nextafter(share, 0))
+    return share
+
+
 def parse_keep(text: str) -> int | float:
     """Return the count (`500`) or share (`0.1`, `1.0`, `1e-2`) that `text` names.
 

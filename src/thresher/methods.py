@@ -20,7 +20,7 @@ from thresher.scorers._base import Scorer
 from thresher.selectors._base import Selector
 from thresher.settings.published import Published
 
-__all__ = ["METHODS", "Method", "ResolvedMethod", "card", "find", "parse_spec", "resolve"]
+__all__ = ["METHODS", "Method", "ResolvedMethod", "card", "find", "parse_methods", "parse_spec", "resolve"]
 
 _LENGTHS = ("epochs", "window")  # parameters that count epochs; a short recording shortens what was not asked for
 
@@ -74,6 +74,20 @@ def parse_spec(text: str) -> tuple[str, dict[str, str]]:
             raise InputError(f"Expected a method such as tdds or tdds:window=5:at=10, but got {text!r}.")
         overrides[key] = value
     return name.strip(), overrides
+
+
+def parse_methods(text: str) -> tuple[str, ...]:
+    """Return method labels from `tdds,random` or `all`; parameters follow a colon (`tdds:window=5`).
+
+    >>> parse_methods("random,tdds:window=5")
+    ('random', 'tdds:window=5')
+    """
+    if text == "all":
+        return tuple(METHODS)
+    labels = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not labels or len(set(labels)) != len(labels):
+        raise InputError(f"Expected distinct methods, comma-separated, or all, but got {text!r}.")
+    return labels
 
 
 def resolve(label: str, dataset: str, keep: float | str, epochs_available: int | None = None) -> ResolvedMethod:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from thresher import signals
-from thresher.errors import InputError, MissingSamplesError, TooFewEpochsError
+from thresher.errors import InputError, MissingSamplesError, TooFewEpochsError, UnknownNameError
 from thresher.intake import ArrayLike, Batch, Duplicates, Memory, Missing, as_batch, tensor
 from thresher.scorers._base import Scorer, State
 from thresher.trajectory.writer import TrajectoryWriter
@@ -139,15 +139,20 @@ class Recorder:
             memory.values[signals.EVAL_PREFIX + name][batch.ids] = values
 
     def _place(self, batch: Batch | None = None) -> Memory:
-        """Return the memory; it is made when the first batch shows where it should live."""
-        if self._memory is None:
-            device = self._device or (batch.logits.device if batch is not None else torch.device("cpu"))
-            self._device = device
+        """Return the memory; the first batch shows where it should live, also where a state was restored before."""
+        if self._device is None and batch is not None:
+            self._device = batch.logits.device
+        before = self._memory
+        if before is None or self._device not in (None, before.device):
+            device = self._device or torch.device("cpu")
             names = [*self._train_names, *self._eval_names]
             logits = self.store.logits if self.store is not None else None
             previous = _LOG_PROB_DTYPES[self._log_probs] if self._remembers else None
             kept = _LOG_PROB_DTYPES[logits] if logits is not None else None
             self._memory = Memory(self.n, self.num_classes, names, previous, kept, self.duplicates, device)
+            if before is not None:
+                self._memory.load(before.state())
+        assert self._memory is not None
         return self._memory
 
     def _keep_features(self, features: Tensor, ids: Tensor) -> None:
@@ -208,6 +213,8 @@ class Recorder:
         result = {}
         pool = self.pool()
         for name in self.scorers if names is None else names:
+            if name not in self.scorers:
+                raise UnknownNameError(f"Expected a scorer of this Recorder, one of {list(self.scorers)}, but got {name!r}.")
             scorer = self.scorers[name]
             if self.epoch < scorer.min_epochs:
                 raise TooFewEpochsError(
@@ -242,14 +249,14 @@ class Recorder:
         for key, value in mine.items():
             if state[key] != value:
                 raise InputError(f"Expected a recorder state with {key}={value!r}, but got {state[key]!r}.")
-        if self.store is not None:
-            if self.store.epochs < state["epoch"]:
-                raise InputError(
-                    f"The store holds {self.store.epochs} epochs, but the state is of epoch {state['epoch']}: "
-                    "they are not of one recording."
-                )
-            self.store.truncate(state["epoch"])
+        if self.store is not None and self.store.epochs < state["epoch"]:
+            raise InputError(
+                f"The store holds {self.store.epochs} epochs, but the state is of epoch {state['epoch']}: they are not of "
+                "one recording, or the store was cut back. Resume from a state that old, or without one from the start."
+            )
         self._place().load(state["memory"])
+        if self.store is not None:  # last: what was refused above has cut nothing
+            self.store.truncate(state["epoch"])
         self.epoch = int(state["epoch"])
         states = {
             name: {key: np.array(tensor(array).numpy()) for key, array in kept.items()}

@@ -11,18 +11,19 @@ import typer
 
 from thresher.cli import training, scoring  # isort: skip  # registers the commands, in the order of the help
 from thresher.cli._app import app
-from thresher.errors import ThresherError
+from thresher.errors import ThresherError, one_line
 
 __all__ = ["app", "main", "scoring", "training"]
 
 
 def main() -> None:
-    """Entry point: errors of ours become one clear line and exit status 1."""
+    """Entry point: what was refused, and what the system refuses, becomes one clear line and exit status 1."""
     try:
         app(standalone_mode=True)
-    except ThresherError as error:
-        typer.echo(f"thresher: {error}", err=True)
+    except (ThresherError, OSError) as error:
+        typer.echo(f"thresher: {one_line(error)}", err=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        typer.echo("thresher: interrupted; run the same command again to go on.", err=True)
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == 130:  # how typer ends after Ctrl-C, as shells expect it
+            typer.echo("thresher: interrupted; run the same command again to go on.", err=True)
+        raise

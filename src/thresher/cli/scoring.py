@@ -15,12 +15,10 @@ from thresher.cli._options import Data, DataDir
 def score(
     source: Annotated[Path, typer.Argument(help="A run directory, a trajectory store, or a folder of official TDDS dumps.")],
     out: Annotated[Path, typer.Option(help="Parquet file to write.")],
-    method: Annotated[str, typer.Option(help="Scorers or methods, comma-separated; parameters after a colon.")] = "tdds",
+    method: Annotated[str, typer.Option(help="Scorers or methods (or all); parameters after a colon.")] = "tdds",
     window: Annotated[str | None, typer.Option(help="TDDS's window K; several, comma-separated, make a grid.")] = None,
     at: Annotated[str | None, typer.Option(help="Trajectory length T (completed epochs); several make a grid.")] = None,
-    exact: Annotated[
-        bool, typer.Option("--exact", help="Read every epoch, also those that cannot change a float32 score.")
-    ] = False,
+    exact: Annotated[bool, typer.Option("--exact", help="Read every epoch, also those that change no score.")] = False,
 ) -> None:
     """Score recorded dynamics: ours, or a folder of the official TDDS dumps.
 
@@ -41,8 +39,8 @@ def select(
     keep: Annotated[str, typer.Option(help="Share in (0, 1], or a count of samples.")],
     out: Annotated[Path, typer.Option(help="Coreset file to write (Parquet).")],
     method: Annotated[str, typer.Option(help="Method, see `thresher methods`; parameters after a colon.")] = "tdds",
-    column: Annotated[str | None, typer.Option(help="Score column. Default: the one the method's scorer wrote.")] = None,
-    data: Annotated[str, typer.Option(help="Name of the data set, for published settings per data set.")] = "",
+    column: Annotated[str | None, typer.Option(help="Score column. Default: the one with the method's settings.")] = None,
+    data: Annotated[str, typer.Option(help="Whose published settings to take. Default: the score table's data set.")] = "",
     seed: Annotated[int, typer.Option(help="Seed of selectors that draw at random.")] = 0,
 ) -> None:
     """Select a coreset from scores.

@@ -22,7 +22,7 @@ def run(
     method: Annotated[
         str, typer.Option(help="Methods, comma-separated, or all. Parameters after a colon: tdds:window=5:at=10.")
     ] = "all",
-    keep: Annotated[str | None, typer.Option(help="Kept shares in (0, 1], comma-separated. Default: 0.1 (CIFAR).")] = None,
+    keep: Annotated[str | None, typer.Option(help="Shares in (0, 1] or counts, comma-separated. Default: 0.1.")] = None,
     seeds: Annotated[str, typer.Option(help="Seeds of the coreset trainings: 0-2 or 0,1,5.")] = "0-2",
     full: Annotated[bool, typer.Option(help="Also train on the full set, for comparison.")] = True,
     epochs: Epochs = None,

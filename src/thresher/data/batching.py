@@ -28,9 +28,10 @@ class Batches:
 
     `split` is `data.train` or `data.test`. With `train` the samples are shuffled anew every epoch, and with `augment`
     also augmented as `data.augment` says; otherwise they come in order. `ids` (k,) restricts to those samples; ids in
-    batches remain positions in `split`. Nothing is dropped: the last batch may be smaller. Order and augmentation are
-    a function of (`seed`, epoch, sample), so `epoch(k)` is the same after a resume. `workers` processes read splits
-    that are not in memory. Raises InputError or SampleIdError for values out of range.
+    batches remain positions in `split`. Nothing is dropped: the last batch may be smaller; with `train` it is not left
+    with a single sample, which batch normalisation may refuse, but takes one from the batch before. Order and
+    augmentation are a function of (`seed`, epoch, sample), so `epoch(k)` is the same after a resume. `workers` processes
+    read splits that are not in memory. Raises InputError or SampleIdError for values out of range.
 
     >>> from thresher.data import load
     >>> data = load("digits")
@@ -70,12 +71,17 @@ class Batches:
         self._shift = torch.tensor(data.mean, device=self.device).mul(255).view(1, -1, 1, 1)
         self._scale = torch.tensor(data.std, device=self.device).mul(255).reciprocal().view(1, -1, 1, 1)
         self._in_memory = isinstance(split, ArraySplit) and data.augment != "imagenet"
-        self._items = _Items(batch_size)
+        self._items = _Items(self.sizes)
         self._loader = None if self._in_memory else self._build_loader(workers)
         self._running: object = None  # the epoch that the loader's workers are at
 
     def __len__(self) -> int:
-        return -(-self._count // self.batch_size)
+        return len(self.sizes)
+
+    @property
+    def sizes(self) -> list[int]:
+        """Number of samples of each batch."""
+        return batch_sizes(self._count, self.batch_size, self.train)
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """Yield `(images, targets, sample_ids)` of epoch `epoch` on the device.
@@ -109,9 +115,11 @@ class Batches:
         assert isinstance(self.split, ArraySplit)
         images, order = self.split.images_on(self.device), order.to(self.device)
         in_order = not self.train and self._ids is None
-        for start in range(0, self._count, self.batch_size):
-            rows = order[start : start + self.batch_size]
-            yield (images[start : start + self.batch_size] if in_order else images.index_select(0, rows)), rows
+        start = 0
+        for size in self.sizes:
+            rows = order[start : start + size]
+            yield (images[start : start + size] if in_order else images.index_select(0, rows)), rows
+            start += size
 
     def _from_loader(self, order: Tensor, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         assert self._loader is not None
@@ -145,17 +153,17 @@ class Batches:
 class _Items:
     """Batch sampler: lists of (epoch, sample id) in the order last set."""
 
-    def __init__(self, batch_size: int) -> None:
-        self.batch_size = batch_size
+    def __init__(self, sizes: list[int]) -> None:
+        self.sizes = sizes
         self.order, self.epoch = torch.empty(0, dtype=torch.int64), 0
 
     def __iter__(self) -> Iterator[list[_Item]]:
         # bound now, not when the next batch is asked for: another epoch may have begun by then
-        epoch, batches = self.epoch, self.order.split(self.batch_size)  # type: ignore[no-untyped-call]
+        epoch, batches = self.epoch, self.order.split(self.sizes)  # type: ignore[no-untyped-call]
         return ([(epoch, row) for row in rows.tolist()] for rows in batches)
 
     def __len__(self) -> int:
-        return -(-len(self.order) // self.batch_size)
+        return len(self.sizes)
 
 
 class _Pictures(Dataset[tuple[Tensor, int]]):
@@ -180,6 +188,18 @@ class _Pictures(Dataset[tuple[Tensor, int]]):
                 f"{tuple(image.shape)}. Resize them, or use the 'imagenet' augmentation, which does."
             )
         return image, sample_id
+
+
+def batch_sizes(count: int, batch_size: int, train: bool) -> list[int]:
+    """Return the number of samples of each batch; see `Batches`.
+
+    >>> batch_sizes(9, 4, train=False), batch_sizes(9, 4, train=True), batch_sizes(3, 2, train=True)
+    ([4, 4, 1], [4, 3, 2], [2, 1])
+    """
+    sizes = [min(batch_size, count - start) for start in range(0, count, batch_size)]
+    if train and len(sizes) > 1 and sizes[-1] == 1 and batch_size > 2:
+        sizes[-2:] = [batch_size - 1, 2]
+    return sizes
 
 
 def _tensor(image: NDArray[np.uint8]) -> Tensor:

@@ -13,13 +13,15 @@ from rich.table import Table
 from thresher.coreset import Coreset
 from thresher.data import load
 from thresher.errors import InputError
-from thresher.experiments.defaults import adjusted, parse_keeps, parse_methods, parse_seeds, recipe, run_folder
-from thresher.experiments.jobs import Job, run_jobs
+from thresher.experiments.defaults import adjusted, parse_keeps, parse_seeds, recipe, run_folder
+from thresher.experiments.jobs import Job, cached_data, run_jobs
 from thresher.experiments.rundir import RunDirectory
 from thresher.experiments.screen import Screen, parallel
 from thresher.experiments.study import StudySpec, identity, record, run_study
 from thresher.experiments.tables import FULL, Row, markdown, plus_minus, table
 from thresher.files import write_atomic
+from thresher.keep import share_of
+from thresher.methods import parse_methods
 from thresher.train.spec import Precision
 
 
@@ -71,8 +73,9 @@ def run_command(
     if scale_loss not in ("published", "none", "all"):
         raise InputError(f"Expected --scale-loss published, none or all, but got {scale_loss!r}.")
     chosen = parse_seeds(seeds)
+    keeps = base.keeps if keep is None else _shares(keep, data, data_dir)
     spec = StudySpec(
-        data, surrogate, coreset, parse_methods(method), parse_keeps(keep) if keep else base.keeps, chosen,
+        data, surrogate, coreset, parse_methods(method), keeps, chosen,
         chosen if full else (), scale_loss=scale_loss, corrupt=corrupt, mislabel=mislabel,
     )  # fmt: skip
     out = out or run_folder(data, corrupt, mislabel)
@@ -146,7 +149,7 @@ def train_command(
     if coreset is None:
         common |= {"method": FULL, "keep": 1.0, "kept": n}
     else:
-        kept = Coreset.load(coreset, fingerprint=loaded.fingerprint)
+        kept = Coreset.load(coreset, fingerprint=loaded.fingerprint, n=n)
         label = str(kept.source.get("method", coreset.stem))
         common |= {
             "method": label, "keep": round(len(kept.ids) / n, 6), "kept": len(kept.ids), "coreset": str(coreset),
@@ -165,6 +168,17 @@ def train_command(
         )  # fmt: skip
     show_table(table(results), console)
     console.print(f"results in {out}/", highlight=False, soft_wrap=True)
+
+
+def _shares(text: str, data: str, data_dir: Path | None) -> tuple[float, ...]:
+    """Return the shares that `--keep` names; counts become the shares of the data set that keep exactly as many."""
+    keeps = parse_keeps(text)
+    if any(isinstance(keep, int) for keep in keeps):
+        n = len(cached_data(data, str(data_dir) if data_dir else None, None, None).train)
+        keeps = tuple(share_of(n, keep) for keep in keeps)
+    if len(set(keeps)) != len(keeps):
+        raise InputError(f"Expected distinct shares or counts to keep, but got {text!r}.")
+    return tuple(map(float, keeps))
 
 
 def as_precision(text: str) -> Precision:

@@ -12,7 +12,7 @@ from pathlib import Path
 from thresher.data.corrupt import Corruption
 from thresher.data.mislabel import Mislabeling
 from thresher.errors import InputError
-from thresher.methods import METHODS
+from thresher.keep import parse_keep
 from thresher.train.spec import Precision, TrainSpec
 
 
@@ -44,7 +44,7 @@ def run_folder(data: str, corrupt: str | None, mislabel: str | None) -> Path:
     """
     changes = f"+corrupt={Corruption.parse(corrupt)}" if corrupt is not None else ""
     changes += f"+mislabel={Mislabeling.parse(mislabel)}" if mislabel is not None else ""
-    return Path("runs") / f"{data}{changes.replace(':', '_')}"
+    return Path("runs") / f"{data.partition(':')[0]}{changes.replace(':', '_')}"
 
 
 def adjusted(
@@ -56,32 +56,15 @@ def adjusted(
     return replace(spec, precision=precision, compile=compile_model, **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
 
 
-def parse_methods(text: str) -> tuple[str, ...]:
-    """Return method labels from `tdds,random` or `all`; parameters follow a colon (`tdds:window=5`).
+def parse_keeps(text: str) -> tuple[int | float, ...]:
+    """Return kept shares and counts from `0.1,0.2,500`; as everywhere, `1` is one sample and `1.0` is everything.
 
-    >>> parse_methods("random,tdds:window=5")
-    ('random', 'tdds:window=5')
+    >>> parse_keeps("0.1,0.2,500")
+    (0.1, 0.2, 500)
     """
-    if text == "all":
-        return tuple(METHODS)
-    labels = tuple(part.strip() for part in text.split(",") if part.strip())
-    if not labels or len(set(labels)) != len(labels):
-        raise InputError(f"Expected distinct methods, comma-separated, or all, but got {text!r}.")
-    return labels
-
-
-def parse_keeps(text: str) -> tuple[float, ...]:
-    """Return kept shares from `0.1,0.2`.
-
-    >>> parse_keeps("0.1,0.2")
-    (0.1, 0.2)
-    """
-    try:
-        keeps = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise InputError(f"Expected kept shares such as 0.1,0.2, but got {text!r}.") from None
-    if any(not 0 < keep <= 1 for keep in keeps) or len(set(keeps)) != len(keeps):
-        raise InputError(f"Expected distinct kept shares in (0, 1], but got {text!r}. keep=0.1 keeps a tenth.")
+    keeps = tuple(parse_keep(part) for part in text.split(","))
+    if len(set(map(repr, keeps))) != len(keeps):
+        raise InputError(f"Expected distinct shares or counts to keep, but got {text!r}.")
     return keeps
 
 

@@ -7,18 +7,26 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Any, TypeVar
+
+from thresher.errors import ThresherError
 
 T = TypeVar("T")
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
+_KILLED = (
+    "A worker process was killed; the system may have run out of memory. What is finished is kept: run the same command "
+    "again, with a smaller --jobs."
+)
 
 
-class WorkerDied(RuntimeError):
+class WorkerDied(ThresherError, RuntimeError):
     """A worker process ended without a word, as one that the system killed for its memory does."""
 
 
@@ -34,8 +42,8 @@ def run_all(
     """Run `call(item)` for every item, at most `processes` at a time, and tell `on_result` of each end.
 
     An item that fails is told to `on_failure`, and the others go on; without it the first failure ends everything and is
-    raised. `admit` is asked just before an item would start; where it says no, the item is left out. An interrupt
-    starts nothing more, waits for the workers (they are interrupted too), and passes through.
+    raised. `admit` is asked just before an item would start; where it says no, the item is left out. An interrupt ends
+    the workers at once, whatever they are at, and passes through.
     """
     failed = on_failure or _raise
     if processes <= 1 or len(items) <= 1:
@@ -65,28 +73,34 @@ def _run_pool(
 ) -> list[T]:
     """Run items in one pool until they are done or it breaks; return those that never started."""
     # "spawn": forking a process that has used torch's thread pool may hang.
-    context = multiprocessing.get_context("spawn")
+    context, others = multiprocessing.get_context("spawn"), set(multiprocessing.active_children())
     running: dict[Future[Any], T] = {}
     broken = False
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=_end_with, initargs=(os.getpid(),)) as pool:
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=_begin_worker, initargs=(os.getpid(),)) as pool:
         try:
             while (waiting and not broken) or running:
                 while waiting and not broken and len(running) < processes:
                     item = waiting.pop(0)
                     if admit(item):
                         function, arguments = call(item)
-                        running[pool.submit(function, *arguments)] = item
+                        with _interrupts_ignored():  # a worker that this starts inherits it
+                            running[pool.submit(function, *arguments)] = item
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     item = running.pop(future)
                     try:
                         result = future.result()
                     except BrokenProcessPool:
                         broken = True  # and so are all that run: which of them was to blame is not known
-                        failed(item, WorkerDied("A worker process was killed; the system may have run out of memory."))
+                        failed(item, WorkerDied(_KILLED))
                     except Exception as error:
                         failed(item, error)
                     else:
                         on_result(item, result)
+        except KeyboardInterrupt:  # what is finished is on disk; what runs is given up, not waited for
+            for process in set(multiprocessing.active_children()) - others:
+                process.terminate()
+            pool.shutdown(cancel_futures=True)
+            raise
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -97,8 +111,22 @@ def _raise(item: object, error: Exception) -> None:
     raise error
 
 
-def _end_with(parent: int) -> None:
-    """End this worker soon after its parent is gone (`kill -9`), so that no orphan goes on computing."""
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Ignore Ctrl-C for a moment; only the main thread may say so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    usual = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+
+def _begin_worker(parent: int) -> None:
+    """Leave Ctrl-C to the parent, and end soon after it is gone (`kill -9`), so that no orphan goes on computing."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -19,7 +19,7 @@ from thresher.coreset import Coreset
 from thresher.data import Data, load
 from thresher.errors import FingerprintError
 from thresher.experiments.executor import run_all
-from thresher.experiments.rundir import digest_of, environment, locked, read_json
+from thresher.experiments.rundir import digest_of, environment, locked, read_result
 from thresher.files import write_json
 from thresher.score_table import read_scores
 from thresher.train.loop import fit, normalised
@@ -61,6 +61,7 @@ class Job:
         # the fingerprint says how the data was changed
         for irrelevant in ("method", "keep", "data_dir", "coreset", "scores", "scale_column", *_CHANGES):
             del identity[irrelevant]
+        identity["data"] = self.data.partition(":")[0]  # folder:PATH is folder, wherever it lies
         return digest_of(identity)
 
     def result_path(self, results: Path) -> Path:
@@ -98,7 +99,7 @@ def run_task(task: Task, device: str = "cpu", threads: int | None = None) -> dic
     """
     with locked(task.path.with_suffix(".lock")):
         if task.path.exists():
-            return dict(read_json(task.path))
+            return read_result(task.path)
         result = {**train(task.job, device, threads), **task.about}
         write_json(task.path, result)
         return result
@@ -116,7 +117,10 @@ def train(job: Job, device: str = "cpu", threads: int | None = None) -> dict[str
         )
     ids = None
     if job.coreset is not None:
-        ids = Coreset.load(Path(job.coreset), fingerprint=data.fingerprint).ids
+        coreset = Coreset.load(Path(job.coreset), fingerprint=data.fingerprint, n=len(data.train))
+        if coreset.digest != job.coreset_digest:
+            raise FingerprintError(f"{job.coreset} was changed since this training was planned. Run the command again.")
+        ids = coreset.ids
     fitted = fit(data, TrainSpec(**job.train), job.seed, ids=ids, loss_scale=_loss_scale(job), device=device)
     return {
         **{k: v for k, v in asdict(job).items() if k not in ("data_dir", "coreset", "scores")},
@@ -160,7 +164,7 @@ def run_jobs(
     for job in jobs:
         task = Task(job, job.result_path(results))
         if task.path.exists():
-            finished(task, read_json(task.path))
+            finished(task, read_result(task.path))
         else:
             todo.append(task)
     run_all(todo, lambda task: (run_task, (task, device, threads)), processes=processes, on_result=finished)

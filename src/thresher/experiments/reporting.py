@@ -186,4 +186,4 @@ def _training(spec: TrainSpec) -> str:
 
 
 def _if_there(path: Path) -> dict[str, Any]:
-    return dict(read_json(path)) if path.exists() else {}
+    return read_json(path) if path.exists() else {}

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from thresher.errors import BusyError, CorruptFileError, RunDirectoryError
-from thresher.files import write_json
+from thresher.files import remove_parts, write_json
 
 
 def digest_of(content: Mapping[str, Any]) -> str:
@@ -34,12 +34,26 @@ def digest_of(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def read_json(path: Path) -> Any:
-    """Return the content of a JSON file, or raise CorruptFileError naming it."""
+def read_json(path: Path, advice: str = "Delete it and run the same command again.") -> dict[str, Any]:
+    """Return the object that a JSON file holds, or raise CorruptFileError naming it and what to do."""
     try:
-        return json.loads(path.read_text())
-    except (ValueError, UnicodeDecodeError) as error:
-        raise CorruptFileError(f"{path} is not valid JSON ({error}). Delete it and resume the run.") from error
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CorruptFileError(f"{path} is not valid JSON ({error}). {advice}") from error
+    if not isinstance(content, dict):
+        raise CorruptFileError(f"Expected {path} to hold a JSON object, but it holds {type(content).__name__}. {advice}")
+    return content
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """Return a finished training's record; raises CorruptFileError where it is not a whole one."""
+    result = read_json(path)
+    numbers = ("seed", "kept", "keep", "test_accuracy", "seconds")
+    wrong = [name for name in numbers if isinstance(result.get(name), bool) or not isinstance(result.get(name), int | float)]
+    if wrong or not isinstance(result.get("method"), str):
+        missing = ", ".join(wrong) or "method"
+        raise CorruptFileError(f"{path} is no whole result, it lacks {missing}. Delete it and run the same command again.")
+    return result
 
 
 def environment() -> dict[str, Any]:
@@ -84,7 +98,7 @@ def locked(path: Path) -> Iterator[None]:
     with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             raise BusyError(f"{path.with_suffix('.json').name} is being made by another process.") from None
         try:
             yield
@@ -111,6 +125,8 @@ class RunDirectory:
             raise
         for folder in ("coresets", "results", "checkpoints"):
             (path / folder).mkdir(exist_ok=True)
+            remove_parts(path / folder)
+        remove_parts(path)
         if not (path / "env.json").exists():
             write_json(path / "env.json", environment())
 
@@ -118,7 +134,7 @@ class RunDirectory:
         self._lock = (self.path / "run.lock").open("w")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             self._lock.close()
             self._lock = None
             raise RunDirectoryError(
@@ -129,7 +145,7 @@ class RunDirectory:
         file = self.path / "spec.json"
         mine = json.loads(json.dumps(spec))
         if file.exists():
-            theirs = read_json(file)
+            theirs = read_json(file, "Restore it from a copy, or choose another --out.")
             if theirs != mine:
                 differing = sorted(k for k in {*theirs, *mine} if theirs.get(k) != mine.get(k))
                 raise RunDirectoryError(
@@ -150,7 +166,7 @@ class RunDirectory:
 
     def results(self) -> list[dict[str, Any]]:
         """Return all finished trainings."""
-        return [read_json(p) for p in sorted((self.path / "results").glob("*.json"))]
+        return [read_result(p) for p in sorted((self.path / "results").glob("*.json"))]
 
     def close(self) -> None:
         """Free the lock."""

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import typer
 
 from thresher.errors import InputError, UnknownNameError
-from thresher.experiments.scoring import choose, column_names
-from thresher.keep import keep_count, parse_keep
-from thresher.methods import parse_spec, resolve
+from thresher.experiments.scoring import Columns, choose, name_pairs
+from thresher.keep import parse_keep, share_of
+from thresher.methods import ResolvedMethod, find, parse_methods, parse_spec, resolve
 from thresher.replay import Request, Source, grid_requests, open_source, replay
-from thresher.score_table import read_scores, write_scores
-from thresher.scorers import Entropy
+from thresher.score_table import ScoreTable, read_scores, write_scores
+from thresher.scorers import Entropy, Scorer
 from thresher.types import Pool
 
 
 def parse_numbers(text: str | None, option: str) -> list[int]:
     """Return the integers of a comma-separated option, [] where it was not given."""
     try:
-        numbers = [int(part) for part in text.split(",")] if text else []
+        numbers = [int(part) for part in text.split(",")] if text is not None else []
     except ValueError:
         raise InputError(f"Expected {option} as whole numbers such as 10 or 5,10, but got {text!r}.") from None
     return numbers
@@ -27,58 +31,107 @@ def parse_numbers(text: str | None, option: str) -> list[int]:
 
 def score_command(*, source: Path, out: Path, method: str, window: str | None, at: str | None, exact: bool) -> None:
     """Replay a source with the named scorers (or methods) and write the score table."""
+    labels, windows, ats = parse_methods(method), parse_numbers(window, "--window"), parse_numbers(at, "--at")
     opened = open_source(source)
-    windows, ats = parse_numbers(window, "--window"), parse_numbers(at, "--at")
-    requests: dict[str, Request] = {}
-    for label in (part.strip() for part in method.split(",")):
-        for request in _requests(label, opened, windows, ats):
-            requests.setdefault(request.column, request)
-    columns = replay(opened, list(requests.values()), exact=exact)
+    requests = [request for label in labels for request in _requests(label, opened, windows, ats)]
+    if windows and not any(request.scorer.name == "tdds" for request in requests):
+        raise InputError(f"--window is TDDS's, but {method} does not read it. Parameters follow a colon: {method}:window=5.")
+    columns = replay(opened, _told_apart(requests), exact=exact)
     write_scores(out, columns, targets=opened.targets, info=opened.info)
     typer.echo(f"{out}: {opened.n} samples, {', '.join(columns)}")
 
 
 def _requests(label: str, source: Source, windows: list[int], ats: list[int]) -> list[Request]:
     """Return the columns that a label stands for: TDDS's grid, or a method's scorer and what its selector reads besides."""
-    whens: list[int | None] = [*ats] or [None]
-    name, params = parse_spec(label)
-    if name == "tdds":
-        given_at = params.pop("at", None)
-        whens = [int(given_at)] if given_at and not ats else whens
-        return grid_requests(name, windows or [int(params.pop("window", 10))], whens, params)
-    resolved = resolve(label, "", 1.0, epochs_available=source.epochs)
+    name, given = parse_spec(label)
+    grid = find(name).scorer_name == "tdds"  # what it asks for is never shortened
+    for option, values in (("window", windows if grid else []), ("at", ats)):
+        if values and option in given:
+            raise InputError(f"Expected {option} once, but got it in {label!r} and as --{option}. Leave one of them away.")
+    resolved = resolve(label, "", 1.0, epochs_available=None if grid else source.epochs)
+    whens: list[int | None] = [*ats] or [resolved.at]
+    if grid:
+        params = resolved.scorer.params()
+        return grid_requests("tdds", windows or [params.pop("window")], whens, params)
     scorers = [resolved.scorer, *resolved.aux_scorers.values()]
-    if scorers[0] == Entropy() and "view" not in params and "eval_entropy" not in source.signals:
+    if scorers[0] == Entropy() and "view" not in given and "eval_entropy" not in source.signals:
         scorers[0] = Entropy(view="train")
         typer.echo("entropy: no evaluation pass was recorded; scoring the train-mode logits", err=True)
     single = len(whens) == 1
     return [
-        Request(scorer.name if single else f"{scorer.name}[T={when}]", scorer, resolved.at if when is None else when)
-        for scorer in scorers
-        for when in whens
+        Request(scorer.name if single else f"{scorer.name}[T={when}]", scorer, when) for scorer in scorers for when in whens
     ]
+
+
+def _told_apart(requests: Sequence[Request]) -> list[Request]:
+    """Return each request once; those that would share a column are named by what differs between them."""
+    distinct = list(dict.fromkeys(requests))
+    names = name_pairs([(request.scorer, request.at) for request in distinct])
+    sharing = Counter(request.column for request in distinct)
+    return [r if sharing[r.column] == 1 else replace(r, column=names[r.scorer, r.at]) for r in distinct]
 
 
 def select_command(*, scores: Path, keep: str, out: Path, method: str, column: str | None, data: str, seed: int) -> None:
     """Select a coreset from a score table."""
     table = read_scores(scores)
     wanted = parse_keep(keep)
-    share = keep_count(table.n, wanted) / table.n if isinstance(wanted, int) else wanted
-    resolved = resolve(method, data, share)
-    names = column_names([resolved])
-    main = (resolved.scorer, resolved.at)
-    names = {pair: column if column and pair == main else name for pair, name in names.items()}
-    missing = sorted({name for name in names.values() if name not in table.columns})
-    if missing:
-        raise UnknownNameError(
-            f"{method} reads the column {', '.join(missing)}, but {scores} has {', '.join(table.columns)}. "
-            "Name one with --column, or score again with `thresher score`."
-        )
+    data = data or str(table.info.get("data", ""))
+    resolved = resolve(method, data, share_of(table.n, wanted))
+    names, differs = _find_columns(resolved, table, scores, column)
+    notice = "" if column else resolved.notice
+    if differs:
+        notice = f"{method}: {differs}" + (f" ({notice.partition(': ')[2]})" if notice else "")
+    resolved = replace(resolved, notice=notice)
     pool = Pool(table.n, table.targets)
     fingerprint = table.info.get("fingerprint")
     provenance = {"data": data, **({"fingerprint": fingerprint} if fingerprint else {})}
     coreset = choose(resolved, table.columns, names, pool, wanted, seed, provenance)
     coreset.save(out)
-    if resolved.notice and column is None:
-        typer.echo(resolved.notice, err=True)
+    if notice:
+        typer.echo(notice, err=True)
     typer.echo(f"{out}: {len(coreset.ids)} of {table.n} samples by {resolved.name}")
+
+
+def _find_columns(method: ResolvedMethod, table: ScoreTable, path: Path, column: str | None) -> tuple[Columns, str]:
+    """Return the column of each scorer that the method reads, and in what the main one differs from what it should be."""
+    asked = {key for key in parse_spec(method.name)[1] if key in {"at", *method.scorer.params()}}
+    main = (method.scorer, method.at)
+    names: dict[tuple[Scorer, int | None], str] = {}
+    differs = ""
+    for scorer, at in (main, *((other, None) for other in method.aux_scorers.values())):
+        if column and (scorer, at) == main:
+            names[main] = column
+        else:
+            names[scorer, at], other = _best_column(scorer, at, asked if (scorer, at) == main else set(), table)
+            differs = other if (scorer, at) == main else differs
+    missing = sorted(name for name in names.values() if name not in table.columns)
+    if missing:
+        raise UnknownNameError(
+            f"{method.name} reads the column {', '.join(missing)}, but {path} has {', '.join(table.columns)}. "
+            "Name one with --column, or score again with `thresher score`."
+        )
+    return names, differs
+
+
+def _best_column(scorer: Scorer, at: int | None, asked: set[str], table: ScoreTable) -> tuple[str, str]:
+    """Return the column with the scorer's settings, else the scorer's own with what differs, unless that was asked for.
+
+    Columns of other tools say nothing of their settings; they are taken by their names. Where none fits, the name that
+    the column would have comes back.
+    """
+    settings = {**scorer.params(), **({} if at is None else {"at": at})}
+    differing: dict[str, dict[str, Any]] = {}
+    for name, scores in table.columns.items():
+        if scores.source.get("scorer") == scorer.name:
+            held = {**scores.source.get("params", {}), "at": scores.source.get("at")}
+            differing[name] = {key: held[key] for key, value in settings.items() if key in held and held[key] != value}
+    fitting = [name for name, other in differing.items() if not other]
+    if len(fitting) == 1 or scorer.name in fitting:
+        return (scorer.name if scorer.name in fitting else fitting[0]), ""
+    if len(fitting) > 1:
+        raise UnknownNameError(f"The columns {', '.join(fitting)} all fit. Name one with --column.")
+    other = differing.get(scorer.name, {})
+    if asked & set(other):
+        return f"{scorer.name}[{','.join(f'{key}={value}' for key, value in settings.items())}]", ""
+    told = ", ".join(f"{key}={value} instead of {settings[key]}" for key, value in other.items())
+    return scorer.name, f"the column {scorer.name} holds {told}" if told else ""

@@ -19,12 +19,17 @@ Columns = Mapping[tuple[Scorer, int | None], str]
 
 
 def column_names(resolved: Sequence[ResolvedMethod]) -> Columns:
-    """Name one column per distinct (scorer, at): the scorer's name, with parameters only where it must differ."""
+    """Name the columns that methods read: the scorer's name, with parameters only where it must differ."""
     pairs: list[tuple[Scorer, int | None]] = []
     for method in resolved:
         for pair in ((method.scorer, method.at), *((s, None) for s in method.aux_scorers.values())):
             if pair not in pairs:
                 pairs.append(pair)
+    return name_pairs(pairs)
+
+
+def name_pairs(pairs: Sequence[tuple[Scorer, int | None]]) -> Columns:
+    """Name one column per distinct (scorer, at)."""
     names: dict[tuple[Scorer, int | None], str] = {}
     for scorer, at in pairs:
         alike = [p for p in pairs if p[0].name == scorer.name]

@@ -8,9 +8,13 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from thresher.errors import InputError
+
 
 def parallel(jobs: int | None, device: str) -> tuple[int, int | None]:
     """Return (processes, threads each): on a CPU one single-threaded training per core is fastest for small nets."""
+    if jobs is not None and jobs < 1:
+        raise InputError(f"Expected --jobs >= 1 trainings at once, but got {jobs}.")
     cores = os.cpu_count() or 1
     processes = jobs or (cores if device == "cpu" else 1)
     return processes, max(1, cores // processes) if device == "cpu" else None

@@ -16,7 +16,7 @@ import numpy as np
 from thresher import signals
 from thresher.coreset import Coreset
 from thresher.data import Data, load
-from thresher.errors import InputError
+from thresher.errors import InputError, RunDirectoryError
 from thresher.experiments.jobs import Job, run_jobs, values_digest
 from thresher.experiments.rundir import RunDirectory
 from thresher.experiments.scoring import Columns, choose, score
@@ -103,6 +103,9 @@ def record(
         if trajectory.epochs >= min(spec.epochs, until or spec.epochs):
             return trajectory
         store = TrajectoryWriter.resume(folder)
+        if logits is not None and store.logits != logits:
+            store.close()
+            raise RunDirectoryError(f"{folder} was begun with logits={store.logits}. Go on so, or choose another --out.")
     else:
         names = [s for s in RECORDED if eval_pass or not s.startswith(signals.EVAL_PREFIX)]
         info = {"fingerprint": data.fingerprint, "data": data.name, "train": spec.to_json(), "seed": seed}
@@ -141,7 +144,7 @@ def select_all(
         drawn = any(not np.array_equal(c.ids, chosen[spec.seeds[0]].ids) for c in chosen.values())
         for seed, coreset in chosen.items():
             suffix = f"-seed{seed}" if drawn else ""
-            path = run / "coresets" / f"{label.replace(':', '_').replace(',', '_')}-{keep:g}{suffix}.parquet"
+            path = run / "coresets" / f"{label.replace(':', '_').replace(',', '_')}-{keep}{suffix}.parquet"
             if not path.exists() or Coreset.load(path).digest != coreset.digest:
                 coreset.save(path)
             paths[label, keep, seed] = path

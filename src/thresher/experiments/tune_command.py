@@ -35,8 +35,8 @@ def tune_command(
 ) -> None:  # fmt: skip
     """`thresher tune`."""
     keeps = parse_keeps(keep)
-    if len(keeps) != 1:
-        raise InputError(f"Expected one kept share to tune for, but got {keep!r}. Run the command once for each.")
+    if len(keeps) != 1 or isinstance(keeps[0], int):
+        raise InputError(f"Expected one kept share such as 0.1 to tune for, but got {keep!r}. Run it once for each.")
     Holdout.parse(holdout)
     base, chosen, device = recipe(data), parse_seeds(seeds), pick_device(device)
     shared = {"model": model, "lr": lr, "precision": as_precision(precision), "compile_model": False, "schedule": None}

@@ -6,8 +6,10 @@ code. Written aside, synced and renamed, so a crash leaves the previous checkpoi
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,21 +21,27 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from thresher.errors import CorruptFileError, MissingFileError
+from thresher.files import replacing
 
 _SEPARATOR = "\x1f"  # a unit separator cannot occur in our keys
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
-    """Write `state`, nested dicts with string keys whose leaves are tensors, NumPy arrays or JSON values."""
+    """Write `state`, nested dicts with string keys whose leaves are tensors, NumPy arrays or JSON values.
+
+    Raises OSError where the disk is full or gone; the previous checkpoint is then as it was.
+    """
     tensors: dict[str, Tensor] = {}
     plain: list[tuple[list[str], Any]] = []
     _flatten(state, [], tensors, plain)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    save_file(tensors, part, metadata={"plain": json.dumps(plain)})
-    with part.open("rb+") as file:
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    with replacing(path) as part:
+        try:
+            save_file(tensors, part, metadata={"plain": json.dumps(plain)})
+        except SafetensorError as error:  # it hides what the system said in its text
+            raise _of_the_system(error) from error
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -50,6 +58,12 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise CorruptFileError(f"{path} is not a complete checkpoint ({error}). Delete it to start over.") from error
     return state
+
+
+def _of_the_system(error: SafetensorError) -> OSError:
+    found = re.search(r"os error (\d+)", str(error))
+    number = int(found[1]) if found else errno.EIO
+    return OSError(number, os.strerror(number))
 
 
 def _flatten(node: Any, keys: list[str], tensors: dict[str, Tensor], plain: list[tuple[list[str], Any]]) -> None:

@@ -20,9 +20,11 @@ from torch.nn import functional as F
 
 from thresher.data.base import Data
 from thresher.data.batching import Batches
+from thresher.errors import CorruptFileError
 from thresher.models import Classifier, build
 from thresher.recorder import Recorder
 from thresher.train.checkpoint import load_checkpoint, save_checkpoint
+from thresher.train.checks import check_single_samples
 from thresher.train.spec import TrainSpec, build_optimizer, learning_rate
 
 
@@ -83,6 +85,8 @@ def fit(
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = build_optimizer(spec, model)
     batches = train_batches(data, spec, seed, ids, device, workers)
+    if min(batches.sizes) == 1:
+        check_single_samples(model, data)
     total_steps = (spec.schedule_epochs or spec.epochs) * len(batches)
     scale = None if loss_scale is None else torch.from_numpy(np.asarray(loss_scale, np.float32)).to(device)
     first_epoch = _resume(checkpoint, model, optimizer, recorder) if resume and checkpoint else 0
@@ -221,6 +225,10 @@ def _resume(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, reco
             recorder.store.truncate(0)
         return 0
     state = load_checkpoint(path)
+    if not {"epoch", "model", "optimizer", *(["recorder"] if recorder is not None else [])} <= set(state):
+        raise CorruptFileError(
+            f"{path} is no checkpoint of such a training, it holds {sorted(state)}. Delete it to start over."
+        )
     model.load_state_dict(state["model"])
     parameters = list(model.parameters())
     for position, moments in state["optimizer"].items():

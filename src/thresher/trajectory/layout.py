@@ -3,6 +3,7 @@
     manifest.json                      what is complete; replaced last, so a crash costs the unfinished epoch only
     targets.parquet                    sample_id, target
     features.parquet                   sample_id, feature (of the evaluation pass; absent without one)
+    targets-2.parquet, features-2.parquet   in their place where they were replaced; the manifest names what counts
     epoch=0000/bucket=000.parquet ...  sample_id and one float32 column per signal (and `logits`, where asked for)
 
 Bucket `b` holds the ids `[b * bucket_size, (b + 1) * bucket_size)`, sorted. A signal that no sample had in an epoch (the
@@ -23,8 +24,8 @@ from thresher.files import write_json
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-TARGETS = "targets.parquet"
-FEATURES = "features.parquet"
+TARGETS = ("targets.parquet", "targets-2.parquet")
+FEATURES = ("features.parquet", "features-2.parquet")
 LOCK = "writer.lock"
 
 

@@ -123,7 +123,7 @@ class Trajectory:
         except FileNotFoundError:
             raise MissingFileError(
                 f"The manifest of {self.folder} names {entry.name}, but it is not there. Restore it from a copy, or cut the "
-                "recording back before that epoch with TrajectoryWriter.truncate and resume."
+                "recording back before that epoch with TrajectoryWriter.truncate and resume from a checkpoint that old."
             ) from None
         if size != entry.size:
             raise self._corrupt(entry, f"it has {size} bytes, not {entry.size}")
@@ -152,7 +152,7 @@ class Trajectory:
     def _corrupt(self, entry: FileEntry, why: str) -> CorruptFileError:
         return CorruptFileError(
             f"{self.folder / entry.name} is damaged: {why}. Restore it from a copy, or cut the recording back before that "
-            "epoch with TrajectoryWriter.truncate and resume."
+            "epoch with TrajectoryWriter.truncate and resume from a checkpoint that old."
         )
 
 

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from thresher.errors import InputError, RunDirectoryError
-from thresher.files import sync_folder
+from thresher.files import PART, remove_parts, sync_folder
 from thresher.signals import resolve
 from thresher.trajectory.layout import (
     FEATURES,
@@ -66,7 +66,8 @@ class TrajectoryWriter:
         """Make an empty store in `folder`, which must not hold one, for `n` samples and these signals.
 
         `bucket_size` ids go into one file; `logits` stores all logits too, (N, C) an epoch, in that dtype; `info` is
-        JSON-ready provenance. Raises RunDirectoryError where there is a store already, or another writer.
+        JSON-ready provenance. Raises RunDirectoryError where there is a store already, what is left of one, or another
+        writer.
         """
         names = tuple(signals)
         for name in names:
@@ -81,6 +82,11 @@ class TrajectoryWriter:
         if (folder / MANIFEST).exists():
             lock.close()
             raise RunDirectoryError(f"{folder} holds a recording already. Resume it, or choose another folder.")
+        if any(folder.glob("epoch=*")):  # a crash of ours cannot leave this; writing here would destroy it
+            lock.close()
+            raise RunDirectoryError(
+                f"{folder} holds recorded epochs, but its {MANIFEST} is gone. Restore it, or choose another folder."
+            )
         manifest = Manifest(n, num_classes, bucket_size, names, logits, dict(info or {}))
         manifest.save(folder)
         return cls(folder, manifest, lock)
@@ -128,22 +134,11 @@ class TrajectoryWriter:
             )
         if (logits is None) != (self.manifest.logits is None):
             raise InputError(f"This store was made with logits={self.manifest.logits}; append an epoch accordingly.")
-        changes: dict[str, Any] = {}
-        if targets is not None:
-            columns = {"sample_id": pa.array(np.arange(len(targets))), "target": pa.array(targets)}
-            changes["targets"] = self._write_whole(TARGETS, columns)
-        if features is not None:
-            ids = np.flatnonzero(~np.isnan(features).any(axis=1))
-            columns = {"sample_id": pa.array(ids), "feature": _matrix(features[ids])}
-            changes["features"] = self._write_whole(FEATURES, columns)
-            changes["features_epoch"] = frame.epoch
-        self._commit_epoch(frame, logits, changes)
-
-    def _commit_epoch(self, frame: Frame, logits: NDArray[Any] | None, changes: dict[str, Any]) -> None:
         final = self.folder / epoch_folder(frame.epoch)
-        part = final.with_name(final.name + ".part")
+        part = final.with_name(final.name + PART)
         shutil.rmtree(part, ignore_errors=True)
         try:
+            changes = self._write_whole_files(frame.epoch, targets, features)
             part.mkdir()
             entries = tuple(self._write_bucket(part, bucket, frame, logits) for bucket in self._buckets())
             sync_folder(part)
@@ -155,6 +150,7 @@ class TrajectoryWriter:
             shutil.rmtree(part, ignore_errors=True)
             raise
         self.manifest = manifest
+        self._sweep_whole_files()
 
     def _buckets(self) -> range:
         return range(-(-self.manifest.n // self.manifest.bucket_size))
@@ -172,11 +168,33 @@ class TrajectoryWriter:
         name = f"bucket={bucket:03d}.parquet"
         return _write(part / name, f"{epoch_folder(frame.epoch)}/{name}", columns)
 
-    def _write_whole(self, name: str, columns: dict[str, pa.Array]) -> FileEntry:
-        part = self.folder / (name + ".part")
+    def _write_whole_files(self, epoch: int, targets: NDArray[np.int64] | None, features: Floats | None) -> dict[str, Any]:
+        """Write targets and features beside those they replace, and return what changes in the manifest."""
+        changes: dict[str, Any] = {}
+        if targets is not None:
+            columns = {"sample_id": pa.array(np.arange(len(targets))), "target": pa.array(targets)}
+            changes["targets"] = self._write_whole(TARGETS, self.manifest.targets, columns)
+        if features is not None:
+            ids = np.flatnonzero(~np.isnan(features).any(axis=1))
+            columns = {"sample_id": pa.array(ids), "feature": _matrix(features[ids])}
+            changes["features"] = self._write_whole(FEATURES, self.manifest.features, columns)
+            changes["features_epoch"] = epoch
+        return changes
+
+    def _write_whole(self, names: tuple[str, str], old: FileEntry | None, columns: dict[str, pa.Array]) -> FileEntry:
+        # The old file is what the manifest names until the new manifest is there, so the two names take turns.
+        name = names[1] if old is not None and old.name == names[0] else names[0]
+        part = self.folder / (name + PART)
         entry = _write(part, name, columns)
         os.replace(part, self.folder / name)
         return entry
+
+    def _sweep_whole_files(self) -> None:
+        """Remove the targets and features that the manifest does not name: replaced ones, or of an epoch that failed."""
+        named = {entry.name for entry in (self.manifest.targets, self.manifest.features) if entry is not None}
+        for name in {*TARGETS, *FEATURES} - named:
+            for path in (self.folder / name, self.folder / (name + PART)):
+                path.unlink(missing_ok=True)
 
     def truncate(self, epochs: int) -> None:
         """Cut the store back to its first `epochs` epochs (a resumed training starts from an older checkpoint)."""
@@ -194,10 +212,8 @@ class TrajectoryWriter:
         for path in self.folder.glob("epoch=*"):
             if path.name not in known:
                 shutil.rmtree(path)
-        for path in self.folder.glob("*.part"):
-            path.unlink()
-        if self.manifest.features is None:
-            (self.folder / FEATURES).unlink(missing_ok=True)
+        remove_parts(self.folder)
+        self._sweep_whole_files()
 
     def close(self) -> None:
         """Free the store for other writers. What was appended is safe already."""
@@ -214,7 +230,7 @@ def _take_lock(folder: Path) -> IO[str]:
     lock = (folder / LOCK).open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         lock.close()
         raise RunDirectoryError(f"{folder} is being written by another process. Wait for it, or choose another.") from None
     return lock
@@ -229,10 +245,15 @@ def _write(path: Path, name: str, columns: dict[str, pa.Array]) -> FileEntry:
     """Write one Parquet file, bring it to disk and return its entry."""
     table = pa.table(columns)
     # Floats hardly compress and are read often, so they lie there as they are; sorted ids shrink to nearly nothing.
-    pq.write_table(
-        table, path, compression="none", use_dictionary=False, write_statistics=False, write_page_checksum=True,
-        column_encoding={"sample_id": "DELTA_BINARY_PACKED"},
-    )  # fmt: skip
+    try:
+        pq.write_table(
+            table, path, compression="none", use_dictionary=False, write_statistics=False, write_page_checksum=True,
+            column_encoding={"sample_id": "DELTA_BINARY_PACKED"},
+        )  # fmt: skip
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
     with path.open("rb+") as file:
         os.fsync(file.fileno())
     return entry_of(path, name, table.num_rows, tuple(columns))

@@ -1,0 +1,420 @@
+"""Bad input as a user meets it, at the command line: exit status 1, one clear line, and nothing lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from thresher.cli import main
+from thresher.coreset import Coreset
+from thresher.data import load
+from thresher.score_table import read_scores, write_scores
+from thresher.trajectory.reader import Trajectory
+from thresher.types import Scores
+
+GOLDEN = np.load(Path(__file__).parent / "golden" / "tdds_official_real_dynamics.npz")
+N, CLASSES, EPOCHS = 400, 10, 5
+
+
+class Call:
+    """A command line in this process."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self.monkeypatch, self.capsys = monkeypatch, capsys
+
+    def __call__(self, *arguments: Any, status: int = 0) -> str:
+        """Run a command, compare its exit status and return what it said to the terminal and to stderr."""
+        self.monkeypatch.setattr("sys.argv", ["thresher", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        out, err = self.capsys.readouterr()
+        assert end.value.code == status, out + err
+        return out + err if status == 0 else err
+
+    def refused(self, *arguments: Any) -> str:
+        """Run a command that must fail and return its one line."""
+        line = self(*arguments, status=1).strip()
+        assert line.startswith("thresher: ")
+        assert "\n" not in line
+        return line
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let commands that train in this process leave torch at one thread, as all tests have it."""
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    return Call(monkeypatch, capsys)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return every file below a folder but locks."""
+    files = (p for p in folder.rglob("*") if p.is_file() and p.suffix != ".lock")
+    return {str(p.relative_to(folder)): p.read_bytes() for p in files}
+
+
+# ---- official dumps
+
+
+def altered(array: Any, index: Any, value: Any) -> Any:
+    """Return a copy with one entry replaced."""
+    copy = array.copy()
+    copy[index] = value
+    return copy
+
+
+def logits(epoch: int) -> Any:
+    return GOLDEN["logits"][epoch].astype(np.float32)[GOLDEN["orders"][epoch]]
+
+
+ORDER = GOLDEN["orders"][3]
+DUMPS: dict[str, tuple[str, Any, str]] = {
+    "NaN": ("3_Output.npy", altered(logits(3), (5, 2), np.nan), "Expected finite logits, but row 5"),
+    "infinity": ("3_Output.npy", altered(logits(3), (5, 2), np.inf), "Expected finite logits, but row 5"),
+    "wrong C": ("3_Output.npy", logits(3)[:, :9], "Expected logits of shape (400, 10)"),
+    "missing samples": ("3_Output.npy", logits(3)[:300], "drop_last=False"),
+    "ids out of range": ("3_Index.npy", altered(ORDER, 0, 400), "Expected ids in [0, 400)"),
+    "float ids": ("3_Index.npy", ORDER * 1.0, "integer ids"),
+    "duplicated ids": ("3_Index.npy", altered(ORDER, 0, ORDER[1]), "Expected every id once"),
+    "objects": ("3_Index.npy", np.array([print] * N, dtype=object), "could run code"),
+    "too few targets": ("targets.npy", GOLDEN["targets"][:5], "400 integer labels"),
+    "missing epoch": ("2_Output.npy", None, "2_Output.npy"),
+    "cut off": ("3_Output.npy", b"", "3_Output.npy"),
+}
+
+
+@pytest.mark.parametrize("case", DUMPS)
+def test_dumps(case: str, tmp_path: Path, call: Call) -> None:
+    name, content, message = DUMPS[case]
+    folder, out = tmp_path / "dumps", tmp_path / "scores.parquet"
+    folder.mkdir()
+    for epoch in range(EPOCHS):
+        np.save(folder / f"{epoch}_Output.npy", logits(epoch))
+        np.save(folder / f"{epoch}_Index.npy", GOLDEN["orders"][epoch])
+    call("score", folder, "--window", 3, "--out", out)
+    before = out.read_bytes()
+    if content is None:
+        (folder / name).unlink()
+    elif isinstance(content, bytes):
+        (folder / name).write_bytes((folder / name).read_bytes()[:5000])
+    else:
+        np.save(folder / name, content, allow_pickle=True)
+    assert message in call.refused("score", folder, "--window", 3, "--out", out)
+    assert out.read_bytes() == before
+
+
+# ---- a run directory
+
+
+RUN = ("--method", "random,el2n", "--seeds", "0", "--no-full", "--jobs", "1", "--device", "cpu")
+SMALL = ("--surrogate-epochs", "3", "--surrogate-batch-size", "128", "--epochs", "1", "--batch-size", "64")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run on digits."""
+    from typer.testing import CliRunner
+
+    from thresher.cli import app
+
+    out = tmp_path_factory.mktemp("finished") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.cpu_count", lambda: 1)
+        result = CliRunner().invoke(app, ["run", "--out", str(out), *RUN, *SMALL], catch_exceptions=False)
+    assert result.exit_code == 0
+    return out
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    """A copy of it that may be damaged."""
+    return Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("content", ['{"data": ', "null", "[]", '"x"', "", "\xff"])
+def test_a_run_with_a_broken_spec_is_left_alone(run: Path, content: str, call: Call) -> None:
+    (run / "spec.json").write_text(content, encoding="latin1")
+    before = contents(run)
+    line = call.refused("run", "--out", run, *RUN, *SMALL)
+    assert "spec.json" in line
+    assert "Restore it from a copy, or choose another --out" in line
+    assert contents(run) == before
+
+
+@pytest.mark.parametrize("content", ['{"seed": ', "null", "[]", "{}", '{"test_accuracy": null}', '{"test_accuracy": true}'])
+def test_a_broken_result_is_named_and_made_again_when_it_is_gone(run: Path, content: str, call: Call) -> None:
+    path = next((run / "results").glob("el2n*.json"))
+    before = json.loads(path.read_text())
+    path.write_text(content)
+    line = call.refused("run", "--out", run, *RUN, *SMALL)
+    assert path.name in line
+    assert "Delete it and run the same command again" in line
+    path.unlink()
+    call("run", "--out", run, *RUN, *SMALL)
+    assert json.loads(path.read_text())["test_accuracy"] == before["test_accuracy"]
+
+
+@pytest.mark.parametrize("content", ["{", "null", '"x"'])
+def test_a_broken_environment_is_named(run: Path, content: str, call: Call) -> None:
+    (run / "env.json").write_text(content)
+    assert "env.json" in call.refused("run", "--out", run, *RUN, *SMALL)
+    (run / "env.json").unlink()
+    call("run", "--out", run, *RUN, *SMALL)
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "[]", '{"format": 1}'])
+def test_a_run_without_its_manifest_keeps_its_epochs(run: Path, content: str | None, call: Call) -> None:
+    manifest = run / "trajectory" / "manifest.json"
+    good = manifest.read_bytes()
+    if content is None:
+        manifest.unlink()
+    else:
+        manifest.write_text(content)
+    before = contents(run / "trajectory")
+    assert "manifest.json" in call.refused("run", "--out", run, *RUN, *SMALL)
+    assert contents(run / "trajectory") == before
+    manifest.write_bytes(good)
+    call("run", "--out", run, *RUN, *SMALL)
+
+
+@pytest.mark.parametrize("name", ["epoch=0001/bucket=000.parquet", "targets.parquet"])
+@pytest.mark.parametrize("damage", [cut, lambda path: path.unlink()], ids=["cut off", "gone"])
+def test_a_damaged_store_file_is_named(run: Path, name: str, damage: Any, tmp_path: Path, call: Call) -> None:
+    damage(run / "trajectory" / name)
+    out = tmp_path / "scores.parquet"
+    assert name in call.refused("score", run, "--method", "el2n", "--out", out)
+    assert not out.exists()
+
+
+def test_damaged_scores_and_coresets_are_named(run: Path, tmp_path: Path, call: Call) -> None:
+    cut(run / "scores.parquet")
+    assert "scores.parquet" in call.refused(
+        "select", run / "scores.parquet", "--method", "el2n", "--keep", "0.1", "--out", tmp_path / "c.parquet"
+    )
+    path = next((run / "coresets").glob("el2n*.parquet"))
+    cut(path)
+    assert path.name in call.refused("train", "--coreset", path, "--epochs", 1, "--out", tmp_path / "train")
+    assert not (tmp_path / "c.parquet").exists()
+
+
+def test_a_damaged_checkpoint_is_named_and_the_recording_kept(tmp_path: Path, call: Call) -> None:
+    out = tmp_path / "run"
+    record = ("record", "--epochs", "4", "--batch-size", "128", "--device", "cpu", "--out", out)
+    call(*record)
+    store = out / "trajectory"
+    manifest = json.loads((store / "manifest.json").read_text())
+    manifest["epochs"] = manifest["epochs"][:3]  # as if the last epoch had not been committed
+    (store / "manifest.json").write_text(json.dumps(manifest))
+    checkpoint = out / "checkpoints" / "surrogate.safetensors"
+    good = checkpoint.read_bytes()
+    for bad in (b"", good[:1000], good[:-10], pickle.dumps({"epoch": 3})):
+        checkpoint.write_bytes(bad)
+        assert "surrogate.safetensors is not a complete checkpoint" in call.refused(*record)
+        assert Trajectory.open(store).epochs == 3
+        Trajectory.open(store).verify()
+
+
+def test_rests_of_a_killed_writer_are_swept_away(run: Path, call: Call) -> None:
+    rests = [
+        run / "spec.json.99.part", run / "scores.parquet.99.part", run / "results" / "x.json.99.part",
+        run / "coresets" / "x.parquet.99.new.part", run / "checkpoints" / "surrogate.safetensors.99.part",
+    ]  # fmt: skip
+    for rest in rests:
+        rest.write_bytes(b"half")
+    call("run", "--out", run, *RUN, *SMALL)
+    assert not any(rest.exists() for rest in rests)
+
+
+def test_a_diverged_recording_keeps_its_epochs(tmp_path: Path, call: Call) -> None:
+    line = call.refused("record", "--epochs", 3, "--lr", 1e30, "--out", tmp_path / "run")
+    assert "Expected finite logits" in line
+    Trajectory.open(tmp_path / "run" / "trajectory").verify()
+
+
+def test_other_logits_than_begun_with_are_refused(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "run"
+    common = ("record", "--epochs", "2", "--batch-size", "256", "--out", out)
+    call(*common)
+    manifest = out / "trajectory" / "manifest.json"
+    raw = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**raw, "epochs": raw["epochs"][:1]}))
+    assert "was begun with logits=None" in call.refused(*common, "--logits", "float16")
+
+
+# ---- coresets of other data
+
+
+def test_coresets_of_other_data_are_refused(tmp_path: Path, call: Call) -> None:
+    ids = np.arange(100)
+    cases = {
+        "other fingerprint": (Coreset(ids, None, 1437, {"fingerprint": "other"}), "fingerprint"),
+        "other size": (Coreset(ids, None, 1000, {"fingerprint": load("digits").fingerprint}), "1437 samples"),
+        "other size, no fingerprint": (Coreset(ids, None, 400), "1437 samples"),
+    }
+    for coreset, message in cases.values():
+        coreset.save(tmp_path / "c.parquet")
+        out = tmp_path / "train"
+        assert message in call.refused("train", "--coreset", tmp_path / "c.parquet", "--epochs", 1, "--out", out)
+        assert not out.exists()
+
+
+# ---- kept shares
+
+
+@pytest.mark.parametrize("keep", ["0", "0.0", "-0.1", "1.5", "many", "", "0.1,0.1", "1438", "nan"])
+def test_kept_shares_of_a_run(keep: str, tmp_path: Path, call: Call) -> None:
+    line = call.refused("run", "--keep", keep, "--out", tmp_path / "run")
+    assert "keep" in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_count_means_the_same_in_run_and_select(finished: Path, run: Path, tmp_path: Path, call: Call) -> None:
+    call("run", "--out", run, *RUN, *SMALL, "--keep", "1,50,1.0")
+    said = (run / "table.md").read_text()
+    for kept in (1, 50, 1437):
+        assert f"| {kept} |" in said
+    call("select", run / "scores.parquet", "--method", "el2n", "--keep", 50, "--out", tmp_path / "c.parquet")
+    mine = Coreset.load(tmp_path / "c.parquet")
+    theirs = [Coreset.load(p) for p in (run / "coresets").glob("el2n-*.parquet")]
+    assert mine.digest in {coreset.digest for coreset in theirs}
+
+
+# ---- code in files
+
+
+class Touch:
+    """Pickles into a call that makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.path),)
+
+
+def test_pickles_that_would_run_code(tmp_path: Path, call: Call) -> None:
+    folder, touched = tmp_path / "cifar-10-batches-py", tmp_path / "touched"
+    folder.mkdir()
+    for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta"):
+        (folder / name).write_bytes(pickle.dumps(Touch(touched)))
+    for command in ("run", "record", "train"):
+        line = call.refused(command, "--data", "cifar10", "--data-dir", tmp_path, "--out", tmp_path / "out")
+        assert "carries code" in line
+    assert not touched.exists()
+    pickle.loads((folder / "test_batch").read_bytes())
+    assert touched.exists()  # the trap works
+
+
+# ---- classes and batches
+
+
+def pictures(root: Path, counts: dict[str, int]) -> Path:
+    """Make an image folder with so many training pictures per class."""
+    rng = np.random.default_rng(0)
+    for half in ("train", "val"):
+        for name, count in counts.items():
+            (root / half / name).mkdir(parents=True)
+            for i in range(count):
+                Image.fromarray(rng.integers(0, 255, (24, 24, 3), dtype=np.uint8)).save(root / half / name / f"{i}.png")
+    return root
+
+
+def test_an_empty_class_of_pictures_is_named(tmp_path: Path, call: Call) -> None:
+    root = pictures(tmp_path / "data", {"cat": 3, "dog": 0})
+    line = call.refused("record", "--data", "folder", "--data-dir", root, "--model", "tiny", "--out", tmp_path / "run")
+    assert "Training class without a picture" in line
+    assert "dog" in line
+
+
+def test_a_folder_may_be_named_by_its_path(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    from thresher.data import folders
+
+    root = pictures(tmp_path / "data", {"cat": 3, "dog": 3})
+    load_folder = folders.load_folder
+    monkeypatch.setattr(folders, "load_folder", lambda where, image_size: load_folder(where, image_size=16))
+    monkeypatch.chdir(tmp_path)
+    options = ("--model", "tiny", "--method", "random", "--keep", "0.5", "--seeds", "0", "--jobs", "1", "--no-report")
+    call("run", "--data", f"folder:{root}", *options, "--surrogate-epochs", 1, "--epochs", 1)
+    assert len(list((tmp_path / "runs" / "folder" / "results").glob("*.json"))) == 2
+
+
+def test_single_samples_where_the_model_cannot_train_on_them(tmp_path: Path, call: Call) -> None:
+    common = ("train", "--model", "resnet18", "--epochs", "1", "--out", tmp_path / "out", "--jobs", "1")
+    line = call.refused(*common, "--batch-size", 1)
+    assert "batches of 2 samples or more" in line
+    coreset = Coreset(np.arange(9), None, 1437)
+    coreset.save(tmp_path / "c.parquet")
+    call(*common, "--coreset", tmp_path / "c.parquet", "--batch-size", 4)  # 4 + 3 + 2, not 4 + 4 + 1
+    Coreset(np.arange(1), None, 1437).save(tmp_path / "c.parquet")
+    assert "keep more samples" in call.refused(*common, "--coreset", tmp_path / "c.parquet")
+
+
+# ---- which column is selected from
+
+
+def test_labels_that_differ_get_columns_that_differ(finished: Path, tmp_path: Path, call: Call) -> None:
+    out = tmp_path / "s.parquet"
+    call("score", finished, "--method", "el2n:epochs=1,el2n:epochs=2,el2n,aum", "--out", out)
+    columns = read_scores(out).columns
+    assert list(columns) == ["el2n[epochs=1]", "el2n[epochs=2]", "el2n[epochs=3]", "aum"]
+    assert not np.array_equal(columns["el2n[epochs=1]"].values, columns["el2n[epochs=2]"].values)
+    call("select", out, "--method", "el2n:epochs=2", "--keep", 10, "--out", tmp_path / "c.parquet")
+    wanted = np.sort(np.argsort(-columns["el2n[epochs=2]"].values, kind="stable")[:10])
+    np.testing.assert_array_equal(Coreset.load(tmp_path / "c.parquet").ids, wanted)
+
+
+def test_what_is_selected_from_is_told(tmp_path: Path, call: Call) -> None:
+    def scores(seed: int, window: int, at: int) -> Scores:
+        source = {"scorer": "tdds", "params": {"window": window, "decay": 0.9, "absolute": True, "spread": "norm"}, "at": at}
+        return Scores(np.random.default_rng(seed).random(50, dtype=np.float32), "high", source)
+
+    one, grid, core = tmp_path / "one.parquet", tmp_path / "grid.parquet", tmp_path / "c.parquet"
+    write_scores(one, {"tdds": scores(0, 10, 30)})
+    write_scores(grid, {"tdds[K=10,T=30]": scores(0, 10, 30), "tdds[K=5,T=10]": scores(1, 5, 10)}, info={"data": "cifar10"})
+    said = call("select", one, "--data", "cifar10", "--keep", "0.1", "--out", core)
+    assert "holds window=10 instead of 5, at=30 instead of 10" in said
+    assert "holds window=10 instead of 5" in str(Coreset.load(core).source["notice"])
+    assert "tdds[window=5" in call.refused("select", one, "--method", "tdds:window=5", "--keep", "0.1", "--out", core)
+    said = call("select", grid, "--keep", "0.1", "--out", core)  # the table knows its data set, the grid has its (T, K)
+    assert "T=10, K=5: published for cifar10" in said
+    assert Coreset.load(core).source["scorer"]["at"] == 10
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--method", "tdds:window=abc"), "window as int"),
+        (("--method", "tdds:at=x"), "at as a whole number"),
+        (("--method", "tdds:window=3", "--window", "4"), "Expected window once"),
+        (("--window", ""), "whole numbers"),
+        (("--method", "el2n:at=2", "--at", "3"), "Expected at once"),
+        (("--method", "el2n", "--window", "3"), "--window is TDDS's"),
+        (("--method", ""), "Expected distinct methods"),
+    ],
+)
+def test_options_that_contradict(finished: Path, tmp_path: Path, options: Any, message: str, call: Call) -> None:
+    assert message in call.refused("score", finished, *options, "--out", tmp_path / "s.parquet")
+
+
+def test_places_that_cannot_be_written(finished: Path, tmp_path: Path, call: Call) -> None:
+    (tmp_path / "file").write_text("kept")
+    assert "Name a file, not a folder" in call.refused("score", finished, "--method", "el2n", "--out", tmp_path)
+    line = call.refused("train", "--epochs", 1, "--out", tmp_path / "file")
+    assert "Name a folder, not a file" in line
+    assert "trainings at once, but got 0" in call.refused("run", "--jobs", 0, "--out", tmp_path / "run")
+    assert (tmp_path / "file").read_text() == "kept"
