@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from thresher.commands.corrupt import corruption_picture
 from thresher.data import ArraySplit, Data, DatasetSplit, load
 from thresher.data.corrupt import KINDS, CorruptedSplit, Corruption, assigned, corrupt_data, corrupted_image
 from thresher.data.corruptions import fog, gaussian_noise, lower_resolution, motion_blur, occlude, streak
 from thresher.errors import InputError, SampleIdError
-from thresher.experiments.corrupt_command import corruption_picture
 
 RNG = np.random.default_rng(0)
 PICTURE = RNG.integers(0, 256, (32, 32, 3), dtype=np.uint8)

@@ -10,10 +10,10 @@ import torch
 from typer.testing import CliRunner
 
 from thresher.cli import app
+from thresher.commands.tune import best, candidates
 from thresher.data import DatasetSplit, load
 from thresher.data.holdout import Holdout, PartSplit, hold_out
 from thresher.errors import InputError
-from thresher.experiments.tune_command import best, candidates
 
 DIGITS = load("digits")
 

@@ -20,6 +20,7 @@ LEVELS = [
     {"data", "models", "report"},
     {"train"},
     {"experiments"},
+    {"commands"},
     {"cli", "integrations"},
 ]
 LEVEL = {room: height for height, rooms in enumerate(LEVELS) for room in rooms}
@@ -93,7 +94,7 @@ def test_importing_thresher_loads_nothing_heavy() -> None:
 
 
 def test_scoring_needs_no_torch(tmp_path: Path) -> None:
-    code = "import thresher.cli, thresher.experiments.score_command, thresher.trajectory.official, thresher.selection"
+    code = "import thresher.cli, thresher.commands.scoring, thresher.trajectory.official, thresher.selection"
     assert not loaded_by(code) & {"torch", "scipy", "sklearn", "matplotlib", "jinja2"}
 
 

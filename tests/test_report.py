@@ -256,7 +256,7 @@ def test_the_command_in_the_report_makes_the_same_study(monkeypatch: pytest.Monk
     from typer.testing import CliRunner
 
     from thresher.cli import app
-    from thresher.experiments import command
+    from thresher.commands import training
     from thresher.experiments.reporting import command_line
     from thresher.experiments.study import StudySpec
     from thresher.train.spec import TrainSpec
@@ -272,7 +272,7 @@ def test_the_command_in_the_report_makes_the_same_study(monkeypatch: pytest.Monk
         seen.append(spec)
         return []
 
-    monkeypatch.setattr(command, "run_study", catch)
+    monkeypatch.setattr(training, "run_study", catch)
     words = command_line(spec).split()[1:]
     result = CliRunner().invoke(app, [*words, "--out", str(tmp_path), "--no-report"], catch_exceptions=False)
     assert (result.exit_code, seen) == (0, [spec])

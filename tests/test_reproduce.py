@@ -12,8 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 from thresher.cli import app
+from thresher.commands import reproduce as reproduce_command
 from thresher.errors import InputError, RunDirectoryError
-from thresher.experiments import reproduce_command, targets
+from thresher.experiments import targets
 from thresher.experiments.board import as_csv, as_markdown, board, columns
 from thresher.experiments.cells import Cell, Entry, Filter
 from thresher.experiments.pace import Pace

@@ -28,7 +28,7 @@ def score(
     thresher score runs/digits --method tdds,el2n --out scores.parquet
     thresher score dumps/ --method tdds --window 5,10 --at 10,20,30 --out grid.parquet
     """
-    from thresher.experiments.score_command import score_command
+    from thresher.commands.scoring import score_command
 
     score_command(source=source, out=out, method=method, window=window, at=at, exact=exact)
 
@@ -47,7 +47,7 @@ def select(
 
     thresher select scores.parquet --method tdds --keep 0.1 --out coreset.parquet
     """
-    from thresher.experiments.score_command import select_command
+    from thresher.commands.scoring import select_command
 
     select_command(scores=scores, keep=keep, out=out, method=method, column=column, data=data, seed=seed)
 
@@ -91,6 +91,6 @@ def corrupt(
     thresher corrupt --show corruptions.png --data cifar10 --data-dir DIR
     thresher corrupt --show black-fog.png --data cifar10 --data-dir DIR --variant published-code
     """
-    from thresher.experiments.corrupt_command import corrupt_command
+    from thresher.commands.corrupt import corrupt_command
 
     corrupt_command(show=show, data=data, data_dir=data_dir, variant=variant, sample=sample)

@@ -57,7 +57,7 @@ def run(
     thresher run --data cifar10 --data-dir DIR --model resnet18 --method tdds,random --keep 0.1,0.2
     thresher run --data cifar100 --data-dir DIR --corrupt intended:share=0.04 --mislabel 0.2:seed=0
     """
-    from thresher.experiments.command import run_command
+    from thresher.commands.training import run_command
 
     run_command(
         data=data, data_dir=data_dir, corrupt=corrupt, mislabel=mislabel, model=model,
@@ -95,7 +95,7 @@ def record(
 
     Continues where it stopped: kill it at any moment and run it again.
     """
-    from thresher.experiments.command import record_command
+    from thresher.commands.training import record_command
 
     record_command(
         out=out, data=data, data_dir=data_dir, corrupt=corrupt, mislabel=mislabel, model=model,
@@ -124,7 +124,7 @@ def train(
     compile: Compile = False,
 ) -> None:
     """Train on a coreset (or on everything) with several seeds and print the accuracies."""
-    from thresher.experiments.command import train_command
+    from thresher.commands.training import train_command
 
     train_command(
         data=data, data_dir=data_dir, corrupt=corrupt, mislabel=mislabel, coreset=coreset,
@@ -166,7 +166,7 @@ def reproduce(
     thresher reproduce table10 --data-dir DIR --only 'method=tdds,random keep=0.1' --limit-minutes 60
     thresher reproduce table6 --data-dir DIR --scale small --seeds 0,1
     """
-    from thresher.experiments.reproduce_command import reproduce_command
+    from thresher.commands.reproduce import reproduce_command
 
     reproduce_command(
         target=target, scale=scale, only=only, seeds=seeds, jobs=jobs, limit_minutes=limit_minutes, dry_run=dry_run,
@@ -202,7 +202,7 @@ def tune(
 
     thresher tune --data cifar10 --data-dir DIR --model small --keep 0.1 --budget-minutes 60
     """
-    from thresher.experiments.tune_command import tune_command
+    from thresher.commands.tune import tune_command
 
     tune_command(
         data=data, data_dir=data_dir, corrupt=corrupt, mislabel=mislabel, model=model, keep=keep,

@@ -11,16 +11,16 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from thresher.commands.corrupt import corruption_picture
+from thresher.commands.screen import Screen, parallel
+from thresher.commands.training import as_precision, pick_device
 from thresher.errors import InputError
 from thresher.experiments.board import BoardRow, as_csv, as_markdown, board, columns, lines
 from thresher.experiments.cells import Cell, Entry, Filter
-from thresher.experiments.command import as_precision, pick_device
-from thresher.experiments.corrupt_command import corruption_picture
 from thresher.experiments.defaults import parse_seeds
 from thresher.experiments.pace import Pace
 from thresher.experiments.reproduce import Outcome, Place, read_result, recording_left, run_cells
 from thresher.experiments.rundir import environment
-from thresher.experiments.screen import Screen, parallel
 from thresher.experiments.tables import mean_interval
 from thresher.experiments.targets import TARGETS, entries
 from thresher.files import write_atomic

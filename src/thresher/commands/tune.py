@@ -10,15 +10,15 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from thresher.commands.screen import Screen, parallel
+from thresher.commands.training import as_precision, pick_device
 from thresher.data.holdout import Holdout
 from thresher.errors import InputError
 from thresher.experiments.board import BoardRow, as_csv, board
 from thresher.experiments.cells import Cell, Entry
-from thresher.experiments.command import as_precision, pick_device
 from thresher.experiments.defaults import adjusted, parse_keeps, parse_seeds, recipe
 from thresher.experiments.pace import Pace
 from thresher.experiments.reproduce import Place, run_cells
-from thresher.experiments.screen import Screen, parallel
 from thresher.experiments.tables import RANDOM, plus_minus
 from thresher.files import write_atomic
 from thresher.methods import resolve

@@ -10,13 +10,13 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from thresher.commands.screen import Screen, parallel
 from thresher.coreset import Coreset
 from thresher.data import load
 from thresher.errors import InputError
 from thresher.experiments.defaults import adjusted, parse_keeps, parse_seeds, recipe, run_folder
 from thresher.experiments.jobs import Job, cached_data, run_jobs
 from thresher.experiments.rundir import RunDirectory
-from thresher.experiments.screen import Screen, parallel
 from thresher.experiments.study import StudySpec, identity, record, run_study
 from thresher.experiments.tables import FULL, Row, markdown, plus_minus, table
 from thresher.files import write_atomic
