@@ -1,0 +1,94 @@
+"""Several coreset trainings at once against one after another, on one machine or one GPU, start of the processes included.
+
+    python benchmarks/packing.py --data cifar10 --data-dir DIR --model resnet18 --device cuda --at-once 4 --batch 128
+    python benchmarks/packing.py                     digits on the CPU, one single-threaded training per core
+
+Both sides run the same trainings (random coresets, seeds 0, 1, ...), and their results must be the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from _measure import Target, alternate, finish, median, parser
+
+from thresher.coreset import Coreset
+from thresher.data import load
+from thresher.experiments.jobs import Job, run_jobs
+from thresher.train.spec import TrainSpec
+
+
+def options() -> argparse.Namespace:
+    """Read the command line."""
+    arguments = parser(__doc__)
+    for name, default in (("trainings", 4), ("at-once", os.cpu_count() or 1), ("epochs", 30), ("batch", 32), ("rounds", 3)):
+        arguments.add_argument(f"--{name}", type=int, default=default)
+    arguments.add_argument("--keep", type=float, default=0.5)
+    for name, text in (("data", "digits"), ("model", "tiny"), ("device", "cpu"), ("precision", "fp32")):
+        arguments.add_argument(f"--{name}", default=text)
+    arguments.add_argument("--data-dir")
+    args = arguments.parse_args()
+    if args.quick:
+        args.trainings, args.epochs, args.rounds = 2, 2, 1
+    return args
+
+
+def planned(args: argparse.Namespace, folder: Path) -> list[Job]:
+    """Write a random coreset per seed and return its training."""
+    data = load(args.data, Path(args.data_dir) if args.data_dir else None)
+    n = len(data.train)
+    spec = TrainSpec(args.model, epochs=args.epochs, batch_size=args.batch, lr=0.05, precision=args.precision).to_json()
+    jobs = []
+    for seed in range(args.trainings):
+        ids = np.sort(np.random.default_rng(seed).choice(n, round(args.keep * n), replace=False))
+        kept, path = Coreset(ids, None, n, {"fingerprint": data.fingerprint}), folder / f"{seed}.parquet"
+        kept.save(path)
+        place = (str(path), kept.digest)
+        jobs.append(Job("random", args.keep, len(ids), args.data, args.data_dir, data.fingerprint, spec, seed, *place))
+    return jobs
+
+
+def run(jobs: Sequence[Job], processes: int, device: str) -> tuple[float, list[float]]:
+    """Run all jobs anew; return the seconds and the accuracies."""
+    threads = max(1, (os.cpu_count() or 1) // processes)
+    with tempfile.TemporaryDirectory() as results:
+        started = time.perf_counter()
+        found = run_jobs(jobs, Path(results), device=device, processes=processes, threads=threads)
+        return time.perf_counter() - started, [result["test_accuracy"] for result in found]
+
+
+def main() -> None:
+    """Measure, compare, report."""
+    args = options()
+    single, packed = "one after another", f"{args.at_once} at once"
+    with tempfile.TemporaryDirectory() as folder:
+        jobs = planned(args, Path(folder))
+        ways = {single: lambda: run(jobs, 1, args.device), packed: lambda: run(jobs, args.at_once, args.device)}
+        results = alternate(ways, args.rounds)
+    seconds = {side: median([spent for spent, _ in found]) for side, found in results.items()}
+    pairs = zip(results[single][0][1], results[packed][0][1], strict=True)
+    spread = max(abs(one - other) for one, other in pairs)
+    gpu = args.device.startswith("cuda")
+    finish(
+        "packing",
+        args,
+        ["", "seconds", "trainings an hour", "times faster"],
+        [[side, value, 3600 * args.trainings / value, seconds[single] / value] for side, value in seconds.items()],
+        sizes={
+            "data": args.data, "model": args.model, "trainings": args.trainings, "kept": jobs[0].kept,
+            "batch": args.batch, "epochs": args.epochs, "device": args.device, "rounds": args.rounds,
+        },
+        targets=[Target("times one at a time", seconds[single] / seconds[packed], ">=", 2.0)] if gpu else [],
+        notes=[f"largest difference of an accuracy between the two ways: {100 * spread:.2f} points (thread counts differ)"],
+        raw=results,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
