@@ -16,7 +16,7 @@ run: .venv/done
 	$(BIN)/thresher run $(ARGS)
 
 test: .venv/done
-	$(BIN)/python -m pytest -q $(ARGS)
+	$(BIN)/python -m pytest -q -n auto $(ARGS)
 
 check: .venv/done
 	$(BIN)/ruff check .

@@ -60,13 +60,13 @@ def test_candidates_begin_with_what_is_published() -> None:
 
 def test_tuning_ends_with_a_setting(tmp_path: Path) -> None:
     arguments = [
-        "tune", "--keep", "0.2", "--budget-minutes", "5", "--surrogate-epochs", "6", "--epochs", "2", "--out", str(tmp_path),
+        "tune", "--keep", "0.2", "--budget-minutes", "5", "--surrogate-epochs", "5", "--epochs", "1", "--out", str(tmp_path),
         "--jobs", "1",
     ]  # fmt: skip
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 0
     assert "best: --method tdds:at=" in result.output
     lines = (tmp_path / "tune-0.2.csv").read_text().splitlines()
-    assert len(lines) == 1 + 1 + len(candidates("digits", 0.2, 6))
+    assert len(lines) == 1 + 1 + len(candidates("digits", 0.2, 5))
     result = CliRunner().invoke(app, [*arguments, "--keep", "0.1,0.2"])
     assert isinstance(result.exception, InputError)

@@ -107,8 +107,6 @@ def run_task(task: Task, device: str = "cpu", threads: int | None = None) -> dic
 
 def train(job: Job, device: str = "cpu", threads: int | None = None) -> dict[str, Any]:
     """Run the training of a job and return its result: what determines it, accuracy, cost and environment."""
-    if threads:
-        torch.set_num_threads(threads)
     data = cached_data(job.data, job.data_dir, job.corrupt, job.mislabel, job.holdout)
     if data.fingerprint != job.fingerprint:
         raise FingerprintError(
@@ -121,7 +119,12 @@ def train(job: Job, device: str = "cpu", threads: int | None = None) -> dict[str
         if coreset.digest != job.coreset_digest:
             raise FingerprintError(f"{job.coreset} was changed since this training was planned. Run the command again.")
         ids = coreset.ids
-    fitted = fit(data, TrainSpec(**job.train), job.seed, ids=ids, loss_scale=_loss_scale(job), device=device)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    try:
+        fitted = fit(data, TrainSpec(**job.train), job.seed, ids=ids, loss_scale=_loss_scale(job), device=device)
+    finally:
+        torch.set_num_threads(before)  # in this process others may be at work
     return {
         **{k: v for k, v in asdict(job).items() if k not in ("data_dir", "coreset", "scores")},
         "test_accuracy": fitted.test_accuracy,
@@ -129,7 +132,7 @@ def train(job: Job, device: str = "cpu", threads: int | None = None) -> dict[str
         "steps": fitted.steps,
         "seconds": round(fitted.seconds, 3),
         "mean_loss_scale": fitted.mean_loss_scale,
-        "threads": torch.get_num_threads(),
+        "threads": threads or before,
         "environment": environment(),
     }
 
