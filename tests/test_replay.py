@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from thresher.recorder import Recorder
 from thresher.registry import make_scorer, scorers
 from thresher.replay import Request, grid_requests, open_source, replay
 from thresher.scorers import EL2N, TDDS
+from thresher.trajectory.part import Part, Recording
 from thresher.trajectory.reader import Trajectory
 from thresher.trajectory.writer import TrajectoryWriter
 
@@ -69,10 +70,10 @@ def test_asking_earlier_is_recording_less(tmp_path: Path) -> None:
 
 
 class Counting:
-    """A source that notes the first epoch it is asked for."""
+    """A source that notes the first epoch it is asked for, and of how many samples."""
 
     def __init__(self, source: Trajectory) -> None:
-        self.source, self.starts = source, list[int]()
+        self.source, self.starts, self.parts = source, list[int](), list[int]()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.source, name)
@@ -81,6 +82,11 @@ class Counting:
         """Note and pass on."""
         self.starts.append(start)
         return self.source.frames(names, start, stop)
+
+    def only(self, ids: Any) -> Any:
+        """Note and read on through this one."""
+        self.parts.append(len(ids))
+        return Part(cast(Recording, self), ids)
 
 
 def test_a_grid_is_one_pass_and_every_cell_is_exact(tmp_path: Path) -> None:
@@ -109,10 +115,26 @@ def test_where_old_windows_still_matter_more_is_read(tmp_path: Path) -> None:
     record(tmp_path / "t", epochs=60, settle=0.5)  # stands still in the end: tiny scores keep old windows visible
     source = Counting(Trajectory.open(tmp_path / "t"))
     fast = replay(source, [Request("tdds", TDDS(window=4))])["tdds"]
-    assert source.starts[0] == 44
-    assert source.starts[-1] < 44
+    assert source.starts == [44, 0]
     exact = replay(source, [Request("tdds", TDDS(window=4))], exact=True)["tdds"]
     np.testing.assert_array_equal(fast.values, exact.values)
+
+
+@pytest.mark.parametrize("holes", [False, True], ids=["complete", "with holes"])
+def test_a_few_open_samples_alone_are_read_again(tmp_path: Path, holes: bool) -> None:
+    record(tmp_path / "t", epochs=60, holes=holes)
+    whole = Trajectory.open(tmp_path / "t")
+    ids = np.array([1, 4, N - 1])
+    part = whole.only(ids)
+    assert (part.n, part.epochs) == (3, 60)
+    alone = replay(part, [Request("x", TDDS(window=4))], exact=True)["x"]
+    exact = replay(whole, [Request("x", TDDS(window=4))], exact=True)["x"]
+    np.testing.assert_array_equal(alone.values, exact.values[ids])
+    assert part.targets is not None
+    assert whole.targets is not None
+    np.testing.assert_array_equal(part.targets, whole.targets[ids])
+    last = replay(part.only(np.array([2])), [Request("x", TDDS(window=4))])["x"]
+    np.testing.assert_array_equal(last.values, exact.values[[N - 1]])
 
 
 def test_requests_that_cannot_be_met(tmp_path: Path) -> None:

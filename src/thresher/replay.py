@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from thresher.errors import InputError, MissingFileError, TooFewEpochsError
 from thresher.registry import make_scorer
 from thresher.scorers._base import Scorer, State
-from thresher.types import Floats, Frame, Pool, Scores
+from thresher.types import Floats, Frame, Ids, Pool, Scores
 
 
 class Source(Protocol):
@@ -53,6 +53,9 @@ class Source(Protocol):
 
     def frames(self, names: Sequence[str], start: int, stop: int) -> Iterator[Frame]:
         """Yield the frames of epochs `start` to `stop - 1`."""
+
+    def only(self, ids: Ids) -> Source:
+        """Return the samples `ids` (sorted, unique) as a source of its own, numbered anew from 0, without features."""
 
 
 @dataclass(frozen=True)
@@ -114,12 +117,26 @@ def replay(source: Source, requests: Sequence[Request], exact: bool = False) -> 
         raise InputError(f"Expected score columns, each name once, but got {[r.column for r in requests]}.")
     asked = [(request, _checked_at(source, request)) for request in requests]
     start = 0 if exact else _first_start(asked)
-    while True:
-        columns = _pass(source, asked, start)
-        if columns is not None:
-            return columns
-        reach = max(at for _, at in asked) - start
-        start = max(0, start - reach)  # twice as far back
+    columns, unsettled = _pass(source, asked, start)
+    if unsettled:
+        _settle(source, asked, columns, unsettled)
+    return columns
+
+
+def _settle(
+    source: Source, asked: Sequence[tuple[Request, int]], columns: dict[str, Scores], unsettled: Mapping[str, Ids]
+) -> None:
+    """Score the samples again, from the first epoch on, for which the epochs that were not read could matter."""
+    again = [(request, at) for request, at in asked if request.column in unsettled]
+    ids = np.unique(np.concatenate(list(unsettled.values())))
+    few = len(ids) < source.n / 8
+    exact, _ = _pass(source.only(ids) if few else source, again, 0)
+    for column, found in exact.items():
+        values = found.values
+        if few:
+            values = columns[column].values.copy()
+            values[ids] = found.values
+        columns[column] = Scores(values, found.hard_end, found.source)
 
 
 def _checked_at(source: Source, request: Request) -> int:
@@ -148,8 +165,8 @@ def _first_start(asked: Sequence[tuple[Request, int]]) -> int:
     return max(0, min(starts, default=0))
 
 
-def _pass(source: Source, asked: Sequence[tuple[Request, int]], start: int) -> dict[str, Scores] | None:
-    """Run one pass from epoch `start`; None where an earlier epoch could have changed a score.
+def _pass(source: Source, asked: Sequence[tuple[Request, int]], start: int) -> tuple[dict[str, Scores], dict[str, Ids]]:
+    """Run one pass from epoch `start`; return the columns, and the ids whose score an earlier epoch could have changed.
 
     A pass that starts late is run twice at once: from the smallest state that the omitted epochs can have left, and from
     the largest. A scorer's recursion is monotone, in float arithmetic too, so where both give the same bits, so does
@@ -162,17 +179,20 @@ def _pass(source: Source, asked: Sequence[tuple[Request, int]], start: int) -> d
     names = sorted({name for scorer in scorers for name in scorer.needs})
     last = {scorer: max(at for request, at in asked if request.scorer == scorer) for scorer in scorers}
     found: dict[str, Scores] = {}
+    unsettled: dict[str, Ids] = {}
 
-    def ask(epochs: int) -> bool:
+    def ask(epochs: int) -> None:
         for request, at in asked:
             if at != epochs:
                 continue
             values = request.scorer.compute(low[request.scorer], pool)
-            if start and not np.array_equal(values, request.scorer.compute(high[request.scorer], pool), equal_nan=True):
-                return False
+            if start:
+                above = request.scorer.compute(high[request.scorer], pool)
+                open_ = np.flatnonzero((values != above) & ~(np.isnan(values) & np.isnan(above)))
+                if len(open_):
+                    unsettled[request.column] = open_
             about = {"scorer": request.scorer.name, "params": request.scorer.params(), "at": at}
             found[request.column] = Scores(values, request.scorer.hard_end, about)
-        return True
 
     if not names:  # no dynamics are read at all
         for epochs in {at for _, at in asked}:
@@ -183,6 +203,5 @@ def _pass(source: Source, asked: Sequence[tuple[Request, int]], start: int) -> d
                 if frame.epoch < last[scorer]:
                     for states in (low, high) if start else (low,):
                         scorer.update(states[scorer], frame)
-            if not ask(frame.epoch + 1):
-                return None
-    return {request.column: found[request.column] for request, _ in asked}
+            ask(frame.epoch + 1)
+    return {request.column: found[request.column] for request, _ in asked}, unsettled

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,22 +23,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thresher import signals
-from thresher.errors import CorruptFileError, InputError, MissingFileError, SampleIdError, UnknownNameError
+from thresher.errors import InputError, MissingFileError, SampleIdError, UnknownNameError
+from thresher.trajectory.npy import NpyArray, cut_off, read_header
+from thresher.trajectory.part import Part
 from thresher.types import Floats, Frame, Ids
 
-_CHUNK_VALUES = 1 << 16  # 256 KB of float32: a chunk and its two companions stay in a core's cache
+_CHUNK_VALUES = 1 << 19  # 2 MB of float32: smaller ones fit the cache better, but threads then wait for one another
 _NEEDS_NO_TARGETS = ("change", "signed_change", "entropy")
-Kernel = Callable[[Floats, Ids, Floats | None], tuple[dict[str, Floats], Floats]]
+Kernel = Callable[[Floats, Ids, Floats | None, Floats], tuple[dict[str, Floats], Floats]]
 
 
-@dataclass(frozen=True)
-class _Array:
-    """Where an array lies inside a .npy file."""
+class _Scratch(threading.local):
+    """Arrays that a thread uses again and again: fresh ones would be given back to the system after every chunk."""
 
-    path: Path
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    offset: int
+    def __init__(self) -> None:
+        self._arrays: dict[str, NDArray[Any]] = {}
+
+    def array(self, name: str, shape: tuple[int, ...], dtype: Any = np.float32) -> NDArray[Any]:
+        """Return an array of that shape with whatever it holds, the same memory for the same name."""
+        found = self._arrays.get(name)
+        if found is None or found.shape[1:] != shape[1:] or len(found) < shape[0] or found.dtype != dtype:
+            found = self._arrays[name] = np.empty(shape, dtype)
+        return found[: shape[0]]
 
 
 class OfficialDumps:
@@ -60,6 +66,7 @@ class OfficialDumps:
         self.n: int = first.shape[0]
         self.num_classes: int = first.shape[1]
         self.targets: NDArray[np.int64] | None = self._load_targets()
+        self._scratch = _Scratch()
 
     @property
     def signals(self) -> tuple[str, ...]:
@@ -88,7 +95,7 @@ class OfficialDumps:
         previous: Floats | None = None
         if remembers:
             previous = np.full((self.n, self.num_classes), np.nan, dtype=np.float32)
-        kernel: Kernel = _change if set(names) == {"change"} else self._general(names)
+        kernel = self.kernel(names)
         with ThreadPoolExecutor(self.threads) as pool:
             for epoch in range(start - 1 if remembers and start > 0 else start, stop):
                 frame = self._epoch(epoch, names, previous, kernel, pool)
@@ -106,7 +113,10 @@ class OfficialDumps:
         def work(first: int) -> None:
             ids = order[first : first + rows]
             logits = self._read(source, first, len(ids), epoch)
-            found, log_probs = kernel(logits, ids, None if previous is None else previous[ids])
+            before = None
+            if previous is not None:  # mode: ids were checked, and "raise" would make a copy of its own
+                before = np.take(previous, ids, axis=0, out=self._scratch.array("before", logits.shape), mode="clip")
+            found, log_probs = kernel(logits, ids, before, self._scratch.array("after", logits.shape))
             for name, value in found.items():
                 values[name][ids] = value
             if previous is not None:
@@ -116,26 +126,43 @@ class OfficialDumps:
             pass
         return Frame(epoch, np.arange(self.n), values, self.n)
 
+    def only(self, ids: Ids) -> Part:
+        """Return some samples (sorted, unique ids) as a recording of their own, numbered anew from 0."""
+        return _Rows(self, ids)
+
+    def rows(self, epoch: int, ids: Ids) -> Floats:
+        """Return (k, C) float32: the logits of some samples in an epoch; nothing else of them is read."""
+        source, position = self._logits(epoch), np.empty(self.n, dtype=np.int64)
+        position[self._order(epoch)] = np.arange(self.n)
+        mapped = np.memmap(source.path, source.dtype, "r", source.offset, source.shape)
+        return self._finite(np.asarray(mapped[position[ids]], dtype=np.float32), source, position[ids], epoch)
+
+    def kernel(self, names: Sequence[str]) -> Kernel:
+        """Return the function that turns a chunk's logits, ids and previous log-probabilities into signals."""
+        return _change if set(names) == {"change"} else self._general(names)
+
     def _general(self, names: Sequence[str]) -> Kernel:
-        def kernel(logits: Floats, ids: Ids, previous: Floats | None) -> tuple[dict[str, Floats], Floats]:
+        def kernel(logits: Floats, ids: Ids, previous: Floats | None, room: Floats) -> tuple[dict[str, Floats], Floats]:
             targets = np.zeros(len(ids), dtype=np.int64) if self.targets is None else self.targets[ids]
             out = signals.Outputs(logits, targets, previous=previous)
             return signals.compute(out, names), out.guarded_log_probs if previous is not None else logits
 
         return kernel
 
-    def _read(self, source: _Array, first: int, count: int, epoch: int) -> Floats:
+    def _read(self, source: NpyArray, first: int, count: int, epoch: int) -> Floats:
         """Return rows `first` to `first + count - 1` as float32, or raise where they are not finite."""
-        chunk = np.empty((count, self.num_classes), dtype=source.dtype)
+        chunk = self._scratch.array("read", (count, self.num_classes), source.dtype)
         with source.path.open("rb", buffering=0) as file:
             file.seek(source.offset + first * self.num_classes * source.dtype.itemsize)
             got = file.readinto(chunk.data)
         if got != chunk.nbytes:
-            raise _cut_off(source.path)
-        logits: Floats = chunk.astype(np.float32, copy=False)
-        # The smallest and the largest tell of every NaN and infinity, in two fast passes.
+            raise cut_off(source.path)
+        return self._finite(chunk.astype(np.float32, copy=False), source, np.arange(first, first + count), epoch)
+
+    def _finite(self, logits: Floats, source: NpyArray, rows: Ids, epoch: int) -> Floats:
+        """Return the logits of these rows, or raise; the smallest and the largest tell of every NaN and infinity."""
         if not (np.isfinite(logits.min()) and np.isfinite(logits.max())):
-            row = int(np.flatnonzero(~np.isfinite(logits).all(axis=1))[0]) + first
+            row = int(rows[np.flatnonzero(~np.isfinite(logits).all(axis=1))[0]])
             raise InputError(
                 f"Expected finite logits, but row {row} of {source.path} (epoch {epoch}) holds NaN or infinity: that "
                 f"training diverged. Score an earlier epoch: at <= {epoch}."
@@ -157,10 +184,10 @@ class OfficialDumps:
                     )
         return max(found) + 1
 
-    def _header(self, epoch: int, kind: str) -> _Array:
-        return _read_header(self.folder / f"{epoch}_{kind}.npy")
+    def _header(self, epoch: int, kind: str) -> NpyArray:
+        return read_header(self.folder / f"{epoch}_{kind}.npy")
 
-    def _logits(self, epoch: int) -> _Array:
+    def _logits(self, epoch: int) -> NpyArray:
         source = self._header(epoch, "Output")
         if source.shape != (self.n, self.num_classes):
             raise InputError(
@@ -198,7 +225,7 @@ class OfficialDumps:
         path = self.folder / "targets.npy"
         if not path.is_file():
             return None
-        source = _read_header(path)
+        source = read_header(path)
         if source.dtype.kind not in "iu" or source.shape != (self.n,):
             raise InputError(
                 f"Expected {self.n} integer labels in {path}, one per sample id, but got {source.dtype} of shape "
@@ -212,41 +239,39 @@ class OfficialDumps:
         return targets
 
 
-def _change(logits: Floats, ids: Ids, previous: Floats | None) -> tuple[dict[str, Floats], Floats]:
-    """The `change` signal and the guarded log-probabilities, the same operations as in `signals`, done in place."""
+class _Rows(Part):
+    """A part that reads only its own rows of every epoch's logits."""
+
+    def __init__(self, whole: OfficialDumps, ids: Ids) -> None:
+        super().__init__(whole, ids)
+        self._dumps = whole
+
+    def frames(self, names: Sequence[str], start: int, stop: int) -> Iterator[Frame]:
+        """Yield the frames of epochs `start` to `stop - 1`, these samples only."""
+        if not signals.REMEMBERING & set(names):
+            yield from super().frames(names, start, stop)
+            return
+        previous = np.full((self.n, self._dumps.num_classes), np.nan, dtype=np.float32)
+        kernel = self._dumps.kernel(names)
+        for epoch in range(max(0, start - 1), stop):
+            logits = self._dumps.rows(epoch, self._ids)
+            values, previous = kernel(logits, self._ids, previous, np.empty_like(logits))
+            if epoch >= start:
+                yield Frame(epoch, np.arange(self.n), values, self.n)
+
+
+def _change(logits: Floats, ids: Ids, previous: Floats | None, room: Floats) -> tuple[dict[str, Floats], Floats]:
+    """The `change` signal and the guarded log-probabilities, as in `signals`, in place and in as few passes as can be.
+
+    `logits` and `previous` are used up, the log-probabilities go to `room`. How the softmax is rounded must stay as in the
+    official code: a probability next to 1 has a logarithm next to 0, and on its last bit the smallest scores depend.
+    """
     assert previous is not None
     probs = np.subtract(logits, logits.max(axis=1, keepdims=True), out=logits)
     np.exp(probs, out=probs)
     probs /= probs.sum(axis=1, keepdims=True)
-    log_probs = probs + np.float32(signals.LOG_GUARD)
+    log_probs = np.add(probs, np.float32(signals.LOG_GUARD), out=room)
     np.log(log_probs, out=log_probs)
     np.subtract(log_probs, previous, out=previous)
-    previous *= probs
     np.abs(previous, out=previous)
-    return {"change": previous.sum(axis=1)}, log_probs
-
-
-def _read_header(path: Path) -> _Array:
-    """Return where a .npy file's array lies; raises MissingFileError or CorruptFileError. Pickled objects are refused."""
-    try:
-        with path.open("rb") as file:
-            version = np.lib.format.read_magic(file)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, fortran, dtype = read(file)
-            offset = file.tell()
-    except FileNotFoundError:
-        raise MissingFileError(f"Expected {path}, but it is not there.") from None
-    except (ValueError, EOFError, OSError) as error:
-        raise CorruptFileError(f"{path} is not a .npy file ({error}). Copy it again.") from error
-    if dtype.hasobject:
-        raise CorruptFileError(f"{path} holds pickled objects, which could run code; nothing was read. Save plain numbers.")
-    if fortran and len(shape) > 1:
-        raise InputError(f"Expected {path} in row order (C), but it is in column order. Save np.ascontiguousarray of it.")
-    wanted = offset + dtype.itemsize * int(np.prod(shape, dtype=np.int64))
-    if path.stat().st_size != wanted:
-        raise _cut_off(path)
-    return _Array(path, shape, dtype, offset)
-
-
-def _cut_off(path: Path) -> CorruptFileError:
-    return CorruptFileError(f"{path} is cut off or has bytes too many: its size does not fit its header. Copy it again.")
+    return {"change": np.einsum("ij,ij->i", previous, probs)}, log_probs

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from thresher.errors import CorruptFileError, InputError, MissingFileError, UnknownNameError
 from thresher.trajectory.layout import FileEntry, Manifest, load_manifest
-from thresher.types import Floats, Frame
+from thresher.trajectory.part import Part
+from thresher.types import Floats, Frame, Ids
 
 
 class Trajectory:
@@ -98,6 +99,10 @@ class Trajectory:
                     self._check_ids(ids[rows], bucket, entry)
             row += entry.rows
         return Frame(epoch, ids, values, self.n)
+
+    def only(self, ids: Ids) -> Part:
+        """Return some samples (sorted, unique ids) as a recording of their own, numbered anew from 0."""
+        return Part(self, ids)
 
     def logits(self, epoch: int) -> Floats:
         """Return (N, C) float32 logits of one epoch, NaN rows where a sample was missing."""
