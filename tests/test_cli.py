@@ -167,3 +167,11 @@ def test_what_cannot_work_is_one_clear_line(
 
 def test_seeds() -> None:
     assert parse_seeds("0-2,7") == (0, 1, 2, 7)
+
+
+@pytest.mark.parametrize("command", ["run", "record", "score", "select", "reproduce", "tune", "methods", "corrupt"])
+def test_examples_in_the_help_stand_on_lines_of_their_own(command: str) -> None:
+    lines = CliRunner().invoke(app, [command, "--help"]).output.splitlines()
+    examples = [line for line in lines if line.startswith(f"  thresher {command}")]
+    assert examples or command == "record"
+    assert all(line.count("thresher ") == 1 for line in examples)

@@ -25,6 +25,7 @@ def score(
     Official dumps are {t}_Output.npy (logits in loader order) and {t}_Index.npy per epoch, and optionally targets.npy.
     Writes sample_id (ascending), target where known, and one float32 column per score.
 
+    \b
     thresher score runs/digits --method tdds,el2n --out scores.parquet
     thresher score dumps/ --method tdds --window 5,10 --at 10,20,30 --out grid.parquet
     """
@@ -45,6 +46,7 @@ def select(
 ) -> None:
     """Select a coreset from scores.
 
+    \b
     thresher select scores.parquet --method tdds --keep 0.1 --out coreset.parquet
     """
     from thresher.commands.scoring import select_command
@@ -59,6 +61,7 @@ def methods(name: Annotated[str | None, typer.Argument(help="A method's name.")]
     A method is a scorer with a selector and the settings that were published for them. Wherever a command takes
     methods, parameters of both may follow after colons: tdds:window=5:at=10, ccs:cutoff=0.2, el2n:selector=stratified.
 
+    \b
     thresher methods
     thresher methods tdds
     """
@@ -88,6 +91,7 @@ def corrupt(
 
     They look as in a training with the same variant, seed and strengths, where every corrupted sample has one of them.
 
+    \b
     thresher corrupt --show corruptions.png --data cifar10 --data-dir DIR
     thresher corrupt --show black-fog.png --data cifar10 --data-dir DIR --variant published-code
     """

@@ -53,6 +53,7 @@ def run(
     by seed. Leaves the recording, scores.parquet, the coresets, all results and report.html in the run directory.
     Run the same command again to go on after a crash or an interruption.
 
+    \b
     thresher run
     thresher run --data cifar10 --data-dir DIR --model resnet18 --method tdds,random --keep 0.1,0.2
     thresher run --data cifar100 --data-dir DIR --corrupt intended:share=0.04 --mislabel 0.2:seed=0
@@ -162,6 +163,7 @@ def reproduce(
     board as Markdown, CSV and HTML. Stop it at any moment and run it again to go on; results of several machines are
     merged by copying their results folders together.
 
+    \b
     thresher reproduce table6 --data-dir DIR --dry-run
     thresher reproduce table10 --data-dir DIR --only 'method=tdds,random keep=0.1' --limit-minutes 60
     thresher reproduce table6 --data-dir DIR --scale small --seeds 0,1
@@ -200,6 +202,7 @@ def tune(
     Holds out a part of the training set, records the surrogate on the rest, trains on the coresets of as many (T, K) as
     the budget allows, and prints the best with its accuracy on the held-out part. Run it again with more minutes to go on.
 
+    \b
     thresher tune --data cifar10 --data-dir DIR --model small --keep 0.1 --budget-minutes 60
     """
     from thresher.commands.tune import tune_command
