@@ -13,13 +13,15 @@ from typer.testing import CliRunner
 
 from thresher.cli import app
 from thresher.commands import reproduce as reproduce_command
+from thresher.data import load
 from thresher.errors import InputError, RunDirectoryError
 from thresher.experiments import targets
 from thresher.experiments.board import as_csv, as_markdown, board, columns
 from thresher.experiments.cells import Cell, Entry, Filter
 from thresher.experiments.pace import Pace
 from thresher.experiments.reproduce import Outcome, Place, read_result, recording_left, run_cells
-from thresher.experiments.rundir import locked
+from thresher.experiments.rundir import RunDirectory, digest_of, locked
+from thresher.experiments.study import identity
 from thresher.experiments.targets import SCALES, TARGETS, entries
 from thresher.settings.tables import TABLES, PublishedNumber, published_table
 from thresher.train.spec import TrainSpec
@@ -245,3 +247,12 @@ def test_heat_maps_need_a_grid() -> None:
     grids = reproduce_command.heat_maps(board(entries("figure7"), (0,), Place(Path("nowhere"))))
     assert [grid.title for grid in grids][:1] == ["TDDS on cifar10, keep 0.7: accuracy %"]
     assert (len(grids), grids[0].rows, len(grids[0].columns)) == (5, ("5", "10", "15", "20"), 10)
+
+
+def test_a_recording_that_another_process_makes_is_left_to_it(tmp_path: Path) -> None:
+    place, cell = Place(tmp_path), entry("el2n:epochs=3").cell
+    folder = tmp_path / "recordings" / digest_of(cell.source)
+    with RunDirectory(folder, identity(load("digits"), SURROGATE, 42)):
+        outcome = run_cells([cell, entry("random").cell], place, Pace())
+    assert outcome.done == [entry("random").cell]
+    assert outcome.left == {cell: "its recording is not finished"}

@@ -66,7 +66,7 @@ class MissingPackageError(ThresherError, ImportError):
 
 
 class BusyError(RunDirectoryError):
-    """Another process is making this very file."""
+    """Another process is writing this very file or folder."""
 
 
 def one_line(error: ThresherError | OSError) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 
 from thresher.coreset import Coreset
 from thresher.data import Data
-from thresher.errors import BusyError, CorruptFileError, RunDirectoryError
+from thresher.errors import BusyError, CorruptFileError
 from thresher.experiments.cells import Cell
 from thresher.experiments.executor import run_all
 from thresher.experiments.jobs import Job, Task, cached_data, run_task, values_digest
@@ -142,16 +142,11 @@ def _record(folder: Path, cells: Sequence[Cell], data: Data, place: Place, pace:
     if until <= there:
         return False
     label = f"recording {spec.model} on {data.name}"
-    try:
-        with RunDirectory(folder, identity(data, spec, seed)):
-            record(
-                data, spec, seed, folder, device=place.device, until=until,
-                on_epoch=lambda p: notify("epoch", {"label": label, "epoch": p.epoch, "epochs": needed, "loss": p.loss}),
-            )  # fmt: skip
-    except RunDirectoryError as error:
-        if "another process" in str(error):
-            raise BusyError(str(error)) from error
-        raise
+    with RunDirectory(folder, identity(data, spec, seed)):
+        record(
+            data, spec, seed, folder, device=place.device, until=until,
+            on_epoch=lambda p: notify("epoch", {"label": label, "epoch": p.epoch, "epochs": needed, "loss": p.loss}),
+        )  # fmt: skip
     return until >= needed
 
 

@@ -137,7 +137,7 @@ class RunDirectory:
         except BlockingIOError:
             self._lock.close()
             self._lock = None
-            raise RunDirectoryError(
+            raise BusyError(
                 f"{self.path} is being written by another process. Wait for it, or choose another --out."
             ) from None
 

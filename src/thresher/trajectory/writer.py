@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from thresher.errors import InputError, RunDirectoryError
+from thresher.errors import BusyError, InputError, RunDirectoryError
 from thresher.files import PART, remove_parts, sync_folder
 from thresher.signals import resolve
 from thresher.trajectory.layout import (
@@ -232,7 +232,7 @@ def _take_lock(folder: Path) -> IO[str]:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         lock.close()
-        raise RunDirectoryError(f"{folder} is being written by another process. Wait for it, or choose another.") from None
+        raise BusyError(f"{folder} is being written by another process. Wait for it, or choose another.") from None
     return lock
 
 
