@@ -101,6 +101,8 @@ class TDDS(Scorer):
         whole = bool(known.all())
         rows = frame.rows if whole else frame.ids[known]
         window = push(state["changes"], change if whole else change[known], rows)
+        if np.isnan(window[0]).all():
+            return  # no sample has a full window yet
         _, squares = mean_and_squares(window)
         spread = np.sqrt(squares) if self.spread == "norm" else squares / np.float32(self.window - 1)
         score = state["score"][rows]

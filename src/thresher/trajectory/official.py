@@ -96,9 +96,15 @@ class OfficialDumps:
         if remembers:
             previous = np.full((self.n, self.num_classes), np.nan, dtype=np.float32)
         kernel = self.kernel(names)
-        with ThreadPoolExecutor(self.threads) as pool:
-            for epoch in range(start - 1 if remembers and start > 0 else start, stop):
-                frame = self._epoch(epoch, names, previous, kernel, pool)
+        first = start - 1 if remembers and start > 0 else start
+        with ThreadPoolExecutor(self.threads) as pool, ThreadPoolExecutor(1) as ahead:
+            # The next epoch is read while this one is scored: scoring is a single thread's work.
+            reading = ahead.submit(self._epoch, first, names, previous, kernel, pool) if first < stop else None
+            for epoch in range(first, stop):
+                assert reading is not None
+                frame = reading.result()
+                if epoch + 1 < stop:
+                    reading = ahead.submit(self._epoch, epoch + 1, names, previous, kernel, pool)
                 if epoch >= start:
                     yield frame
 
