@@ -21,7 +21,6 @@ from thresher.experiments.defaults import parse_seeds
 from thresher.experiments.pace import Pace
 from thresher.experiments.reproduce import Outcome, Place, read_result, recording_left, run_cells
 from thresher.experiments.rundir import environment
-from thresher.experiments.tables import mean_interval
 from thresher.experiments.targets import TARGETS, entries
 from thresher.files import write_atomic
 from thresher.keep import keep_count
@@ -65,7 +64,8 @@ def _wanted(target: str, scale: str, only: str, precision: str, compile_model: b
     found = entries(target, scale)
     if not found:
         raise InputError(f"{target} has no {scale} scale. Leave --scale away for the published recipe.")
-    wanted = [entry for entry in found if Filter.parse(only, found).admits(entry)] if only else found
+    conditions = Filter.parse(only, found)
+    wanted = [entry for entry in found if conditions.admits(entry)]
     if not wanted:
         raise InputError(f"No entry of {target} meets all of {only!r}. Leave one condition away.")
     changes: dict[str, Any] = {"compile": compile_model}
@@ -150,9 +150,7 @@ def heat_maps(rows: Sequence[BoardRow]) -> list[HeatMap]:
     for row in rows:
         labels = row.entry.labels
         if "T" in labels and "K" in labels:
-            grids.setdefault((labels["data"], labels["keep"]), {})[labels["K"], labels["T"]] = (
-                mean_interval(list(row.accuracies.values()))[0] if row.accuracies else None
-            )
+            grids.setdefault((labels["data"], labels["keep"]), {})[labels["K"], labels["T"]] = row.mean
     made = []
     for (data, keep), grid in grids.items():
         windows = tuple(sorted({k for k, _ in grid}, key=int))

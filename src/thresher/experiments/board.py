@@ -81,7 +81,7 @@ def board(entries: Sequence[Entry], seeds: Sequence[int], place: Place) -> list[
 
 def _company(cell: Cell) -> tuple[object, ...]:
     """What a cell must share with Random's for their gap to mean anything."""
-    return cell.data, cell.corrupt, cell.mislabel, cell.holdout, cell.keep, cell.coreset
+    return *cell.origin.values(), cell.keep, cell.coreset
 
 
 def _row(

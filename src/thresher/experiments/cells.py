@@ -50,10 +50,14 @@ class Cell:
         return digest_of(self.to_json())
 
     @property
+    def origin(self) -> dict[str, str | None]:
+        """Which data it trains on: the data set and its changes."""
+        return {"data": self.data, "corrupt": self.corrupt, "mislabel": self.mislabel, "holdout": self.holdout}
+
+    @property
     def source(self) -> dict[str, Any]:
         """What determines the recording; cells with the same one share it."""
-        changes = {"data": self.data, "corrupt": self.corrupt, "mislabel": self.mislabel, "holdout": self.holdout}
-        return {**changes, "surrogate": self.surrogate.to_json(), "seed": self.surrogate_seed}
+        return {**self.origin, "surrogate": self.surrogate.to_json(), "seed": self.surrogate_seed}
 
 
 @dataclass(frozen=True)

@@ -102,31 +102,26 @@ def run_cells(cells: Iterable[Cell], place: Place, pace: Pace, notify: Notify = 
         except CorruptFileError as error:
             outcome.failed[cell] = str(error)
             continue
-        groups.setdefault(digest_of(cell.source) if cell.recorded else f"none-{cell.data}", []).append(cell)
+        groups.setdefault(digest_of(cell.source if cell.recorded else cell.origin), []).append(cell)
     for key, group in groups.items():
         _run_group(key, group, place, pace, notify, outcome)
     return outcome
 
 
 def _run_group(key: str, cells: list[Cell], place: Place, pace: Pace, notify: Notify, outcome: Outcome) -> None:
-    """Record for cells that share a surrogate (or need none), plan their trainings and run them."""
-    by_data: dict[tuple[str | None, ...], list[Cell]] = {}
-    for cell in cells:
-        by_data.setdefault((cell.data, cell.corrupt, cell.mislabel, cell.holdout), []).append(cell)
-    tasks: list[tuple[Cell, Task]] = []
-    for group in by_data.values():
-        data = place.load(group[0])
-        if not group[0].recorded:
-            tasks += [(cell, _unrecorded(cell, data, place)) for cell in group]
-            continue
+    """Record for cells that share a surrogate (or, on the same data, need none), plan their trainings and run them."""
+    data, folder = place.load(cells[0]), place.root / "recordings" / key
+    if not cells[0].recorded:
+        tasks = [(cell, _unrecorded(cell, data, place)) for cell in cells]
+    else:
         try:
-            recorded = _record(place.root / "recordings" / key, group, data, place, pace, notify)
-            if recorded:
-                tasks += _planned(place.root / "recordings" / key, group, data, place)
+            recorded = _record(folder, cells, data, place, pace, notify)
         except BusyError:
             recorded = False
         if not recorded:
-            outcome.left.update(dict.fromkeys(group, "its recording is not finished"))
+            outcome.left.update(dict.fromkeys(cells, "its recording is not finished"))
+            return
+        tasks = _planned(folder, cells, data, place)
     _train(tasks, place, pace, notify, outcome)
 
 
@@ -238,8 +233,6 @@ def _about(cell: Cell) -> dict[str, Any]:
 
 def _train(tasks: list[tuple[Cell, Task]], place: Place, pace: Pace, notify: Notify, outcome: Outcome) -> None:
     """Run the trainings that fit into the time left; write down why one failed."""
-    if not tasks:
-        return
 
     def admit(item: tuple[Cell, Task]) -> bool:
         cell, task = item

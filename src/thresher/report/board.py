@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import Environment, PackageLoader
+from thresher.report._environment import templates
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,8 @@ def board_page(
     heat_maps: Sequence[HeatMap] = (), facts: Mapping[str, Any] | None = None,
 ) -> str:  # fmt: skip
     """Return the board as HTML; nothing is loaded from elsewhere, and every text is shown as text."""
-    environment = Environment(
-        loader=PackageLoader("thresher.report", "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template("board.html.j2").render(
-        title=title, description=description, headings=headings, lines=lines, heat_maps=heat_maps, facts=facts or {}
+    return (
+        templates()
+        .get_template("board.html.j2")
+        .render(title=title, description=description, headings=headings, lines=lines, heat_maps=heat_maps, facts=facts or {})
     )

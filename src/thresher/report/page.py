@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
 from thresher.report import plots
+from thresher.report._environment import templates
 from thresher.report.content import FULL, RANDOM, Content, DataMap, Line, ScoreColumn, Selection
 from thresher.report.gallery import galleries
 from thresher.report.svg import LEVELS
@@ -37,9 +37,7 @@ class Overlap:
 
 def page(content: Content) -> str:
     """Return the whole report as HTML."""
-    environment = Environment(
-        loader=PackageLoader("thresher.report", "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
+    environment = templates()
     environment.filters |= {"share": plots.share, "plus_minus": _plus_minus, "verdict": _verdict}
     return environment.get_template("report.html.j2").render(
         content=content,

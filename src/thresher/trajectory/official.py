@@ -97,14 +97,9 @@ class OfficialDumps:
             previous = np.full((self.n, self.num_classes), np.nan, dtype=np.float32)
         kernel = self.kernel(names)
         first = start - 1 if remembers and start > 0 else start
-        with ThreadPoolExecutor(self.threads) as pool, ThreadPoolExecutor(1) as ahead:
-            # The next epoch is read while this one is scored: scoring is a single thread's work.
-            reading = ahead.submit(self._epoch, first, names, previous, kernel, pool) if first < stop else None
+        with ThreadPoolExecutor(self.threads) as pool:
             for epoch in range(first, stop):
-                assert reading is not None
-                frame = reading.result()
-                if epoch + 1 < stop:
-                    reading = ahead.submit(self._epoch, epoch + 1, names, previous, kernel, pool)
+                frame = self._epoch(epoch, names, previous, kernel, pool)
                 if epoch >= start:
                     yield frame
 
