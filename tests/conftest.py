@@ -1,4 +1,4 @@
-"""Data that several test files share: the real CIFAR folders, where they can be had."""
+"""What several test files share: the real CIFAR folders, where they can be had, and the command line in this process."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from thresher.cli import main
 
 _UNPACK = Path(__file__).resolve().parents[2] / "shared" / "data" / "unpack_cifar.py"
 
@@ -28,3 +31,31 @@ def cifar_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if done.returncode:
         pytest.skip(f"needs CIFAR, but unpacking it failed: {done.stderr[-300:]}")
     return root
+
+
+class Call:
+    """A command line in this process."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self.monkeypatch, self.capsys = monkeypatch, capsys
+
+    def __call__(self, *arguments: Any, status: int = 0) -> str:
+        """Run a command, compare its exit status and return what it said to the terminal and to stderr."""
+        self.monkeypatch.setattr("sys.argv", ["thresher", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        out, err = self.capsys.readouterr()
+        assert end.value.code == status, out + err
+        return out + err if status == 0 else err
+
+    def refused(self, *arguments: Any) -> str:
+        """Run a command that must fail and return its one line."""
+        line = self(*arguments, status=1).strip()
+        assert line.startswith("thresher: ")
+        assert "\n" not in line
+        return line
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    return Call(monkeypatch, capsys)

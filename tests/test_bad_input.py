@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from thresher.cli import main
 from thresher.coreset import Coreset
 from thresher.data import load
 from thresher.score_table import read_scores, write_scores
@@ -24,38 +23,10 @@ GOLDEN = np.load(Path(__file__).parent / "golden" / "tdds_official_real_dynamics
 N, CLASSES, EPOCHS = 400, 10, 5
 
 
-class Call:
-    """A command line in this process."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        self.monkeypatch, self.capsys = monkeypatch, capsys
-
-    def __call__(self, *arguments: Any, status: int = 0) -> str:
-        """Run a command, compare its exit status and return what it said to the terminal and to stderr."""
-        self.monkeypatch.setattr("sys.argv", ["thresher", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        out, err = self.capsys.readouterr()
-        assert end.value.code == status, out + err
-        return out + err if status == 0 else err
-
-    def refused(self, *arguments: Any) -> str:
-        """Run a command that must fail and return its one line."""
-        line = self(*arguments, status=1).strip()
-        assert line.startswith("thresher: ")
-        assert "\n" not in line
-        return line
-
-
 @pytest.fixture(autouse=True)
 def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let commands that train in this process leave torch at one thread, as all tests have it."""
     monkeypatch.setattr("os.cpu_count", lambda: 1)
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    return Call(monkeypatch, capsys)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -95,7 +66,7 @@ DUMPS: dict[str, tuple[str, Any, str]] = {
 
 
 @pytest.mark.parametrize("case", DUMPS)
-def test_dumps(case: str, tmp_path: Path, call: Call) -> None:
+def test_dumps(case: str, tmp_path: Path, call: Any) -> None:
     name, content, message = DUMPS[case]
     folder, out = tmp_path / "dumps", tmp_path / "scores.parquet"
     folder.mkdir()
@@ -147,7 +118,7 @@ def cut(path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ['{"data": ', "null", "[]", '"x"', "", "\xff"])
-def test_a_run_with_a_broken_spec_is_left_alone(run: Path, content: str, call: Call) -> None:
+def test_a_run_with_a_broken_spec_is_left_alone(run: Path, content: str, call: Any) -> None:
     (run / "spec.json").write_text(content, encoding="latin1")
     before = contents(run)
     line = call.refused("run", "--out", run, *RUN, *SMALL)
@@ -157,7 +128,7 @@ def test_a_run_with_a_broken_spec_is_left_alone(run: Path, content: str, call: C
 
 
 @pytest.mark.parametrize("content", ['{"seed": ', "null", "[]", "{}", '{"test_accuracy": null}', '{"test_accuracy": true}'])
-def test_a_broken_result_is_named_and_made_again_when_it_is_gone(run: Path, content: str, call: Call) -> None:
+def test_a_broken_result_is_named_and_made_again_when_it_is_gone(run: Path, content: str, call: Any) -> None:
     path = next((run / "results").glob("el2n*.json"))
     before = json.loads(path.read_text())
     path.write_text(content)
@@ -170,7 +141,7 @@ def test_a_broken_result_is_named_and_made_again_when_it_is_gone(run: Path, cont
 
 
 @pytest.mark.parametrize("content", ["{", "null", '"x"'])
-def test_a_broken_environment_is_named(run: Path, content: str, call: Call) -> None:
+def test_a_broken_environment_is_named(run: Path, content: str, call: Any) -> None:
     (run / "env.json").write_text(content)
     assert "env.json" in call.refused("run", "--out", run, *RUN, *SMALL)
     (run / "env.json").unlink()
@@ -178,7 +149,7 @@ def test_a_broken_environment_is_named(run: Path, content: str, call: Call) -> N
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "[]", '{"format": 1}'])
-def test_a_run_without_its_manifest_keeps_its_epochs(run: Path, content: str | None, call: Call) -> None:
+def test_a_run_without_its_manifest_keeps_its_epochs(run: Path, content: str | None, call: Any) -> None:
     manifest = run / "trajectory" / "manifest.json"
     good = manifest.read_bytes()
     if content is None:
@@ -194,14 +165,14 @@ def test_a_run_without_its_manifest_keeps_its_epochs(run: Path, content: str | N
 
 @pytest.mark.parametrize("name", ["epoch=0001/bucket=000.parquet", "targets.parquet"])
 @pytest.mark.parametrize("damage", [cut, lambda path: path.unlink()], ids=["cut off", "gone"])
-def test_a_damaged_store_file_is_named(run: Path, name: str, damage: Any, tmp_path: Path, call: Call) -> None:
+def test_a_damaged_store_file_is_named(run: Path, name: str, damage: Any, tmp_path: Path, call: Any) -> None:
     damage(run / "trajectory" / name)
     out = tmp_path / "scores.parquet"
     assert name in call.refused("score", run, "--method", "el2n", "--out", out)
     assert not out.exists()
 
 
-def test_damaged_scores_and_coresets_are_named(run: Path, tmp_path: Path, call: Call) -> None:
+def test_damaged_scores_and_coresets_are_named(run: Path, tmp_path: Path, call: Any) -> None:
     cut(run / "scores.parquet")
     assert "scores.parquet" in call.refused(
         "select", run / "scores.parquet", "--method", "el2n", "--keep", "0.1", "--out", tmp_path / "c.parquet"
@@ -212,7 +183,7 @@ def test_damaged_scores_and_coresets_are_named(run: Path, tmp_path: Path, call: 
     assert not (tmp_path / "c.parquet").exists()
 
 
-def test_a_damaged_checkpoint_is_named_and_the_recording_kept(tmp_path: Path, call: Call) -> None:
+def test_a_damaged_checkpoint_is_named_and_the_recording_kept(tmp_path: Path, call: Any) -> None:
     out = tmp_path / "run"
     record = ("record", "--epochs", "4", "--batch-size", "128", "--device", "cpu", "--out", out)
     call(*record)
@@ -229,7 +200,7 @@ def test_a_damaged_checkpoint_is_named_and_the_recording_kept(tmp_path: Path, ca
         Trajectory.open(store).verify()
 
 
-def test_rests_of_a_killed_writer_are_swept_away(run: Path, call: Call) -> None:
+def test_rests_of_a_killed_writer_are_swept_away(run: Path, call: Any) -> None:
     rests = [
         run / "spec.json.99.part", run / "scores.parquet.99.part", run / "results" / "x.json.99.part",
         run / "coresets" / "x.parquet.99.new.part", run / "checkpoints" / "surrogate.safetensors.99.part",
@@ -240,13 +211,13 @@ def test_rests_of_a_killed_writer_are_swept_away(run: Path, call: Call) -> None:
     assert not any(rest.exists() for rest in rests)
 
 
-def test_a_diverged_recording_keeps_its_epochs(tmp_path: Path, call: Call) -> None:
+def test_a_diverged_recording_keeps_its_epochs(tmp_path: Path, call: Any) -> None:
     line = call.refused("record", "--epochs", 3, "--lr", 1e30, "--out", tmp_path / "run")
     assert "Expected finite logits" in line
     Trajectory.open(tmp_path / "run" / "trajectory").verify()
 
 
-def test_other_logits_than_begun_with_are_refused(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_logits_than_begun_with_are_refused(tmp_path: Path, call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "run"
     common = ("record", "--epochs", "2", "--batch-size", "256", "--out", out)
     call(*common)
@@ -259,7 +230,7 @@ def test_other_logits_than_begun_with_are_refused(tmp_path: Path, call: Call, mo
 # ---- coresets of other data
 
 
-def test_coresets_of_other_data_are_refused(tmp_path: Path, call: Call) -> None:
+def test_coresets_of_other_data_are_refused(tmp_path: Path, call: Any) -> None:
     ids = np.arange(100)
     cases = {
         "other fingerprint": (Coreset(ids, None, 1437, {"fingerprint": "other"}), "fingerprint"),
@@ -277,13 +248,13 @@ def test_coresets_of_other_data_are_refused(tmp_path: Path, call: Call) -> None:
 
 
 @pytest.mark.parametrize("keep", ["0", "0.0", "-0.1", "1.5", "many", "", "0.1,0.1", "1438", "nan"])
-def test_kept_shares_of_a_run(keep: str, tmp_path: Path, call: Call) -> None:
+def test_kept_shares_of_a_run(keep: str, tmp_path: Path, call: Any) -> None:
     line = call.refused("run", "--keep", keep, "--out", tmp_path / "run")
     assert "keep" in line
     assert not (tmp_path / "run").exists()
 
 
-def test_a_count_means_the_same_in_run_and_select(finished: Path, run: Path, tmp_path: Path, call: Call) -> None:
+def test_a_count_means_the_same_in_run_and_select(finished: Path, run: Path, tmp_path: Path, call: Any) -> None:
     call("run", "--out", run, *RUN, *SMALL, "--keep", "1,50,1.0")
     said = (run / "table.md").read_text()
     for kept in (1, 50, 1437):
@@ -307,7 +278,7 @@ class Touch:
         return os.mkdir, (str(self.path),)
 
 
-def test_pickles_that_would_run_code(tmp_path: Path, call: Call) -> None:
+def test_pickles_that_would_run_code(tmp_path: Path, call: Any) -> None:
     folder, touched = tmp_path / "cifar-10-batches-py", tmp_path / "touched"
     folder.mkdir()
     for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta"):
@@ -334,14 +305,14 @@ def pictures(root: Path, counts: dict[str, int]) -> Path:
     return root
 
 
-def test_an_empty_class_of_pictures_is_named(tmp_path: Path, call: Call) -> None:
+def test_an_empty_class_of_pictures_is_named(tmp_path: Path, call: Any) -> None:
     root = pictures(tmp_path / "data", {"cat": 3, "dog": 0})
     line = call.refused("record", "--data", "folder", "--data-dir", root, "--model", "tiny", "--out", tmp_path / "run")
     assert "Training class without a picture" in line
     assert "dog" in line
 
 
-def test_a_folder_may_be_named_by_its_path(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_may_be_named_by_its_path(tmp_path: Path, call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from thresher.data import folders
 
     root = pictures(tmp_path / "data", {"cat": 3, "dog": 3})
@@ -353,7 +324,7 @@ def test_a_folder_may_be_named_by_its_path(tmp_path: Path, call: Call, monkeypat
     assert len(list((tmp_path / "runs" / "folder" / "results").glob("*.json"))) == 2
 
 
-def test_single_samples_where_the_model_cannot_train_on_them(tmp_path: Path, call: Call) -> None:
+def test_single_samples_where_the_model_cannot_train_on_them(tmp_path: Path, call: Any) -> None:
     common = ("train", "--model", "resnet18", "--epochs", "1", "--out", tmp_path / "out", "--jobs", "1")
     line = call.refused(*common, "--batch-size", 1)
     assert "batches of 2 samples or more" in line
@@ -367,7 +338,7 @@ def test_single_samples_where_the_model_cannot_train_on_them(tmp_path: Path, cal
 # ---- which column is selected from
 
 
-def test_labels_that_differ_get_columns_that_differ(finished: Path, tmp_path: Path, call: Call) -> None:
+def test_labels_that_differ_get_columns_that_differ(finished: Path, tmp_path: Path, call: Any) -> None:
     out = tmp_path / "s.parquet"
     call("score", finished, "--method", "el2n:epochs=1,el2n:epochs=2,el2n,aum", "--out", out)
     columns = read_scores(out).columns
@@ -378,7 +349,7 @@ def test_labels_that_differ_get_columns_that_differ(finished: Path, tmp_path: Pa
     np.testing.assert_array_equal(Coreset.load(tmp_path / "c.parquet").ids, wanted)
 
 
-def test_what_is_selected_from_is_told(tmp_path: Path, call: Call) -> None:
+def test_what_is_selected_from_is_told(tmp_path: Path, call: Any) -> None:
     def scores(seed: int, window: int, at: int) -> Scores:
         source = {"scorer": "tdds", "params": {"window": window, "decay": 0.9, "absolute": True, "spread": "norm"}, "at": at}
         return Scores(np.random.default_rng(seed).random(50, dtype=np.float32), "high", source)
@@ -407,11 +378,11 @@ def test_what_is_selected_from_is_told(tmp_path: Path, call: Call) -> None:
         (("--method", ""), "Expected distinct methods"),
     ],
 )
-def test_options_that_contradict(finished: Path, tmp_path: Path, options: Any, message: str, call: Call) -> None:
+def test_options_that_contradict(finished: Path, tmp_path: Path, options: Any, message: str, call: Any) -> None:
     assert message in call.refused("score", finished, *options, "--out", tmp_path / "s.parquet")
 
 
-def test_places_that_cannot_be_written(finished: Path, tmp_path: Path, call: Call) -> None:
+def test_places_that_cannot_be_written(finished: Path, tmp_path: Path, call: Any) -> None:
     (tmp_path / "file").write_text("kept")
     assert "Name a file, not a folder" in call.refused("score", finished, "--method", "el2n", "--out", tmp_path)
     line = call.refused("train", "--epochs", 1, "--out", tmp_path / "file")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from thresher.cli import app, main
+from thresher.cli import app
 from thresher.coreset import Coreset
 from thresher.experiments.defaults import parse_seeds
 from thresher.methods import METHODS
@@ -26,18 +26,6 @@ def call(*arguments: Any) -> str:
     result = CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.output
-
-
-def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: Any) -> str:
-    """Run a command that must fail and return its one line."""
-    monkeypatch.setattr("sys.argv", ["thresher", *map(str, arguments)])
-    with pytest.raises(SystemExit) as end:
-        main()
-    assert end.value.code == 1
-    line = capsys.readouterr().err.strip()
-    assert line.startswith("thresher: ")
-    assert "\n" not in line
-    return line
 
 
 @pytest.fixture(scope="module")
@@ -156,13 +144,11 @@ CASES: dict[str, tuple[tuple[str, ...], str]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_cannot_work_is_one_clear_line(
-    case: str, dumps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_cannot_work_is_one_clear_line(case: str, dumps: Path, tmp_path: Path, call: Any) -> None:
     write_scores(tmp_path / "scores.parquet", {"tdds": Scores(np.array([1.0, 2.0, 3.0]))})
     arguments, message = CASES[case]
     places = {"tmp": tmp_path, "dumps": dumps, "scores": tmp_path / "scores.parquet"}
-    assert message in refused(monkeypatch, capsys, *(a.format(**places) for a in arguments))
+    assert message in call.refused(*(a.format(**places) for a in arguments))
 
 
 def test_seeds() -> None:

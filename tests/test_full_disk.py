@@ -175,18 +175,6 @@ def test_a_recorder_keeps_its_epoch_open(disk: Disk) -> None:
     assert Trajectory.open(disk.path / "trajectory").epochs == recorder.epoch == 2
 
 
-def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: Any) -> str:
-    """Run a command that must fail and return its one line."""
-    monkeypatch.setattr("sys.argv", ["thresher", *map(str, arguments)])
-    with pytest.raises(SystemExit) as end:
-        main()
-    assert end.value.code == 1
-    line = capsys.readouterr().err.strip()
-    assert line.startswith("thresher: ")
-    assert "\n" not in line
-    return line
-
-
 COMMANDS = {
     "score": ("score", "{source}", "--method", "aum", "--out", "{disk}/scores.parquet"),
     "select": ("select", "{scores}", "--keep", "0.5", "--method", "aum", "--out", "{disk}/coreset.parquet"),
@@ -197,9 +185,7 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_commands_say_it_in_one_line(
-    disk: Disk, tmp_path: Path, command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_commands_say_it_in_one_line(disk: Disk, tmp_path: Path, command: str, call: Any) -> None:
     if not disk.mounted:
         pytest.skip("needs a file system of its own: the test's own output would meet the limit too")
     n = 3000
@@ -208,20 +194,20 @@ def test_commands_say_it_in_one_line(
     write_scores(tmp_path / "scores.parquet", {"aum": Scores(np.arange(n, dtype=np.float32), "low")})
     places = {"disk": disk.path, "source": tmp_path / "source", "scores": tmp_path / "scores.parquet"}
     with disk.full():
-        line = refused(monkeypatch, capsys, *(a.format(**places) for a in COMMANDS[command]))
+        line = call.refused(*(a.format(**places) for a in COMMANDS[command]))
     assert "No space left on device" in line
     assert "Make room and run the same command again" in line
     assert not any(content for content in disk.contents().values())
 
 
 def test_recording_goes_on_when_there_is_room_again(
-    disk: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    disk: Disk, tmp_path: Path, call: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not disk.mounted:
         pytest.skip("needs a file system of its own that can be made larger")
     disk.resize("400k")
     options = ("--epochs", 10, "--batch-size", 128)
-    assert "No space left" in refused(monkeypatch, capsys, "record", "--out", disk.path / "run", *options)
+    assert "No space left" in call.refused("record", "--out", disk.path / "run", *options)
     kept = Trajectory.open(disk.path / "run" / "trajectory")
     kept.verify()
     assert 0 < kept.epochs < 10
