@@ -95,7 +95,7 @@ SMALL = ("--surrogate-epochs", "3", "--surrogate-batch-size", "128", "--epochs",
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run on digits."""
-    from typer.testing import CliRunner
+    from click.testing import CliRunner
 
     from thresher.cli import app
 

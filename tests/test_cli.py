@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import re
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from thresher.cli import app
 from thresher.coreset import Coreset
@@ -149,6 +151,14 @@ def test_what_cannot_work_is_one_clear_line(case: str, dumps: Path, tmp_path: Pa
     arguments, message = CASES[case]
     places = {"tmp": tmp_path, "dumps": dumps, "scores": tmp_path / "scores.parquet"}
     assert message in call.refused(*(a.format(**places) for a in arguments))
+
+
+@pytest.mark.parametrize("name", sorted(app.commands.keys() - {"methods"}))
+def test_every_option_reaches_its_command(name: str) -> None:
+    """The functions of the command line pass options on by name: both sides must know the same ones."""
+    rooms = [import_module(f"thresher.commands.{room}") for room in ("training", "scoring", "reproduce", "tune", "corrupt")]
+    (command,) = {getattr(room, f"{name}_command") for room in rooms if hasattr(room, f"{name}_command")}
+    assert {parameter.name for parameter in app.commands[name].params} == set(inspect.signature(command).parameters)
 
 
 def test_seeds() -> None:

@@ -30,7 +30,7 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 
 def test_commands_of_the_readme_exist() -> None:
-    from typer.testing import CliRunner
+    from click.testing import CliRunner
 
     from thresher.cli import app
 

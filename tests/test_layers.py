@@ -89,7 +89,7 @@ def loaded_by(code: str) -> set[str]:
 
 
 def test_importing_thresher_loads_nothing_heavy() -> None:
-    heavy = {"torch", "pyarrow", "scipy", "sklearn", "matplotlib", "jinja2", "rich", "typer", "numpy"}
+    heavy = {"torch", "pyarrow", "scipy", "sklearn", "matplotlib", "jinja2", "rich", "click", "numpy"}
     assert not loaded_by("import thresher") & heavy
 
 

@@ -253,7 +253,7 @@ def test_a_run_directory_becomes_a_report(tmp_path: Path) -> None:
 
 
 def test_the_command_in_the_report_makes_the_same_study(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from typer.testing import CliRunner
+    from click.testing import CliRunner
 
     from thresher.cli import app
     from thresher.commands import training

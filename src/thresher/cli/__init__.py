@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-import typer
+import click
 
 from thresher.cli import training, scoring  # isort: skip  # registers the commands, in the order of the help
 from thresher.cli._app import app
@@ -15,15 +15,21 @@ from thresher.errors import ThresherError, one_line
 
 __all__ = ["app", "main", "scoring", "training"]
 
+INTERRUPTED = 130
+"""The exit status after Ctrl-C, as shells expect it: 128 and the number of SIGINT."""
+
 
 def main() -> None:
     """Entry point: what was refused, and what the system refuses, becomes one clear line and exit status 1."""
     try:
-        app(standalone_mode=True)
+        status = app.main(standalone_mode=False) or 0
+    except click.Abort:
+        click.echo("thresher: interrupted; run the same command again to go on.", err=True)
+        status = INTERRUPTED
+    except click.ClickException as error:  # options that are no such options
+        error.show()
+        status = error.exit_code
     except (ThresherError, OSError) as error:
-        typer.echo(f"thresher: {one_line(error)}", err=True)
-        sys.exit(1)
-    except SystemExit as end:
-        if end.code == 130:  # how typer ends after Ctrl-C, as shells expect it
-            typer.echo("thresher: interrupted; run the same command again to go on.", err=True)
-        raise
+        click.echo(f"thresher: {one_line(error)}", err=True)
+        status = 1
+    sys.exit(status)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import typer
+import click
 
-app = typer.Typer(
-    help="Keep the training samples that matter: record one training, score every sample, select a coreset, "
-    "retrain on it and compare.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
+import thresher
+
+
+@click.group(context_settings={"show_default": True, "max_content_width": 100, "help_option_names": ["-h", "--help"]})
+@click.version_option(thresher.__version__, prog_name="thresher")
+def app() -> None:
+    """Keep the training samples that matter: record one training, score every sample, select a coreset, retrain on it
+    and compare."""

@@ -1,37 +1,65 @@
-"""The options that several commands share: their types and what `--help` says of them."""
+"""The options that several commands share, each with its type and what `--help` says of it, and how options are made."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Any, TypeVar
 
-import typer
+import click
 
-Data = Annotated[
-    str, typer.Option(help="Data set: digits (built in), cifar10, cifar100, imagenet, or folder (ImageNet layout).")
-]
-DataDir = Annotated[
-    Path | None,
-    typer.Option(help="Where the data lies: the official CIFAR archive or its unpacked folder; the root of folders."),
-]
-Model = Annotated[
-    str | None,
-    typer.Option(
-        help="Small: tiny, small. For 32x32: resnet18, resnet34, resnet50, resnet101, vgg16, mobilenet_v2, shufflenet_v2 "
-        "(also _x0_5, _x1_5, _x2_0), shufflenet_g2, shufflenet_g3. For 224x224: resnet34_imagenet, resnet50_imagenet, "
-        "swin_t. Or timm:NAME. Default: fits the data set."
-    ),
-]
-Corrupt = Annotated[
-    str | None,
-    typer.Option(help="Corrupt training images: intended or published-code, then :share=0.04:seed=0 and strengths."),
-]
-Mislabel = Annotated[
-    str | None, typer.Option(help="Give this share of the training samples a wrong label: 0.2 or 0.2:seed=0.")
-]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, or auto (cuda where there is one).")]
-Precision = Annotated[str, typer.Option(help="fp32 or bf16 (autocast; weights stay fp32).")]
-Epochs = Annotated[int | None, typer.Option(help="Epochs to train. Default: the data set's recipe (CIFAR: 200).")]
-BatchSize = Annotated[int | None, typer.Option(help="Samples a step. Default: the recipe's (100 surrogate, 128 coreset).")]
-Lr = Annotated[float | None, typer.Option(help="Peak learning rate. Default: the recipe's (0.1).")]
-Compile = Annotated[bool, typer.Option("--compile", help="Run the model through torch.compile.")]
+Command = TypeVar("Command", bound=Callable[..., Any])
+Decorator = Callable[[Command], Command]
+
+
+def option(flag: str, kind: Any = str, default: Any = None, *, help: str, **more: Any) -> Callable[[Command], Command]:
+    """Return the decorator of an option; `kind` is the type of its value, `default` None where it may be left out."""
+    return click.option(flag, type=PATH if kind is Path else kind, default=default, help=help, **more)
+
+
+def needed(flag: str, kind: Any = str, *, help: str) -> Callable[[Command], Command]:
+    """Return the decorator of an option that must be given."""
+    return click.option(flag, type=PATH if kind is Path else kind, required=True, help=help)
+
+
+def switch(flag: str, name: str | None = None, default: bool = False, *, help: str) -> Callable[[Command], Command]:
+    """Return the decorator of an option without a value: `--exact`, or `--full/--no-full`."""
+    return click.option(
+        *[flag, *([name] if name else [])], is_flag=True, default=default, show_default="/" in flag, help=help
+    )
+
+
+PATH = click.Path(path_type=Path)
+
+data = option(
+    "--data", default="digits",
+    help="Data set: digits (built in), cifar10, cifar100, imagenet, or folder (ImageNet layout).",
+)  # fmt: skip
+data_dir = option(
+    "--data-dir", Path, help="Where the data lies: the official CIFAR archive or its unpacked folder; the root of folders."
+)
+model = option(
+    "--model",
+    help="Small: tiny, small. For 32x32: resnet18, resnet34, resnet50, resnet101, vgg16, mobilenet_v2, shufflenet_v2 "
+    "(also _x0_5, _x1_5, _x2_0), shufflenet_g2, shufflenet_g3. For 224x224: resnet34_imagenet, resnet50_imagenet, "
+    "swin_t. Or timm:NAME. Default: fits the data set.",
+)
+corrupt = option(
+    "--corrupt", help="Corrupt training images: intended or published-code, then :share=0.04:seed=0 and strengths."
+)
+mislabel = option("--mislabel", help="Give this share of the training samples a wrong label: 0.2 or 0.2:seed=0.")
+device = option("--device", default="auto", help="cpu, cuda, cuda:1, or auto (cuda where there is one).")
+precision = option("--precision", default="fp32", help="fp32 or bf16 (autocast; weights stay fp32).")
+epochs = option("--epochs", int, help="Epochs to train. Default: the data set's recipe (CIFAR: 200).")
+batch_size = option("--batch-size", int, help="Samples a step. Default: the recipe's (100 surrogate, 128 coreset).")
+surrogate_epochs = option("--surrogate-epochs", int, help="Epochs of the recorded surrogate.")
+surrogate_batch_size = option("--surrogate-batch-size", int, help="Batch of the surrogate.")
+lr = option("--lr", float, help="Peak learning rate. Default: the recipe's (0.1).")
+compile_model = switch("--compile", "compile_model", help="Run the model through torch.compile.")
+
+
+def recipe(command: Command) -> Command:
+    """Add the options of the data and how they were changed, in the order of the help."""
+    for add in (mislabel, corrupt, data_dir, data):
+        command = add(command)
+    return command

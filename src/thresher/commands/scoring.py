@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import typer
+import click
 
 from thresher.errors import InputError, UnknownNameError
 from thresher.experiments.scoring import Columns, choose, name_pairs
@@ -38,7 +38,7 @@ def score_command(*, source: Path, out: Path, method: str, window: str | None, a
         raise InputError(f"--window is TDDS's, but {method} does not read it. Parameters follow a colon: {method}:window=5.")
     columns = replay(opened, _told_apart(requests), exact=exact)
     write_scores(out, columns, targets=opened.targets, info=opened.info)
-    typer.echo(f"{out}: {opened.n} samples, {', '.join(columns)}")
+    click.echo(f"{out}: {opened.n} samples, {', '.join(columns)}")
 
 
 def _requests(label: str, source: Source, windows: list[int], ats: list[int]) -> list[Request]:
@@ -56,7 +56,7 @@ def _requests(label: str, source: Source, windows: list[int], ats: list[int]) ->
     scorers = [resolved.scorer, *resolved.aux_scorers.values()]
     if scorers[0] == Entropy() and "view" not in given and "eval_entropy" not in source.signals:
         scorers[0] = Entropy(view="train")
-        typer.echo("entropy: no evaluation pass was recorded; scoring the train-mode logits", err=True)
+        click.echo("entropy: no evaluation pass was recorded; scoring the train-mode logits", err=True)
     single = len(whens) == 1
     return [
         Request(scorer.name if single else f"{scorer.name}[T={when}]", scorer, when) for scorer in scorers for when in whens
@@ -71,7 +71,9 @@ def _told_apart(requests: Sequence[Request]) -> list[Request]:
     return [r if sharing[r.column] == 1 else replace(r, column=names[r.scorer, r.at]) for r in distinct]
 
 
-def select_command(*, scores: Path, keep: str, out: Path, method: str, column: str | None, data: str, seed: int) -> None:
+def select_command(
+    *, scores: Path, keep: str, out: Path, method: str, column: str | None, data: str | None, seed: int
+) -> None:
     """Select a coreset from a score table."""
     table = read_scores(scores)
     wanted = parse_keep(keep)
@@ -88,8 +90,8 @@ def select_command(*, scores: Path, keep: str, out: Path, method: str, column: s
     coreset = choose(resolved, table.columns, names, pool, wanted, seed, provenance)
     coreset.save(out)
     if notice:
-        typer.echo(notice, err=True)
-    typer.echo(f"{out}: {len(coreset.ids)} of {table.n} samples by {resolved.name}")
+        click.echo(notice, err=True)
+    click.echo(f"{out}: {len(coreset.ids)} of {table.n} samples by {resolved.name}")
 
 
 def _find_columns(method: ResolvedMethod, table: ScoreTable, path: Path, column: str | None) -> tuple[Columns, str]:

@@ -6,14 +6,13 @@
     targets.npy      (N,) integer class labels by sample id, optional; scorers that need labels ask for it
 
 Epochs are streamed in chunks of rows that fit into the processor's cache, on a few threads (NumPy releases the lock); only
-the previous epoch's log-probabilities, N x C float32, stay in memory. No torch is imported.
+the log-probabilities of two epochs, N x C float32 each, stay in memory. No torch is imported.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 
 from thresher import signals
 from thresher.errors import InputError, MissingFileError, SampleIdError, UnknownNameError
+from thresher.trajectory.kernel import Memory, Scratch, change
 from thresher.trajectory.npy import NpyArray, cut_off, read_header
 from thresher.trajectory.part import Part
 from thresher.types import Floats, Frame, Ids
@@ -31,20 +31,6 @@ from thresher.types import Floats, Frame, Ids
 _CHUNK_VALUES = 1 << 19  # 2 MB of float32: smaller ones fit the cache better, but threads then wait for one another
 _NEEDS_NO_TARGETS = ("change", "signed_change", "entropy")
 Kernel = Callable[[Floats, Ids, Floats | None, Floats], tuple[dict[str, Floats], Floats]]
-
-
-class _Scratch(threading.local):
-    """Arrays that a thread uses again and again: fresh ones would be given back to the system after every chunk."""
-
-    def __init__(self) -> None:
-        self._arrays: dict[str, NDArray[Any]] = {}
-
-    def array(self, name: str, shape: tuple[int, ...], dtype: Any = np.float32) -> NDArray[Any]:
-        """Return an array of that shape with whatever it holds, the same memory for the same name."""
-        found = self._arrays.get(name)
-        if found is None or found.shape[1:] != shape[1:] or len(found) < shape[0] or found.dtype != dtype:
-            found = self._arrays[name] = np.empty(shape, dtype)
-        return found[: shape[0]]
 
 
 class OfficialDumps:
@@ -66,7 +52,7 @@ class OfficialDumps:
         self.n: int = first.shape[0]
         self.num_classes: int = first.shape[1]
         self.targets: NDArray[np.int64] | None = self._load_targets()
-        self._scratch = _Scratch()
+        self._scratch = Scratch()
 
     @property
     def signals(self) -> tuple[str, ...]:
@@ -92,21 +78,19 @@ class OfficialDumps:
         if unknown:
             raise UnknownNameError(f"These dumps give no signal {', '.join(unknown)}; they give {', '.join(self.signals)}.")
         remembers = bool(signals.REMEMBERING & set(names))
-        previous: Floats | None = None
-        if remembers:
-            previous = np.full((self.n, self.num_classes), np.nan, dtype=np.float32)
+        memory = Memory(self.n, self.num_classes) if remembers else None
         kernel = self.kernel(names)
         first = start - 1 if remembers and start > 0 else start
         with ThreadPoolExecutor(self.threads) as pool:
             for epoch in range(first, stop):
-                frame = self._epoch(epoch, names, previous, kernel, pool)
+                frame = self._epoch(epoch, names, memory, kernel, pool)
                 if epoch >= start:
                     yield frame
 
     def _epoch(
-        self, epoch: int, names: Sequence[str], previous: Floats | None, kernel: Kernel, pool: ThreadPoolExecutor
+        self, epoch: int, names: Sequence[str], memory: Memory | None, kernel: Kernel, pool: ThreadPoolExecutor
     ) -> Frame:
-        """Read one epoch chunk by chunk; `previous` is replaced by its guarded log-probabilities."""
+        """Read one epoch chunk by chunk; `memory` then holds its guarded log-probabilities."""
         source, order = self._logits(epoch), self._order(epoch)
         values = {name: np.empty(self.n, dtype=np.float32) for name in names}
         rows = max(1, _CHUNK_VALUES // self.num_classes)
@@ -114,17 +98,19 @@ class OfficialDumps:
         def work(first: int) -> None:
             ids = order[first : first + rows]
             logits = self._read(source, first, len(ids), epoch)
-            before = None
-            if previous is not None:  # mode: ids were checked, and "raise" would make a copy of its own
-                before = np.take(previous, ids, axis=0, out=self._scratch.array("before", logits.shape), mode="clip")
-            found, log_probs = kernel(logits, ids, before, self._scratch.array("after", logits.shape))
+            before, room = None, self._scratch.array("room", logits.shape)
+            if memory is not None:
+                before, room = memory.recall(ids, self._scratch.array("before", logits.shape)), memory.room(first, len(ids))
+            found, log_probs = kernel(logits, ids, before, room)
             for name, value in found.items():
                 values[name][ids] = value
-            if previous is not None:
-                previous[ids] = log_probs
+            if memory is not None and log_probs is not room:
+                room[...] = log_probs
 
         for _ in pool.map(work, range(0, self.n, rows)):
             pass
+        if memory is not None:
+            memory.turn(order)
         return Frame(epoch, np.arange(self.n), values, self.n)
 
     def only(self, ids: Ids) -> Part:
@@ -140,7 +126,7 @@ class OfficialDumps:
 
     def kernel(self, names: Sequence[str]) -> Kernel:
         """Return the function that turns a chunk's logits, ids and previous log-probabilities into signals."""
-        return _change if set(names) == {"change"} else self._general(names)
+        return change if set(names) == {"change"} else self._general(names)
 
     def _general(self, names: Sequence[str]) -> Kernel:
         def kernel(logits: Floats, ids: Ids, previous: Floats | None, room: Floats) -> tuple[dict[str, Floats], Floats]:
@@ -259,20 +245,3 @@ class _Rows(Part):
             values, previous = kernel(logits, self._ids, previous, np.empty_like(logits))
             if epoch >= start:
                 yield Frame(epoch, np.arange(self.n), values, self.n)
-
-
-def _change(logits: Floats, ids: Ids, previous: Floats | None, room: Floats) -> tuple[dict[str, Floats], Floats]:
-    """The `change` signal and the guarded log-probabilities, as in `signals`, in place and in as few passes as can be.
-
-    `logits` and `previous` are used up, the log-probabilities go to `room`. How the softmax is rounded must stay as in the
-    official code: a probability next to 1 has a logarithm next to 0, and on its last bit the smallest scores depend.
-    """
-    assert previous is not None
-    probs = np.subtract(logits, logits.max(axis=1, keepdims=True), out=logits)
-    np.exp(probs, out=probs)
-    probs /= probs.sum(axis=1, keepdims=True)
-    log_probs = np.add(probs, np.float32(signals.LOG_GUARD), out=room)
-    np.log(log_probs, out=log_probs)
-    np.subtract(log_probs, previous, out=previous)
-    np.abs(previous, out=previous)
-    return {"change": np.einsum("ij,ij->i", previous, probs)}, log_probs

@@ -1,0 +1,63 @@
+"""Writes docs/results/benchmarks.md from the JSON files that `--out` left in docs/results/benchmarks/."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results"
+TITLES = {
+    "score_dumps": "Scoring official dumps, whole process, imports included",
+    "replay_grid": "A grid of (T, K) from a store",
+    "recorder_overhead": "What recording costs a training step",
+    "throughput": "Training throughput",
+    "imagenet_epoch": "One simulated ImageNet epoch through the Recorder",
+    "packing": "Several coreset trainings on one GPU",
+}
+HEAD = """# Speed and memory
+
+Each benchmark measures Thresher and the alternative side by side in one run; ratios are what to read. `make bench` runs
+them all; `python benchmarks/NAME.py --out docs/results/benchmarks/NAME.json` keeps one, with every repetition, the sizes and
+the versions, and `python benchmarks/page.py` writes this page.
+"""
+
+
+def shown(value: Any) -> str:
+    """Return a cell: three significant digits for numbers, whole ones from a thousand on."""
+    if not isinstance(value, float):
+        return "" if value is None else str(value)
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def section(title: str, found: dict[str, Any]) -> str:
+    """Return a benchmark's part of the page."""
+    rows = found["table"]
+    columns = ["", *dict.fromkeys(key for row in rows for key in row if key)]
+    where, sizes = found["environment"], ", ".join(f"{key} {value}" for key, value in found["sizes"].items())
+    machine = f"{where['gpu']}, " if where["gpu"] else ""
+    versions = ", ".join(f"{name} {where[name]}" for name in ("torch", "numpy", "python"))
+    machine += f"{where['cores']} cores of {where['cpu']}, {versions}"
+    lines = [f"## {title}", "", f"`{found['command']}`, {found['date']}; {machine}. {sizes}", ""]
+    lines += [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
+    lines += [f"| {' | '.join(shown(row.get(column)) for column in columns)} |" for row in rows]
+    lines += ["", *(f"* {note}" for note in found["notes"])]
+    for target in found["targets"]:
+        verdict = "met" if target["met"] else "MISSED"
+        asked = f"{target['name']} {target['sense']} {target['limit']:.3g}"
+        lines.append(f"* target: {asked}; measured {target['value']:.3g}: {verdict}")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Write the page from what is there."""
+    parts = [HEAD]
+    for name, title in TITLES.items():
+        path = RESULTS / "benchmarks" / f"{name}.json"
+        if path.exists():
+            parts.append(section(title, json.loads(path.read_text())))
+    (RESULTS / "benchmarks.md").write_text("\n".join(parts))
+
+
+if __name__ == "__main__":
+    main()

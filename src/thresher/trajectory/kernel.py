@@ -1,0 +1,68 @@
+"""What a pass over dumped logits works with: arrays used again, the last epoch's log-probabilities, the fast kernel."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thresher import signals
+from thresher.types import Floats, Ids
+
+
+class Scratch(threading.local):
+    """Arrays that a thread uses again and again: fresh ones would be given back to the system after every chunk."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, NDArray[Any]] = {}
+
+    def array(self, name: str, shape: tuple[int, ...], dtype: Any = np.float32) -> NDArray[Any]:
+        """Return an array of that shape with whatever it holds, the same memory for the same name."""
+        found = self._arrays.get(name)
+        if found is None or found.shape[1:] != shape[1:] or len(found) < shape[0] or found.dtype != dtype:
+            found = self._arrays[name] = np.empty(shape, dtype)
+        return found[: shape[0]]
+
+
+class Memory:
+    """The log-probabilities of the last epoch, NaN before the first, each row where its file has it.
+
+    Rows are written side by side and found again through the order of that epoch, so only the reading jumps about.
+    """
+
+    def __init__(self, n: int, num_classes: int) -> None:
+        self._last, self._next = (np.full((n, num_classes), np.nan, dtype=np.float32) for _ in range(2))
+        self._row = np.arange(n)
+
+    def recall(self, ids: Ids, out: Floats) -> Floats:
+        """Copy the rows of these samples into `out`."""
+        # mode: ids were checked, and "raise" would make a copy of its own
+        return np.take(self._last, self._row[ids], axis=0, out=out, mode="clip")
+
+    def room(self, first: int, count: int) -> Floats:
+        """Return where the epoch that is read now keeps rows `first` to `first + count - 1` of its file."""
+        return self._next[first : first + count]
+
+    def turn(self, order: Ids) -> None:
+        """Make the epoch that was read the last one; `order` is the sample of each row."""
+        self._last, self._next = self._next, self._last
+        self._row[order] = np.arange(len(order))
+
+
+def change(logits: Floats, ids: Ids, previous: Floats | None, room: Floats) -> tuple[dict[str, Floats], Floats]:
+    """The `change` signal and the guarded log-probabilities, as in `signals`, in place and in as few passes as can be.
+
+    `logits` and `previous` are used up, the log-probabilities go to `room`. How the softmax is rounded must stay as in the
+    official code: a probability next to 1 has a logarithm next to 0, and on its last bit the smallest scores depend.
+    """
+    assert previous is not None
+    probs = np.subtract(logits, logits.max(axis=1, keepdims=True), out=logits)
+    np.exp(probs, out=probs)
+    probs /= probs.sum(axis=1, keepdims=True)
+    log_probs = np.add(probs, np.float32(signals.LOG_GUARD), out=room)
+    np.log(log_probs, out=log_probs)
+    np.subtract(log_probs, previous, out=previous)
+    np.abs(previous, out=previous)
+    return {"change": np.einsum("ij,ij->i", previous, probs)}, log_probs
