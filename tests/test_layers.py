@@ -16,7 +16,7 @@ LEVELS = [
     {"signals", "keep"},
     {"scorers", "selectors", "trajectory", "coreset", "settings", "score_table"},
     {"registry", "literature", "selection"},
-    {"intake", "recorder", "replay", "methods", "testing"},
+    {"intake", "recorder", "replay", "methods", "derivation", "testing"},
     {"data", "models", "report"},
     {"train"},
     {"experiments"},

@@ -22,6 +22,7 @@ from thresher.settings.published import Published
 
 __all__ = ["METHODS", "Method", "ResolvedMethod", "card", "find", "parse_methods", "parse_spec", "resolve"]
 
+AUTO = "auto"
 _LENGTHS = ("epochs", "window")  # parameters that count epochs; a short recording shortens what was not asked for
 
 
@@ -29,7 +30,8 @@ _LENGTHS = ("epochs", "window")  # parameters that count epochs; a short recordi
 class ResolvedMethod:
     """A method ready to run: scorers and selector built, `at` completed epochs to ask at (None = the end of the recording).
 
-    `name` is the label it was asked for by; `notice` says what was picked and why, "" where nothing was to pick.
+    `name` is the label it was asked for by; `notice` says what was picked and why, "" where nothing was to pick. `derive`
+    says that scorer and `at` are to be replaced by `thresher.derivation.settle` once there is a recording.
     """
 
     name: str
@@ -38,6 +40,7 @@ class ResolvedMethod:
     aux_scorers: Mapping[str, Scorer] = field(default_factory=dict)
     notice: str = ""
     at: int | None = None
+    derive: bool = False
 
 
 def find(name: str) -> Method:
@@ -112,9 +115,13 @@ def resolve(label: str, dataset: str, keep: float | str, epochs_available: int |
     method = find(name)
     share = keep_share(keep)
     selector_name = given.pop("selector", method.selector_name)
-    asked_at = _epoch(label, given.pop("at", None), epochs_available)
+    at_text = given.pop("at", None)
+    derive = at_text == AUTO
+    asked_at = _epoch(label, None if derive else at_text, epochs_available)
     mine, theirs = _split(label, method.scorer_name, selector_name, given)
     published = method.settings(dataset, share) if method.settings is not None else Published()
+    if derive:
+        published = _to_derive(label, method, mine)
     own = selector_name == method.selector_name
     usual = {**method.selector_params, **published.selector} if own else {}
     scorer = make_scorer(method.scorer_name, {**method.scorer_params, **published.scorer, **mine})
@@ -135,7 +142,15 @@ def resolve(label: str, dataset: str, keep: float | str, epochs_available: int |
         _aux_scorers(label, method, selector_name, scorer, limit),
         f"{label}: {notice}" if notice else "",
         at,
+        published.derive and asked_at is None and not mine,
     )
+
+
+def _to_derive(label: str, method: Method, asked: Mapping[str, str]) -> Published:
+    """Return what serves for TDDS until its (T, K) are derived."""
+    if method.scorer_name != "tdds" or asked:
+        raise InputError(f"Expected at=auto for TDDS with no other parameter of its scorer, but got {label!r}.")
+    return Published({"window": 10}, why="(T, K) to be derived from the recording", derive=True)
 
 
 def _epoch(label: str, text: str | None, available: int | None) -> int | None:
@@ -143,7 +158,7 @@ def _epoch(label: str, text: str | None, available: int | None) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and int(text)):
-        raise InputError(f"Expected at as a whole number of completed epochs in {label!r}, but got {text!r}.")
+        raise InputError(f"Expected at as a whole number of completed epochs, or auto, in {label!r}, but got {text!r}.")
     if available is not None and int(text) > available:
         raise TooFewEpochsError(f"{label} asks after {text} epochs, but {available} are recorded. Record more.")
     return int(text)

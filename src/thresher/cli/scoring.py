@@ -17,6 +17,7 @@ from thresher.cli._options import PATH, data, data_dir, needed, option, switch
 @option("--method", default="tdds", help="Scorers or methods (or all); parameters after a colon.")
 @option("--window", help="TDDS's window K; several, comma-separated, make a grid.")
 @option("--at", help="Trajectory length T (completed epochs); several make a grid.")
+@option("--keep", help="Share to derive (T, K) for, with --method tdds:at=auto.")
 @switch("--exact", help="Read every epoch, also those that change no score.")
 def score(**options: Any) -> None:
     """Score recorded dynamics.

@@ -10,13 +10,14 @@ from typing import Any
 
 import click
 
+from thresher.derivation import derive
 from thresher.errors import InputError, UnknownNameError
 from thresher.experiments.scoring import Columns, choose, name_pairs
 from thresher.keep import parse_keep, share_of
-from thresher.methods import ResolvedMethod, find, parse_methods, parse_spec, resolve
+from thresher.methods import AUTO, ResolvedMethod, find, parse_methods, parse_spec, resolve
 from thresher.replay import Request, Source, grid_requests, open_source, replay
 from thresher.score_table import ScoreTable, read_scores, write_scores
-from thresher.scorers import Entropy, Scorer
+from thresher.scorers import TDDS, Entropy, Scorer
 from thresher.types import Pool
 
 
@@ -29,11 +30,13 @@ def parse_numbers(text: str | None, option: str) -> list[int]:
     return numbers
 
 
-def score_command(*, source: Path, out: Path, method: str, window: str | None, at: str | None, exact: bool) -> None:
+def score_command(
+    *, source: Path, out: Path, method: str, window: str | None, at: str | None, keep: str | None, exact: bool
+) -> None:
     """Replay a source with the named scorers (or methods) and write the score table."""
     labels, windows, ats = parse_methods(method), parse_numbers(window, "--window"), parse_numbers(at, "--at")
     opened = open_source(source)
-    requests = [request for label in labels for request in _requests(label, opened, windows, ats)]
+    requests = [request for label in labels for request in _requests(label, opened, windows, ats, keep)]
     if windows and not any(request.scorer.name == "tdds" for request in requests):
         raise InputError(f"--window is TDDS's, but {method} does not read it. Parameters follow a colon: {method}:window=5.")
     columns = replay(opened, _told_apart(requests), exact=exact)
@@ -41,9 +44,11 @@ def score_command(*, source: Path, out: Path, method: str, window: str | None, a
     click.echo(f"{out}: {opened.n} samples, {', '.join(columns)}")
 
 
-def _requests(label: str, source: Source, windows: list[int], ats: list[int]) -> list[Request]:
+def _requests(label: str, source: Source, windows: list[int], ats: list[int], keep: str | None) -> list[Request]:
     """Return the columns that a label stands for: TDDS's grid, or a method's scorer and what its selector reads besides."""
     name, given = parse_spec(label)
+    if given.get("at") == AUTO:
+        return [_derived(label, source, keep)]
     grid = find(name).scorer_name == "tdds"  # what it asks for is never shortened
     for option, values in (("window", windows if grid else []), ("at", ats)):
         if values and option in given:
@@ -63,6 +68,15 @@ def _requests(label: str, source: Source, windows: list[int], ats: list[int]) ->
     ]
 
 
+def _derived(label: str, source: Source, keep: str | None) -> Request:
+    """Return TDDS's column with the (T, K) that the recording gives for the share to keep."""
+    if keep is None:
+        raise InputError(f"{label} has (T, K) derived for a share to keep. Name it: --keep 0.1.")
+    setting = derive(source, share_of(source.n, parse_keep(keep)))
+    click.echo(f"{label}: T={setting.epochs}, K={setting.window}: what it keeps has mean rank {setting.rank:.2f}", err=True)
+    return Request("tdds", TDDS(window=setting.window), setting.epochs)
+
+
 def _told_apart(requests: Sequence[Request]) -> list[Request]:
     """Return each request once; those that would share a column are named by what differs between them."""
     distinct = list(dict.fromkeys(requests))
@@ -79,8 +93,13 @@ def select_command(
     wanted = parse_keep(keep)
     data = data or str(table.info.get("data", ""))
     resolved = resolve(method, data, share_of(table.n, wanted))
+    if resolved.derive and not column:
+        column = _only_column(resolved.scorer.name, table, scores)
+        held = table.columns[column].source
+        told = f"the column {column} holds {held.get('params', {})} after {held.get('at', '?')} epochs"
+        resolved = replace(resolved, notice=f"{method}: nothing is published for this data set; {told}")
     names, differs = _find_columns(resolved, table, scores, column)
-    notice = "" if column else resolved.notice
+    notice = resolved.notice if resolved.derive or not column else ""
     if differs:
         notice = f"{method}: {differs}" + (f" ({notice.partition(': ')[2]})" if notice else "")
     resolved = replace(resolved, notice=notice)
@@ -113,6 +132,17 @@ def _find_columns(method: ResolvedMethod, table: ScoreTable, path: Path, column:
             "Name one with --column, or score again with `thresher score`."
         )
     return names, differs
+
+
+def _only_column(scorer: str, table: ScoreTable, path: Path) -> str:
+    """Return the only column of a scorer whose settings are not published but were derived."""
+    found = [name for name, scores in table.columns.items() if scores.source.get("scorer", name) == scorer]
+    if len(found) != 1:
+        raise UnknownNameError(
+            f"Expected one column of {scorer} in {path}, for its settings were derived, but it has "
+            f"{', '.join(found) or 'none'} among {', '.join(table.columns)}. Name one with --column."
+        )
+    return found[0]
 
 
 def _best_column(scorer: Scorer, at: int | None, asked: set[str], table: ScoreTable) -> tuple[str, str]:

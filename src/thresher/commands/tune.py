@@ -13,6 +13,7 @@ from rich.table import Table
 from thresher.commands.screen import Screen, parallel
 from thresher.commands.training import as_precision, pick_device
 from thresher.data.holdout import Holdout
+from thresher.derivation import grid
 from thresher.errors import InputError
 from thresher.experiments.board import BoardRow, as_csv, board
 from thresher.experiments.cells import Cell, Entry
@@ -22,9 +23,6 @@ from thresher.experiments.reproduce import Place, run_cells
 from thresher.experiments.tables import RANDOM, plus_minus
 from thresher.files import write_atomic
 from thresher.methods import resolve
-
-WINDOWS = (5, 10, 20)
-LENGTHS = (5, 10, 15, 20, 30, 50, 70, 90, 120, 160, 200, 300)
 
 
 def tune_command(
@@ -64,9 +62,8 @@ def candidates(data: str, keep: float, epochs: int, seed: int = 0) -> list[str]:
     """
     picked = resolve("tdds", data, keep, epochs_available=epochs)
     first = f"tdds:at={picked.at or epochs}:window={picked.scorer.params()['window']}"
-    lengths = sorted({length for length in LENGTHS if length <= epochs} | {epochs})
-    grid = [f"tdds:at={length}:window={window}" for length in lengths for window in WINDOWS if window <= length]
-    rest = [method for method in grid if method != first]
+    every = [f"tdds:at={length}:window={window}" for length, window in grid(epochs)]
+    rest = [method for method in every if method != first]
     return [first, *(rest[i] for i in np.random.default_rng(seed).permutation(len(rest)))]
 
 

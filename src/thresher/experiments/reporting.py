@@ -15,7 +15,7 @@ from thresher.data import Data, load
 from thresher.experiments.defaults import recipe
 from thresher.experiments.rundir import read_json
 from thresher.experiments.scoring import column_names
-from thresher.experiments.study import StudySpec, notices, resolve_all
+from thresher.experiments.study import StudySpec, notices, resolve_all, resolve_recorded
 from thresher.experiments.tables import table
 from thresher.files import write_atomic
 from thresher.methods import ResolvedMethod, find, parse_spec
@@ -44,7 +44,7 @@ def gather(out: Path, spec: StudySpec, results: Results, data: Data) -> Content:
     """Return what the report of the run in `out` shows."""
     store = out / "trajectory"
     trajectory = Trajectory.open(store) if (store / "manifest.json").exists() else None
-    resolved = resolve_all(spec, spec.surrogate.epochs if trajectory is None else trajectory.epochs)
+    resolved = resolve_all(spec, spec.surrogate.epochs) if trajectory is None else resolve_recorded(spec, trajectory)
     environment = _if_there(out / "env.json")
     columns = read_scores(out / "scores.parquet").columns
     return Content(

@@ -17,6 +17,7 @@ from typing import Any
 
 from thresher.coreset import Coreset
 from thresher.data import Data
+from thresher.derivation import settle
 from thresher.errors import BusyError, CorruptFileError
 from thresher.experiments.cells import Cell
 from thresher.experiments.executor import run_all
@@ -189,7 +190,8 @@ def _unrecorded(cell: Cell, data: Data, place: Place) -> Task:
 
 def _planned(folder: Path, cells: Sequence[Cell], data: Data, place: Place) -> list[tuple[Cell, Task]]:
     """Score the recording for these cells and return their tasks."""
-    methods = {cell: _resolved(cell) for cell in cells}
+    recording = Trajectory.open(folder / "trajectory")
+    methods = settle({cell: _resolved(cell) for cell in cells}, {cell: cell.keep for cell in cells}, recording)
     names = column_names(list(methods.values()))
     asked = sorted([column, scorer.params(), at] for (scorer, at), column in names.items())
     path = folder / f"scores-{digest_of({'columns': asked})}.parquet"

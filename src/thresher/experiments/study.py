@@ -16,6 +16,7 @@ import numpy as np
 from thresher import signals
 from thresher.coreset import Coreset
 from thresher.data import Data, load
+from thresher.derivation import settle
 from thresher.errors import InputError, RunDirectoryError
 from thresher.experiments.jobs import Job, run_jobs, values_digest
 from thresher.experiments.rundir import RunDirectory
@@ -217,6 +218,12 @@ def resolve_all(spec: StudySpec, epochs: int) -> dict[tuple[str, float], Resolve
     }
 
 
+def resolve_recorded(spec: StudySpec, recording: Trajectory) -> dict[tuple[str, float], ResolvedMethod]:
+    """Resolve every method for every kept share as `resolve_all` does, and derive from the recording what waits for it."""
+    resolved = resolve_all(spec, recording.epochs)
+    return settle(resolved, {key: key[1] for key in resolved}, recording)
+
+
 def run_study(
     spec: StudySpec,
     out: Path,
@@ -237,14 +244,15 @@ def run_study(
     for keep in spec.keeps:
         keep_count(len(data.train), keep)
     # Before anything is trained: a misspelled method must not cost an hour.
-    resolved = resolve_all(spec, spec.surrogate.epochs)
+    resolve_all(spec, spec.surrogate.epochs)
     with RunDirectory(out, identity(data, spec.surrogate, spec.surrogate_seed)) as run:
         run.log("study", **spec.to_json())
         notify("data", {"text": data.describe()})
-        record(
+        recording = record(
             data, spec.surrogate, spec.surrogate_seed, out, device=device,
             on_epoch=lambda p: notify("epoch", {"epoch": p.epoch, "epochs": p.epochs, "loss": p.loss}),
         )  # fmt: skip
+        resolved = resolve_recorded(spec, recording)
         for text in notices(spec, resolved.values()):
             notify("notice", {"text": text})
         names = score(out / "trajectory", list(resolved.values()), out / "scores.parquet")

@@ -85,13 +85,15 @@ def figure7(scale: str) -> list[Entry]:
     """The (T, K) grid of TDDS on CIFAR-10, one recording for all of it; the miniature adds CIFAR-100."""
     small = scale == "small"
     sets = ("cifar10", "cifar100") if small else ("cifar10",)
-    lengths = (10, 20, 30) if small else tuple(range(10, 101, 10))
+    lengths = (5, 10, 20, 30) if small else tuple(range(10, 101, 10))
     windows = (5, 10) if small else (5, 10, 15, 20)
     keeps = (0.1,) if small else (0.7, 0.5, 0.3, 0.2, 0.1)
     made = []
     for data, keep in itertools.product(sets, keeps):
         base = (_small if small else _plain)("figure7", data, keep, "tdds")
         made += [_with_setting(base, t, k) for t in lengths for k in windows if k <= t]
+        if small:  # beside the grid: the setting derived from the recording, and what any of them is measured by
+            made += [_small("figure7", data, keep, method) for method in ("tdds:at=auto", "random")]
     return made
 
 
