@@ -12,11 +12,11 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "thresher"
 LEVELS = [
-    {"types", "errors", "files"},
+    {"types", "errors", "files", "ranks"},
     {"signals", "keep"},
     {"scorers", "selectors", "trajectory", "coreset", "settings", "score_table"},
     {"registry", "literature", "selection"},
-    {"intake", "recorder", "replay", "methods", "testing"},
+    {"intake", "memory", "spread", "recorder", "replay", "methods", "testing"},
     {"data", "models", "report"},
     {"train"},
     {"experiments"},
