@@ -124,6 +124,18 @@ def test_a_data_parallel_training_is_recorded_as_it_was(ran: tuple[int, Path]) -
                 np.testing.assert_array_equal(found[name], scores.values, err_msg=name)
 
 
+def test_our_own_loop_takes_the_steps_of_one_process(
+    ran: tuple[int, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without batch normalisation a step is that of the whole batch, so all follows up to the rounding of float32."""
+    monkeypatch.setattr("thresher.train.loop.build", None)  # the script replaces it
+    wanted = loop().fitted(tmp_path)
+    for rank in range(ran[0]):
+        with np.load(ran[1] / f"fitted-{rank}.npz") as found:
+            for key, values in wanted.items():
+                np.testing.assert_allclose(found[key], values, rtol=2e-3, atol=2e-4, err_msg=key)
+
+
 @pytest.mark.parametrize(("n", "size"), [(50000, 2), (53, 3), (2, 3), (1, 2), (1281167, 8), (100_000_000, 64)])
 def test_every_sample_has_one_owner_and_ranks_own_about_as_many(n: int, size: int) -> None:
     owners = Owners(n, even_bucket(n, size), size)

@@ -58,8 +58,8 @@ def load_progress(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer
         size = state.get("ranks", 1)
         if recorder is not None and size != ranks.size:
             raise InputError(
-                f"{path} is of a recording on {size} rank{'s' if size > 1 else ''}, but this one has {ranks.size}. Go on with "
-                "as many as before (torchrun --nproc-per-node), or choose another --out."
+                f"{path} is of a recording on {size} rank{'s' if size > 1 else ''}, but this one has {ranks.size}. Go on "
+                "with as many as before (torchrun --nproc-per-node), or choose another --out."
             )
         if recorder is not None and size > 1:
             state["recorder"] = load_checkpoint(_of_rank(path, int(state["epoch"]), ranks))
