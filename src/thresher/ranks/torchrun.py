@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -102,10 +103,9 @@ def joined(device: str) -> Iterator[tuple[Ranks, str]]:
         with _watched("setting up"):
             dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
         with watched("training"):
-            yield ranks_of_default_group(_LONG), device
-    except BaseException:
-        raise  # and no farewell to others, who may not be there to hear it
-    else:
+            ranks = ranks_of_default_group(_LONG)
+            yield ranks, device
+        ranks.share("farewell")  # who leaves while another still listens looks like one who died
         dist.destroy_process_group()
     finally:
         signal.signal(signal.SIGTERM, usual)
@@ -116,8 +116,12 @@ def _told_to_stop(number: int, frame: FrameType | None) -> None:
 
 
 def parallel(model: nn.Module, device: torch.device) -> nn.Module:
-    """Return the model whose backward pass averages the gradients over all ranks."""
-    return DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
+    """Return the model whose backward pass averages the gradients over all ranks, in an order that a resume repeats."""
+    # Else the buckets of gradients are dealt anew after the first step, by when gradients came. Three numbers or more are
+    # summed in an order that hangs on their place in a bucket, and a resumed training would differ in the last bits.
+    warnings.filterwarnings("ignore", "find_unused_parameters=True was specified", UserWarning)
+    devices = [device] if device.type == "cuda" else None
+    return DistributedDataParallel(model, device_ids=devices, find_unused_parameters=True)
 
 
 def send_from_first(tensors: Sequence[Tensor]) -> None:
