@@ -6,10 +6,11 @@ that is NCCL's. What torch raises when a process is gone becomes one clear RankL
 
 from __future__ import annotations
 
+import atexit
+import gc
 import json
 import os
 import signal
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -38,8 +39,12 @@ class TorchRanks:
     def __init__(self, timeout: timedelta | None = None) -> None:
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
         with _watched("setting up"):
-            self._host = dist.new_group(backend="gloo", timeout=timeout)
+            self._host: dist.ProcessGroup | None = dist.new_group(backend="gloo", timeout=timeout)
         self._nccl = "nccl" in dist.get_backend()
+
+    def leave(self) -> None:
+        """Give up the group; nothing can be shared afterwards."""
+        self._host = None
 
     def share(self, topic: str, value: Any = None) -> list[Any]:
         """Return the value of every rank."""
@@ -82,7 +87,17 @@ def ranks_of_default_group(timeout: timedelta | None = None) -> TorchRanks:
     group = dist.group.WORLD
     if _known is None or _known[0] is not group:
         _known = (group, TorchRanks(timeout))
+        atexit.register(_forget)
     return _known[1]
+
+
+def _forget() -> None:
+    """Let go of the groups, which ends their threads: one that still runs when the interpreter is torn down aborts it."""
+    global _known
+    if _known is not None:
+        _known[1].leave()
+    _known = None
+    gc.collect()
 
 
 @contextmanager
@@ -106,6 +121,8 @@ def joined(device: str) -> Iterator[tuple[Ranks, str]]:
             ranks = ranks_of_default_group(_LONG)
             yield ranks, device
         ranks.share("farewell")  # who leaves while another still listens looks like one who died
+        ranks = Alone()
+        _forget()
         dist.destroy_process_group()
     finally:
         signal.signal(signal.SIGTERM, usual)
@@ -115,13 +132,22 @@ def _told_to_stop(number: int, frame: FrameType | None) -> None:
     raise _lost("this one was told to stop (SIGTERM)")
 
 
-def parallel(model: nn.Module, device: torch.device) -> nn.Module:
-    """Return the model whose backward pass averages the gradients over all ranks, in an order that a resume repeats."""
-    # Else the buckets of gradients are dealt anew after the first step, by when gradients came. Three numbers or more are
-    # summed in an order that hangs on their place in a bucket, and a resumed training would differ in the last bits.
-    warnings.filterwarnings("ignore", "find_unused_parameters=True was specified", UserWarning)
-    devices = [device] if device.type == "cuda" else None
-    return DistributedDataParallel(model, device_ids=devices, find_unused_parameters=True)
+def parallel(model: nn.Module, example: Tensor) -> nn.Module:
+    """Return the model whose backward pass averages the gradients over all ranks, in an order that a resume repeats.
+
+    `example` is a batch as the model takes it, on its device.
+    """
+    wrapped = DistributedDataParallel(model, device_ids=[example.device] if example.is_cuda else None)
+    # After its first backward pass it deals the gradients anew into buckets, in the order in which they came, and three
+    # numbers or more are summed in an order that hangs on their place there. A pass that counts for nothing settles it, so
+    # that a resumed training does not begin with other sums.
+    kept = [buffer.clone() for buffer in model.buffers()]
+    wrapped.train()(example).sum().backward()
+    with torch.no_grad():
+        for buffer, value in zip(model.buffers(), kept, strict=True):
+            buffer.copy_(value)
+    model.zero_grad(set_to_none=True)
+    return wrapped
 
 
 def send_from_first(tensors: Sequence[Tensor]) -> None:

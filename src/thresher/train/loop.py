@@ -100,7 +100,11 @@ def fit(
     total_steps = (spec.schedule_epochs or spec.epochs) * len(batches)
     scale = None if loss_scale is None else torch.from_numpy(np.asarray(loss_scale, np.float32)).to(device)
     first_epoch = load_progress(checkpoint, model, optimizer, recorder) if resume and checkpoint else 0
-    wrapped = model if ranks.size == 1 else torchrun.parallel(model, device)
+    wrapped: nn.Module = model
+    if ranks.size > 1:
+        example = torch.zeros(2, data.channels, data.image_size, data.image_size, device=device)
+        layout = torch.channels_last if spec.channels_last else torch.contiguous_format
+        wrapped = torchrun.parallel(model, example.to(memory_format=layout))
     forward = torch.compile(wrapped) if spec.compile else wrapped
     best, accuracy, loss_sum, scale_sum = None, None, torch.zeros((), device=device), torch.zeros((), device=device)
 

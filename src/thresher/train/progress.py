@@ -37,10 +37,11 @@ def save_progress(
     with together(ranks, "checkpoint"):
         if ranks.rank == 0:
             save_checkpoint(path, state)
-    if ranks.size > 1:
-        for old in path.parent.glob(f"{path.stem}-epoch*-rank{ranks.rank}of*{path.suffix}"):
-            if old != _of_rank(path, epoch, ranks):
-                old.unlink()
+    mine, ours = (f"-rank{ranks.rank}of{ranks.size}{path.suffix}", f"of{ranks.size}{path.suffix}")
+    for old in path.parent.glob(f"{path.stem}-epoch*-rank*of*{path.suffix}"):
+        foreign = ranks.rank == 0 and not old.name.endswith(ours)  # of an earlier start on other ranks
+        if foreign or (old.name.endswith(mine) and old != _of_rank(path, epoch, ranks)):
+            old.unlink()
 
 
 def load_progress(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, recorder: Recorder | None) -> int:
