@@ -4,6 +4,7 @@ feeds one Recorder the same rows in the order that counts. Everything is a funct
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +26,7 @@ from thresher.scorers._base import Scorer
 from thresher.train import loop
 from thresher.train.checkpoint import load_checkpoint, save_checkpoint
 from thresher.train.spec import TrainSpec
+from thresher.trajectory.layout import Manifest
 from thresher.trajectory.writer import TrajectoryWriter
 
 N, C, D, EPOCHS = 53, 4, 6, 5
@@ -223,6 +225,25 @@ def trained(size: int, rank: int, folder: Path) -> dict[str, Any]:
     return {key: s.values for key, s in recorder.scores().items()}
 
 
+def mortal(rank: int, size: int, folder: Path, victim: int) -> dict[str, Any]:
+    """Record with a state saved every epoch and go on from it; rank `victim` is killed in the middle of committing epoch 2:
+    rank 0 when the files are in place but the manifest is not, another one when it should write its first file."""
+    there = current().share("begin", (folder / "store" / "manifest.json").exists())[0]
+    needs = sorted({need for scorer in SCORERS.values() for need in scorer.needs})
+    store = TrajectoryWriter.resume(folder / "store") if there else TrajectoryWriter.create(folder / "store", N, C, needs)
+    recorder, path = Recorder(N, C, SCORERS, store=store), folder / f"state-{rank}.safetensors"
+    if there:
+        recorder.load_state_dict(load_checkpoint(path))
+    for epoch in range(recorder.epoch, EPOCHS):
+        feed(recorder, epoch, padded(epoch, size), rank, evaluate=epoch == EPOCHS - 1)
+        if epoch == 2 and rank == victim:
+            dying = Manifest if rank == 0 else TrajectoryWriter
+            setattr(dying, "save" if rank == 0 else "_write_bucket", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        recorder.end_epoch()
+        save_checkpoint(path, recorder.state_dict())
+    return {key: s.values for key, s in recorder.scores().items()}
+
+
 class Plain(Classifier):
     """A network without batch normalisation, which would see a rank's part of a batch only."""
 
@@ -253,6 +274,9 @@ def main() -> None:
     dist.init_process_group("gloo")
     rank, size = dist.get_rank(), dist.get_world_size()
     assert (current().rank, current().size) == (rank, size)
+    if len(sys.argv) > 2:
+        np.savez(folder / f"mortal-{rank}.npz", **mortal(rank, size, folder, int(sys.argv[2])))
+        return
     for name in SAMPLERS:
         np.savez(folder / f"{name}-{rank}.npz", **record(name, size, rank, folder, "float16" if name == "uneven" else None))
     np.savez(folder / f"resumed-{rank}.npz", **resumed(size, rank, folder))

@@ -104,6 +104,28 @@ def test_a_state_of_each_rank_goes_on_to_the_same_bits(ran: tuple[int, Path], on
                 np.testing.assert_array_equal(values, one["overlapping"][key], err_msg=f"{key} on rank {rank}")
 
 
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_rank_killed_in_a_commit_costs_that_epoch_only(
+    one: dict[str, Any], ran: tuple[int, Path], victim: int, tmp_path: Path
+) -> None:
+    size = ran[0]
+    process = torchrun(size, SCRIPT, tmp_path, victim)
+    said = process.communicate(timeout=60)[0].decode()
+    assert process.returncode == 1, said
+    assert f"rank      : {victim} (local_rank: {victim})\n  exitcode  : -9" in said
+    left = Trajectory.open(tmp_path / "store")
+    left.verify()
+    assert left.epochs == 2
+    process = torchrun(size, SCRIPT, tmp_path, -1)
+    said = process.communicate(timeout=60)[0].decode()
+    assert process.returncode == 0, said
+    Trajectory.open(tmp_path / "store").verify()
+    for rank in range(size):
+        with np.load(tmp_path / f"mortal-{rank}.npz") as found:
+            for key, values in found.items():
+                np.testing.assert_array_equal(values, one["padded"][key], err_msg=f"{key} on rank {rank}")
+
+
 def test_a_data_parallel_training_is_recorded_as_it_was(ran: tuple[int, Path]) -> None:
     """A real DistributedDataParallel loop: its scores are those of its logits, fed to one process in order."""
     size, folder = ran

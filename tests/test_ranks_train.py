@@ -19,7 +19,7 @@ from thresher.replay import Request, open_source, replay
 from thresher.scorers import AUM, TDDS, ClassDistance, Entropy
 from thresher.trajectory.reader import Trajectory
 
-EPOCHS = 4
+EPOCHS = 5
 COMMON = ("--epochs", EPOCHS, "--batch-size", 60)
 
 
@@ -79,8 +79,8 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds a rank by /proc")
 @pytest.mark.parametrize(
     ("size", "rank", "moment"),
-    [(2, 1, "epoch=0001"), (2, 0, "epoch=0002.part/*"), (3, 2, "epoch=0001.part/*")],
-    ids=["in an epoch", "rank 0 in a commit", "another in a commit"],
+    [(2, 0, "epoch=0001"), (3, 2, "epoch=0001*")],
+    ids=["in an epoch", "in a commit or soon after"],
 )
 def test_a_killed_rank_ends_all_and_the_same_command_goes_on(
     calm: Callable[[int], Path], tmp_path: Path, size: int, rank: int, moment: str

@@ -118,10 +118,8 @@ def joined(device: str) -> Iterator[tuple[Ranks, str]]:
         with _watched("setting up"):
             dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
         with watched("training"):
-            ranks = ranks_of_default_group(_LONG)
-            yield ranks, device
-        ranks.share("farewell")  # who leaves while another still listens looks like one who died
-        ranks = Alone()
+            yield ranks_of_default_group(_LONG), device
+        ranks_of_default_group().share("farewell")  # who leaves while another still listens looks like one who died
         _forget()
         dist.destroy_process_group()
     finally:
@@ -142,7 +140,8 @@ def parallel(model: nn.Module, example: Tensor) -> nn.Module:
     # numbers or more are summed in an order that hangs on their place there. A pass that counts for nothing settles it, so
     # that a resumed training does not begin with other sums.
     kept = [buffer.clone() for buffer in model.buffers()]
-    wrapped.train()(example).sum().backward()
+    model.train()
+    wrapped(example).sum().backward()
     with torch.no_grad():
         for buffer, value in zip(model.buffers(), kept, strict=True):
             buffer.copy_(value)
