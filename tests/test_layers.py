@@ -68,6 +68,13 @@ def test_imports_go_downward(path: Path) -> None:
             assert LEVEL[other] <= LEVEL[room(path)], f"{room(path)} imports {other}, which lies above it"
 
 
+def test_one_module_talks_to_other_processes() -> None:
+    users = {path.name for path in modules() if any(name.startswith("torch.distributed") for name in imports(path))}
+    assert users == {"torchrun.py"}
+    for path in (SOURCE / "scorers").glob("*.py"):
+        assert not any(name.startswith(("thresher.ranks", "thresher.spread")) for name in imports(path))
+
+
 @pytest.mark.parametrize("package", ["scorers", "selectors"])
 def test_scorers_and_selectors_do_not_know_one_another(package: str) -> None:
     for path in (SOURCE / package).glob("*.py"):
