@@ -20,6 +20,7 @@ from thresher.ranks.owners import Owners, even_bucket
 from thresher.recorder import Recorder
 from thresher.replay import Request, open_source, replay
 from thresher.scorers import EL2N, TDDS
+from thresher.train.checkpoint import load_checkpoint
 from thresher.trajectory.reader import Trajectory
 
 SCRIPT = Path(__file__).with_name("ranks_loop.py")
@@ -94,6 +95,21 @@ def test_the_store_is_one_store_of_the_same_numbers(ran: tuple[int, Path], one: 
     bucket = -(-loop().N // size)  # every rank its own bucket, and any engine reads them all
     table = pq.read_table(folder / f"store-{name}" / "epoch=0000")
     assert sorted(set((table["sample_id"].to_numpy() // bucket).tolist())) == list(range(size))
+
+
+def test_a_rank_keeps_the_state_of_its_own_samples_only(ran: tuple[int, Path]) -> None:
+    """4(C + K) bytes for each owned sample with TDDS, and nothing of the others'."""
+    size, folder = ran
+    owners = Owners(loop().N, even_bucket(loop().N, size), size)
+    for rank in range(size):
+        first, end = owners.span(rank)
+        state = load_checkpoint(folder / f"state-{rank}.safetensors")
+        assert state["samples"] == [first, end]
+        assert state["memory"]["previous"].shape == (end - first, loop().C)
+        tdds = state["states"]["tdds"]
+        assert sum(array.nbytes for array in tdds.values()) <= 4 * loop().SCORERS["tdds"].window * (end - first)
+        for key, array in {**state["memory"]["values"], **tdds}.items():
+            assert array.shape[-1] == end - first, key
 
 
 def test_a_state_of_each_rank_goes_on_to_the_same_bits(ran: tuple[int, Path], one: dict[str, Any]) -> None:
