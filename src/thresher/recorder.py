@@ -58,7 +58,7 @@ class Recorder:
 
     On several ranks of torch.distributed (`ranks`; by default those that are set up; `thresher.ranks.Alone()` keeps it to
     its own process) each feeds what its sampler shows it, whatever that is. A rank keeps the state of the samples it owns,
-    about N / R of them, and until the epoch's end the logits of those it has seen: 4(2C + K) bytes for N / R samples with TDDS.
+    about N / R of them, and until the epoch's end the logits of those it has seen: 4(2C + K) bytes a sample with TDDS.
     Making a Recorder, `end_epoch`, `scores`, `pool` and `load_state_dict` are then calls that every rank must make;
     `scores` gives all N scores to each. Copies of a sample are dropped as if the ranks' batches of one step were one batch:
     the earliest step counts, at the same step the lowest rank. An error on one rank is raised on all.
