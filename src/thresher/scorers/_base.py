@@ -24,6 +24,9 @@ class Scorer(ABC):
     """Base of all scorers. Subclasses are final, frozen dataclasses; their fields are their parameters."""
 
     hard_end: ClassVar[HardEnd]
+    by_class: ClassVar[bool] = False
+    """True for a scorer without signals whose score of a sample depends on the pool's samples of its class alone: a
+    recording on many ranks then brings the features of one class at a time together."""
 
     @property
     @abstractmethod
