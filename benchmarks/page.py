@@ -14,6 +14,7 @@ TITLES = {
     "throughput": "Training throughput",
     "imagenet_epoch": "One simulated ImageNet epoch through the Recorder",
     "packing": "Several coreset trainings on one GPU",
+    "selection": "Selecting a tenth from a score file, in bounded memory",
 }
 HEAD = """# Speed and memory
 

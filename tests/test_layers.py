@@ -13,9 +13,9 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "thresher"
 LEVELS = [
     {"types", "errors", "files"},
-    {"signals", "keep"},
+    {"signals", "keep", "ranking", "engines"},
     {"scorers", "selectors", "trajectory", "coreset", "settings", "score_table"},
-    {"registry", "literature", "selection"},
+    {"registry", "literature", "selection", "large"},
     {"intake", "recorder", "replay", "methods", "testing"},
     {"data", "models", "report"},
     {"train"},

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from thresher.cli._app import app
-from thresher.cli._options import PATH, data, data_dir, needed, option, switch
+from thresher.cli._options import PATH, address, data, data_dir, needed, option, switch, workers
 
 
 @app.command()
@@ -42,8 +42,14 @@ def score(**options: Any) -> None:
 @option("--column", help="Score column. Default: the one with the method's settings.")
 @option("--data", help="Whose published settings to take. Default: the score table's data set.")
 @option("--seed", int, 0, help="Seed of selectors that draw at random.")
+@option("--engine", default="serial", help="Who reads the scores: serial, processes, or ray (many machines).")
+@workers
+@address
 def select(**options: Any) -> None:
     """Select a coreset from SCORES, a score table written by `thresher score` or `thresher run`.
+
+    The table may be larger than memory: it is read a few times, block by block, and never held (but for dual_beta). Samples
+    with equal scores are taken in the order of a hash of their ids.
 
     \b
     thresher select scores.parquet --method tdds --keep 0.1 --out coreset.parquet

@@ -89,10 +89,12 @@ def _announce(cells: Sequence[Cell], place: Place, pace: Pace, console: Console)
     for cell in missing:
         data = place.load(cell)
         trainings += pace.training(data, cell.coreset, keep_count(len(data.train), cell.keep))
-    hours = (seconds + trainings / place.processes) / 3600
+    with place.make_engine() as engine:
+        workers = engine.workers
+    hours = (seconds + trainings / workers) / 3600
     console.print(
         f"{len(cells)} cells, {len(cells) - len(missing)} of them done, {len(missing)} to run; {recordings} recordings to "
-        f"make or finish; about {hours:.1f} hours here ({place.processes} at a time, {place.device})",
+        f"make or finish; about {hours:.1f} hours here ({workers} at a time, {place.device})",
         highlight=False, soft_wrap=True,
     )  # fmt: skip
 

@@ -10,13 +10,16 @@ from typing import Any
 
 import click
 
+from thresher.engines import make_engine
 from thresher.errors import InputError, UnknownNameError
-from thresher.experiments.scoring import Columns, choose, name_pairs
+from thresher.experiments.scoring import Columns, choose, name_pairs, provenance_of
 from thresher.keep import parse_keep, share_of
+from thresher.large import select_file
 from thresher.methods import ResolvedMethod, find, parse_methods, parse_spec, resolve
 from thresher.replay import Request, Source, grid_requests, open_source, replay
-from thresher.score_table import ScoreTable, read_scores, write_scores
+from thresher.score_table import ScoreFile, read_scores, write_scores
 from thresher.scorers import Entropy, Scorer
+from thresher.selectors._base import Rule
 from thresher.types import Pool
 
 
@@ -72,29 +75,37 @@ def _told_apart(requests: Sequence[Request]) -> list[Request]:
 
 
 def select_command(
-    *, scores: Path, keep: str, out: Path, method: str, column: str | None, data: str | None, seed: int
-) -> None:
+    *, scores: Path, keep: str, out: Path, method: str, column: str | None, data: str | None, seed: int,
+    engine: str, workers: int | None, address: str | None,
+) -> None:  # fmt: skip
     """Select a coreset from a score table."""
-    table = read_scores(scores)
+    file = ScoreFile.open(scores)
     wanted = parse_keep(keep)
-    data = data or str(table.info.get("data", ""))
-    resolved = resolve(method, data, share_of(table.n, wanted))
-    names, differs = _find_columns(resolved, table, scores, column)
+    data = data or str(file.info.get("data", ""))
+    resolved = resolve(method, data, share_of(file.n, wanted))
+    names, differs = _find_columns(resolved, file, column)
     notice = "" if column else resolved.notice
     if differs:
         notice = f"{method}: {differs}" + (f" ({notice.partition(': ')[2]})" if notice else "")
     resolved = replace(resolved, notice=notice)
-    pool = Pool(table.n, table.targets)
-    fingerprint = table.info.get("fingerprint")
+    fingerprint = file.info.get("fingerprint")
     provenance = {"data": data, **({"fingerprint": fingerprint} if fingerprint else {})}
-    coreset = choose(resolved, table.columns, names, pool, wanted, seed, provenance)
-    coreset.save(out)
+    with make_engine(engine, workers, address) as runs:
+        if isinstance(resolved.selector, Rule):
+            source = provenance_of(resolved, wanted, provenance)
+            main = names[resolved.scorer, resolved.at]
+            count = select_file(file, main, out, wanted, resolved.selector, seed, source=source, engine=runs)
+        else:  # it must see all samples at once
+            table = read_scores(scores)
+            coreset = choose(resolved, table.columns, names, Pool(table.n, table.targets), wanted, seed, provenance)
+            coreset.save(out)
+            count = len(coreset)
     if notice:
         click.echo(notice, err=True)
-    click.echo(f"{out}: {len(coreset.ids)} of {table.n} samples by {resolved.name}")
+    click.echo(f"{out}: {count} of {file.n} samples by {resolved.name}")
 
 
-def _find_columns(method: ResolvedMethod, table: ScoreTable, path: Path, column: str | None) -> tuple[Columns, str]:
+def _find_columns(method: ResolvedMethod, table: ScoreFile, column: str | None) -> tuple[Columns, str]:
     """Return the column of each scorer that the method reads, and in what the main one differs from what it should be."""
     asked = {key for key in parse_spec(method.name)[1] if key in {"at", *method.scorer.params()}}
     main = (method.scorer, method.at)
@@ -109,13 +120,13 @@ def _find_columns(method: ResolvedMethod, table: ScoreTable, path: Path, column:
     missing = sorted(name for name in names.values() if name not in table.columns)
     if missing:
         raise UnknownNameError(
-            f"{method.name} reads the column {', '.join(missing)}, but {path} has {', '.join(table.columns)}. "
+            f"{method.name} reads the column {', '.join(missing)}, but {table.path} has {', '.join(table.columns)}. "
             "Name one with --column, or score again with `thresher score`."
         )
     return names, differs
 
 
-def _best_column(scorer: Scorer, at: int | None, asked: set[str], table: ScoreTable) -> tuple[str, str]:
+def _best_column(scorer: Scorer, at: int | None, asked: set[str], table: ScoreFile) -> tuple[str, str]:
     """Return the column with the scorer's settings, else the scorer's own with what differs, unless that was asked for.
 
     Columns of other tools say nothing of their settings; they are taken by their names. Where none fits, the name that

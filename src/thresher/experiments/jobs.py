@@ -17,8 +17,8 @@ import torch
 
 from thresher.coreset import Coreset
 from thresher.data import Data, load
+from thresher.engines import make_engine
 from thresher.errors import FingerprintError
-from thresher.experiments.executor import run_all
 from thresher.experiments.rundir import digest_of, environment, locked, read_result
 from thresher.files import write_json
 from thresher.score_table import read_scores
@@ -170,5 +170,6 @@ def run_jobs(
             finished(task, read_result(task.path))
         else:
             todo.append(task)
-    run_all(todo, lambda task: (run_task, (task, device, threads)), processes=processes, on_result=finished)
+    with make_engine("processes", processes) as engine:
+        engine.run(todo, lambda task: (run_task, (task, device, threads)), on_result=finished)
     return [{**done[job.digest], "method": job.method, "keep": job.keep} for job in jobs]

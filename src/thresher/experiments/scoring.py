@@ -62,5 +62,9 @@ def choose(
     aux = {key: columns[names[scorer, None]].values for key, scorer in method.aux_scorers.items()}
     filled = Pool(pool.n, pool.targets, pool.features, pool.num_classes, aux=aux)
     scores = columns[names[method.scorer, method.at]]
-    source = {"method": method.name, "notice": method.notice, "keep": keep, **provenance}
-    return select(scores, filled, keep, method.selector, seed=seed, source=source)
+    return select(scores, filled, keep, method.selector, seed=seed, source=provenance_of(method, keep, provenance))
+
+
+def provenance_of(method: ResolvedMethod, keep: float, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a coreset remembers of the method it was selected by."""
+    return {"method": method.name, "notice": method.notice, "keep": keep, **provenance}
