@@ -24,7 +24,7 @@ from thresher.ranking.keys import LAST, Hashes, Keys, id_hash, order_keys
 Counts = NDArray[np.int64]
 FEW = 1 << 20
 _HARDLY_ANY = 1 << 12  # a histogram costs as much as ranking these
-_KEY_BITS, _HASH_BITS, _DIGIT_BITS, _TABLE_BITS = 32, 64, 16, 23  # a table of 2 ** 23 counts takes 64 MB
+_KEY_BITS, _HASH_BITS, _DIGIT_BITS, _TABLE_BITS = 32, 64, 16, 20  # a table of 2 ** 20 counts takes 8 MB
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def first_of(samples: Samples, ranking: Ranking, groups: Groups, quotas: Counts,
     """Return the cut after the first `quotas[g]` samples of every group g in the ranking.
 
     `quotas` is (G,) int64, no more than the group has. Exact whatever the scores, NaN and infinities too (NaN comes last).
-    Memory: the histograms (at most 64 MB), and `few` keys; samples are read at most about twice for random scores.
+    Memory: the histograms (8 MB each, up to a million groups), and `few` keys; samples are read at most about twice for random scores.
 
     >>> from thresher.ranking.blocks import InMemory
     >>> from thresher.ranking.groups import Everybody

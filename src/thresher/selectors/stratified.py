@@ -96,6 +96,12 @@ class _Range:
     def __call__(self, block: Block) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         group = self.rest.of(block)
         inside = group >= 0
+        if self.count == 1:
+            values = block.values[inside]
+            return (
+                values.min(initial=np.inf, keepdims=True).astype(np.float32),
+                values.max(initial=-np.inf, keepdims=True).astype(np.float32),
+            )
         low, high = np.full(self.count, np.inf, np.float32), np.full(self.count, -np.inf, np.float32)
         np.minimum.at(low, group[inside], block.values[inside])
         np.maximum.at(high, group[inside], block.values[inside])
