@@ -1,7 +1,7 @@
 """Selecting a tenth of many scores from a file: `thresher select` in bounded memory against NumPy on arrays in memory.
 
 Whole processes, imports included, but for the time of `np.partition` itself, which is what selection is measured against:
-the call alone, on scores that are in memory already, without reading a file or writing a coreset. Files lie in the page cache.
+the call alone, on scores in memory, without reading a file or writing a coreset. Files lie in the page cache.
 Memory is the peak resident size of the process.
 """
 

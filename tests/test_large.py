@@ -17,7 +17,7 @@ from hypothesis.extra import numpy as arrays
 from thresher.coreset import Coreset
 from thresher.engines import make_engine
 from thresher.errors import CorruptFileError, InputError, MissingSamplesError
-from thresher.large import FileSamples, select_file
+from thresher.large.selecting import FileSamples, select_file
 from thresher.ranking import cut
 from thresher.ranking.blocks import Block, InMemory, reduce_blocks
 from thresher.ranking.cut import Ranking, first_of

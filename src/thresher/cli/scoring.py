@@ -18,12 +18,16 @@ from thresher.cli._options import PATH, address, data, data_dir, needed, option,
 @option("--window", help="TDDS's window K; several, comma-separated, make a grid.")
 @option("--at", help="Trajectory length T (completed epochs); several make a grid.")
 @switch("--exact", help="Read every epoch, also those that change no score.")
+@option("--engine", help="Who scores: serial, processes, or ray (many machines). Default: processes for large stores.")
+@workers
+@address
 def score(**options: Any) -> None:
     """Score recorded dynamics.
 
     SOURCE is a run directory, a trajectory store, or a folder of official TDDS dumps: {t}_Output.npy (logits in loader
     order) and {t}_Index.npy per epoch, and optionally targets.npy. Writes sample_id (ascending), target where known, and
-    one float32 column per score.
+    one float32 column per score. A store is scored bucket by bucket, in several processes where that is faster, or on all
+    machines of a Ray cluster that see it under the same path; the scores are the same bits.
 
     \b
     thresher score runs/digits --method tdds,el2n --out scores.parquet

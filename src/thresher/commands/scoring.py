@@ -14,10 +14,11 @@ from thresher.engines import make_engine
 from thresher.errors import InputError, UnknownNameError
 from thresher.experiments.scoring import Columns, choose, name_pairs, provenance_of
 from thresher.keep import parse_keep, share_of
-from thresher.large import select_file
+from thresher.large.scoring import score_store, usual_engine
+from thresher.large.selecting import select_file
 from thresher.methods import ResolvedMethod, find, parse_methods, parse_spec, resolve
-from thresher.replay import Request, Source, grid_requests, open_source, replay
-from thresher.score_table import ScoreFile, read_scores, write_scores
+from thresher.replay import Request, Source, grid_requests, open_source
+from thresher.score_table import ScoreFile, read_scores
 from thresher.scorers import Entropy, Scorer
 from thresher.selectors._base import Rule
 from thresher.types import Pool
@@ -32,16 +33,20 @@ def parse_numbers(text: str | None, option: str) -> list[int]:
     return numbers
 
 
-def score_command(*, source: Path, out: Path, method: str, window: str | None, at: str | None, exact: bool) -> None:
+def score_command(
+    *, source: Path, out: Path, method: str, window: str | None, at: str | None, exact: bool,
+    engine: str | None, workers: int | None, address: str | None,
+) -> None:  # fmt: skip
     """Replay a source with the named scorers (or methods) and write the score table."""
     labels, windows, ats = parse_methods(method), parse_numbers(window, "--window"), parse_numbers(at, "--at")
     opened = open_source(source)
     requests = [request for label in labels for request in _requests(label, opened, windows, ats)]
     if windows and not any(request.scorer.name == "tdds" for request in requests):
         raise InputError(f"--window is TDDS's, but {method} does not read it. Parameters follow a colon: {method}:window=5.")
-    columns = replay(opened, _told_apart(requests), exact=exact)
-    write_scores(out, columns, targets=opened.targets, info=opened.info)
-    click.echo(f"{out}: {opened.n} samples, {', '.join(columns)}")
+    asked = _told_apart(requests)
+    with make_engine(engine or usual_engine(opened, asked, workers), workers, address) as runs:
+        score_store(opened, asked, out, exact=exact, engine=runs)
+    click.echo(f"{out}: {opened.n} samples, {', '.join(request.column for request in asked)}")
 
 
 def _requests(label: str, source: Source, windows: list[int], ats: list[int]) -> list[Request]:

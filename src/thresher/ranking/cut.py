@@ -167,7 +167,7 @@ def first_of(samples: Samples, ranking: Ranking, groups: Groups, quotas: Counts,
     """Return the cut after the first `quotas[g]` samples of every group g in the ranking.
 
     `quotas` is (G,) int64, no more than the group has. Exact whatever the scores, NaN and infinities too (NaN comes last).
-    Memory: the histograms (8 MB each, up to a million groups), and `few` keys; samples are read at most about twice for random scores.
+    Memory: the histograms (8 MB each, up to a million groups), and `few` keys. Random scores of one group are read twice.
 
     >>> from thresher.ranking.blocks import InMemory
     >>> from thresher.ranking.groups import Everybody

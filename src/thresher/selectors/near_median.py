@@ -18,8 +18,9 @@ from thresher.selectors._quota import grouped
 class NearMedian(Rule):
     """Keep the `keep` samples around the median of the ranking.
 
-    Formula: with the samples ranked by rising difficulty over the WHOLE set (equal ones by a hash of the id) and r =
-    keep / N, keep the ranks `[start, start + keep)`, `start = round(N * (0.5 - r / 2)) = round((N - keep) / 2)`, halves to even.
+    Formula: with the samples ranked by rising difficulty over the WHOLE set (equal ones by a hash of the id) and
+    r = keep / N, keep the ranks `[start, start + keep)`, `start = round(N * (0.5 - r / 2)) = round((N - keep) / 2)`, halves
+    to even.
     `balanced=True` does so inside every class, with quotas by largest remainder.
 
     Source: Xia et al. 2023 (Moderate coreset), official code.

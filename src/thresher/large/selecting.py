@@ -1,4 +1,4 @@
-"""`select_file`: from a score file of any size to a coreset file, in bounded memory, on one machine or many.
+"""`select_file`: from a score file of any size to a coreset file, in bounded memory.
 
 The scores are read a few times, block by block, and never held. The selectors are those of `thresher.select`: what they find
 out about the samples adds up over blocks, so the coreset is the same, bit for bit, whoever read which part.
@@ -24,8 +24,7 @@ from thresher.selectors._base import Rule
 from thresher.types import Ids, Pool
 
 R = TypeVar("R")
-_PARTS = 4
-"""Parts a worker and pass: enough that the last ones to end leave no worker idle for long."""
+_PARTS = 4  # a worker and pass; enough that the last ones to end leave no worker idle for long
 
 
 def select_file(
@@ -46,9 +45,11 @@ def select_file(
     that reads ahead. With Ray, all nodes must see the file under the same path.
 
     >>> import tempfile
+    >>> from pathlib import Path
     >>> from thresher.coreset import Coreset
     >>> from thresher.score_table import write_scores
     >>> from thresher.selectors.top import Top
+    >>> from thresher.types import Scores
     >>> folder = Path(tempfile.mkdtemp())
     >>> write_scores(folder / "scores.parquet", {"tdds": Scores(np.array([0.1, 0.7, 0.4, 0.9]))})
     >>> select_file(ScoreFile.open(folder / "scores.parquet"), "tdds", folder / "kept.parquet", 0.5, Top())
