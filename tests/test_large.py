@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any, Literal
@@ -14,21 +15,26 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from thresher import score_table
 from thresher.coreset import Coreset
 from thresher.engines import make_engine
-from thresher.errors import CorruptFileError, InputError, MissingSamplesError
+from thresher.errors import CorruptFileError, InputError, MissingSamplesError, TooFewEpochsError
+from thresher.large import scoring
+from thresher.large.scoring import score_store
 from thresher.large.selecting import FileSamples, select_file
 from thresher.ranking import cut
 from thresher.ranking.blocks import Block, InMemory, reduce_blocks
 from thresher.ranking.cut import Ranking, first_of
 from thresher.ranking.groups import Classes, Everybody
 from thresher.ranking.keys import id_hash, order_keys
-from thresher.registry import make_selector
-from thresher.score_table import ScoreFile, write_score_parts, write_scores
+from thresher.registry import make_scorer, make_selector, scorers
+from thresher.replay import Request, replay
+from thresher.score_table import ScoreFile, read_scores, write_scores
 from thresher.selection import select
 from thresher.selectors._base import Rule
 from thresher.selectors.stratified import Stratified
 from thresher.selectors.top import Top
+from thresher.trajectory.reader import Trajectory
 from thresher.types import Pool, Scores
 
 FLOATS = st.floats(width=32, allow_nan=True, allow_infinity=True) | st.sampled_from([0.0, -0.0, 1.0, float("nan")])
@@ -153,32 +159,23 @@ def test_a_file_gives_the_coreset_that_memory_gives(
     keep = data.draw(st.integers(1, n - int(selector.params().get("cutoff", 0) * n)))
     scores, pool = Scores(np.array(values), hard_end, {"scorer": "x"}), Pool(n, np.arange(n) * 5 % 3)
     path = tmp_path / "scores.parquet"
-    parts = [slice(first, first + rows) for first in range(0, n, rows)]
-    write_score_parts(
-        path,
-        one_column(scores),
-        True,
-        [({"x": scores.values[p]}, pool.targets[p]) for p in parts],  # type: ignore[index]
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(score_table, "_GROUP", rows)
+        write_scores(path, {"x": scores}, pool.targets)
     select(scores, pool, keep, selector, seed).save(tmp_path / "memory.parquet")
     assert select_file(ScoreFile.open(path), "x", tmp_path / "file.parquet", keep, selector, seed) == keep
     found, wanted = (Coreset.load(tmp_path / f"{name}.parquet") for name in ("file", "memory"))
     assert (found.digest, found.n, found.source) == (wanted.digest, wanted.n, wanted.source)
 
 
-def one_column(scores: Scores) -> Any:
-    from thresher.score_table import ScoreColumn
-
-    return {"x": ScoreColumn(scores.hard_end, scores.source)}
-
-
 def stored(path: Path, n: int = 5_000) -> tuple[Scores, Pool]:
     """Write n scores with ties in row groups of 300 and return them."""
     rng = np.random.default_rng(3)
     scores, pool = Scores(np.round(rng.normal(size=n), 1), "low", {"scorer": "x"}), Pool(n, rng.integers(7, size=n))
-    assert pool.targets is not None
-    parts = [slice(first, first + 300) for first in range(0, n, 300)]
-    write_score_parts(path, one_column(scores), True, [({"x": scores.values[p]}, pool.targets[p]) for p in parts])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(score_table, "_GROUP", 300)
+        write_scores(path, {"x": scores}, pool.targets)
+    assert len(ScoreFile.open(path).group_rows) == -(-n // 300)
     return scores, pool
 
 
@@ -262,3 +259,74 @@ def test_samples_of_a_file_are_samples_in_memory(tmp_path: Path) -> None:
         found = first_of(samples, Ranking("easiest"), Classes(), np.full(7, 9))
         kept = np.concatenate(list(samples.where(found)))
     assert kept.tolist() == InMemory(scores, pool).where(found).tolist()
+
+
+@pytest.mark.parametrize("holes", [False, True], ids=["complete", "with holes"])
+def test_a_store_is_scored_part_by_part_to_the_same_bits(
+    tmp_path: Path, holes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every scorer of the house, those that must see all samples among them, with one bucket a part."""
+    monkeypatch.setattr(scoring, "_PART_ROWS", 1)
+    record_store(tmp_path / "t", holes)
+    source = Trajectory.open(tmp_path / "t")
+    assert source.buckets == 3
+    requests = [Request(name, make_scorer(name, {})) for name in scorers()]
+    requests.append(Request("early", make_scorer("tdds", {"window": 4}), 9))
+    score_store(source, requests, tmp_path / "parts.parquet")
+    with make_engine("processes", 2) as engine:
+        score_store(source, requests, tmp_path / "processes.parquet", engine=engine)
+    assert (tmp_path / "parts.parquet").read_bytes() == (tmp_path / "processes.parquet").read_bytes()
+    found, whole = read_scores(tmp_path / "parts.parquet"), replay(source, requests)
+    np.testing.assert_array_equal(found.targets, np.arange(60) % 5)
+    for name, wanted in whole.items():
+        np.testing.assert_array_equal(found.columns[name].values, wanted.values, err_msg=name)
+        assert (found.columns[name].hard_end, found.columns[name].source) == (wanted.hard_end, wanted.source)
+
+
+def record_store(folder: Path, holes: bool) -> None:
+    """Record 60 samples in buckets of 25 as the tests of replay do."""
+    spec = importlib.util.spec_from_file_location("replay_tests", Path(__file__).parent / "test_replay.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.record(folder, holes=holes)
+
+
+def test_a_part_is_a_recording_of_its_buckets(tmp_path: Path) -> None:
+    record_store(tmp_path / "t", True)
+    whole = Trajectory.open(tmp_path / "t")
+    part = whole.part(1, 3)
+    assert (part.start, part.n, part.epochs, part.targets, part.features) == (25, 35, whole.epochs, None, None)
+    for all_, some in zip(whole.frames(["loss"]), part.frames(["loss"]), strict=True):
+        mine = all_.ids >= 25
+        np.testing.assert_array_equal(some.ids, all_.ids[mine] - 25)
+        np.testing.assert_array_equal(some.values["loss"], all_.values["loss"][mine])
+    assert part.part(1, 2).start == 50
+
+
+def test_scoring_names_what_it_cannot_do_before_it_reads(tmp_path: Path) -> None:
+    record_store(tmp_path / "t", False)
+    with pytest.raises(TooFewEpochsError, match="after 70 epochs"):
+        score_store(Trajectory.open(tmp_path / "t"), [Request("x", make_scorer("tdds", {}), 70)], tmp_path / "s.parquet")
+    assert not (tmp_path / "s.parquet").exists()
+
+
+def test_row_groups_do_not_depend_on_the_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(score_table, "_GROUP", 10)
+    values = np.arange(47, dtype=np.float32)
+    for name, sizes in {"one": [47], "some": [3, 30, 14], "many": [1] * 47}.items():
+        stops = np.cumsum(sizes)
+        parts = [({"x": values[a:b]}, None) for a, b in zip(stops - sizes, stops, strict=True)]
+        score_table.write_score_parts(tmp_path / name, {"x": score_table.ScoreColumn("high", {})}, False, parts)
+    assert len({(tmp_path / name).read_bytes() for name in ("one", "some", "many")}) == 1
+    assert ScoreFile.open(tmp_path / "many").group_rows == (10, 10, 10, 10, 7)
+
+
+def test_processes_are_started_only_for_large_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record_store(tmp_path / "t", False)
+    source, requests = Trajectory.open(tmp_path / "t"), [Request("x", make_scorer("tdds", {}))]
+    assert scoring.usual_engine(source, requests, 2) == "serial"
+    monkeypatch.setattr(scoring, "_WORTH", 1000)
+    assert scoring.usual_engine(source, requests, 2) == "processes"
+    assert scoring.usual_engine(source, requests, 1) == "serial"

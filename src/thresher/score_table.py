@@ -89,12 +89,20 @@ def write_score_parts(
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as part, part.open("wb") as file:
         with pq.ParquetWriter(file, schema, use_dictionary=["target"] if labelled else False, **options) as writer:
+            waiting: list[pa.Table] = []  # row groups do not depend on how the parts were cut
             for values, targets in parts:
                 arrays = [np.asarray(values[name], dtype=np.float32) for name in columns]
                 ids = np.arange(rows, rows + len(arrays[0]), dtype=np.int64)
-                table = pa.table([ids, *([np.asarray(targets, dtype=np.int64)] if labelled else []), *arrays], schema)
-                writer.write_table(table, row_group_size=_GROUP)
+                waiting.append(
+                    pa.table([ids, *([np.asarray(targets, dtype=np.int64)] if labelled else []), *arrays], schema)
+                )
                 rows += len(ids)
+                if sum(map(len, waiting)) >= _GROUP:
+                    table = pa.concat_tables(waiting)
+                    whole = len(table) - len(table) % _GROUP
+                    writer.write_table(table[:whole], row_group_size=_GROUP)
+                    waiting = [table[whole:]]
+            writer.write_table(pa.concat_tables(waiting))
         file.flush()
         os.fsync(file.fileno())
     return rows

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from thresher.engines import Engine
+from thresher.engines import Call, Engine
 from thresher.engines.local import Serial
 from thresher.replay import Request, Source, check_requests, provenance, replay
 from thresher.score_table import ScoreColumn, write_score_parts
@@ -63,11 +64,13 @@ def _score_parts(
     for first in range(0, len(cuts) - 1, wave):
         parts = [source.part(a, b) for a, b in pairwise(cuts[first : first + wave + 1])]
         found: dict[int, dict[str, Floats]] = {}
-        engine.run(
-            range(len(parts)), lambda part, of=parts: (_score_part, (of[part], requests, exact)), on_result=found.__setitem__
-        )
+        engine.run(range(len(parts)), partial(_call, parts, requests, exact), on_result=found.__setitem__)
         for number, part in enumerate(parts):
             yield part.start, part.start + part.n, found.pop(number)
+
+
+def _call(parts: Sequence[Trajectory], requests: Sequence[Request], exact: bool, number: int) -> Call:
+    return _score_part, (parts[number], requests, exact)
 
 
 def _bucket_cuts(source: Trajectory, workers: int) -> list[int]:
