@@ -39,7 +39,7 @@ def score_command(
 ) -> None:  # fmt: skip
     """Replay a source with the named scorers (or methods) and write the score table."""
     labels, windows, ats = parse_methods(method), parse_numbers(window, "--window"), parse_numbers(at, "--at")
-    opened = open_source(source)
+    opened = open_source(_seen_by_all(source, engine))
     requests = [request for label in labels for request in _requests(label, opened, windows, ats)]
     if windows and not any(request.scorer.name == "tdds" for request in requests):
         raise InputError(f"--window is TDDS's, but {method} does not read it. Parameters follow a colon: {method}:window=5.")
@@ -47,6 +47,11 @@ def score_command(
     with make_engine(engine or usual_engine(opened, asked, workers), workers, address) as runs:
         score_store(opened, asked, out, exact=exact, engine=runs)
     click.echo(f"{out}: {opened.n} samples, {', '.join(request.column for request in asked)}")
+
+
+def _seen_by_all(path: Path, engine: str | None) -> Path:
+    """Return a path that means the same on all machines of a cluster, whatever folder their workers are in."""
+    return path.resolve() if engine == "ray" else path
 
 
 def _requests(label: str, source: Source, windows: list[int], ats: list[int]) -> list[Request]:
@@ -84,7 +89,7 @@ def select_command(
     engine: str, workers: int | None, address: str | None,
 ) -> None:  # fmt: skip
     """Select a coreset from a score table."""
-    file = ScoreFile.open(scores)
+    file = ScoreFile.open(_seen_by_all(scores, engine))
     wanted = parse_keep(keep)
     data = data or str(file.info.get("data", ""))
     resolved = resolve(method, data, share_of(file.n, wanted))

@@ -7,6 +7,7 @@ again elsewhere when its node dies, and makes a result again that was lost with 
 from __future__ import annotations
 
 import importlib
+import socket
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -83,10 +84,12 @@ class Ray:
     def _connect(self) -> None:
         if self._ray.is_initialized():
             return
-        quiet = {"log_to_driver": False, "logging_level": "ERROR", "include_dashboard": None}
+        host, colon, port = (self._address or "").rpartition(":")
         try:
-            self._ray.init(address=self._address, **quiet)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+            if colon and port.isdigit() and "/" not in host:  # Ray itself knocks for minutes where nobody listens
+                socket.create_connection((host, int(port)), timeout=10).close()
+            self._ray.init(address=self._address, log_to_driver=False, logging_level="ERROR")
+        except (OSError, ValueError, RuntimeError) as error:
             raise InputError(
                 f"Expected a running Ray cluster at {self._address or 'the address Ray found'}, but: {error}. Start one "
                 "with `ray start --head` and give its address, or leave --address away to start one here."

@@ -134,8 +134,7 @@ class _Histogram:
         return np.bincount(flat, minlength=count << self.bits).reshape(count, -1)
 
     def merge(self, one: Counts, other: Counts) -> Counts:
-        one += other
-        return one
+        return np.add(one, other, out=one if one.flags.writeable else None)  # what Ray hands over is not
 
 
 class _Found(NamedTuple):

@@ -49,8 +49,7 @@ class _ClassCounts:
     def merge(self, one: Counts, other: Counts) -> Counts:
         if len(one) < len(other):
             one, other = other, one
-        one[: len(other)] += other
-        return one
+        return one + np.pad(other, (0, len(one) - len(other)))
 
 
 def class_counts(samples: Samples) -> Counts:
