@@ -1,8 +1,8 @@
 """Scoring a store against its size: samples, epochs, and workers on one machine. Whole `thresher score` processes.
 
 Every store holds the signals that the methods read, as random values, and all are scored with `--exact`, so that every epoch
-is read. What several workers gain is judged on the largest store, against one. Beside the clock stands the processor time on the
-longest path (that of the parent, and each worker's share): what the clock would show on cores that nobody else uses.
+is read. What several workers gain is judged on the largest store, against one. Beside the clock stands the processor time
+on the longest path (that of the parent, and each worker's share): what the clock would show on cores that nobody else uses.
 """
 
 from __future__ import annotations

@@ -114,7 +114,7 @@ def replay(source: Source, requests: Sequence[Request], exact: bool = False) -> 
     than its scorer needs, InputError where the source lacks a signal or two columns have one name.
     """
     asked = check_requests(source, requests)
-    start = 0 if exact else _first_start(asked)
+    start = 0 if exact else first_start(asked)
     columns, unsettled = _pass(source, asked, start)
     if unsettled:
         _settle(source, asked, columns, unsettled)
@@ -169,7 +169,7 @@ def provenance(scorer: Scorer, at: int) -> dict[str, Any]:
     return {"scorer": scorer.name, "params": scorer.params(), "at": at}
 
 
-def _first_start(asked: Sequence[tuple[Request, int]]) -> int:
+def first_start(asked: Sequence[tuple[Request, int]]) -> int:
     """Return the epoch to start at: what the scorers say they need, 0 where one needs everything."""
     starts = [0 if r.scorer.trailing_epochs is None else at - r.scorer.trailing_epochs for r, at in asked if r.scorer.needs]
     return max(0, min(starts, default=0))

@@ -44,7 +44,7 @@ def score_command(
     if windows and not any(request.scorer.name == "tdds" for request in requests):
         raise InputError(f"--window is TDDS's, but {method} does not read it. Parameters follow a colon: {method}:window=5.")
     asked = _told_apart(requests)
-    with make_engine(engine or usual_engine(opened, asked, workers), workers, address) as runs:
+    with make_engine(engine or usual_engine(opened, asked, workers, exact=exact), workers, address) as runs:
         score_store(opened, asked, out, exact=exact, engine=runs)
     click.echo(f"{out}: {opened.n} samples, {', '.join(request.column for request in asked)}")
 

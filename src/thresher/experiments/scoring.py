@@ -51,7 +51,7 @@ def score(source_path: Path, resolved: Sequence[ResolvedMethod], out: Path, *, e
     names = column_names(resolved)
     source = open_source(source_path)
     requests = [Request(column, scorer, at) for (scorer, at), column in names.items()]
-    with make_engine(usual_engine(source, requests)) as engine:
+    with make_engine(usual_engine(source, requests, exact=exact)) as engine:
         score_store(source, requests, out, exact=exact, engine=engine)
     return names
 

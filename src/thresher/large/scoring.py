@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from thresher.engines import Call, Engine
 from thresher.engines.local import Serial
-from thresher.replay import Request, Source, check_requests, provenance, replay
+from thresher.replay import Request, Source, check_requests, first_start, provenance, replay
 from thresher.score_table import ScoreColumn, write_score_parts
 from thresher.trajectory.reader import Trajectory
 from thresher.types import Floats
 
 _PART_ROWS = 1 << 18
 _PARTS = 4  # a worker; enough that the last ones to end leave no worker idle for long
-_WORTH = 10**8  # values to read and update; below, starting processes takes longer than they save
+_WORTH = 3 * 10**8  # values to read and update; below, starting processes takes longer than they save
 
 
 def score_store(
@@ -85,10 +85,17 @@ def _score_part(source: Source, requests: Sequence[Request], exact: bool) -> dic
     return {column: scores.values for column, scores in replay(source, requests, exact=exact).items()}
 
 
-def usual_engine(source: Source, requests: Sequence[Request], workers: int | None = None) -> str:
-    """Return the engine that scores fastest on this machine: processes where there is more to do than to start them."""
+def usual_engine(
+    source: Source, requests: Sequence[Request], workers: int | None = None, *, exact: bool = False
+) -> str:  # fmt: skip
+    """Return the engine that scores fastest on this machine: processes where there is more to do than to start them.
+
+    Raises what `replay` does where a request cannot be met.
+    """
+    asked = check_requests(source, requests)
+    epochs = max(at for _, at in asked) - (0 if exact else first_start(asked))
     cores = workers or os.cpu_count() or 1
     signals = {name for request in requests for name in request.scorer.needs}
-    work = source.n * source.epochs * (len(signals) + len(requests))
+    work = source.n * epochs * (len(signals) + len(requests))
     several = isinstance(source, Trajectory) and source.buckets > 1 and cores > 1
     return "processes" if several and work >= _WORTH else "serial"
