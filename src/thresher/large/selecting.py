@@ -93,17 +93,21 @@ class FileSamples:
     def reduce(self, step: Step[R]) -> R:
         """Return what a step finds out about all samples."""
         first, self.checked = not self.checked, True
-        found: dict[int, tuple[_Health, R]] = {}
+        found: list[tuple[_Health, R]] = []  # one at most: parts are merged as they come, so that many do not add up
         parts = self._parts()
+
+        def take(part: int, result: tuple[_Health, R]) -> None:
+            if found:
+                (health, before), (other, more) = found.pop(), result
+                result = _Survey().merge(health, other), step.merge(before, more)
+            found.append(result)
+
         self.engine.run(
             range(len(parts)),
             lambda part: (_reduce, (self.file, self.column, *parts[part], self.has_labels, first, step)),
-            on_result=found.__setitem__,
+            on_result=take,
         )
-        health, result = found.pop(0)
-        for part in range(1, len(parts)):
-            other, more = found.pop(part)
-            health, result = _Survey().merge(health, other), step.merge(result, more)
+        health, result = found.pop()
         if first:
             check_found(self.n, health.missing, health.first_missing, health.infinite)
         return result
@@ -156,8 +160,9 @@ class _Survey:
         return _Health(len(missing), first, int(block.first + infinite[0]) if len(infinite) else None)
 
     def merge(self, one: _Health, other: _Health) -> _Health:
-        infinite = one.infinite if one.infinite is not None else other.infinite
-        return _Health(one.missing + other.missing, (*one.first_missing, *other.first_missing)[:6], infinite)
+        infinite = [place for place in (one.infinite, other.infinite) if place is not None]
+        first = tuple(sorted((*one.first_missing, *other.first_missing))[:6])
+        return _Health(one.missing + other.missing, first, min(infinite, default=None))
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ class Step(Protocol[R]):
         """Return what this block says."""
 
     def merge(self, one: R, other: R) -> R:
-        """Return what two parts say together, `one` being the earlier; may reuse it."""
+        """Return what two parts say together, whichever comes first; may reuse `one`."""
 
 
 class Samples(Protocol):
