@@ -13,10 +13,10 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "thresher"
 LEVELS = [
     {"types", "errors", "files", "ranks"},
-    {"signals", "keep"},
+    {"signals", "keep", "ranking", "engines"},
     {"scorers", "selectors", "trajectory", "coreset", "settings", "score_table"},
     {"registry", "literature", "selection"},
-    {"intake", "memory", "spread", "recorder", "replay", "methods", "derivation", "testing"},
+    {"intake", "memory", "spread", "recorder", "replay", "large", "methods", "derivation", "testing"},
     {"data", "models", "report"},
     {"train"},
     {"experiments"},

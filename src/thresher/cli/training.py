@@ -123,6 +123,8 @@ def train(**options: Any) -> None:
 @option("--out", Path, Path("runs/reproduce"), help="Folder of recordings and results; shared by all targets.")
 @given.device
 @option("--precision", default="recipe", help="fp32, bf16, or recipe (what the target's recipe says).")
+@option("--engine", default="processes", help="Who runs the coreset trainings: processes, serial, or ray (many machines).")
+@given.address
 @given.compile_model
 def reproduce(**options: Any) -> None:
     """Reproduce a published table or figure, with our number beside the published one.
@@ -130,7 +132,8 @@ def reproduce(**options: Any) -> None:
     TARGET is table6 to table10, figure7, figure8 (a picture), imagenet-resnet34, imagenet-swin, or all. Runs its cells
     that have no result in OUT yet: records what they share once, selects, trains, and writes the board as Markdown, CSV
     and HTML. Stop it at any moment and run it again to go on; results of several machines are merged by copying their
-    results folders together.
+    results folders together. With --engine ray the machines of a cluster share the coreset trainings; they must see OUT and
+    the data under the same paths.
 
     \b
     thresher reproduce table6 --data-dir DIR --dry-run

@@ -17,8 +17,8 @@ import torch
 
 from thresher.coreset import Coreset
 from thresher.data import Data, load
+from thresher.engines import make_engine
 from thresher.errors import FingerprintError
-from thresher.experiments.executor import run_all
 from thresher.experiments.rundir import digest_of, environment, locked, read_result
 from thresher.files import write_json
 from thresher.ranks import current, together
@@ -177,9 +177,9 @@ def run_jobs(
             finished(task, read_result(task.path))
         else:
             todo.append(task)
-    with together(ranks, "trainings"):
+    with together(ranks, "trainings"), make_engine("processes", processes) as engine:
         mine = todo[ranks.rank :: ranks.size]
-        run_all(mine, lambda task: (run_task, (task, device, threads)), processes=processes, on_result=finished)
+        engine.run(mine, lambda task: (run_task, (task, device, threads)), on_result=finished)
     for task in todo:  # what other ranks have trained
         if task.job.digest not in done:
             finished(task, read_result(task.path))

@@ -39,6 +39,14 @@ class Scorer(ABC):
         return 1
 
     @property
+    def reads_pool(self) -> bool:
+        """True where `compute` reads targets or features, so that it must see all samples at once.
+
+        Others score any samples apart from the rest, as workers do with a part of a recording; their pool is bare.
+        """
+        return not self.needs
+
+    @property
     def trailing_epochs(self) -> int | None:
         """How many of the last epochs replay reads first, where older ones fade from the score; None = all are needed.
 
