@@ -1,4 +1,4 @@
-"""TDDS's (T, K) from the recording alone: as hard as the data, and nothing else decides."""
+"""TDDS's (T, K) from the recording alone: how hard the coreset would be, and nothing else decides."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from thresher.coreset import Coreset
-from thresher.derivation import NEUTRAL, Setting, best, derive, grid, ranks, settle
+from thresher.derivation import Setting, best, derive, grid, ranks, settle, target
 from thresher.errors import InputError
 from thresher.methods import resolve
 from thresher.recorder import Recorder
@@ -52,16 +52,16 @@ def test_ranks_are_the_mean_aum_ranks_of_what_is_kept(tmp_path: Path) -> None:
             assert setting.rank == pytest.approx(mean, abs=1e-12)
 
 
-def test_longer_trajectories_keep_harder_samples_and_the_nearest_to_neutral_wins(tmp_path: Path) -> None:
+def test_longer_trajectories_keep_harder_samples_and_the_nearest_to_the_target_wins(tmp_path: Path) -> None:
     source = record(tmp_path / "t")
     found = ranks(source, [0.1])[0.1]
     of_window = [s.rank for s in found if s.window == 5]
     assert of_window[0] > 0.7
     assert of_window == sorted(of_window, reverse=True)
     chosen = derive(source, 0.1)
-    assert abs(chosen.rank - NEUTRAL) == min(abs(s.rank - NEUTRAL) for s in found)
+    assert abs(chosen.rank - target(0.1)) == min(abs(s.rank - target(0.1)) for s in found)
     assert 5 < chosen.epochs < T
-    assert best([Setting(5, 5, 0.6), Setting(10, 5, 0.4), Setting(10, 10, 0.4)]) == Setting(10, 5, 0.4)
+    assert best([Setting(5, 5, 0.8), Setting(10, 5, 0.4), Setting(10, 10, 0.4)], keep=0.5) == Setting(10, 5, 0.4)
 
 
 def test_methods_that_wait_are_settled_and_others_left_alone(tmp_path: Path) -> None:

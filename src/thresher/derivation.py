@@ -1,8 +1,8 @@
 """TDDS's (T, K) from a recording alone, for data sets without published ones: no test set, no further training.
 
 As a training goes on, TDDS turns to harder samples: what is easy has stopped changing. So T, and K a little, decide how hard
-a coreset is. Published settings were found with the test set in view; here that setting is taken whose coreset is as hard,
-on average, as the whole data set, so that TDDS decides which samples are kept and not how hard they are.
+a coreset is. Published settings were found with the test set in view. Here a difficulty is aimed at: the less is kept, the
+easier it had better be (Sorscher et al. 2022; Cho et al. 2025), and what is kept of everything is as hard as everything.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ LENGTHS = (5, 10, 15, 20, 30, 50, 70, 90, 120, 160, 200, 300)
 WINDOWS = (5, 10, 20)
 NEUTRAL = 0.5
 """The mean rank of a coreset that is as hard as the data: Random's, in expectation."""
+EASE = 0.1
+"""How much easier, in mean rank, the smallest coresets are aimed to be; a round number (decision 0012)."""
 
 Key = TypeVar("Key")
 
@@ -41,6 +43,15 @@ class Setting:
     epochs: int
     window: int
     rank: float
+
+
+def target(keep: float) -> float:
+    """Return the mean rank to aim at for a kept share in (0, 1]: `0.5 + 0.1 (1 - keep)`.
+
+    >>> target(1), round(target(0.1), 3)
+    (0.5, 0.59)
+    """
+    return NEUTRAL + EASE * (1 - keep)
 
 
 def grid(epochs: int) -> list[tuple[int, int]]:
@@ -77,19 +88,20 @@ def ranks(source: Source, keeps: Sequence[float]) -> dict[float, list[Setting]]:
 def derive(source: Source, keep: float) -> Setting:
     """Return TDDS's (T, K) for the share `keep` in (0, 1] of a recording of at least 5 epochs.
 
-    Of the grid's settings, the one whose coreset has the mean AUM rank nearest to 0.5; of equals the longest T. Raises
-    TooFewEpochsError for shorter recordings, InputError where the recording has no margins or samples that it never saw.
+    Of the grid's settings, the one whose coreset has the mean AUM rank nearest to `target(keep)`; of equals the longest T.
+    Raises TooFewEpochsError for shorter recordings, InputError where it has no margins, or samples that it never saw.
     """
-    return best(ranks(source, [keep])[keep])
+    return best(ranks(source, [keep])[keep], keep)
 
 
-def best(settings: Sequence[Setting]) -> Setting:
-    """Return the setting whose coreset is nearest in difficulty to the data set; of equally near ones the longest.
+def best(settings: Sequence[Setting], keep: float) -> Setting:
+    """Return the setting whose coreset is nearest in difficulty to the target; of equally near ones the longest.
 
-    >>> best([Setting(5, 5, 0.61), Setting(10, 5, 0.45), Setting(20, 5, 0.30)]).epochs
+    >>> best([Setting(5, 5, 0.75), Setting(10, 5, 0.55), Setting(20, 5, 0.30)], keep=0.1).epochs
     10
     """
-    return min(settings, key=lambda s: (abs(s.rank - NEUTRAL), -s.epochs, s.window))
+    aim = target(keep)
+    return min(settings, key=lambda s: (abs(s.rank - aim), -s.epochs, s.window))
 
 
 def settle(methods: Mapping[Key, ResolvedMethod], keeps: Mapping[Key, float], source: Source) -> dict[Key, ResolvedMethod]:
@@ -101,13 +113,16 @@ def settle(methods: Mapping[Key, ResolvedMethod], keeps: Mapping[Key, float], so
     if not waiting or source.epochs < min(WINDOWS) or "prob_margin" not in source.signals:
         return dict(methods)
     found = ranks(source, list(dict.fromkeys(keeps[key] for key in waiting)))
-    return {key: _settled(m, best(found[keeps[key]])) if key in waiting else m for key, m in methods.items()}
+    return {
+        key: _settled(m, best(found[keeps[key]], keeps[key]), keeps[key]) if key in waiting else m
+        for key, m in methods.items()
+    }
 
 
-def _settled(method: ResolvedMethod, setting: Setting) -> ResolvedMethod:
+def _settled(method: ResolvedMethod, setting: Setting, keep: float) -> ResolvedMethod:
     why = (
-        f"{method.name}: T={setting.epochs}, K={setting.window}: derived from the recording, for what it keeps comes "
-        f"nearest to being as hard as the data (mean rank {setting.rank:.2f}; 0 hardest, 0.5 the whole set)"
+        f"{method.name}: T={setting.epochs}, K={setting.window}: derived from the recording, for what it keeps has a mean "
+        f"rank of {setting.rank:.2f}, aimed at {target(keep):.2f} (0 hardest, 1 easiest)"
     )
     scorer = replace(method.scorer, window=setting.window)  # type: ignore[call-arg]  # TDDS's, see methods
     return replace(method, scorer=scorer, at=setting.epochs, notice=why, derive=False)

@@ -12,6 +12,12 @@ from thresher.experiments.tables import FULL, RANDOM
 from thresher.settings.tables import PublishedNumber
 from thresher.train.spec import TrainSpec
 
+RULES = 2
+"""Raised whenever the same cell would keep other samples: by another draw (decision 0016), or by settings derived otherwise.
+
+It is part of a cell's name, so that results of different rules never stand on one board.
+"""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -34,7 +40,7 @@ class Cell:
 
     def to_json(self) -> dict[str, Any]:
         """Return nested plain values, without the surrogate where there is none."""
-        content = asdict(self)
+        content = {**asdict(self), "rules": RULES}
         if not self.recorded:
             del content["surrogate"], content["surrogate_seed"]
         return content
