@@ -17,13 +17,12 @@ from thresher.scorers import TDDS
 digits = load_digits()
 images = torch.tensor(digits.images, dtype=torch.float32).flatten(1) / 16
 train_set = Indexed(TensorDataset(images, torch.tensor(digits.target)))  # items become (sample_id, image, label)
-accelerator = Accelerator(cpu=True)
 
 
 def train(epochs: range, resume: str | None = None) -> Recorder:
     """Train for these epochs and return the Recorder; what `resume` holds is restored first."""
     torch.manual_seed(0)
-    accelerator.free_memory()
+    accelerator = Accelerator(cpu=True)
     model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
     model, optimizer = accelerator.prepare(model, torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9))
     recorder = Recorder(len(train_set), 10, scorers={"tdds": TDDS(window=5)})

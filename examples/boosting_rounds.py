@@ -9,7 +9,7 @@ from sklearn.model_selection import train_test_split
 
 from thresher import Recorder, select
 from thresher.integrations.probabilities import record_rounds
-from thresher.scorers import AUM, TDDS
+from thresher.scorers import AUM
 from thresher.selectors.top import Top
 
 x, y = load_breast_cancer(return_X_y=True)  # 569 tumours, 30 measurements each
@@ -28,19 +28,14 @@ def fit(rows: np.ndarray, labels: np.ndarray) -> GradientBoostingClassifier:
 
 everything = np.arange(len(noisy))
 model = fit(everything, noisy)
-recorder = Recorder(len(noisy), 2, scorers={"aum": AUM(), "tdds": TDDS(window=10)})
+recorder = Recorder(len(noisy), 2, scorers={"aum": AUM()})
 record_rounds(recorder, model.staged_predict_proba(x_train), noisy)
-scores = recorder.scores()
+aum = recorder.scores()["aum"]
 print(f"{recorder.epoch} rounds recorded; on all {len(noisy)} rows: {model.score(x_test, y_test):.3f} of the test set")
 
-suspects = np.argsort(scores["aum"].values)[: len(flipped)]
+suspects = np.argsort(aum.values)[: len(flipped)]
 found = np.isin(suspects, flipped).sum()
 print(f"{found} of the {len(flipped)} flipped labels are among the {len(flipped)} rows with the lowest AUM")
 
-coreset = select(scores["aum"], recorder.pool(), keep=len(noisy) - len(flipped), selector=Top(end="easy"))
+coreset = select(aum, recorder.pool(), keep=len(noisy) - len(flipped), selector=Top(end="easy"))
 print(f"without those {len(flipped)} rows: {fit(coreset.ids, noisy).score(x_test, y_test):.3f}")
-
-hardest = select(scores["tdds"], recorder.pool(), keep=0.3, selector=Top())
-drawn = rng.choice(len(noisy), size=len(hardest), replace=False)
-print(f"{len(hardest)} rows by TDDS: {fit(hardest.ids, noisy).score(x_test, y_test):.3f}", end=", ")
-print(f"as many at random: {fit(drawn, noisy).score(x_test, y_test):.3f}")
