@@ -8,7 +8,5 @@ torch.set_num_threads(1)
 
 # The doctests of an integration need its package; without it there is nothing to import.
 collect_ignore = [
-    f"src/thresher/integrations/{name}.py"
-    for name in ("accelerate", "lightning", "transformers")
-    if find_spec(name) is None
+    f"src/thresher/integrations/{name}.py" for name in ("accelerate", "lightning", "transformers") if find_spec(name) is None
 ]

@@ -115,9 +115,9 @@ def test_restored_ids_must_be_those_of_before(tmp_path: Path) -> None:
 
 
 def test_what_is_no_accelerator_or_has_other_processes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match="Expected an accelerate.Accelerator, but got Linear"):
+    with pytest.raises(InputError, match=r"Expected an accelerate\.Accelerator, but got Linear"):
         attach(nn.Linear(1, 1), new_recorder())
     accelerator = accelerate.Accelerator(cpu=True)
     monkeypatch.setattr(type(accelerator), "num_processes", 2)
-    with pytest.raises(InputError, match="training of 1 process.*but it has 2"):
+    with pytest.raises(InputError, match=r"training of 1 process.*but it has 2"):
         attach(accelerator, new_recorder())

@@ -69,16 +69,18 @@ def new_recorder() -> Recorder:
     return Recorder(N, 10, scorers={"aum": AUM(), "tdds": TDDS(window=3)})
 
 
-def fit(recorder: Recorder, folder: Path, dataset: Dataset[Any] | None = None, resume: Path | None = None, **options: Any) -> Any:
-    """Train four epochs of ten batches with a checkpoint an epoch and return the Trainer."""
+def fit(
+    recorder: Recorder, folder: Path, dataset: Dataset[Any] | None = None, resume: Path | None = None, **options: Any
+) -> None:
+    """Train four epochs of ten batches with a checkpoint an epoch."""
     module = options.pop("module", None) or Net()
     validation = DataLoader(PAIRS, batch_size=N) if options.pop("validate", False) else None
-    keeper = ModelCheckpoint(dirpath=folder, save_top_k=-1, filename="{step}", every_n_train_steps=options.pop("every", None))
+    every = options.pop("every", None)
+    keeper = ModelCheckpoint(dirpath=folder, save_top_k=-1, filename="{step}", every_n_train_steps=every)
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
     trainer = L.Trainer(callbacks=[RecorderCallback(recorder), keeper], **{"max_epochs": 4, **quiet, **options})
     loader = DataLoader(Indexed(PAIRS) if dataset is None else dataset, batch_size=32, sampler=Shuffled())
     trainer.fit(module, loader, validation, ckpt_path=resume)
-    return trainer
 
 
 def same_scores(one: Recorder, other: Recorder) -> None:
@@ -176,7 +178,7 @@ def test_shuffled_ids_are_noticed_and_not_scored(tmp_path: Path) -> None:
 
 
 def test_lost_ids_and_samples_are_noticed(tmp_path: Path) -> None:
-    with pytest.raises(SampleIdError, match="Expected integer sample_ids"):  # the data set without Indexed: images come first
+    with pytest.raises(SampleIdError, match="Expected integer sample_ids"):  # images come first
         fit(new_recorder(), tmp_path, TensorDataset(X.float(), X.float(), Y))
     with pytest.raises(MissingSamplesError, match="Expected all 300 samples in epoch 0, but 44 are missing"):
         fit(new_recorder(), tmp_path, limit_train_batches=8)
@@ -195,7 +197,7 @@ def test_resuming_without_the_recorders_state_or_amid_an_epoch_is_refused(tmp_pa
     unrecorded = torch.load(tmp_path / "step=10.ckpt", weights_only=True)
     del unrecorded["callbacks"]["RecorderCallback"]
     torch.save(unrecorded, tmp_path / "unrecorded.ckpt")
-    with pytest.raises(InputError, match="in epoch 1, but the Recorder has 0 epochs. Resume from a checkpoint"):
+    with pytest.raises(InputError, match=r"in epoch 1, but the Recorder has 0 epochs\. Resume from a checkpoint"):
         fit(new_recorder(), tmp_path, resume=tmp_path / "unrecorded.ckpt")
-    with pytest.raises(SampleIdError, match="seen twice in epoch 1"):  # Lightning starts the epoch's order from its beginning
+    with pytest.raises(SampleIdError, match="seen twice in epoch 1"):  # the order starts anew
         fit(new_recorder(), tmp_path, resume=tmp_path / "step=15.ckpt")

@@ -38,7 +38,8 @@ def sentences() -> list[tuple[str, int]]:
     found = []
     for label, modules in enumerate(((np, np.linalg, np.fft), (scipy.special, scipy.stats, scipy.signal))):
         docs = [getattr(module, name).__doc__ for module in modules for name in dir(module) if name[0] != "_"]
-        parts = {" ".join(part.split()) for doc in docs if isinstance(doc, str) for part in inspect.cleandoc(doc).split("\n\n")}
+        texts = [inspect.cleandoc(doc).split("\n\n") for doc in docs if isinstance(doc, str)]
+        parts = {" ".join(part.split()) for text in texts for part in text}
         lines = sorted(part for part in parts if part[:1].isupper() and part.endswith(".") and 5 <= len(part.split()) <= 20)
         found += [(line, label) for line in lines[:: max(1, len(lines) // 150)][:150]]
     return found
@@ -46,8 +47,9 @@ def sentences() -> list[tuple[str, int]]:
 
 def image_model(drop_path: float = 0.0) -> Any:
     config = transformers.ConvNextConfig(
-        num_channels=1, patch_size=2, num_stages=2, hidden_sizes=[8, 16], depths=[1, 1], num_labels=10, drop_path_rate=drop_path
-    )
+        num_channels=1, patch_size=2, num_stages=2, hidden_sizes=[8, 16], depths=[1, 1], num_labels=10,
+        drop_path_rate=drop_path,
+    )  # fmt: skip
     torch.manual_seed(0)
     return transformers.ConvNextForImageClassification(config)
 
@@ -192,11 +194,11 @@ def test_a_training_without_its_recording_is_refused(whole: tuple[Recorder, Path
     bare = transformers.Trainer(image_model(), trainer_of(new_recorder(), tmp_path, max_steps=7).args, train_dataset=IMAGES)
     bare.train()
     assert not (tmp_path / "checkpoint-7" / STATE).exists()
-    with pytest.raises(InputError, match="in epoch 1, but the Recorder has 0 epochs. Resume from a checkpoint"):
+    with pytest.raises(InputError, match=r"in epoch 1, but the Recorder has 0 epochs\. Resume from a checkpoint"):
         trainer_of(new_recorder(), tmp_path, max_steps=14).train(resume_from_checkpoint=True)
 
 
-def test_resuming_amid_an_epoch_without_skipping_its_batches_is_refused(whole: tuple[Recorder, Path], tmp_path: Path) -> None:
+def test_an_epoch_that_is_started_anew_is_refused(whole: tuple[Recorder, Path], tmp_path: Path) -> None:
     with pytest.raises(SampleIdError, match="seen twice in epoch 1"):
         trainer_of(new_recorder(), tmp_path, ignore_data_skip=True).train(str(whole[1] / "checkpoint-12"))
 

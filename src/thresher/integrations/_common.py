@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from thresher.errors import InputError
@@ -19,12 +19,12 @@ def column(batch: Any, key: str | int, what: str) -> Any:
     """
     if isinstance(batch, Mapping) and key in batch:
         return batch[key]
-    if isinstance(batch, Sequence) and not isinstance(batch, str) and isinstance(key, int) and -len(batch) <= key < len(batch):
+    if isinstance(batch, (tuple, list)) and isinstance(key, int) and -len(batch) <= key < len(batch):
         return batch[key]
     if isinstance(batch, Mapping):
         found = f"with the columns {list(batch)}"
     else:
-        found = f"of {len(batch)} parts" if isinstance(batch, Sequence) else f"of type {type(batch).__name__}"
+        found = f"of {len(batch)} parts" if isinstance(batch, (tuple, list)) else f"of type {type(batch).__name__}"
     raise InputError(
         f"Expected a batch with {what} at {key!r}, but got one {found}. Wrap the training set once in "
         "thresher.data.Indexed, which adds sample ids, or name the column where they are."
@@ -46,6 +46,6 @@ def check_processes(recorder: Recorder, processes: int) -> None:
     expected = 1 if ranks is None else int(ranks.size)
     if processes != expected:
         raise InputError(
-            f"Expected a training of {expected} process(es), as this Recorder was made for, but it has {processes}. Each would "
-            "see only its own share of the samples. Record in one process, or make the Recorder when all have started."
+            f"Expected a training of {expected} process(es), as this Recorder was made for, but it has {processes}. Each "
+            "would see only its own share of the samples. Record in one process, or make the Recorder when all have started."
         )

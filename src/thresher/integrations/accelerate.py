@@ -1,8 +1,8 @@
 """Records a loop that runs under Accelerate (`pip install 'thresher[accelerate]'`).
 
-    attach(accelerator, recorder)                   # save_state and load_state then hold the Recorder too
-    recorder.update(logits, targets, sample_ids)    # every batch, before accelerator.backward(loss)
-    recorder.end_epoch()                            # every epoch, before save_state
+attach(accelerator, recorder)                   # save_state and load_state then hold the Recorder too
+recorder.update(logits, targets, sample_ids)    # every batch, before accelerator.backward(loss)
+recorder.end_epoch()                            # every epoch, before save_state
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _accelerate: Any = optional_package("accelerate", "this integration")
 
 
 def attach(accelerator: Any, recorder: Recorder) -> None:
-    """Let `accelerator.save_state` write the Recorder's state and `load_state` restore it; the loop calls the Recorder itself.
+    """Let `accelerator.save_state` write the Recorder's state and `load_state` restore it.
 
-    Objects are restored in the order in which they were attached. Raises InputError for what is no Accelerator, and for
-    several processes where the Recorder is of one.
+    The loop calls the Recorder itself. Objects are restored in the order in which they were attached. Raises InputError for
+    what is no Accelerator, and for several processes where the Recorder is of one.
 
     >>> from thresher.scorers import EL2N
     >>> accelerator = _accelerate.Accelerator(cpu=True)

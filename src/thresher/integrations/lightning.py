@@ -31,10 +31,10 @@ class RecorderCallback(_lightning.Callback):
     where `thresher.data.Indexed` puts them: first and last in a tuple, "sample_id" in a mapping, where targets are "labels".
     `logits` is their name in what `training_step` returns; they are taken before the optimiser's step.
 
-    An epoch is committed with its last batch, before any checkpoint of it is written, so `trainer.fit(ckpt_path=...)` goes on
-    without holes from any checkpoint at an epoch's end. An epoch that `max_steps` breaks off is not committed. A `fast_dev_run`
-    is not recorded. Raises InputError for batches or outputs without these columns, for a training resumed without the
-    Recorder's state, and for several processes where the Recorder is of one; and what the Recorder raises.
+    An epoch is committed with its last batch, before any checkpoint of it is written, so `trainer.fit(ckpt_path=...)` goes
+    on without holes from any checkpoint of an epoch's end. An epoch that `max_steps` breaks off is not committed, and a
+    `fast_dev_run` is not recorded. Raises InputError for batches or outputs without these columns, for a training resumed
+    without the Recorder's state, and for several processes where the Recorder is of one; and what the Recorder raises.
 
     >>> from thresher.scorers import EL2N
     >>> callback = RecorderCallback(Recorder(100, 10, scorers={"el2n": EL2N()}))

@@ -1,7 +1,7 @@
 """Records a model that gives NumPy probabilities: boosting rounds, forests that grow, any library without logits.
 
-    recorder = Recorder(len(x), num_classes, scorers={"aum": AUM()})
-    record_rounds(recorder, model.staged_predict_proba(x), y)
+recorder = Recorder(len(x), num_classes, scorers={"aum": AUM()})
+record_rounds(recorder, model.staged_predict_proba(x), y)
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def logits_of(probabilities: ArrayLike) -> Floats:
     if values.ndim == 1:
         values = np.stack([1 - values, values], axis=1)
     if not np.all((values >= 0) & (values <= 1)):  # also NaN
-        raise InputError("Expected probabilities in [0, 1], but some are not. Pass logits or margins to Recorder.update itself.")
+        raise InputError("Expected probabilities in [0, 1], but some are not. Pass logits to Recorder.update itself.")
     sums = values.sum(axis=1)
     if np.any(np.abs(sums - 1) > _SLACK):
         worst = int(np.abs(sums - 1).argmax())
@@ -44,7 +44,8 @@ def logits_of(probabilities: ArrayLike) -> Floats:
             f"Expected probabilities that sum to 1 in each row, but those of row {worst} sum to {sums[worst]:.4g}. "
             "For independent labels, record one Recorder a label."
         )
-    return np.log(np.maximum(values, np.finfo(np.float32).tiny)).astype(np.float32)
+    logits: Floats = np.log(np.maximum(values, np.finfo(np.float32).tiny)).astype(np.float32)
+    return logits
 
 
 def record_rounds(

@@ -1,8 +1,8 @@
 """Records a training of Hugging Face's `Trainer` (`pip install 'thresher[transformers,accelerate]'`).
 
-    recorder = Recorder(len(train_set), num_classes, scorers={"tdds": TDDS(window=10)})
-    trainer = Trainer(model, arguments, train_dataset=Indexed(train_set))    # items are mappings: a column "sample_id" is added
-    attach(trainer, recorder)
+recorder = Recorder(len(train_set), num_classes, scorers={"tdds": TDDS(window=10)})
+trainer = Trainer(model, arguments, train_dataset=Indexed(train_set))    # adds a column "sample_id"
+attach(trainer, recorder)
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ def attach(trainer: Any, recorder: Recorder, *, sample_ids: str = SAMPLE_ID, tar
 
     `sample_ids` names the column with the ids, `targets` the one with the labels, as the collator names them. The logits are
     those of the model's output, taken where the loss is computed, before the optimiser's step; evaluation is not recorded.
-    The Recorder's state is written into every checkpoint and read from the one that `train(resume_from_checkpoint=...)` resumes,
-    so the recording has no holes. An epoch that `max_steps` breaks off is not committed.
+    The Recorder's state is written into every checkpoint and read from the one that `train(resume_from_checkpoint=...)`
+    resumes, so the recording has no holes. An epoch that `max_steps` breaks off is not committed.
 
-    Two methods of this one trainer are wrapped, `compute_loss` and `train`: no callback is shown logits, or the checkpoint. While
-    it trains, InputError is raised for batches without these columns, outputs without logits, a training resumed without the
-    Recorder's state, and several processes where the Recorder is of one; and what the Recorder raises.
+    Two methods of this one trainer are wrapped, `compute_loss` and `train`: no callback is shown the logits, or which
+    checkpoint is resumed. While it trains, InputError is raised for batches without these columns, outputs without logits, a
+    training resumed without the Recorder's state, and several processes where the Recorder is of one; and what the Recorder
+    raises.
     """
     callback = RecorderCallback(recorder)
     trainer.add_callback(callback)

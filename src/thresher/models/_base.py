@@ -66,7 +66,8 @@ def optional_package(package: str, user: str) -> Any:
     try:
         return import_module(package)
     except (ImportError, OSError, RuntimeError) as error:
+        extra = package.partition(".")[0]
         raise MissingPackageError(
             f"Expected the package {package} for {user}, but it cannot be imported: {error}. "
-            f"Install it: pip install 'thresher[{package.partition('.')[0]}]'. A torchvision, where there is one, must belong to your torch."
+            f"Install it: pip install 'thresher[{extra}]'. A torchvision, where there is one, must belong to your torch."
         ) from error
