@@ -14,6 +14,8 @@ TITLES = {
     "throughput": "Training throughput",
     "imagenet_epoch": "One simulated ImageNet epoch through the Recorder",
     "packing": "Several coreset trainings on one GPU",
+    "scoring": "Scoring a store, by its size and with several workers",
+    "selection": "Selecting a tenth from a score file, in bounded memory",
 }
 HEAD = """# Speed and memory
 

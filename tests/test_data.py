@@ -299,6 +299,28 @@ def test_batch_sizes(train: bool, batch_size: int) -> None:
         assert 1 not in sizes or not train or batch_size <= 2 or count == 1
 
 
+@pytest.mark.parametrize("split", [arrays(), Slow()], ids=["memory", "loader"])
+@pytest.mark.parametrize("train", [False, True])
+@pytest.mark.parametrize("size", [2, 3])
+def test_the_parts_of_a_batch_are_the_batch(split: Any, train: bool, size: int) -> None:
+    common: dict[str, Any] = {"train": train, "augment": train, "seed": 3}
+    data = batches(split, 9).data
+    whole = Batches(data, split, 9, part=(0, 1), **common)
+    parts = [gathered(Batches(data, split, 9, part=(rank, size), **common).epoch(2)) for rank in range(size)]
+    images, targets, ids = gathered(whole.epoch(2))
+    joined = [torch.cat(column) for column in zip(*parts, strict=True)]
+    back = torch.argsort(joined[2])[torch.argsort(torch.argsort(ids))]
+    for found, wanted in zip(joined, (images, targets, ids), strict=True):
+        assert torch.equal(found[back], wanted)
+    assert max(len(part[2]) for part in parts) - min(len(part[2]) for part in parts) <= len(whole)
+
+
+def test_a_batch_that_is_too_small_for_the_parts_is_refused() -> None:
+    with pytest.raises(InputError, match=r"each of 3 ranks, but batches hold 2.*fewer ranks"):
+        Batches(batches().data, arrays(), 2, train=True, part=(0, 3))
+    assert batch_sizes(23, 10, True, 3) == [10, 7, 6]
+
+
 def test_an_epoch_is_a_function_of_seed_and_number() -> None:
     first, again = gathered(batches().epoch(7)), gathered(batches().epoch(7))
     for one, other in zip(first, again, strict=True):

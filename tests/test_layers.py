@@ -12,11 +12,11 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "thresher"
 LEVELS = [
-    {"types", "errors", "files"},
-    {"signals", "keep"},
+    {"types", "errors", "files", "ranks"},
+    {"signals", "keep", "ranking", "engines"},
     {"scorers", "selectors", "trajectory", "coreset", "settings", "score_table"},
     {"registry", "literature", "selection"},
-    {"intake", "recorder", "replay", "methods", "derivation", "testing"},
+    {"intake", "memory", "spread", "recorder", "replay", "large", "methods", "derivation", "testing"},
     {"data", "models", "report"},
     {"train"},
     {"experiments"},
@@ -66,6 +66,13 @@ def test_imports_go_downward(path: Path) -> None:
         if name.startswith("thresher."):
             other = name.split(".")[1]
             assert LEVEL[other] <= LEVEL[room(path)], f"{room(path)} imports {other}, which lies above it"
+
+
+def test_one_module_talks_to_other_processes() -> None:
+    users = {path.name for path in modules() if any(name.startswith("torch.distributed") for name in imports(path))}
+    assert users == {"torchrun.py"}
+    for path in (SOURCE / "scorers").glob("*.py"):
+        assert not any(name.startswith(("thresher.ranks", "thresher.spread")) for name in imports(path))
 
 
 @pytest.mark.parametrize("package", ["scorers", "selectors"])

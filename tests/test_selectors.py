@@ -223,7 +223,7 @@ class OneWay(Top):
 @pytest.mark.parametrize(
     ("selector", "message"),
     [
-        (LastOfTies(), "in the order of their ids"), (Meddler(), "changed its input"), (Unseeded(), "same seed"),
+        (LastOfTies(), "in the order of thresher.ranking"), (Meddler(), "changed its input"), (Unseeded(), "same seed"),
         (Unfair(balanced=True), "unfair to a class"), (OneWay(), "score's direction"),
     ],
 )  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from thresher.errors import CorruptFileError, FingerprintError, InputError, MissingFileError, SampleIdError
-from thresher.files import PART, sync_folder, write_atomic
+from thresher.files import PART, replacing, sync_folder, write_atomic
 from thresher.types import Floats, Ids
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _KEY = b"thresher"
 _FORMAT = 1
+_GROUP = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,22 +106,7 @@ class Coreset:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write `path` (Parquet) and `path` + `.json`; a crash leaves the old file or the new one, never a half."""
-        path = Path(path)
-        info = json.dumps(self._info(), indent=2, sort_keys=True)
-        places = (path, sidecar_path(path))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        staged = [place.with_name(f"{place.name}.{os.getpid()}.new{PART}") for place in places]
-        try:  # Both are on disk before either takes its place: a full disk leaves the old pair as it was.
-            for part, content in zip(staged, (self._table(info), (info + "\n").encode()), strict=True):
-                write_atomic(part, content)
-            # The old sidecar goes first: a Parquet file alone is complete, one with another's sidecar is not.
-            places[1].unlink(missing_ok=True)
-            for part, place in zip(staged, places, strict=True):
-                os.replace(part, place)
-            sync_folder(path.parent)
-        finally:
-            for part in staged:
-                part.unlink(missing_ok=True)
+        write_coreset(path, self.n, self.source, [self.ids], self.weights)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], fingerprint: str | None = None, n: int | None = None) -> Coreset:
@@ -151,26 +137,76 @@ class Coreset:
             )
         return coreset
 
-    def _info(self) -> dict[str, Any]:
-        info = {"format": _FORMAT, "n": self.n, "count": len(self), "checksum": self.digest, "source": self.source}
-        try:
-            plain: dict[str, Any] = json.loads(json.dumps(info, default=_plain, allow_nan=False))
-        except (TypeError, ValueError) as error:
-            raise InputError(f"Expected JSON-ready provenance in a coreset's source, but: {error}.") from None
-        return {**plain, "seal": _seal(plain)}
 
-    def _table(self, info: str) -> bytes:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
+def write_coreset(
+    path: str | os.PathLike[str],
+    n: int,
+    source: Mapping[str, Any],
+    chunks: Iterable[Ids],
+    weights: Floats | None = None,
+) -> int:
+    """Write a coreset whose ids come in chunks, ascending, and return how many there are: `Coreset.save` of any size.
 
-        columns = {"sample_id": pa.array(self.ids)}
-        if self.weights is not None:
-            columns["weight"] = pa.array(self.weights)
-        table = pa.table(columns).replace_schema_metadata({_KEY: info.encode()})
-        sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, write_page_checksum=True)
-        content: bytes = sink.getvalue().to_pybytes()
-        return content
+    `weights` are those of all ids, in one chunk. Raises InputError where the provenance in `source` is not JSON-ready.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = Path(path)
+    _json_ready(source)
+    fields = [("sample_id", pa.int64()), *([] if weights is None else [("weight", pa.float32())])]
+    # Without Arrow's own schema in the file, the metadata may follow the rows, when the checksum is known.
+    options: dict[str, Any] = {"use_dictionary": False, "write_page_checksum": True, "store_schema": False}
+    options["column_encoding"] = {"sample_id": "DELTA_BINARY_PACKED"} | ({} if weights is None else {"weight": "PLAIN"})
+    places = (path, sidecar_path(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = [place.with_name(f"{place.name}.{os.getpid()}.new{PART}") for place in places]
+    digest, count = hashlib.sha256(), 0
+    try:  # Both are on disk before either takes its place: a full disk leaves the old pair as it was.
+        with replacing(staged[0]) as part, part.open("wb") as file:
+            with pq.ParquetWriter(file, pa.schema(fields), **options) as writer:
+                for ids in _gathered(chunks):
+                    count += len(ids)
+                    digest.update(ids.astype("<i8", copy=False).data)
+                    writer.write_table(pa.table([ids, *([] if weights is None else [weights])], pa.schema(fields)))
+                if weights is not None:
+                    digest.update(b"weights" + weights.astype("<f4").tobytes())
+                found = {"count": count, "checksum": digest.hexdigest()}
+                plain = _json_ready({"format": _FORMAT, "n": n, "source": source, **found})
+                info = json.dumps({**plain, "seal": _seal(plain)}, indent=2, sort_keys=True)
+                writer.add_key_value_metadata({_KEY.decode(): info})
+            file.flush()
+            os.fsync(file.fileno())
+        write_atomic(staged[1], (info + "\n").encode())
+        # The old sidecar goes first: a Parquet file alone is complete, one with another's sidecar is not.
+        places[1].unlink(missing_ok=True)
+        for part, place in zip(staged, places, strict=True):
+            os.replace(part, place)
+        sync_folder(path.parent)
+    finally:
+        for part in staged:
+            part.unlink(missing_ok=True)
+    return count
+
+
+def _gathered(chunks: Iterable[Ids]) -> Iterator[Ids]:
+    """Yield ids in chunks of a row group's size, or larger."""
+    waiting: list[Ids] = []
+    for ids in chunks:
+        waiting.append(ids)
+        if sum(map(len, waiting)) >= _GROUP:
+            yield np.concatenate(waiting)
+            waiting = []
+    if waiting:
+        yield np.concatenate(waiting)
+
+
+def _json_ready(info: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        plain: dict[str, Any] = json.loads(json.dumps(dict(info), default=_plain, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"Expected JSON-ready provenance in a coreset's source, but: {error}.") from None
+    return plain
 
 
 def sidecar_path(path: Path) -> Path:

@@ -20,8 +20,8 @@ from thresher.methods import ResolvedMethod
 from thresher.replay import Request, Source, replay
 from thresher.scorers.aum import AUM
 from thresher.scorers.tdds import TDDS
-from thresher.selectors._quota import hardest_first
-from thresher.types import Floats
+from thresher.selectors.top import Top
+from thresher.types import Floats, Pool
 
 LENGTHS = (5, 10, 15, 20, 30, 50, 70, 90, 120, 160, 200, 300)
 WINDOWS = (5, 10, 20)
@@ -65,11 +65,12 @@ def ranks(source: Source, keeps: Sequence[float]) -> dict[float, list[Setting]]:
             "were never seen. Record with drop_last=False, or give T and the window yourself: tdds:at=30:window=10."
         )
     rank = _rank(margins)
-    order = {pair: hardest_first(columns[f"{pair[0]},{pair[1]}"].difficulty) for pair in pairs}
+    pool, top, nothing_drawn = Pool(source.n), Top(), np.random.default_rng(0)
     found: dict[float, list[Setting]] = {}
     for keep in keeps:
         count = keep_count(source.n, keep)
-        found[keep] = [Setting(*pair, float(rank[order[pair][:count]].mean())) for pair in pairs]
+        kept = {pair: top.pick(columns[f"{pair[0]},{pair[1]}"], pool, count, nothing_drawn) for pair in pairs}
+        found[keep] = [Setting(*pair, float(rank[ids].mean())) for pair, ids in kept.items()]
     return found
 
 

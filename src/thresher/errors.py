@@ -65,6 +65,14 @@ class MissingPackageError(ThresherError, ImportError):
     """An optional package that is needed here is not installed or cannot be imported."""
 
 
+class RankLostError(ThresherError, RuntimeError):
+    """Another process of a job over several ranks has ended or does not answer."""
+
+
+class OtherRankError(ThresherError, RuntimeError):
+    """Another rank could not go on and said why; this one stops with it."""
+
+
 class BusyError(RunDirectoryError):
     """Another process is writing this very file or folder."""
 

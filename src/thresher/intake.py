@@ -1,12 +1,12 @@
-"""The border and the memory of the Recorder: every batch is checked here once, so that what lies behind may assume.
+"""The border of the Recorder: every batch is checked here once, so that what lies behind may assume.
 
 On a CPU a bad batch raises before anything is changed. On an accelerator the same tests run there without a
-synchronisation; `raise_deferred` reports them at the end of the epoch, before anything is committed.
+synchronisation; `check_epoch` reports them at the end of the epoch, before anything is committed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -43,11 +43,13 @@ class Batch:
 class Intake:
     """Checks batches and knows which samples an epoch has shown, and every sample's target.
 
-    `visits` and `eval_visits` (N,) count the rows of the running epoch; `targets` (N,) int64 is -1 where unknown.
+    It knows the samples `first` to `first + n - 1` of a data set, here numbered from 0; `n` is all of it in one process.
+    `visits` and `eval_visits` (n,) count the rows of the running epoch; `targets` (n,) int64 is -1 where unknown.
     """
 
-    def __init__(self, n: int, num_classes: int, duplicates: Duplicates, device: torch.device) -> None:
+    def __init__(self, n: int, num_classes: int, duplicates: Duplicates, device: torch.device, first: int = 0) -> None:
         self.n, self.num_classes, self.duplicates, self.device = n, num_classes, duplicates, device
+        self.first = first
         self.visits = torch.zeros(n, dtype=torch.int16, device=device)
         self.eval_visits = torch.zeros(n, dtype=torch.int16, device=device)
         self.targets = torch.full((n,), -1, dtype=torch.int64, device=device)
@@ -57,21 +59,12 @@ class Intake:
         """Check a batch's contents, count it in `visits` and return the rows to use; raises with nothing changed (CPU)."""
         if self.duplicates == "first":
             batch = self._without_duplicates(batch, visits)
-        outside = (batch.ids < 0) | (batch.ids >= self.n)
-        ids = torch.where(outside, 0, batch.ids)
+        ids, flags = self._look_at(batch, self.n)
         known = self.targets[ids]
-        flags = torch.stack(
-            [
-                outside.any(),
-                torch.zeros((), dtype=torch.bool, device=ids.device),
-                ~_all_finite(batch.logits),
-                ((batch.targets < 0) | (batch.targets >= self.num_classes)).any(),
-                ((known >= 0) & (known != batch.targets)).any(),
-            ]
-        )
+        flags[_CHANGED] = ((known >= 0) & (known != batch.targets)).any()
         on_cpu = ids.device.type == "cpu"
         if on_cpu and bool(flags.any()):
-            self._raise_faults(flags, batch, epoch)
+            self._raise_faults(flags, batch, epoch, self.n)
         ones = torch.ones_like(ids, dtype=visits.dtype)
         visits.index_add_(0, ids, ones)
         flags[_TWICE] = (visits[ids] > 1).any()
@@ -81,6 +74,22 @@ class Intake:
         self.faults |= flags
         self.targets[ids] = batch.targets
         return Batch(batch.logits, batch.targets, ids, batch.features)
+
+    def look_at(self, batch: Batch, n: int, epoch: int) -> Batch:
+        """Check what can be seen of a batch of a data set of `n` samples alone, and count nothing."""
+        ids, flags = self._look_at(batch, n)
+        if ids.device.type == "cpu" and bool(flags.any()):
+            self._raise_faults(flags, batch, epoch, n)
+        self.faults |= flags
+        return Batch(batch.logits, batch.targets, ids, batch.features)
+
+    def _look_at(self, batch: Batch, n: int) -> tuple[Tensor, Tensor]:
+        """Return ids that can be used for indexing, and the flags of the faults that a batch shows by itself."""
+        outside = (batch.ids < 0) | (batch.ids >= n)
+        no_class = (batch.targets < 0) | (batch.targets >= self.num_classes)
+        never = torch.zeros((), dtype=torch.bool, device=batch.ids.device)
+        flags = torch.stack([outside.any(), never, ~_all_finite(batch.logits), no_class.any(), never])
+        return torch.where(outside, 0, batch.ids), flags
 
     def _without_duplicates(self, batch: Batch, visits: Tensor) -> Batch:
         """Keep the first row of every sample that the epoch has not shown yet, neither earlier nor in this batch."""
@@ -94,12 +103,12 @@ class Intake:
         features = None if batch.features is None else batch.features[keep.to(batch.features.device)]
         return Batch(batch.logits[keep], batch.targets[keep], batch.ids[keep], features)
 
-    def _raise_faults(self, flags: Tensor, batch: Batch, epoch: int) -> None:
+    def _raise_faults(self, flags: Tensor, batch: Batch, epoch: int, n: int) -> None:
         ids, targets = batch.ids, batch.targets
         if flags[_OUTSIDE]:
-            bad = ids[(ids < 0) | (ids >= self.n)]
+            bad = ids[(ids < 0) | (ids >= n)]
             raise SampleIdError(
-                f"Expected sample ids in [0, {self.n}), positions in the original data set, but got {bad[0].item()} "
+                f"Expected sample ids in [0, {n}), positions in the original data set, but got {bad[0].item()} "
                 f"({len(bad)} such ids in this batch). Check that ids come from the unpruned data set."
             )
         if flags[_NOT_FINITE]:
@@ -115,7 +124,7 @@ class Intake:
         known = self.targets[ids]
         row = int(torch.nonzero((known >= 0) & (known != targets))[0])
         raise InputError(
-            f"Sample {ids[row].item()} came with target {targets[row].item()}, but earlier with {known[row].item()}. "
+            f"Sample {self.first + int(ids[row])} came with target {int(targets[row])}, but earlier with {int(known[row])}. "
             "Ids and samples are mixed up, or labels changed; ids must name positions in one fixed data set."
         )
 
@@ -123,31 +132,52 @@ class Intake:
         values, counts = torch.unique(ids, return_counts=True)
         repeated = values[(counts > 1) | (visits[values] > 0)]
         raise SampleIdError(
-            f"Sample {repeated[0].item()} was seen twice in epoch {epoch} ({len(repeated)} such ids in this batch). "
-            "Call end_epoch() at the end of every epoch; for a sampler that pads or repeats, make the Recorder with "
+            f"Sample {self.first + int(repeated[0])} was seen twice in epoch {epoch} ({len(repeated)} such ids in this "
+            "batch). Call end_epoch() at the end of every epoch; for a sampler that pads or repeats, make the Recorder with "
             "duplicates='first'."
         )
 
-    def check_epoch(self, epoch: int, missing: Missing) -> None:
-        """Raise what an accelerator's batches had wrong, or MissingSamplesError unless `missing` is "allow"."""
-        wrong = [text for text, hit in zip(_FAULTS, self.faults.tolist(), strict=True) if hit]
-        if wrong:
-            raise InputError(
-                f"Epoch {epoch} was not committed: it held {', '.join(wrong)}. What was committed before is intact; "
-                "resume from the last checkpoint."
-            )
+    def seen(self) -> dict[str, Any]:
+        """Return what `check_epoch` reads, JSON-ready: counts of samples seen and absent, the first absent ids, faults."""
         absent = torch.nonzero(self.visits == 0)[:, 0]
-        if len(absent) and missing != "allow":
-            raise MissingSamplesError(
-                f"Expected all {self.n} samples in epoch {epoch}, but {len(absent)} are missing, the first of them "
-                f"{absent[:5].tolist()}. Set drop_last=False and a sampler that visits every sample; to record with "
-                "holes on purpose, call end_epoch(missing='allow')."
-            )
+        return {
+            "seen": self.n - len(absent),
+            "absent": len(absent),
+            "first": [self.first + row for row in absent[:5].tolist()],
+            "faults": self.faults.tolist(),
+        }
 
     def start_epoch(self) -> None:
         """Forget the visits of the epoch that was committed."""
         self.visits.zero_()
         self.eval_visits.zero_()
+
+
+def check_epoch(epoch: int, missing: Missing, parts: Sequence[Mapping[str, Any]]) -> None:
+    """Raise what the parts of a data set (`Intake.seen`) lack together.
+
+    That is what an accelerator's batches had wrong, no samples at all, or MissingSamplesError unless `missing` is "allow".
+    """
+    wrong = [text for position, text in enumerate(_FAULTS) if any(part["faults"][position] for part in parts)]
+    if wrong:
+        raise InputError(
+            f"Epoch {epoch} was not committed: it held {', '.join(wrong)}. What was committed before is intact; "
+            "resume from the last checkpoint."
+        )
+    seen, absent = (sum(part[key] for part in parts) for key in ("seen", "absent"))
+    if not seen:
+        raise no_samples(epoch)
+    if absent and missing != "allow":
+        raise MissingSamplesError(
+            f"Expected all {seen + absent} samples in epoch {epoch}, but {absent} are missing, the first of them "
+            f"{[row for part in parts for row in part['first']][:5]}. Set drop_last=False and a sampler that visits every "
+            "sample; to record with holes on purpose, call end_epoch(missing='allow')."
+        )
+
+
+def no_samples(epoch: int) -> MissingSamplesError:
+    """Return the error of an epoch that showed nothing."""
+    return MissingSamplesError(f"Epoch {epoch} has no samples: call update() for each batch first.")
 
 
 def _all_finite(logits: Tensor) -> Tensor:
@@ -158,70 +188,6 @@ def _all_finite(logits: Tensor) -> Tensor:
     if logits.device.type == "cpu" and bool(torch.isfinite(logits.sum())):
         return torch.ones((), dtype=torch.bool)
     return torch.isfinite(logits).all()
-
-
-class Memory:
-    """What the Recorder holds on its device: one row of signals per sample, and the previous log-probabilities."""
-
-    def __init__(
-        self, n: int, num_classes: int, names: Iterable[str], previous: torch.dtype | None, logits: torch.dtype | None,
-        duplicates: Duplicates, device: torch.device,
-    ) -> None:  # fmt: skip
-        self.device = device
-        self.intake = Intake(n, num_classes, duplicates, device)
-        self.values = {name: torch.full((n,), float("nan"), device=device) for name in names}
-        rows = n if previous is not None else 0
-        self.previous = torch.full((rows, num_classes), float("nan"), dtype=previous or torch.float32, device=device)
-        self.logits = torch.zeros((n, num_classes), dtype=logits, device=device) if logits is not None else None
-        self.targets_incomplete = True
-
-    def moved(self, batch: Batch, with_features: bool) -> Batch:
-        """Return the batch on this device, logits and features as float32."""
-        features = (
-            batch.features.to(self.intake.device, torch.float32) if batch.features is not None and with_features else None
-        )
-        return Batch(
-            batch.logits.to(self.intake.device, torch.float32),
-            batch.targets.to(self.intake.device, torch.int64),
-            batch.ids.to(self.intake.device, torch.int64),
-            None if features is None else features.to(self.intake.device, torch.float32),
-        )
-
-    def start_epoch(self) -> None:
-        """Forget the row of the epoch that was committed, not the log-probabilities."""
-        self.intake.start_epoch()
-        for values in self.values.values():
-            values.fill_(float("nan"))
-
-    def state(self) -> dict[str, Any]:
-        """Return all tensors by name."""
-        intake = self.intake
-        return {
-            "previous": self.previous,
-            "targets": intake.targets,
-            "visits": intake.visits,
-            "eval_visits": intake.eval_visits,
-            "values": dict(self.values),
-            **({} if self.logits is None else {"logits": self.logits}),
-        }
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        """Copy `state()` back."""
-        intake = self.intake
-        if set(state["values"]) != set(self.values):
-            raise InputError(
-                f"Expected a recorder state with the signals {sorted(self.values)}, but got {sorted(state['values'])}. "
-                "Make the Recorder with the scorers, signals and store that it had."
-            )
-        targets = {"previous": self.previous, "targets": intake.targets, "visits": intake.visits}
-        targets |= {"eval_visits": intake.eval_visits}
-        for name, value in targets.items():
-            value.copy_(tensor(state[name]))
-        for name, value in self.values.items():
-            value.copy_(tensor(state["values"][name]))
-        self.targets_incomplete = bool((intake.targets < 0).any())
-        if self.logits is not None:
-            self.logits.copy_(tensor(state["logits"]))
 
 
 def as_batch(
@@ -257,3 +223,20 @@ def tensor(value: ArrayLike) -> Tensor:
         return torch.from_numpy(array if array.flags.writeable else array.copy())
     except (TypeError, ValueError) as error:  # text, objects, foreign byte order
         raise InputError(f"Expected a tensor or an array of numbers, but got {array.dtype}: {error}") from None
+
+
+def check_features(batch: Batch, need: bool) -> None:
+    """Raise InputError where signals need features that did not come."""
+    if need and batch.features is None:
+        raise InputError("These scorers need features: pass features=(B, D), the penultimate outputs, to update().")
+
+
+def check_settings(log_probs: object, missing: object, duplicates: object) -> None:
+    """Raise InputError for a setting of a Recorder that there is not."""
+    for what, value, known in (
+        ("log_probs", log_probs, ("float32", "float16")),
+        ("missing", missing, ("error", "allow")),
+        ("duplicates", duplicates, ("error", "first", None)),
+    ):
+        if value not in known:
+            raise InputError(f"Expected {what} to be {known[0]!r} or {known[1]!r}, but got {value!r}.")

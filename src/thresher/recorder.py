@@ -7,7 +7,8 @@ input. Three lines in a loop:
     recorder.update(logits, targets, sample_ids)   # every batch, before the optimiser step
     recorder.end_epoch()                           # every epoch
 
-What it accepts, and what it refuses, is in `intake`.
+What it accepts, and what it refuses, is in `intake`. In a DistributedDataParallel loop the lines are the same on every rank,
+and give the same scores: see `Recorder`.
 """
 
 from __future__ import annotations
@@ -17,14 +18,29 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from thresher import signals
-from thresher.errors import InputError, MissingSamplesError, TooFewEpochsError, UnknownNameError
-from thresher.intake import ArrayLike, Batch, Duplicates, Memory, Missing, as_batch, tensor
+from thresher.errors import InputError, TooFewEpochsError, UnknownNameError
+from thresher.intake import (
+    ArrayLike,
+    Batch,
+    Duplicates,
+    Missing,
+    as_batch,
+    check_epoch,
+    check_features,
+    check_settings,
+    no_samples,
+    tensor,
+)
+from thresher.memory import Memory
+from thresher.ranks import Ranks, current, together
+from thresher.ranks.owners import Owners, even_bucket
 from thresher.scorers._base import Scorer, State
+from thresher.spread.collect import Collector
+from thresher.spread.gather import everywhere, scores_of_all
 from thresher.trajectory.writer import TrajectoryWriter
-from thresher.types import Floats, Frame, Pool, Scores
+from thresher.types import Frame, Pool, Scores
 
 _LOG_PROB_DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
@@ -37,8 +53,15 @@ class Recorder:
     `log_probs` is the dtype of the remembered log-probabilities: with "float32" TDDS's state is 4(C+K) bytes a
     sample, with "float16" the C part is half of that, at a relative error of the score of about 1e-3.
     `missing="allow"` commits epochs in which samples are missing (they keep their state); `duplicates="first"` keeps
-    the first of several rows of one sample in an epoch, as padded samplers produce them. `device` is where the
-    memory lives; by default that of the first logits.
+    the first of several rows of one sample in an epoch, as padded samplers produce them; "error" refuses them, the default
+    in one process. `device` is where the memory lives; by default that of the first logits.
+
+    On several ranks of torch.distributed (`ranks`; by default those that are set up; `thresher.ranks.Alone()` keeps it to
+    its own process) each feeds what its sampler shows it, whatever that is. A rank keeps the state of the samples it owns,
+    about N / R of them, and until the epoch's end the logits of those it has seen: 4(2C + K) bytes a sample with TDDS.
+    Making a Recorder, `end_epoch`, `scores`, `pool` and `load_state_dict` are then calls that every rank must make;
+    `scores` gives all N scores to each. Copies of a sample are dropped as if the ranks' batches of one step were one batch:
+    the earliest step counts, at the same step the lowest rank. An error on one rank is raised on all.
 
     >>> from thresher.scorers import EL2N
     >>> recorder = Recorder(2, 2, scorers={"el2n": EL2N()})
@@ -58,26 +81,23 @@ class Recorder:
         extra_signals: Iterable[str] = (),
         log_probs: Literal["float32", "float16"] = "float32",
         missing: Missing = "error",
-        duplicates: Duplicates = "error",
+        duplicates: Duplicates | None = None,
         device: torch.device | str | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
         if n < 1 or num_classes < 2:
             raise InputError(f"Expected n >= 1 samples and num_classes >= 2, but got n={n}, num_classes={num_classes}.")
-        for what, value, known in (
-            ("log_probs", log_probs, tuple(_LOG_PROB_DTYPES)),
-            ("missing", missing, ("error", "allow")),
-            ("duplicates", duplicates, ("error", "first")),
-        ):
-            if value not in known:
-                raise InputError(f"Expected {what} to be {known[0]!r} or {known[1]!r}, but got {value!r}.")
-        if store is not None and (store.manifest.n, store.manifest.num_classes) != (n, num_classes):
-            raise InputError(
-                f"Expected a store of {n} samples in {num_classes} classes, but got one of {store.manifest.n} in "
-                f"{store.manifest.num_classes}."
-            )
+        check_settings(log_probs, missing, duplicates)
         self.n, self.num_classes, self.epoch = n, num_classes, 0
+        self.ranks = ranks or (current() if store is None else store.ranks)
+        if store is not None:
+            store.check(n, num_classes, self.ranks)
+        bucket = even_bucket(n, self.ranks.size) if store is None else store.manifest.bucket_size
+        owners = Owners(n, bucket, self.ranks.size)
+        self._span = owners.span(self.ranks.rank)
+        own = self._own = self._span[1] - self._span[0]
         self.missing: Missing = missing
-        self.duplicates: Duplicates = duplicates
+        self.duplicates: Duplicates = duplicates or ("first" if self.ranks.size > 1 else "error")
         self.scorers: dict[str, Scorer] = dict(scorers or {})
         self.store = store
         names = {need for scorer in self.scorers.values() for need in scorer.needs} | set(extra_signals)
@@ -88,10 +108,13 @@ class Recorder:
         self._eval_names = sorted(s for s in names if s.startswith(signals.EVAL_PREFIX))
         self._remembers = bool(signals.REMEMBERING & set(self._train_names))
         self._log_probs = log_probs
-        self._states: dict[str, State] = {name: scorer.init(n) for name, scorer in self.scorers.items()}
+        self._states: dict[str, State] = {name: scorer.init(own) for name, scorer in self.scorers.items()}
         self._device = torch.device(device) if device is not None else None
         self._memory: Memory | None = None
-        self._features: Floats | None = None
+        self._collector: Collector | None = None
+        if self.ranks.size > 1:
+            stored = store is not None and store.logits is not None
+            self._collector = Collector(self.ranks, owners, self._train_names, self._eval_names, stored)
 
     @torch.no_grad()
     def update(
@@ -105,18 +128,13 @@ class Recorder:
         """
         batch = as_batch(logits, targets, sample_ids, features, self.num_classes)
         need = bool(signals.FEATURE_SIGNALS & set(self._train_names))
-        _check_features(batch, need)
+        check_features(batch, need)
         memory = self._place(batch)
-        batch = memory.intake.take(memory.moved(batch, need), memory.intake.visits, self.epoch)
-        ids = batch.ids
-        previous = memory.previous[ids].float() if self._remembers else None
-        outputs = signals.Outputs(batch.logits, batch.targets, batch.features, previous)
-        for name, values in signals.compute(outputs, self._train_names).items():
-            memory.values[name][ids] = values
-        if self._remembers:
-            memory.previous[ids] = outputs.guarded_log_probs.to(memory.previous.dtype)
-        if memory.logits is not None:
-            memory.logits[ids] = batch.logits.to(memory.logits.dtype)
+        batch = memory.moved(batch, need)
+        if self._collector is not None:
+            self._collector.add(memory, batch, self.epoch)
+        else:
+            memory.write(memory.intake.take(batch, memory.intake.visits, self.epoch), self._train_names)
 
     @torch.no_grad()
     def update_eval(
@@ -130,13 +148,13 @@ class Recorder:
         plain = [name.removeprefix(signals.EVAL_PREFIX) for name in self._eval_names]
         plain = [name for name in plain if features is not None or name not in signals.FEATURE_SIGNALS]
         memory = self._place(batch)
-        moved = memory.moved(batch, with_features=True)
-        batch = memory.intake.take(moved, memory.intake.eval_visits, self.epoch)
-        if batch.features is not None:
-            self._keep_features(batch.features, batch.ids)
-        outputs = signals.Outputs(batch.logits, batch.targets, batch.features)
-        for name, values in signals.compute(outputs, plain).items():
-            memory.values[signals.EVAL_PREFIX + name][batch.ids] = values
+        batch = memory.moved(batch, with_features=True)
+        if self._collector is not None:
+            self._collector.add_eval(memory, batch, plain, self.epoch)
+            return
+        batch = memory.intake.take(batch, memory.intake.eval_visits, self.epoch)
+        found = signals.compute(signals.Outputs(batch.logits, batch.targets, batch.features), plain)
+        memory.write_eval(batch.ids, {signals.EVAL_PREFIX + name: value for name, value in found.items()}, batch.features)
 
     def _place(self, batch: Batch | None = None) -> Memory:
         """Return the memory; the first batch shows where it should live, also where a state was restored before."""
@@ -146,19 +164,13 @@ class Recorder:
         if before is None or self._device not in (None, before.device):
             device = self._device or torch.device("cpu")
             names = [*self._train_names, *self._eval_names]
-            logits = self.store.logits if self.store is not None else None
             previous = _LOG_PROB_DTYPES[self._log_probs] if self._remembers else None
-            kept = _LOG_PROB_DTYPES[logits] if logits is not None else None
-            self._memory = Memory(self.n, self.num_classes, names, previous, kept, self.duplicates, device)
+            kept = _LOG_PROB_DTYPES[self.store.logits] if self.store is not None and self.store.logits else None
+            self._memory = Memory(self._own, self.num_classes, names, previous, kept, self.duplicates, device, self._span[0])
             if before is not None:
                 self._memory.load(before.state())
         assert self._memory is not None
         return self._memory
-
-    def _keep_features(self, features: Tensor, ids: Tensor) -> None:
-        if self._features is None or self._features.shape[1] != features.shape[1]:
-            self._features = np.full((self.n, features.shape[1]), np.nan, dtype=np.float32)
-        self._features[ids.cpu().numpy()] = features.cpu().numpy()
 
     def end_epoch(self, missing: Missing | None = None) -> None:
         """Commit the epoch: to the store first, then to the scorers.
@@ -167,51 +179,57 @@ class Recorder:
         the epoch then stays open and may be completed, or committed with `end_epoch(missing="allow")`. If the store
         cannot be written, the error passes through and the epoch stays open too.
         """
-        memory = self._memory
-        if memory is None or not bool((memory.intake.visits > 0).any()):
-            raise MissingSamplesError(f"Epoch {self.epoch} has no samples: call update() for each batch first.")
-        memory.intake.check_epoch(self.epoch, missing or self.missing)
-        frame = self._frame(memory)
+        memory = self._memory if self._collector is None else self._place()
+        if memory is None:
+            raise no_samples(self.epoch)
+        if self._collector is not None:
+            self._collector.collect(memory, self.epoch)
+        state = {"targets": self.epoch == 0 or memory.targets_incomplete, **memory.intake.seen()}
+        parts = self.ranks.share(f"end_epoch {self.epoch}", state)
+        check_epoch(self.epoch, missing or self.missing, parts)
+        frame = memory.frame(self.epoch)
         if self.store is not None:
-            self._store_epoch(self.store, memory, frame)
-        for name, scorer in self.scorers.items():
-            scorer.update(self._states[name], frame)
+            self._store_epoch(self.store, memory, frame, any(part["targets"] for part in parts))
+        memory.targets_incomplete = bool((memory.intake.targets < 0).any())
+        if self._own:
+            for name, scorer in self.scorers.items():
+                scorer.update(self._states[name], frame)
         memory.start_epoch()
         self.epoch += 1
 
-    def _frame(self, memory: Memory) -> Frame:
-        ids = np.flatnonzero((memory.intake.visits > 0).cpu().numpy()).astype(np.int64)
-        rows: Any = slice(None) if len(ids) == self.n else ids
-        # The copy matters on a CPU, where .numpy() would share memory with the buffers that the next epoch fills.
-        values = {name: value.cpu().numpy()[rows].copy() for name, value in memory.values.items()}
-        return Frame(self.epoch, ids, values, self.n)
-
-    def _store_epoch(self, store: TrajectoryWriter, memory: Memory, frame: Frame) -> None:
+    def _store_epoch(self, store: TrajectoryWriter, memory: Memory, frame: Frame, targets: bool) -> None:
         logits = None if memory.logits is None else memory.logits.cpu().numpy()[frame.ids]
-        targets = memory.intake.targets.cpu().numpy()
-        evaluated = bool((memory.intake.eval_visits > 0).any())
         store.append(
-            frame,
+            Frame(frame.epoch, frame.ids + self._span[0], frame.values, self.n),
             logits,
-            targets=targets if self.epoch == 0 or memory.targets_incomplete else None,
-            features=self._features if evaluated else None,
+            targets=memory.intake.targets.cpu().numpy() if targets else None,
+            features=memory.features if bool((memory.intake.eval_visits > 0).any()) else None,
         )
-        memory.targets_incomplete = bool((targets < 0).any())
 
     def pool(self) -> Pool:
-        """Return what is known besides the dynamics: targets and features."""
-        targets = self._memory.intake.targets.cpu().numpy().copy() if self._memory is not None else None
-        if targets is not None and (targets < 0).any():
+        """Return what is known besides the dynamics: targets and features; on several ranks the targets of all samples."""
+        own = self._own_pool()
+        if self._collector is None:
+            return own
+        targets = None if own.targets is None else everywhere(self.ranks, own.targets)
+        return Pool(self.n, targets, None, self.num_classes)
+
+    def _own_pool(self) -> Pool:
+        """Return what is known of the owned samples; targets only where those of all samples are known."""
+        memory = self._memory
+        targets = memory.intake.targets.cpu().numpy().copy() if memory is not None else None
+        if not all(self.ranks.share("pool", targets is not None and not bool((targets < 0).any()))):
             targets = None
-        return Pool(self.n, targets, self._features, self.num_classes)
+        return Pool(self._own, targets, None if memory is None else memory.features, self.num_classes)
 
     def scores(self, names: Iterable[str] | None = None) -> dict[str, Scores]:
         """Return the scores of the completed epochs by column name (all scorers, or those in `names`).
 
-        Pure: recording may go on afterwards. Raises TooFewEpochsError where a scorer needs more epochs.
+        Pure: recording may go on afterwards. On several ranks every rank must ask, and each gets all N scores. Raises
+        TooFewEpochsError where a scorer needs more epochs.
         """
         result = {}
-        pool = self.pool()
+        pool = self._own_pool()
         for name in self.scorers if names is None else names:
             if name not in self.scorers:
                 raise UnknownNameError(f"Expected a scorer of this Recorder, one of {list(self.scorers)}, but got {name!r}.")
@@ -222,54 +240,60 @@ class Recorder:
                     "Train longer or choose a smaller window."
                 )
             source = {"scorer": scorer.name, "params": scorer.params(), "at": self.epoch}
-            result[name] = Scores(scorer.compute(self._states[name], pool), scorer.hard_end, source)
+            values = scores_of_all(self.ranks, scorer, self._states[name], pool, self.n)
+            result[name] = Scores(values, scorer.hard_end, source)
         return result
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything needed to go on: nested dicts of tensors, arrays, numbers and strings, no pickled objects.
 
-        Tensors and arrays are the recorder's own; save them, or copy them, before recording goes on.
+        Tensors and arrays are the recorder's own; save them, or copy them, before recording goes on. On several ranks it is
+        this rank's part: save it on every rank, in a file of its own.
         """
         return {
-            "n": self.n,
-            "num_classes": self.num_classes,
+            **self._identity(),
             "epoch": self.epoch,
-            "scorers": _identities(self.scorers),
             "states": {name: dict(state) for name, state in self._states.items()},
             "memory": self._place().state(),
-            **({} if self._features is None else {"features": self._features}),
+            **({} if self._collector is None else {"waiting": self._collector.state()}),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore `state_dict()`; raises InputError if it is of another data set or other scorers.
+        """Restore `state_dict()`; raises InputError if it is of another data set, other scorers, or another rank's.
 
-        A store that is ahead of the state (the checkpoint was written before its last epoch) is cut back to it.
+        A store that is ahead of the state (the checkpoint was written before its last epoch) is cut back to it. A recording
+        on several ranks goes on on as many.
         """
-        mine = {"n": self.n, "num_classes": self.num_classes, "scorers": _identities(self.scorers)}
-        for key, value in mine.items():
-            if state[key] != value:
-                raise InputError(f"Expected a recorder state with {key}={value!r}, but got {state[key]!r}.")
+        with together(self.ranks, "load_state_dict"):
+            self._check_state(state)
+            self._place().load(state["memory"])
+        epochs = self.ranks.share("load_state_dict", int(state["epoch"]))
+        if len(set(epochs)) > 1:
+            raise InputError(
+                f"Expected states of one epoch on all ranks, but they are of {epochs}. Load those saved together."
+            )
+        if self.store is not None:  # last: what was refused above has cut nothing
+            self.store.truncate(state["epoch"])
+        self.epoch = int(state["epoch"])
+        for name in self.scorers:
+            kept = state["states"].get(name, {})
+            self._states[name] = {key: np.array(tensor(array).numpy()) for key, array in kept.items()}
+        if self._collector is not None:
+            self._collector.load(state.get("waiting", {}), self._place().device)
+
+    def _identity(self) -> dict[str, Any]:
+        """Return what a state must have in common with this Recorder."""
+        scorers = {name: [scorer.name, scorer.params()] for name, scorer in self.scorers.items()}
+        return {"n": self.n, "num_classes": self.num_classes, "scorers": scorers, "samples": list(self._span)}
+
+    def _check_state(self, state: Mapping[str, Any]) -> None:
+        for key, value in self._identity().items():
+            found = state.get(key, [0, state["n"]] if key == "samples" else None)
+            if found != value:
+                about = " Resume on as many ranks as recorded it, each with its own state." if key == "samples" else ""
+                raise InputError(f"Expected a recorder state with {key}={value!r}, but got {found!r}.{about}")
         if self.store is not None and self.store.epochs < state["epoch"]:
             raise InputError(
                 f"The store holds {self.store.epochs} epochs, but the state is of epoch {state['epoch']}: they are not of "
                 "one recording, or the store was cut back. Resume from a state that old, or without one from the start."
             )
-        self._place().load(state["memory"])
-        if self.store is not None:  # last: what was refused above has cut nothing
-            self.store.truncate(state["epoch"])
-        self.epoch = int(state["epoch"])
-        states = {
-            name: {key: np.array(tensor(array).numpy()) for key, array in kept.items()}
-            for name, kept in state["states"].items()
-        }
-        self._states = {name: states.get(name, {}) for name in self.scorers}
-        self._features = np.array(tensor(state["features"]).numpy()) if "features" in state else None
-
-
-def _identities(scorers: Mapping[str, Scorer]) -> dict[str, Any]:
-    return {name: [scorer.name, scorer.params()] for name, scorer in scorers.items()}
-
-
-def _check_features(batch: Batch, need: bool) -> None:
-    if need and batch.features is None:
-        raise InputError("These scorers need features: pass features=(B, D), the penultimate outputs, to update().")

@@ -113,14 +113,19 @@ def replay(source: Source, requests: Sequence[Request], exact: bool = False) -> 
     not read, unless `exact`. Raises TooFewEpochsError where a request asks for more epochs than there are or fewer
     than its scorer needs, InputError where the source lacks a signal or two columns have one name.
     """
-    if not requests or len({request.column for request in requests}) != len(requests):
-        raise InputError(f"Expected score columns, each name once, but got {[r.column for r in requests]}.")
-    asked = [(request, _checked_at(source, request)) for request in requests]
-    start = 0 if exact else _first_start(asked)
+    asked = check_requests(source, requests)
+    start = 0 if exact else first_start(asked)
     columns, unsettled = _pass(source, asked, start)
     if unsettled:
         _settle(source, asked, columns, unsettled)
     return columns
+
+
+def check_requests(source: Source, requests: Sequence[Request]) -> list[tuple[Request, int]]:
+    """Return every request with the epochs it is asked after; raises what `replay` does where one cannot be met."""
+    if not requests or len({request.column for request in requests}) != len(requests):
+        raise InputError(f"Expected score columns, each name once, but got {[r.column for r in requests]}.")
+    return [(request, _checked_at(source, request)) for request in requests]
 
 
 def _settle(
@@ -159,7 +164,12 @@ def _checked_at(source: Source, request: Request) -> int:
     return at
 
 
-def _first_start(asked: Sequence[tuple[Request, int]]) -> int:
+def provenance(scorer: Scorer, at: int) -> dict[str, Any]:
+    """Return what a score column remembers of where it comes from."""
+    return {"scorer": scorer.name, "params": scorer.params(), "at": at}
+
+
+def first_start(asked: Sequence[tuple[Request, int]]) -> int:
     """Return the epoch to start at: what the scorers say they need, 0 where one needs everything."""
     starts = [0 if r.scorer.trailing_epochs is None else at - r.scorer.trailing_epochs for r, at in asked if r.scorer.needs]
     return max(0, min(starts, default=0))
@@ -175,7 +185,9 @@ def _pass(source: Source, asked: Sequence[tuple[Request, int]], start: int) -> t
     scorers = list(dict.fromkeys(request.scorer for request, _ in asked))
     low: dict[Scorer, State] = {scorer: scorer.init(source.n) for scorer in scorers}
     high = {scorer: scorer.init_highest(source.n) for scorer in scorers} if start else {}
-    pool = Pool(source.n, source.targets, source.features, source.num_classes)
+    pool = Pool(source.n, num_classes=source.num_classes)
+    if any(scorer.reads_pool for scorer in scorers):
+        pool = Pool(source.n, source.targets, source.features, source.num_classes)
     names = sorted({name for scorer in scorers for name in scorer.needs})
     last = {scorer: max(at for request, at in asked if request.scorer == scorer) for scorer in scorers}
     found: dict[str, Scores] = {}
@@ -191,8 +203,7 @@ def _pass(source: Source, asked: Sequence[tuple[Request, int]], start: int) -> t
                 open_ = np.flatnonzero((values != above) & ~(np.isnan(values) & np.isnan(above)))
                 if len(open_):
                     unsettled[request.column] = open_
-            about = {"scorer": request.scorer.name, "params": request.scorer.params(), "at": at}
-            found[request.column] = Scores(values, request.scorer.hard_end, about)
+            found[request.column] = Scores(values, request.scorer.hard_end, provenance(request.scorer, at))
 
     if not names:  # no dynamics are read at all
         for epochs in {at for _, at in asked}:

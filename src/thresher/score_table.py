@@ -6,12 +6,15 @@ in the file's metadata, so that a table is enough to select from.
 
 from __future__ import annotations
 
-import io
 import json
-from collections.abc import Mapping
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -19,9 +22,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from thresher.errors import CorruptFileError, InputError, MissingFileError
-from thresher.files import write_atomic
-from thresher.types import Scores
+from thresher.files import replacing
+from thresher.ranking.blocks import BLOCK, Block
+from thresher.types import Floats, HardEnd, Scores
 
+T = TypeVar("T")
+_GROUP = 1 << 20  # rows of a row group
+_BUFFER = 1 << 20  # bytes that are read at once; without, a column of a whole row group is
 _KEY = b"thresher"
 _FIXED = ("sample_id", "target")
 
@@ -55,16 +62,50 @@ def write_scores(
     sizes = {len(scores.values) for scores in columns.values()} | ({len(targets)} if targets is not None else set())
     if len(sizes) != 1 or not columns or set(columns) & set(_FIXED):
         raise InputError(f"Expected score columns of one length under their own names, but got {list(columns)} of {sizes}.")
-    table: dict[str, pa.Array] = {"sample_id": pa.array(np.arange(sizes.pop(), dtype=np.int64))}
-    if targets is not None:
-        table["target"] = pa.array(np.asarray(targets, dtype=np.int64))
-    table |= {name: pa.array(scores.values) for name, scores in columns.items()}
-    about = {name: {"hard_end": s.hard_end, "source": dict(s.source)} for name, s in columns.items()}
+    about = {name: ScoreColumn(scores.hard_end, scores.source) for name, scores in columns.items()}
+    whole = ({name: scores.values for name, scores in columns.items()}, targets)
+    write_score_parts(path, about, targets is not None, [whole], info)
+
+
+def write_score_parts(
+    path: Path,
+    columns: Mapping[str, ScoreColumn],
+    labelled: bool,
+    parts: Iterable[tuple[Mapping[str, Floats], NDArray[np.int64] | None]],
+    info: Mapping[str, Any] | None = None,
+) -> int:
+    """Write a score table part by part, in the order of the ids, each with the values of every column and the labels.
+
+    Returns the number of samples. An older table at `path` stays intact until the new one is safe.
+    """
+    about = {name: {"hard_end": c.hard_end, "source": dict(c.source)} for name, c in columns.items()}
     metadata = json.dumps({"format": 1, "columns": about, "info": dict(info or {})})
-    buffer = io.BytesIO()
-    pq.write_table(pa.table(table).replace_schema_metadata({_KEY: metadata.encode()}), buffer, write_page_checksum=True)
+    fields = [("sample_id", pa.int64()), *([("target", pa.int64())] if labelled else [])]
+    schema = pa.schema([*fields, *((name, pa.float32()) for name in columns)]).with_metadata({_KEY: metadata.encode()})
+    # Consecutive ids shrink to nothing, labels to their digits, and what scores hold cannot be compressed.
+    encoding = {"sample_id": "DELTA_BINARY_PACKED"} | dict.fromkeys(columns, "PLAIN")
+    options = {"compression": "none", "column_encoding": encoding, "write_page_checksum": True}
+    rows = 0
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, buffer.getvalue())
+    with replacing(path) as part, part.open("wb") as file:
+        with pq.ParquetWriter(file, schema, use_dictionary=["target"] if labelled else False, **options) as writer:
+            waiting: list[pa.Table] = []  # row groups do not depend on how the parts were cut
+            for values, targets in parts:
+                arrays = [np.asarray(values[name], dtype=np.float32) for name in columns]
+                ids = np.arange(rows, rows + len(arrays[0]), dtype=np.int64)
+                waiting.append(
+                    pa.table([ids, *([np.asarray(targets, dtype=np.int64)] if labelled else []), *arrays], schema)
+                )
+                rows += len(ids)
+                if sum(map(len, waiting)) >= _GROUP:
+                    table = pa.concat_tables(waiting)
+                    whole = len(table) - len(table) % _GROUP
+                    writer.write_table(table[:whole], row_group_size=_GROUP)
+                    waiting = [table[whole:]]
+            writer.write_table(pa.concat_tables(waiting))
+        file.flush()
+        os.fsync(file.fileno())
+    return rows
 
 
 def read_scores(path: Path) -> ScoreTable:
@@ -73,25 +114,112 @@ def read_scores(path: Path) -> ScoreTable:
     A table of another origin works too if it has `sample_id` = 0..N-1; its scores count as high = hard, but for a column
     named `aum`. Raises MissingFileError or CorruptFileError.
     """
-    if not path.is_file():
-        raise MissingFileError(f"Expected a score table at {path}, but there is none. Write one with `thresher score`.")
-    try:
+    file = ScoreFile.open(path)
+    with _sound(path):
         table = pq.read_table(pa.BufferReader(path.read_bytes()), page_checksum_verification=True)
-        header = json.loads((table.schema.metadata or {}).get(_KEY, b"{}"))
         ids = table.column("sample_id").to_numpy()
-        about = header.get("columns", {})
-        columns = {
-            name: Scores(
-                table.column(name).to_numpy(),
-                about.get(name, {}).get("hard_end", "low" if name == "aum" else "high"),
-                about.get(name, {}).get("source", {"scorer": name}),
-            )
-            for name in table.column_names
-            if name not in _FIXED
-        }
-        targets = table.column("target").to_numpy().astype(np.int64) if "target" in table.column_names else None
+        columns = {name: Scores(table.column(name).to_numpy(), c.hard_end, c.source) for name, c in file.columns.items()}
+        targets = table.column("target").to_numpy().astype(np.int64) if file.labelled else None
+    if not np.array_equal(ids, np.arange(len(ids))):
+        raise _out_of_order(path, len(ids))
+    return ScoreTable(len(ids), targets, columns, file.info)
+
+
+@dataclass(frozen=True)
+class ScoreColumn:
+    """What a score column is: which end is hard, and its provenance."""
+
+    hard_end: HardEnd
+    source: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ScoreFile:
+    """A score table on disk of which no score is read yet: what it holds, and its rows, block by block.
+
+    `group_rows` are the rows of its row groups, the smallest parts that a worker reads alone.
+    """
+
+    path: Path
+    n: int
+    labelled: bool
+    columns: Mapping[str, ScoreColumn]
+    info: Mapping[str, Any]
+    group_rows: tuple[int, ...]
+
+    @classmethod
+    def open(cls, path: Path) -> ScoreFile:
+        """Read what the table at `path` is. Raises MissingFileError or CorruptFileError."""
+        if not path.is_file():
+            raise MissingFileError(f"Expected a score table at {path}, but there is none. Write one with `thresher score`.")
+        with _sound(path), pq.ParquetFile(path) as file:
+            names, metadata = file.schema_arrow.names, file.metadata
+            header = json.loads((metadata.metadata or {}).get(_KEY, b"{}"))
+            about = header.get("columns", {})
+            if "sample_id" not in names:
+                raise KeyError("it has no column sample_id")
+            columns = {}
+            for name in names:
+                if name not in _FIXED:
+                    told = about.get(name, {})
+                    end = told.get("hard_end", "low" if name == "aum" else "high")
+                    columns[name] = ScoreColumn(end, told.get("source", {"scorer": name}))
+            rows = tuple(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
+            return cls(path, metadata.num_rows, "target" in names, columns, header.get("info", {}), rows)
+
+    def blocks(
+        self, column: str, *, first: int = 0, stop: int | None = None, labelled: bool = False, checked: bool = True
+    ) -> Iterator[Block]:
+        """Yield the blocks of a score column in the row groups `first` to `stop - 1`, with labels where asked for.
+
+        `checked` compares the sample ids of every row, too. Raises CorruptFileError where the file is damaged.
+        """
+        wanted = [*(["sample_id"] if checked else []), *(["target"] if labelled else []), column]
+        stop = len(self.group_rows) if stop is None else stop
+        start, hard_end = sum(self.group_rows[:first]), self.columns[column].hard_end
+        with _sound(self.path), pq.ParquetFile(
+            self.path, page_checksum_verification=True, buffer_size=_BUFFER, pre_buffer=False
+        ) as file:  # fmt: skip
+            batches = file.iter_batches(BLOCK, row_groups=range(first, stop), columns=wanted, use_threads=False)
+            for batch in ahead(batches):
+                found = dict(zip(batch.schema.names, batch.columns, strict=True))
+                values = found[column].to_numpy(zero_copy_only=False)
+                if checked:
+                    ids = found["sample_id"].to_numpy(zero_copy_only=False)
+                    if not np.array_equal(ids, np.arange(start, start + len(ids))):
+                        raise _out_of_order(self.path, self.n)
+                targets = found["target"].to_numpy(zero_copy_only=False).astype(np.int64) if labelled else None
+                yield Block(start, np.asarray(values, dtype=np.float32), hard_end, targets)
+                start += len(values)
+
+
+def ahead(items: Iterable[T], depth: int = 2) -> Iterator[T]:
+    """Yield items while a thread makes the next ones: reading and decoding need no turn at the interpreter."""
+    waiting, iterator = deque[Future[T | None]](), iter(items)
+    with ThreadPoolExecutor(1) as thread:
+        try:
+            while True:
+                while len(waiting) < depth:
+                    waiting.append(thread.submit(next, iterator, None))
+                item = waiting.popleft().result()
+                if item is None:
+                    return
+                yield item
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+@contextmanager
+def _sound(path: Path) -> Iterator[None]:
+    """Turn what reading a damaged file may raise into one clear error."""
+    try:
+        yield
+    except CorruptFileError:
+        raise
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise CorruptFileError(f"{path} is not a complete score table ({error}). Score again to replace it.") from error
-    if not np.array_equal(ids, np.arange(len(ids))):
-        raise CorruptFileError(f"Expected sample_id 0 to {len(ids) - 1}, ascending, in {path}. Score again to replace it.")
-    return ScoreTable(len(ids), targets, columns, header.get("info", {}))
+
+
+def _out_of_order(path: Path, n: int) -> CorruptFileError:
+    return CorruptFileError(f"Expected sample_id 0 to {n - 1}, ascending, in {path}. Score again to replace it.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from thresher.coreset import Coreset
 from thresher.errors import InputError, MissingSamplesError
 from thresher.keep import Keep, keep_count
 from thresher.selectors._base import Selector
-from thresher.types import Pool, Scores
+from thresher.types import HardEnd, Pool, Scores
 
 
 def select(
@@ -51,7 +51,9 @@ def select(
             f"Expected {count} samples from the selector {selector.name}, but it picked {len(ids)}. "
             "A selector must return exactly `keep` ids; check it with thresher.testing.selector_checks."
         )
-    return Coreset(ids, None, n, {**(source or {}), **_provenance(scores, selector, keep, count, seed)})
+    return Coreset(
+        ids, None, n, {**(source or {}), **provenance(scores.source, scores.hard_end, selector, keep, count, seed)}
+    )
 
 
 def _check(values: NDArray[Any], n: int, what: str) -> None:
@@ -60,27 +62,35 @@ def _check(values: NDArray[Any], n: int, what: str) -> None:
             f"Expected the {what} of {n} samples, but got shape {values.shape}. "
             "Scores and pool must come from the same data set."
         )
-    missing = np.flatnonzero(np.isnan(values))
-    if len(missing):
-        first = ", ".join(map(str, missing[:5].tolist())) + (", ..." if len(missing) > 5 else "")
+    missing, infinite = np.flatnonzero(np.isnan(values)), np.flatnonzero(np.isinf(values))
+    check_found(n, len(missing), missing[:6].tolist(), int(infinite[0]) if len(infinite) else None, what)
+
+
+def check_found(n: int, missing: int, first: Sequence[int], infinite: int | None, what: str = "score") -> None:
+    """Raise MissingSamplesError where values are NaN (`missing` of them, `first` ids), InputError where one is infinite."""
+    if missing:
+        named = ", ".join(map(str, first[:5])) + (", ..." if missing > 5 else "")
         raise MissingSamplesError(
-            f"Expected a {what} for every sample, but {len(missing)} of {n} have none (ids {first}): they were not, or not "
+            f"Expected a {what} for every sample, but {missing} of {n} have none (ids {named}): they were not, or not "
             "often enough, observed. Record with drop_last=False and a sampler that visits every sample, or for more "
             "epochs; or give these samples a value yourself before selecting."
         )
-    if not np.isfinite(values).all():
+    if infinite is not None:
         raise InputError(
-            f"Expected finite values of {what}, but sample {int(np.flatnonzero(~np.isfinite(values))[0])} has an infinite "
-            "one. Replace it by a large number if it is meant to be extreme."
+            f"Expected finite values of {what}, but sample {infinite} has an infinite one. "
+            "Replace it by a large number if it is meant to be extreme."
         )
 
 
-def _provenance(scores: Scores, selector: Selector, keep: Keep, count: int, seed: int) -> dict[str, Any]:
+def provenance(
+    scorer: Mapping[str, Any], hard_end: HardEnd, selector: Selector, keep: Keep, count: int, seed: int
+) -> dict[str, Any]:
+    """Return what a coreset remembers of how it was selected, JSON-ready; `scorer` is the provenance of the scores."""
     from thresher import __version__
 
     return {
-        "scorer": dict(scores.source),
-        "direction": f"hard end: {scores.hard_end}",
+        "scorer": dict(scorer),
+        "direction": f"hard end: {hard_end}",
         "selector": {"name": selector.name, "params": selector.params()},
         "keep": keep if isinstance(keep, str) else getattr(keep, "item", lambda: keep)(),
         "count": count,

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from thresher.cli._app import app
-from thresher.cli._options import PATH, data, data_dir, needed, option, switch
+from thresher.cli._options import PATH, address, data, data_dir, needed, option, switch, workers
 
 
 @app.command()
@@ -19,12 +19,16 @@ from thresher.cli._options import PATH, data, data_dir, needed, option, switch
 @option("--at", help="Trajectory length T (completed epochs); several make a grid.")
 @option("--keep", help="Share to derive (T, K) for, with --method tdds:at=auto.")
 @switch("--exact", help="Read every epoch, also those that change no score.")
+@option("--engine", help="Who scores: serial, processes, or ray (many machines). Default: processes for large stores.")
+@workers
+@address
 def score(**options: Any) -> None:
     """Score recorded dynamics.
 
     SOURCE is a run directory, a trajectory store, or a folder of official TDDS dumps: {t}_Output.npy (logits in loader
     order) and {t}_Index.npy per epoch, and optionally targets.npy. Writes sample_id (ascending), target where known, and
-    one float32 column per score.
+    one float32 column per score. A store is scored bucket by bucket, in several processes where that is faster, or on all
+    machines of a Ray cluster that see it under the same path; the scores are the same bits.
 
     \b
     thresher score runs/digits --method tdds,el2n --out scores.parquet
@@ -43,8 +47,14 @@ def score(**options: Any) -> None:
 @option("--column", help="Score column. Default: the one with the method's settings.")
 @option("--data", help="Whose published settings to take. Default: the score table's data set.")
 @option("--seed", int, 0, help="Seed of selectors that draw at random.")
+@option("--engine", default="serial", help="Who reads the scores: serial, processes, or ray (many machines).")
+@workers
+@address
 def select(**options: Any) -> None:
     """Select a coreset from SCORES, a score table written by `thresher score` or `thresher run`.
+
+    The table may be larger than memory: it is read a few times, block by block, and never held (but for dual_beta). Samples
+    with equal scores are taken in the order of a hash of their ids.
 
     \b
     thresher select scores.parquet --method tdds --keep 0.1 --out coreset.parquet

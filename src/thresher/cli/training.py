@@ -44,7 +44,8 @@ def run(**options: Any) -> None:
     Trains a surrogate on DATA while recording it, scores every sample with each method, keeps the share KEEP, retrains
     on each coreset with each seed, and prints one table: accuracy with its 95 % interval and the gap to Random, paired
     by seed. Leaves the recording, scores.parquet, the coresets, all results and report.html in the run directory.
-    Run the same command again to go on after a crash or an interruption.
+    Run the same command again to go on after a crash or an interruption. Under torchrun the surrogate is trained
+    data-parallel, and the coreset trainings are dealt out among the ranks.
 
     \b
     thresher run
@@ -75,7 +76,12 @@ def run(**options: Any) -> None:
 def record(**options: Any) -> None:
     """Train the surrogate and record its dynamics into OUT/trajectory, nothing else.
 
-    Continues where it stopped: kill it at any moment and run it again.
+    Continues where it stopped: kill it at any moment and run it again. Under torchrun all ranks train and record together;
+    go on with as many ranks.
+
+    \b
+    thresher record --out runs/mine
+    torchrun --nproc-per-node 8 -m thresher.cli record --data imagenet --data-dir DIR --out runs/imagenet
     """
     from thresher.commands.training import record_command
 
@@ -96,7 +102,10 @@ def record(**options: Any) -> None:
 @option("--out", Path, Path("runs/train"), help="Folder for the result files.")
 @given.compile_model
 def train(**options: Any) -> None:
-    """Train on a coreset (or on everything) with several seeds and print the accuracies."""
+    """Train on a coreset (or on everything) with several seeds and print the accuracies.
+
+    Under torchrun the trainings are dealt out among the ranks.
+    """
     from thresher.commands.training import train_command
 
     train_command(**options)
@@ -114,6 +123,8 @@ def train(**options: Any) -> None:
 @option("--out", Path, Path("runs/reproduce"), help="Folder of recordings and results; shared by all targets.")
 @given.device
 @option("--precision", default="recipe", help="fp32, bf16, or recipe (what the target's recipe says).")
+@option("--engine", default="processes", help="Who runs the coreset trainings: processes, serial, or ray (many machines).")
+@given.address
 @given.compile_model
 def reproduce(**options: Any) -> None:
     """Reproduce a published table or figure, with our number beside the published one.
@@ -121,7 +132,8 @@ def reproduce(**options: Any) -> None:
     TARGET is table6 to table10, figure7, figure8 (a picture), imagenet-resnet34, imagenet-swin, or all. Runs its cells
     that have no result in OUT yet: records what they share once, selects, trains, and writes the board as Markdown, CSV
     and HTML. Stop it at any moment and run it again to go on; results of several machines are merged by copying their
-    results folders together.
+    results folders together. With --engine ray the machines of a cluster share the coreset trainings; they must see OUT and
+    the data under the same paths.
 
     \b
     thresher reproduce table6 --data-dir DIR --dry-run

@@ -31,7 +31,7 @@ PICTURE = "figure8"
 
 def reproduce_command(
     *, target: str, scale: str, only: str, seeds: str, jobs: int | None, limit_minutes: float | None, dry_run: bool,
-    out: Path, data_dir: Path | None, device: str, precision: str, compile_model: bool,
+    out: Path, data_dir: Path | None, device: str, precision: str, compile_model: bool, engine: str, address: str | None,
 ) -> None:  # fmt: skip
     """`thresher reproduce`."""
     console = Console()
@@ -41,8 +41,8 @@ def reproduce_command(
     wanted = _wanted(target, scale, only, precision, compile_model)
     chosen = parse_seeds(seeds)
     device = pick_device(device)
-    processes, threads = parallel(jobs, device)
-    place = Place(out, data_dir, device, processes, threads)
+    place = _place(out, data_dir, device, jobs, engine, address)
+    threads = place.threads
     pace = Pace(device, threads, limit_minutes)
     cells = list(dict.fromkeys(cell for entry in wanted for cell in entry.cells(chosen)))
     if dry_run:
@@ -57,6 +57,18 @@ def reproduce_command(
     _show(rows, console)
     _tell(outcome, console)
     console.print(f"\n{out}/{name}.md, .csv and .html hold this board", highlight=False, soft_wrap=True)
+
+
+def _place(
+    out: Path, data_dir: Path | None, device: str, jobs: int | None, engine: str, address: str | None
+) -> Place:  # fmt: skip
+    """Return where the cells run; on a cluster as many trainings at once as it has cores, or GPUs, unless told otherwise."""
+    if engine == "ray":
+        folder = None if data_dir is None else data_dir.resolve()
+        threads = 1 if device == "cpu" else None
+        return Place(out.resolve(), folder, device, jobs, threads, engine, address)
+    processes, threads = parallel(jobs, device)
+    return Place(out, data_dir, device, processes, threads, engine, address)
 
 
 def _wanted(target: str, scale: str, only: str, precision: str, compile_model: bool) -> list[Entry]:
@@ -89,10 +101,12 @@ def _announce(cells: Sequence[Cell], place: Place, pace: Pace, console: Console)
     for cell in missing:
         data = place.load(cell)
         trainings += pace.training(data, cell.coreset, keep_count(len(data.train), cell.keep))
-    hours = (seconds + trainings / place.processes) / 3600
+    with place.make_engine() as engine:
+        workers = engine.workers
+    hours = (seconds + trainings / workers) / 3600
     console.print(
         f"{len(cells)} cells, {len(cells) - len(missing)} of them done, {len(missing)} to run; {recordings} recordings to "
-        f"make or finish; about {hours:.1f} hours here ({place.processes} at a time, {place.device})",
+        f"make or finish; about {hours:.1f} hours here ({workers} at a time, {place.device})",
         highlight=False, soft_wrap=True,
     )  # fmt: skip
 

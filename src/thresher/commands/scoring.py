@@ -11,13 +11,17 @@ from typing import Any
 import click
 
 from thresher.derivation import derive
+from thresher.engines import make_engine
 from thresher.errors import InputError, UnknownNameError
-from thresher.experiments.scoring import Columns, choose, name_pairs
+from thresher.experiments.scoring import Columns, choose, name_pairs, provenance_of
 from thresher.keep import parse_keep, share_of
+from thresher.large.scoring import score_store, usual_engine
+from thresher.large.selecting import select_file
 from thresher.methods import AUTO, ResolvedMethod, find, parse_methods, parse_spec, resolve
-from thresher.replay import Request, Source, grid_requests, open_source, replay
-from thresher.score_table import ScoreTable, read_scores, write_scores
+from thresher.replay import Request, Source, grid_requests, open_source
+from thresher.score_table import ScoreFile, read_scores
 from thresher.scorers import TDDS, Entropy, Scorer
+from thresher.selectors._base import Rule
 from thresher.types import Pool
 
 
@@ -31,17 +35,24 @@ def parse_numbers(text: str | None, option: str) -> list[int]:
 
 
 def score_command(
-    *, source: Path, out: Path, method: str, window: str | None, at: str | None, keep: str | None, exact: bool
-) -> None:
+    *, source: Path, out: Path, method: str, window: str | None, at: str | None, keep: str | None, exact: bool,
+    engine: str | None, workers: int | None, address: str | None,
+) -> None:  # fmt: skip
     """Replay a source with the named scorers (or methods) and write the score table."""
     labels, windows, ats = parse_methods(method), parse_numbers(window, "--window"), parse_numbers(at, "--at")
-    opened = open_source(source)
+    opened = open_source(_seen_by_all(source, engine))
     requests = [request for label in labels for request in _requests(label, opened, windows, ats, keep)]
     if windows and not any(request.scorer.name == "tdds" for request in requests):
         raise InputError(f"--window is TDDS's, but {method} does not read it. Parameters follow a colon: {method}:window=5.")
-    columns = replay(opened, _told_apart(requests), exact=exact)
-    write_scores(out, columns, targets=opened.targets, info=opened.info)
-    click.echo(f"{out}: {opened.n} samples, {', '.join(columns)}")
+    asked = _told_apart(requests)
+    with make_engine(engine or usual_engine(opened, asked, workers, exact=exact), workers, address) as runs:
+        score_store(opened, asked, out, exact=exact, engine=runs)
+    click.echo(f"{out}: {opened.n} samples, {', '.join(request.column for request in asked)}")
+
+
+def _seen_by_all(path: Path, engine: str | None) -> Path:
+    """Return a path that means the same on all machines of a cluster, whatever folder their workers are in."""
+    return path.resolve() if engine == "ray" else path
 
 
 def _requests(label: str, source: Source, windows: list[int], ats: list[int], keep: str | None) -> list[Request]:
@@ -86,34 +97,42 @@ def _told_apart(requests: Sequence[Request]) -> list[Request]:
 
 
 def select_command(
-    *, scores: Path, keep: str, out: Path, method: str, column: str | None, data: str | None, seed: int
-) -> None:
+    *, scores: Path, keep: str, out: Path, method: str, column: str | None, data: str | None, seed: int,
+    engine: str, workers: int | None, address: str | None,
+) -> None:  # fmt: skip
     """Select a coreset from a score table."""
-    table = read_scores(scores)
+    file = ScoreFile.open(_seen_by_all(scores, engine))
     wanted = parse_keep(keep)
-    data = data or str(table.info.get("data", ""))
-    resolved = resolve(method, data, share_of(table.n, wanted))
+    data = data or str(file.info.get("data", ""))
+    resolved = resolve(method, data, share_of(file.n, wanted))
     if resolved.derive and not column:
-        column = _only_column(resolved.scorer.name, table, scores)
-        held = table.columns[column].source
+        column = _only_column(resolved.scorer.name, file, scores)
+        held = file.columns[column].source
         told = f"the column {column} holds {held.get('params', {})} after {held.get('at', '?')} epochs"
         resolved = replace(resolved, notice=f"{method}: nothing is published for this data set; {told}")
-    names, differs = _find_columns(resolved, table, scores, column)
+    names, differs = _find_columns(resolved, file, column)
     notice = resolved.notice if resolved.derive or not column else ""
     if differs:
         notice = f"{method}: {differs}" + (f" ({notice.partition(': ')[2]})" if notice else "")
     resolved = replace(resolved, notice=notice)
-    pool = Pool(table.n, table.targets)
-    fingerprint = table.info.get("fingerprint")
+    fingerprint = file.info.get("fingerprint")
     provenance = {"data": data, **({"fingerprint": fingerprint} if fingerprint else {})}
-    coreset = choose(resolved, table.columns, names, pool, wanted, seed, provenance)
-    coreset.save(out)
+    with make_engine(engine, workers, address) as runs:
+        if isinstance(resolved.selector, Rule):
+            source = provenance_of(resolved, wanted, provenance)
+            main = names[resolved.scorer, resolved.at]
+            count = select_file(file, main, out, wanted, resolved.selector, seed, source=source, engine=runs)
+        else:  # it must see all samples at once
+            table = read_scores(scores)
+            coreset = choose(resolved, table.columns, names, Pool(table.n, table.targets), wanted, seed, provenance)
+            coreset.save(out)
+            count = len(coreset)
     if notice:
         click.echo(notice, err=True)
-    click.echo(f"{out}: {len(coreset.ids)} of {table.n} samples by {resolved.name}")
+    click.echo(f"{out}: {count} of {file.n} samples by {resolved.name}")
 
 
-def _find_columns(method: ResolvedMethod, table: ScoreTable, path: Path, column: str | None) -> tuple[Columns, str]:
+def _find_columns(method: ResolvedMethod, table: ScoreFile, column: str | None) -> tuple[Columns, str]:
     """Return the column of each scorer that the method reads, and in what the main one differs from what it should be."""
     asked = {key for key in parse_spec(method.name)[1] if key in {"at", *method.scorer.params()}}
     main = (method.scorer, method.at)
@@ -128,13 +147,13 @@ def _find_columns(method: ResolvedMethod, table: ScoreTable, path: Path, column:
     missing = sorted(name for name in names.values() if name not in table.columns)
     if missing:
         raise UnknownNameError(
-            f"{method.name} reads the column {', '.join(missing)}, but {path} has {', '.join(table.columns)}. "
+            f"{method.name} reads the column {', '.join(missing)}, but {table.path} has {', '.join(table.columns)}. "
             "Name one with --column, or score again with `thresher score`."
         )
     return names, differs
 
 
-def _only_column(scorer: str, table: ScoreTable, path: Path) -> str:
+def _only_column(scorer: str, table: ScoreFile, path: Path) -> str:
     """Return the only column of a scorer whose settings are not published but were derived."""
     found = [name for name, scores in table.columns.items() if scores.source.get("scorer", name) == scorer]
     if len(found) != 1:
@@ -145,7 +164,7 @@ def _only_column(scorer: str, table: ScoreTable, path: Path) -> str:
     return found[0]
 
 
-def _best_column(scorer: Scorer, at: int | None, asked: set[str], table: ScoreTable) -> tuple[str, str]:
+def _best_column(scorer: Scorer, at: int | None, asked: set[str], table: ScoreFile) -> tuple[str, str]:
     """Return the column with the scorer's settings, else the scorer's own with what differs, unless that was asked for.
 
     Columns of other tools say nothing of their settings; they are taken by their names. Where none fits, the name that

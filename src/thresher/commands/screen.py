@@ -11,8 +11,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from thresher.errors import InputError
 
 
-def parallel(jobs: int | None, device: str) -> tuple[int, int | None]:
-    """Return (processes, threads each): on a CPU one single-threaded training per core is fastest for small nets."""
+def parallel(jobs: int | None, device: str, ranks: int = 1) -> tuple[int, int | None]:
+    """Return (processes, threads each): on a CPU one single-threaded training per core is fastest for small nets.
+
+    With several ranks each trains one at a time, with as many threads as torchrun gave it.
+    """
+    if ranks > 1:
+        if jobs not in (None, 1):
+            raise InputError(
+                f"Expected --jobs only without torchrun, which starts {ranks} processes itself, but got {jobs}."
+            )
+        return 1, None
     if jobs is not None and jobs < 1:
         raise InputError(f"Expected --jobs >= 1 trainings at once, but got {jobs}.")
     cores = os.cpu_count() or 1

@@ -22,6 +22,7 @@ from thresher.experiments.tables import FULL, Row, markdown, plus_minus, table
 from thresher.files import write_atomic
 from thresher.keep import share_of
 from thresher.methods import parse_methods
+from thresher.ranks.torchrun import joined
 from thresher.train.spec import Precision
 
 
@@ -81,14 +82,17 @@ def run_command(
     out = out or run_folder(data, corrupt, mislabel)
     if not resume and (out / "spec.json").exists():
         raise InputError(f"{out} holds a run already. Choose another --out, or leave --no-resume away to continue it.")
-    console = Console()
-    processes, threads = parallel(jobs, device)
-    screen = Screen(console)
-    with screen.progress:
-        results = run_study(
-            spec, out, data_dir=str(data_dir) if data_dir else None, device=device, processes=processes,
-            threads=threads, notify=screen.notify,
-        )  # fmt: skip
+    with joined(device) as (ranks, own_device):
+        console = Console(quiet=ranks.rank > 0)
+        processes, threads = parallel(jobs, device, ranks.size)
+        screen = Screen(console)
+        with screen.progress:
+            results = run_study(
+                spec, out, data_dir=str(data_dir) if data_dir else None, device=own_device, processes=processes,
+                threads=threads, notify=screen.notify,
+            )  # fmt: skip
+    if ranks.rank > 0:
+        return
     rows = table(results)
     write_atomic(out / "table.md", markdown(rows).encode())
     show_table(rows, console)
@@ -116,13 +120,14 @@ def record_command(
         precision=as_precision(precision), compile_model=compile_model,
     )  # fmt: skip
     loaded = load(data, data_dir, corrupt=corrupt, mislabel=mislabel)
-    console = Console()
-    screen = Screen(console)
-    with RunDirectory(out, identity(loaded, spec, seed)), screen.progress:
-        trajectory = record(
-            loaded, spec, seed, out, device=device, eval_pass=features, logits=logits,
-            on_epoch=lambda p: screen.notify("epoch", {"epoch": p.epoch, "epochs": p.epochs, "loss": p.loss}),
-        )  # fmt: skip
+    with joined(device) as (ranks, own_device):
+        console = Console(quiet=ranks.rank > 0)
+        screen = Screen(console)
+        with RunDirectory(out, identity(loaded, spec, seed), ranks=ranks), screen.progress:
+            trajectory = record(
+                loaded, spec, seed, out, device=own_device, eval_pass=features, logits=logits,
+                on_epoch=lambda p: screen.notify("epoch", {"epoch": p.epoch, "epochs": p.epochs, "loss": p.loss}),
+            )  # fmt: skip
     console.print(
         f"{out}/trajectory holds {trajectory.epochs} epochs of {trajectory.n} samples", highlight=False, soft_wrap=True
     )
@@ -156,16 +161,17 @@ def train_command(
             "coreset_digest": kept.digest,
         }  # fmt: skip
     todo = [Job(seed=seed, **common) for seed in parse_seeds(seeds)]
-    processes, threads = parallel(jobs, device)
     out.mkdir(parents=True, exist_ok=True)
-    console = Console()
-    screen = Screen(console)
-    with screen.progress:
-        screen.notify("jobs", {"total": len(todo)})
-        results = run_jobs(
-            todo, out, device=device, processes=min(processes, len(todo)), threads=threads,
-            on_result=lambda job, r: screen.notify("result", {**r, "method": job.method, "keep": job.keep}),
-        )  # fmt: skip
+    with joined(device) as (ranks, own_device):
+        processes, threads = parallel(jobs, device, ranks.size)
+        console = Console(quiet=ranks.rank > 0)
+        screen = Screen(console)
+        with screen.progress:
+            screen.notify("jobs", {"total": len(todo)})
+            results = run_jobs(
+                todo, out, device=own_device, processes=min(processes, len(todo)), threads=threads,
+                on_result=lambda job, r: screen.notify("result", {**r, "method": job.method, "keep": job.keep}),
+            )  # fmt: skip
     show_table(table(results), console)
     console.print(f"results in {out}/", highlight=False, soft_wrap=True)
 

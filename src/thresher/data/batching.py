@@ -29,7 +29,8 @@ class Batches:
     `split` is `data.train` or `data.test`. With `train` the samples are shuffled anew every epoch, and with `augment`
     also augmented as `data.augment` says; otherwise they come in order. `ids` (k,) restricts to those samples; ids in
     batches remain positions in `split`. Nothing is dropped: the last batch may be smaller; with `train` it is not left
-    with a single sample, which batch normalisation may refuse, but takes one from the batch before. Order and
+    with a single sample, which batch normalisation may refuse, but takes one from the batch before. `part` (r, R) gives the
+    r-th of R parts of every batch, as near in size as they can be, for R processes that share the work. Order and
     augmentation are a function of (`seed`, epoch, sample), so `epoch(k)` is the same after a resume. `workers` processes
     read splits that are not in memory. Raises InputError or SampleIdError for values out of range.
 
@@ -55,6 +56,7 @@ class Batches:
         channels_last: bool = False,
         workers: int = 0,
         dtype: torch.dtype = torch.float32,
+        part: tuple[int, int] = (0, 1),
     ) -> None:
         if batch_size < 1 or workers < 0 or seed < 0:
             raise InputError(f"Expected batch_size >= 1, workers >= 0, seed >= 0, but got {batch_size}, {workers}, {seed}.")
@@ -66,12 +68,18 @@ class Batches:
         self._count = len(split) if self._ids is None else len(self._ids)
         if not self._count:
             raise InputError("Expected at least one sample to make batches of, but the split is empty.")
+        self.part = part
+        if train and min(self.sizes) < part[1]:
+            raise InputError(
+                f"Expected at least one sample of every batch for each of {part[1]} ranks, but batches hold {self.sizes[0]} "
+                f"and the last {self.sizes[-1]}. Choose a larger batch size, or fewer ranks."
+            )
         self._targets = torch.from_numpy(split.targets).to(self.device)
         # fractions of 255: (pixel - mean * 255) / (std * 255)
         self._shift = torch.tensor(data.mean, device=self.device).mul(255).view(1, -1, 1, 1)
         self._scale = torch.tensor(data.std, device=self.device).mul(255).reciprocal().view(1, -1, 1, 1)
         self._in_memory = isinstance(split, ArraySplit) and data.augment != "imagenet"
-        self._items = _Items(self.sizes)
+        self._items = _Items(self._bounds())
         self._loader = None if self._in_memory else self._build_loader(workers)
         self._running: object = None  # the epoch that the loader's workers are at
 
@@ -80,8 +88,8 @@ class Batches:
 
     @property
     def sizes(self) -> list[int]:
-        """Number of samples of each batch."""
-        return batch_sizes(self._count, self.batch_size, self.train)
+        """Number of samples of each batch, of all parts together."""
+        return batch_sizes(self._count, self.batch_size, self.train, self.part[1])
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """Yield `(images, targets, sample_ids)` of epoch `epoch` on the device.
@@ -99,6 +107,14 @@ class Batches:
                 images = draws.apply(images, rows)
             yield self._normalise(images), self._targets[rows], rows
 
+    def _bounds(self) -> list[tuple[int, int]]:
+        """Return where this part of each batch begins and ends in the order; parts that hold nothing are left out."""
+        (rank, size), bounds, start = self.part, [], 0
+        for count in self.sizes:
+            bounds.append((start + rank * count // size, start + (rank + 1) * count // size))
+            start += count
+        return [(low, high) for low, high in bounds if low < high]
+
     def _order(self, epoch: int) -> Tensor:
         order = permutation(self._count, self.seed, epoch) if self.train else torch.arange(self._count)
         return order if self._ids is None else self._ids[order]
@@ -115,11 +131,9 @@ class Batches:
         assert isinstance(self.split, ArraySplit)
         images, order = self.split.images_on(self.device), order.to(self.device)
         in_order = not self.train and self._ids is None
-        start = 0
-        for size in self.sizes:
-            rows = order[start : start + size]
-            yield (images[start : start + size] if in_order else images.index_select(0, rows)), rows
-            start += size
+        for low, high in self._bounds():
+            rows = order[low:high]
+            yield (images[low:high] if in_order else images.index_select(0, rows)), rows
 
     def _from_loader(self, order: Tensor, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         assert self._loader is not None
@@ -153,17 +167,17 @@ class Batches:
 class _Items:
     """Batch sampler: lists of (epoch, sample id) in the order last set."""
 
-    def __init__(self, sizes: list[int]) -> None:
-        self.sizes = sizes
+    def __init__(self, bounds: list[tuple[int, int]]) -> None:
+        self.bounds = bounds
         self.order, self.epoch = torch.empty(0, dtype=torch.int64), 0
 
     def __iter__(self) -> Iterator[list[_Item]]:
         # bound now, not when the next batch is asked for: another epoch may have begun by then
-        epoch, batches = self.epoch, self.order.split(self.sizes)  # type: ignore[no-untyped-call]
+        epoch, batches = self.epoch, [self.order[low:high] for low, high in self.bounds]
         return ([(epoch, row) for row in rows.tolist()] for rows in batches)
 
     def __len__(self) -> int:
-        return len(self.sizes)
+        return len(self.bounds)
 
 
 class _Pictures(Dataset[tuple[Tensor, int]]):
@@ -190,15 +204,17 @@ class _Pictures(Dataset[tuple[Tensor, int]]):
         return image, sample_id
 
 
-def batch_sizes(count: int, batch_size: int, train: bool) -> list[int]:
-    """Return the number of samples of each batch; see `Batches`.
+def batch_sizes(count: int, batch_size: int, train: bool, parts: int = 1) -> list[int]:
+    """Return the number of samples of each batch; see `Batches`. With `train` the last one has two for each part.
 
     >>> batch_sizes(9, 4, train=False), batch_sizes(9, 4, train=True), batch_sizes(3, 2, train=True)
     ([4, 4, 1], [4, 3, 2], [2, 1])
+    >>> batch_sizes(21, 10, train=True, parts=2)
+    [10, 7, 4]
     """
-    sizes = [min(batch_size, count - start) for start in range(0, count, batch_size)]
-    if train and len(sizes) > 1 and sizes[-1] == 1 and batch_size > 2:
-        sizes[-2:] = [batch_size - 1, 2]
+    sizes, least = [min(batch_size, count - start) for start in range(0, count, batch_size)], 2 * parts
+    if train and len(sizes) > 1 and sizes[-1] < least <= (batch_size + sizes[-1]) // 2:
+        sizes[-2:] = [batch_size + sizes[-1] - least, least]
     return sizes
 
 

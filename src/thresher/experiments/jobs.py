@@ -17,10 +17,11 @@ import torch
 
 from thresher.coreset import Coreset
 from thresher.data import Data, load
+from thresher.engines import make_engine
 from thresher.errors import FingerprintError
-from thresher.experiments.executor import run_all
 from thresher.experiments.rundir import digest_of, environment, locked, read_result
 from thresher.files import write_json
+from thresher.ranks import current, together
 from thresher.score_table import read_scores
 from thresher.train.loop import fit, normalised
 from thresher.train.spec import TrainSpec
@@ -155,7 +156,12 @@ def run_jobs(
     threads: int | None = None,
     on_result: Callable[[Job, dict[str, Any]], None] | None = None,
 ) -> list[dict[str, Any]]:
-    """Run the jobs that have no result yet, in this process or in several, and return all results in order."""
+    """Run the jobs that have no result yet, in this process or in several, and return all results in order.
+
+    The ranks of torch.distributed, where it is set up, deal the jobs out among them, and all return all results; every rank
+    must make the call, with the same jobs.
+    """
+    ranks = current()
     done: dict[str, dict[str, Any]] = {}
 
     def finished(task: Task, result: dict[str, Any]) -> None:
@@ -163,12 +169,18 @@ def run_jobs(
         if on_result is not None:
             on_result(task.job, result)
 
+    tasks = [Task(job, job.result_path(results)) for job in jobs]
+    there = ranks.share("trainings", [task.path.exists() for task in tasks])[0]
     todo = []
-    for job in jobs:
-        task = Task(job, job.result_path(results))
-        if task.path.exists():
+    for task, complete in zip(tasks, there, strict=True):
+        if complete:
             finished(task, read_result(task.path))
         else:
             todo.append(task)
-    run_all(todo, lambda task: (run_task, (task, device, threads)), processes=processes, on_result=finished)
+    with together(ranks, "trainings"), make_engine("processes", processes) as engine:
+        mine = todo[ranks.rank :: ranks.size]
+        engine.run(mine, lambda task: (run_task, (task, device, threads)), on_result=finished)
+    for task in todo:  # what other ranks have trained
+        if task.job.digest not in done:
+            finished(task, read_result(task.path))
     return [{**done[job.digest], "method": job.method, "keep": job.keep} for job in jobs]

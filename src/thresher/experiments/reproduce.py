@@ -18,9 +18,9 @@ from typing import Any
 from thresher.coreset import Coreset
 from thresher.data import Data
 from thresher.derivation import settle
+from thresher.engines import Engine, make_engine
 from thresher.errors import BusyError, CorruptFileError
 from thresher.experiments.cells import Cell
-from thresher.experiments.executor import run_all
 from thresher.experiments.jobs import Job, Task, cached_data, run_task, values_digest
 from thresher.experiments.pace import Pace
 from thresher.experiments.rundir import RunDirectory, digest_of, read_json
@@ -40,13 +40,19 @@ Notify = Callable[[str, dict[str, Any]], None]
 
 @dataclass(frozen=True)
 class Place:
-    """Where cells run: `root` holds everything that is written, `data_dir` the data sets."""
+    """Where cells run: `root` holds everything that is written, `data_dir` the data sets.
+
+    Trainings run as `engine` says, `processes` at a time (None: as many as the engine has workers). Ray's nodes must see
+    `root` and `data_dir` under the same paths; `address` is the cluster's.
+    """
 
     root: Path
     data_dir: Path | None = None
     device: str = "cpu"
-    processes: int = 1
+    processes: int | None = 1
     threads: int | None = None
+    engine: str = "processes"
+    address: str | None = None
 
     def result(self, cell: Cell) -> Path:
         """Return the file of a cell's result."""
@@ -55,6 +61,11 @@ class Place:
     def failure(self, cell: Cell) -> Path:
         """Return the file that says why a cell failed."""
         return self.root / "failed" / f"{cell.digest}.json"
+
+    def make_engine(self) -> Engine:
+        """Return what runs the trainings, each with a GPU of its own where they need one of a cluster's."""
+        gpus = 1 if self.engine == "ray" and self.device.startswith("cuda") else 0
+        return make_engine(self.engine, self.processes, self.address, gpus)
 
     def load(self, cell: Cell) -> Data:
         """Return the data a cell trains on, loaded once for all that follow."""
@@ -260,7 +271,8 @@ def _train(tasks: list[tuple[Cell, Task]], place: Place, pace: Pace, notify: Not
         notify("failure", {"method": cell.method, "keep": cell.keep, "seed": cell.seed, "reason": reason})
 
     notify("jobs", {"total": len(tasks)})
-    run_all(
-        tasks, lambda item: (run_task, (item[1], place.device, place.threads)), processes=place.processes,
-        on_result=on_result, on_failure=on_failure, admit=admit,
-    )  # fmt: skip
+    with place.make_engine() as engine:
+        engine.run(
+            tasks, lambda item: (run_task, (item[1], place.device, place.threads)),
+            on_result=on_result, on_failure=on_failure, admit=admit,
+        )  # fmt: skip

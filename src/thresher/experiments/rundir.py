@@ -22,6 +22,7 @@ from typing import IO, Any
 
 from thresher.errors import BusyError, CorruptFileError, RunDirectoryError
 from thresher.files import remove_parts, write_json
+from thresher.ranks import Alone, Ranks, together
 
 
 def digest_of(content: Mapping[str, Any]) -> str:
@@ -110,12 +111,19 @@ class RunDirectory:
     """A run's folder, held by one writer at a time. Use as a context manager.
 
     A new or empty folder is set up with `spec`; one that holds the same spec is continued; one of another spec is
-    refused with RunDirectoryError, as is one that another process is writing.
+    refused with RunDirectoryError, as is one that another process is writing. Of several ranks, which all make one, rank 0
+    is the writer.
     """
 
-    def __init__(self, path: Path, spec: Mapping[str, Any], *, resume: bool = True) -> None:
-        self.path = path
+    def __init__(self, path: Path, spec: Mapping[str, Any], *, resume: bool = True, ranks: Ranks | None = None) -> None:
+        self.path, self._ranks = path, ranks or Alone()
         self._lock: IO[str] | None = None
+        with together(self._ranks, "run directory"):
+            if self._ranks.rank == 0:
+                self._begin(spec, resume)
+
+    def _begin(self, spec: Mapping[str, Any], resume: bool) -> None:
+        path = self.path
         path.mkdir(parents=True, exist_ok=True)
         self._take_lock()
         try:
@@ -161,6 +169,8 @@ class RunDirectory:
 
     def log(self, event: str, **details: Any) -> None:
         """Append one line to log.jsonl."""
+        if self._ranks.rank != 0:
+            return
         with (self.path / "log.jsonl").open("a") as file:
             file.write(json.dumps({"time": round(time.time(), 3), "event": event, **details}) + "\n")
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from thresher.coreset import Coreset
+from thresher.engines import make_engine
+from thresher.large.scoring import score_store, usual_engine
 from thresher.methods import ResolvedMethod
-from thresher.replay import Request, open_source, replay
-from thresher.score_table import write_scores
+from thresher.replay import Request, open_source
 from thresher.scorers._base import Scorer
 from thresher.selection import select
 from thresher.types import Pool, Scores
@@ -50,7 +51,8 @@ def score(source_path: Path, resolved: Sequence[ResolvedMethod], out: Path, *, e
     names = column_names(resolved)
     source = open_source(source_path)
     requests = [Request(column, scorer, at) for (scorer, at), column in names.items()]
-    write_scores(out, replay(source, requests, exact=exact), targets=source.targets, info=source.info)
+    with make_engine(usual_engine(source, requests, exact=exact)) as engine:
+        score_store(source, requests, out, exact=exact, engine=engine)
     return names
 
 
@@ -62,5 +64,9 @@ def choose(
     aux = {key: columns[names[scorer, None]].values for key, scorer in method.aux_scorers.items()}
     filled = Pool(pool.n, pool.targets, pool.features, pool.num_classes, aux=aux)
     scores = columns[names[method.scorer, method.at]]
-    source = {"method": method.name, "notice": method.notice, "keep": keep, **provenance}
-    return select(scores, filled, keep, method.selector, seed=seed, source=source)
+    return select(scores, filled, keep, method.selector, seed=seed, source=provenance_of(method, keep, provenance))
+
+
+def provenance_of(method: ResolvedMethod, keep: float, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a coreset remembers of the method it was selected by."""
+    return {"method": method.name, "notice": method.notice, "keep": keep, **provenance}

@@ -24,6 +24,7 @@ from thresher.experiments.scoring import Columns, choose, score
 from thresher.experiments.tables import FULL
 from thresher.keep import keep_count
 from thresher.methods import ResolvedMethod, resolve
+from thresher.ranks import current, together
 from thresher.recorder import Recorder
 from thresher.score_table import read_scores
 from thresher.settings.published import SCALED_LOSS, dataset_key
@@ -96,10 +97,12 @@ def record(
     `until` stops after that many epochs of the schedule; a later call goes on from there.
 
     After `kill -9` at any moment the same call goes on from the last committed epoch, and the recording (and so every
-    score) is bit for bit that of an undisturbed run on the same CPU.
+    score) is bit for bit that of an undisturbed run on the same CPU. The ranks of torch.distributed, where it is set up,
+    record together; every rank must make the call.
     """
+    ranks = current()
     folder, checkpoint = run / "trajectory", run / "checkpoints" / "surrogate.safetensors"
-    if (folder / "manifest.json").exists():
+    if ranks.share("record", (folder / "manifest.json").exists())[0]:
         trajectory = Trajectory.open(folder)
         if trajectory.epochs >= min(spec.epochs, until or spec.epochs):
             return trajectory
@@ -236,8 +239,11 @@ def run_study(
 ) -> list[dict[str, Any]]:
     """Run (or continue) a study in `out` and return its results, one record a training (`table` makes lines of them).
 
-    `notify(event, details)` is told of everything worth showing: epochs, notices, finished trainings.
+    `notify(event, details)` is told of everything worth showing: epochs, notices, finished trainings. The ranks of
+    torch.distributed, where it is set up, record together; then rank 0 scores and selects, and each takes its share of the
+    coreset trainings, which are those of one process.
     """
+    ranks = current()
     if not spec.methods or not spec.seeds or not spec.keeps:
         raise InputError("Expected at least one method, one kept share and one seed.")
     data = load(spec.data, Path(data_dir) if data_dir else None, corrupt=spec.corrupt, mislabel=spec.mislabel)
@@ -245,7 +251,7 @@ def run_study(
         keep_count(len(data.train), keep)
     # Before anything is trained: a misspelled method must not cost an hour.
     resolve_all(spec, spec.surrogate.epochs)
-    with RunDirectory(out, identity(data, spec.surrogate, spec.surrogate_seed)) as run:
+    with RunDirectory(out, identity(data, spec.surrogate, spec.surrogate_seed), ranks=ranks) as run:
         run.log("study", **spec.to_json())
         notify("data", {"text": data.describe()})
         recording = record(
@@ -255,10 +261,14 @@ def run_study(
         resolved = resolve_recorded(spec, recording)
         for text in notices(spec, resolved.values()):
             notify("notice", {"text": text})
-        names = score(out / "trajectory", list(resolved.values()), out / "scores.parquet")
-        notify("scored", {"columns": list(names.values())})
-        coresets = select_all(out, data, spec, resolved, names)
-        jobs = build_jobs(out, data, data_dir, spec, resolved, names, coresets)
+        jobs: list[Job] = []
+        with together(ranks, "score and select"):
+            if ranks.rank == 0:
+                names = score(out / "trajectory", list(resolved.values()), out / "scores.parquet")
+                notify("scored", {"columns": list(names.values())})
+                coresets = select_all(out, data, spec, resolved, names)
+                jobs = build_jobs(out, data, data_dir, spec, resolved, names, coresets)
+        jobs = [Job(**job) for job in ranks.share("trainings", [asdict(job) for job in jobs])[0]]
         notify("jobs", {"total": len(jobs)})
 
         def on_result(job: Job, result: dict[str, Any]) -> None:

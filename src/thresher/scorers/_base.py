@@ -24,6 +24,9 @@ class Scorer(ABC):
     """Base of all scorers. Subclasses are final, frozen dataclasses; their fields are their parameters."""
 
     hard_end: ClassVar[HardEnd]
+    by_class: ClassVar[bool] = False
+    """True for a scorer without signals whose score of a sample depends on the pool's samples of its class alone: a
+    recording on many ranks then brings the features of one class at a time together."""
 
     @property
     @abstractmethod
@@ -34,6 +37,14 @@ class Scorer(ABC):
     def min_epochs(self) -> int:
         """Completed epochs before `compute` can give a score; 0 where no dynamics are needed."""
         return 1
+
+    @property
+    def reads_pool(self) -> bool:
+        """True where `compute` reads targets or features, so that it must see all samples at once.
+
+        Others score any samples apart from the rest, as workers do with a part of a recording; their pool is bare.
+        """
+        return not self.needs
 
     @property
     def trailing_epochs(self) -> int | None:

@@ -36,6 +36,7 @@ class ClassDistance(Scorer):
     """
 
     hard_end: ClassVar[HardEnd] = "high"
+    by_class: ClassVar[bool] = True
 
     @property
     def needs(self) -> tuple[str, ...]:

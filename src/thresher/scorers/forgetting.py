@@ -24,7 +24,7 @@ class Forgetting(Scorer):
 
     Scores are (N,) float32 whole numbers in [0, T/2]; high = hard, the highest are kept. `never_learned` is the rule for
     samples that were never right: "zero" counts their events, which is 0, so they are pruned first (CCS, DUAL, DeepCore);
-    "max" gives them the number of their presentations, the hardest of all (Toneva). Many samples tie; ties go by id.
+    "max" gives them the number of their presentations, the hardest of all (Toneva). Many samples tie; see `top`.
 
     Source: M. Toneva et al., "An Empirical Study of Example Forgetting during Deep Neural Network Learning", ICLR 2019,
     Algorithm 1; the "zero" rule from the official code of CCS (Zheng et al. 2023), which made the published tables.

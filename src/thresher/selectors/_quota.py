@@ -1,28 +1,23 @@
-"""What the selectors share: stable ranking, and class quotas for their balanced variants."""
+"""What the selectors share: one ranking, and class quotas for their balanced variants."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from thresher.errors import InputError
-from thresher.types import Floats, Ids, Pool
+from thresher.ranking.blocks import Samples
+from thresher.ranking.groups import Classes, Counts, Everybody, Groups, check_labels, class_counts
+from thresher.ranking.keys import id_hash
+from thresher.types import Floats, Ids
 
 
 def hardest_first(difficulty: Floats) -> Ids:
-    """Return (N,) positions by falling difficulty; equal ones by rising id.
+    """Return (N,) positions by falling difficulty; equal ones by the hash of their ids.
 
     >>> hardest_first(np.array([1, 3, 3, 2], dtype=np.float32)).tolist()
-    [1, 2, 3, 0]
+    [2, 1, 3, 0]
     """
-    return np.argsort(-difficulty, kind="stable").astype(np.int64, copy=False)
-
-
-def easiest_first(difficulty: Floats) -> Ids:
-    """Return (N,) positions by rising difficulty; equal ones by rising id."""
-    return np.argsort(difficulty, kind="stable").astype(np.int64, copy=False)
+    return np.lexsort((id_hash(np.arange(len(difficulty))), -difficulty)).astype(np.int64, copy=False)
 
 
 def class_quotas(targets: NDArray[np.int64], keep: int) -> NDArray[np.int64]:
@@ -35,18 +30,25 @@ def class_quotas(targets: NDArray[np.int64], keep: int) -> NDArray[np.int64]:
     >>> class_quotas(np.array([0, 0, 0, 0, 0, 0, 2, 2, 2, 3]), 5).tolist()
     [3, 0, 2, 0]
     """
-    if targets.min() < 0:
-        raise InputError(f"Expected class labels from 0 on, but got {targets.min()}.")
-    counts = np.bincount(targets).astype(np.int64)
-    quotas, remainders = np.divmod(counts * keep, len(targets))
+    check_labels(targets)
+    return share_out(np.bincount(targets).astype(np.int64), keep)
+
+
+def share_out(counts: Counts, keep: int) -> Counts:
+    """Return the quotas of classes of these sizes; see `class_quotas`."""
+    quotas, remainders = np.divmod(counts * keep, counts.sum())
     richest = np.argsort(-remainders, kind="stable")
     quotas[richest[: keep - int(quotas.sum())]] += 1
     return quotas
 
 
-def per_class(pool: Pool, keep: int, who: str, pick: Callable[[Ids, int], Ids]) -> Ids:
-    """Apply `pick(members, quota) -> chosen members` inside every class that has a quota; return sorted ids."""
-    targets = pool.need_targets(f"{who}(balanced=True)")
-    quotas = class_quotas(targets, keep)
-    chosen = [pick(np.flatnonzero(targets == label), int(quotas[label])) for label in np.flatnonzero(quotas)]
-    return np.sort(np.concatenate(chosen))
+def grouped(samples: Samples, keep: int, who: str, balanced: bool) -> tuple[Samples, Groups, Counts, Counts]:
+    """Return samples, the groups to select from apart, their sizes, and how many of each to keep.
+
+    The groups are the classes where it is to be `balanced`, else one of everybody.
+    """
+    if not balanced:
+        return samples, Everybody(), np.array([samples.n]), np.array([keep])
+    samples = samples.labelled(f"{who}(balanced=True)")
+    sizes = class_counts(samples)
+    return samples, Classes(), sizes, share_out(sizes, keep)

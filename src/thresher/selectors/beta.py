@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thresher.errors import InputError
+from thresher.ranking.keys import id_hash
 from thresher.selectors._base import Selector
 from thresher.selectors._quota import hardest_first
 from thresher.types import Ids, Pool, Scores
@@ -57,7 +58,7 @@ class Beta(Selector):
         log_weights = self.log_weights(scores, pool, keep)
         # Efraimidis and Spirakis 2006: the largest of u ** (1 / w) are a successive draw; here as ln w + Gumbel noise.
         keys = log_weights + rng.gumbel(size=pool.n)
-        ties = np.lexsort((np.arange(pool.n), -scores.difficulty, -keys))
+        ties = np.lexsort((id_hash(np.arange(pool.n)), -scores.difficulty, -keys))
         return np.sort(ties[:keep]).astype(np.int64, copy=False)
 
     def log_weights(self, scores: Scores, pool: Pool, keep: int) -> NDArray[np.float64]:

@@ -6,24 +6,28 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from thresher.selectors._base import Selector
-from thresher.selectors._quota import easiest_first, per_class
-from thresher.types import Ids, Pool, Scores
+from thresher.ranking.blocks import Block, Mask, Samples
+from thresher.ranking.cut import Cut, Ranking, first_of
+from thresher.selectors._base import Rule
+from thresher.selectors._quota import grouped
 
 
 @dataclass(frozen=True)
-class NearMedian(Selector):
+class NearMedian(Rule):
     """Keep the `keep` samples around the median of the ranking.
 
-    Formula: with the samples ranked by rising difficulty over the WHOLE set (equal ones by id) and r = keep / N, keep
-    the ranks `[start, start + keep)`, `start = round(N * (0.5 - r / 2)) = round((N - keep) / 2)`, halves to even.
+    Formula: with the samples ranked by rising difficulty over the WHOLE set (equal ones by a hash of the id) and
+    r = keep / N, keep the ranks `[start, start + keep)`, `start = round(N * (0.5 - r / 2)) = round((N - keep) / 2)`, halves
+    to even.
     `balanced=True` does so inside every class, with quotas by largest remainder.
 
     Source: Xia et al. 2023 (Moderate coreset), official code.
     Differences to the official code: the count is exact (there both ends are rounded), `start` is computed in integers,
-    ties are ordered by id.
+    ties are ordered by a hash of the id.
 
+    >>> from thresher.types import Pool, Scores
     >>> scores = Scores(np.array([5, 1, 4, 2, 3], dtype=np.float32))
     >>> NearMedian().pick(scores, Pool(5), 3, np.random.default_rng(0)).tolist()
     [2, 3, 4]
@@ -33,17 +37,23 @@ class NearMedian(Selector):
 
     rank_based: ClassVar[bool] = True
 
-    def pick(self, scores: Scores, pool: Pool, keep: int, rng: np.random.Generator) -> Ids:
-        """Return the ids of the middle ranks, sorted."""
-        difficulty = scores.difficulty
+    def kept(self, samples: Samples, keep: int, rng: np.random.Generator) -> Mask:
+        """Return what keeps the middle ranks."""
+        samples, groups, sizes, quotas = grouped(samples, keep, self.name, self.balanced)
+        starts = np.array([middle_start(int(n), int(k)) for n, k in zip(sizes, quotas, strict=True)])
+        ranking = Ranking("easiest")
+        return _Between(first_of(samples, ranking, groups, starts), first_of(samples, ranking, groups, starts + quotas))
 
-        def choose(members: Ids, quota: int) -> Ids:
-            start = middle_start(len(members), quota)
-            return members[easiest_first(difficulty[members])[start : start + quota]]
 
-        if self.balanced:
-            return per_class(pool, keep, self.name, choose)
-        return np.sort(choose(np.arange(pool.n, dtype=np.int64), keep))
+@dataclass(frozen=True, eq=False)
+class _Between:
+    """Keeps what lies before one cut and not before an earlier one."""
+
+    low: Cut
+    high: Cut
+
+    def __call__(self, block: Block) -> NDArray[np.bool_]:
+        return self.high(block) & ~self.low(block)
 
 
 def middle_start(n: int, keep: int) -> int:

@@ -9,22 +9,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thresher.errors import InputError
-from thresher.selectors._base import Selector
-from thresher.selectors._quota import hardest_first, per_class
-from thresher.types import Ids, Pool, Scores
+from thresher.ranking.blocks import Block, Mask, Samples
+from thresher.ranking.cut import Cut, Ranking, first_of
+from thresher.ranking.groups import Groups
+from thresher.selectors._base import Rule, draw_seed
+from thresher.selectors._quota import grouped
 
 
 @dataclass(frozen=True)
-class Stratified(Selector):
+class Stratified(Rule):
     """Drop the hardest share `cutoff` (CCS's beta), then draw evenly from strata of the score.
 
     Formula:
-    1. drop the `floor(cutoff * N)` hardest samples (equal ones: smaller id first), a share of the full N;
+    1. drop the `floor(cutoff * N)` hardest samples (equal ones by a hash of the id), a share of the full N;
     2. cut `[lo, hi]`, the range of the remaining scores, into `strata` intervals of equal WIDTH, half-open but for the
        last, which holds the maximum;
     3. visit the strata by rising population (equal ones: lower scores first); with R strata left to visit, this one
        included, it gets `min(population, floor(left / R))` of the samples left to give. Empty strata get 0 but count in R;
-    4. draw that many from each stratum, uniformly without replacement.
+    4. draw that many from each stratum, uniformly without replacement (as `uniform` does).
     `balanced=True` does all of it inside every class, with quotas by largest remainder; where a quota was rounded up, its
     class drops one sample less.
 
@@ -36,6 +38,7 @@ class Stratified(Selector):
     respected (there always 50); seeded; one score serves for cutting and for the strata (there the cut is always by AUM:
     use an AUM scorer, as the method `ccs` does, for exactly that).
 
+    >>> from thresher.types import Pool, Scores
     >>> scores = Scores(np.arange(10, dtype=np.float32))
     >>> Stratified(cutoff=0.2).pick(scores, Pool(10), 8, np.random.default_rng(0)).tolist()
     [0, 1, 2, 3, 4, 5, 6, 7]
@@ -51,44 +54,111 @@ class Stratified(Selector):
         if self.strata < 1:
             raise InputError(f"Expected at least one stratum, but got {self.strata!r}.")
 
-    def pick(self, scores: Scores, pool: Pool, keep: int, rng: np.random.Generator) -> Ids:
-        """Return the drawn ids, sorted."""
-
-        dropped = int(Fraction(str(self.cutoff)) * pool.n)
-        if pool.n - dropped < keep:
+    def kept(self, samples: Samples, keep: int, rng: np.random.Generator) -> Mask:
+        """Return what keeps the drawn ones."""
+        n, share = samples.n, Fraction(str(self.cutoff))
+        if n - int(share * n) < keep:
             raise InputError(
-                f"Expected a cutoff that leaves {keep} of {pool.n} samples, but cutoff={self.cutoff} drops the "
-                f"{dropped} hardest and leaves {pool.n - dropped}. Use a cutoff of at most 1 - keep = "
-                f"{1 - keep / pool.n:.4g}, or keep fewer."
+                f"Expected a cutoff that leaves {keep} of {n} samples, but cutoff={self.cutoff} drops the "
+                f"{int(share * n)} hardest and leaves {n - int(share * n)}. Use a cutoff of at most 1 - keep = "
+                f"{1 - keep / n:.4g}, or keep fewer."
             )
-
-        def choose(members: Ids, quota: int) -> Ids:
-            return self._draw(scores, members, quota, rng)
-
-        if self.balanced:
-            return per_class(pool, keep, self.name, choose)
-        return np.sort(choose(np.arange(pool.n, dtype=np.int64), keep))
-
-    def _draw(self, scores: Scores, members: Ids, keep: int, rng: np.random.Generator) -> Ids:
-        dropped = min(int(Fraction(str(self.cutoff)) * len(members)), len(members) - keep)
-        rest = np.sort(members[hardest_first(scores.difficulty[members])[dropped:]])
-        strata = stratum_of(scores.values[rest].astype(np.float64), self.strata)
-        budgets = stratum_budgets(np.bincount(strata, minlength=self.strata), keep)
-        chosen = [rng.choice(rest[strata == s], int(budgets[s]), replace=False) for s in np.flatnonzero(budgets)]
-        picked: Ids = np.concatenate(chosen)
-        return picked
+        samples, groups, sizes, quotas = grouped(samples, keep, self.name, self.balanced)
+        dropped = np.array([min(int(share * int(m)), int(m - k)) for m, k in zip(sizes, quotas, strict=True)])
+        rest = _Rest(groups, first_of(samples, Ranking("hardest"), groups, dropped) if dropped.any() else None)
+        low, high = samples.reduce(_Range(rest, len(sizes)))
+        strata = _Strata(rest, low, high, self.strata)
+        populations = samples.reduce(_Populations(strata, len(sizes)))
+        budgets = [stratum_budgets(row, int(quota)) for row, quota in zip(populations, quotas, strict=True)]
+        return first_of(samples, Ranking("drawn", draw_seed(rng)), strata, np.concatenate(budgets))
 
 
-def stratum_of(values: NDArray[np.float64], strata: int) -> NDArray[np.int64]:
-    """Return each value's stratum among `strata` intervals of equal width over the values' range.
+@dataclass(frozen=True, eq=False)
+class _Rest:
+    """The samples that the cutoff leaves, in their groups."""
 
-    >>> stratum_of(np.array([0.0, 0.9, 1.0, 5.0, 10.0]), 10).tolist()
+    groups: Groups
+    dropped: Cut | None
+
+    def of(self, block: Block) -> NDArray[np.int64]:
+        found = self.groups.of(block)
+        group = np.zeros(len(block), dtype=np.int64) if found is None else found
+        return group if self.dropped is None else np.where(self.dropped(block), -1, group)
+
+
+@dataclass(frozen=True, eq=False)
+class _Range:
+    """Smallest and largest score of what is left in every group."""
+
+    rest: _Rest
+    count: int
+
+    def __call__(self, block: Block) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        group = self.rest.of(block)
+        inside = group >= 0
+        if self.count == 1:
+            values = block.values[inside]
+            return (
+                values.min(initial=np.inf, keepdims=True).astype(np.float32),
+                values.max(initial=-np.inf, keepdims=True).astype(np.float32),
+            )
+        low, high = np.full(self.count, np.inf, np.float32), np.full(self.count, -np.inf, np.float32)
+        np.minimum.at(low, group[inside], block.values[inside])
+        np.maximum.at(high, group[inside], block.values[inside])
+        return low, high
+
+    def merge(
+        self, one: tuple[NDArray[np.float32], NDArray[np.float32]], other: tuple[NDArray[np.float32], NDArray[np.float32]]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        return np.minimum(one[0], other[0]), np.maximum(one[1], other[1])
+
+
+@dataclass(frozen=True, eq=False)
+class _Strata:
+    """The strata of every group as groups of their own: number `group * count + stratum`."""
+
+    rest: _Rest
+    low: NDArray[np.float32]
+    high: NDArray[np.float32]
+    count: int
+
+    def of(self, block: Block) -> NDArray[np.int64]:
+        group = self.rest.of(block)
+        strata = np.full(len(block), -1, dtype=np.int64)
+        inside = np.flatnonzero(group >= 0)
+        mine = group[inside]
+        position = stratum_of(block.values[inside].astype(np.float64), self.low[mine], self.high[mine], self.count)
+        strata[inside] = mine * self.count + position
+        return strata
+
+
+@dataclass(frozen=True, eq=False)
+class _Populations:
+    """How many samples every stratum has, (groups, strata)."""
+
+    strata: _Strata
+    groups: int
+
+    def __call__(self, block: Block) -> NDArray[np.int64]:
+        stratum = self.strata.of(block)
+        counts = np.bincount(stratum[stratum >= 0], minlength=self.groups * self.strata.count)
+        return counts.reshape(self.groups, -1)
+
+    def merge(self, one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
+        return one + other
+
+
+def stratum_of(
+    values: NDArray[np.float64], low: NDArray[np.floating], high: NDArray[np.floating], strata: int
+) -> NDArray[np.int64]:
+    """Return each value's stratum among `strata` intervals of equal width over [low, high].
+
+    >>> stratum_of(np.array([0.0, 0.9, 1.0, 5.0, 10.0]), np.zeros(5), np.full(5, 10.0), 10).tolist()
     [0, 0, 1, 5, 9]
     """
-    low, high = values.min(), values.max()
-    if low == high:
-        return np.zeros(len(values), dtype=np.int64)
-    position = np.floor((values - low) / (high - low) * strata).astype(np.int64)
+    low, high = low.astype(np.float64), high.astype(np.float64)
+    width = np.where(high > low, high - low, 1.0)
+    position = np.floor((values - low) / width * strata).astype(np.int64)
     inside: NDArray[np.int64] = np.minimum(position, strata - 1)
     return inside
 

@@ -8,26 +8,28 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from thresher.errors import InputError
-from thresher.selectors._base import Selector
-from thresher.selectors._quota import easiest_first, hardest_first, per_class
-from thresher.types import Ids, Pool, Scores
+from thresher.ranking.blocks import Mask, Samples
+from thresher.ranking.cut import Ranking, first_of
+from thresher.selectors._base import Rule
+from thresher.selectors._quota import grouped
 
 
 @dataclass(frozen=True)
-class Top(Selector):
+class Top(Rule):
     """Keep the `keep` hardest samples, or the easiest.
 
     Formula: the first `keep` ids of the ranking by `scores.difficulty`, falling for `end="hard"` and rising for
-    `end="easy"`; equal difficulties are ordered by id. `scores.difficulty` knows the score's own direction, so "hard"
-    is the high end of EL2N and the low end of AUM. With `balanced=True` every class keeps the same share (largest
-    remainder), its own hardest.
+    `end="easy"`; equal difficulties are ordered by a hash of the id (`thresher.ranking.keys`). `scores.difficulty` knows the
+    score's own direction, so "hard" is the high end of EL2N and the low end of AUM. With `balanced=True` every class keeps
+    the same share (largest remainder), its own hardest.
 
     Source: TDDS (Zhang et al. 2024), EL2N (Paul et al. 2021), Forgetting (Toneva et al. 2019), Dyn-Unc (He et al.
     2024), DUAL (Cho et al. 2025) and AUM as used by CCS (Zheng et al. 2023).
-    Differences to the official codes: ties are ordered by id (theirs by an unstable sort), the count is exact (see
-    `keep_count`), and AUM keeps the LOWEST, as CCS's code does (the TDDS supplementary's text says highest; its numbers say
-    lowest).
+    Differences to the official codes: ties are ordered by a hash of the id (theirs by an unstable sort), the count is
+    exact (see `keep_count`), and AUM keeps the LOWEST, as CCS's code does (the TDDS supplementary's text says highest; its
+    numbers say lowest).
 
+    >>> from thresher.types import Pool, Scores
     >>> scores = Scores(np.array([0.3, 0.9, 0.1, 0.9], dtype=np.float32))
     >>> Top().pick(scores, Pool(4), 2, np.random.default_rng(0)).tolist()
     [1, 3]
@@ -44,14 +46,7 @@ class Top(Selector):
         if self.end not in ("hard", "easy"):
             raise InputError(f"Expected top's end to be 'hard' or 'easy', but got {self.end!r}.")
 
-    def pick(self, scores: Scores, pool: Pool, keep: int, rng: np.random.Generator) -> Ids:
-        """Return the ids of that end, sorted."""
-        difficulty = scores.difficulty
-        order = hardest_first if self.end == "hard" else easiest_first
-
-        def choose(members: Ids, quota: int) -> Ids:
-            return members[order(difficulty[members])[:quota]]
-
-        if self.balanced:
-            return per_class(pool, keep, self.name, choose)
-        return np.sort(order(difficulty)[:keep])
+    def kept(self, samples: Samples, keep: int, rng: np.random.Generator) -> Mask:
+        """Return what keeps that end."""
+        samples, groups, _, quotas = grouped(samples, keep, self.name, self.balanced)
+        return first_of(samples, Ranking("hardest" if self.end == "hard" else "easiest"), groups, quotas)

@@ -7,20 +7,22 @@ from typing import ClassVar
 
 import numpy as np
 
-from thresher.selectors._base import Selector
-from thresher.selectors._quota import per_class
-from thresher.types import Ids, Pool, Scores
+from thresher.ranking.blocks import Mask, Samples
+from thresher.ranking.cut import Ranking, first_of
+from thresher.selectors._base import Rule, draw_seed
+from thresher.selectors._quota import grouped
 
 
 @dataclass(frozen=True)
-class Uniform(Selector):
+class Uniform(Rule):
     """Draw `keep` samples uniformly without replacement, whatever their scores.
 
     Formula: every subset of `keep` ids is equally likely; `balanced=True` draws the same share of every class (largest
-    remainder).
+    remainder). The seed gives every id a random place in a line, a function of seed and id, and the first ones are drawn.
     Source: the Random baseline of every study.
     Differences to the official codes: seeded (CCS and DUAL draw from generators that are never seeded).
 
+    >>> from thresher.types import Pool, Scores
     >>> scores = Scores(np.zeros(5, dtype=np.float32))
     >>> Uniform().pick(scores, Pool(5), 5, np.random.default_rng(0)).tolist()
     [0, 1, 2, 3, 4]
@@ -30,12 +32,7 @@ class Uniform(Selector):
 
     rank_based: ClassVar[bool] = True
 
-    def pick(self, scores: Scores, pool: Pool, keep: int, rng: np.random.Generator) -> Ids:
-        """Return the drawn ids, sorted."""
-
-        def choose(members: Ids, quota: int) -> Ids:
-            return rng.choice(members, quota, replace=False)
-
-        if self.balanced:
-            return per_class(pool, keep, self.name, choose)
-        return np.sort(choose(np.arange(pool.n, dtype=np.int64), keep))
+    def kept(self, samples: Samples, keep: int, rng: np.random.Generator) -> Mask:
+        """Return what keeps the drawn ones."""
+        samples, groups, _, quotas = grouped(samples, keep, self.name, self.balanced)
+        return first_of(samples, Ranking("drawn", draw_seed(rng)), groups, quotas)

@@ -89,8 +89,10 @@ def check_any_epoch(scorer: Scorer, values: Trajectories, pool: Pool) -> None:
 def check_shards(scorer: Scorer, values: Trajectories, pool: Pool) -> None:
     """Samples do not touch each other: each half scored alone gives the bits of the whole.
 
-    A scorer without signals reads the pool as a whole and is left out.
+    A scorer without signals reads the pool as a whole and is left out, unless it says `by_class`: then each class is.
     """
+    if scorer.by_class:
+        check_classes(scorer, pool)
     if not scorer.needs:
         return
     whole = scorer.compute(run(scorer, values), pool)
@@ -103,6 +105,17 @@ def check_shards(scorer: Scorer, values: Trajectories, pool: Pool) -> None:
         )
         alone = scorer.compute(run(scorer, {name: array[:, part] for name, array in values.items()}), shard)
         _check_equal(scorer, whole[part], alone, "a shard scored alone")
+
+
+def check_classes(scorer: Scorer, pool: Pool) -> None:
+    """Classes do not touch each other: each scored alone gives the bits of the whole."""
+    assert not scorer.needs, f"{scorer.name}: by_class is for scorers without signals"
+    targets, features = pool.need_targets(scorer.name), pool.need_features(scorer.name)
+    whole = scorer.compute(scorer.init(pool.n), pool)
+    for label in np.unique(targets):
+        rows = np.flatnonzero(targets == label)
+        alone = scorer.compute(scorer.init(len(rows)), Pool(len(rows), targets[rows], features[rows], pool.num_classes))
+        _check_equal(scorer, whole[rows], alone, "a class scored alone")
 
 
 def check_resume(scorer: Scorer, values: Trajectories, pool: Pool) -> None:

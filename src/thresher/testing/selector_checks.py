@@ -10,6 +10,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from thresher.ranking.keys import id_hash
 from thresher.selectors._base import Selector
 from thresher.selectors._quota import class_quotas
 from thresher.types import Floats, Ids, Pool, Scores
@@ -87,17 +88,18 @@ def check_direction(selector: Selector, scores: Scores, pool: Pool) -> None:
 
 
 def check_ties(selector: Selector, pool: Pool) -> None:
-    """Equal scores are told apart by id, for rank-based rules: as if the id were a last digit of the score."""
+    """Equal scores are told apart by the hash of the id, for rank-based rules: as if it were a last digit of the score."""
     if not selector.rank_based:
         return
     steps = np.random.default_rng(2).integers(3, size=pool.n).astype(np.float32)
-    last_digit = np.arange(pool.n, dtype=np.float32) / np.float32(2 * pool.n)
+    place = np.argsort(np.argsort(id_hash(np.arange(pool.n))))
+    last_digit = place.astype(np.float32) / np.float32(2 * pool.n)
     untied: tuple[Floats, Floats] = (steps - last_digit, steps + last_digit)
     for keep in range(1, at_most(selector, pool.n) + 1):
         picked = _pick(selector, Scores(steps), pool, keep)
-        by_id = [_pick(selector, Scores(values), pool, keep) for values in untied]
-        stable = any(np.array_equal(picked, one) for one in by_id)
-        assert stable, f"{selector.name}: samples with equal scores must be taken in the order of their ids"
+        by_hash = [_pick(selector, Scores(values), pool, keep) for values in untied]
+        stable = any(np.array_equal(picked, one) for one in by_hash)
+        assert stable, f"{selector.name}: equal scores must be taken in the order of thresher.ranking.keys.id_hash"
 
 
 def check_small_pools(selector: Selector) -> None:

@@ -2,7 +2,8 @@
 
 The recipe is that of the TDDS study (Zhang et al. 2024, official code): 200 epochs, SGD 0.1 with Nesterov momentum 0.9,
 weight decay 5e-4 on all parameters, cosine per iteration down to 0, batch 100 for the surrogate and 128 for coresets,
-crop and flip. One function serves both: a surrogate is a `fit` with a recorder, a coreset training one with `ids`.
+crop and flip. One function serves both: a surrogate is a `fit` with a recorder, a coreset training one with `ids`. A
+recording on several ranks is trained data-parallel on them.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from torch.nn import functional as F
 
 from thresher.data.base import Data
 from thresher.data.batching import Batches
-from thresher.errors import CorruptFileError
+from thresher.errors import InputError
 from thresher.models import Classifier, build
+from thresher.ranks import Alone, Ranks, torchrun
 from thresher.recorder import Recorder
-from thresher.train.checkpoint import load_checkpoint, save_checkpoint
 from thresher.train.checks import check_single_samples
+from thresher.train.progress import load_progress, save_progress
 from thresher.train.spec import TrainSpec, build_optimizer, learning_rate
 
 
@@ -77,21 +79,38 @@ def fit(
     `eval_every` > 0 evaluates on the test set during training too; the reported accuracy is always the last one.
     `checkpoint` is written after every epoch; `resume` continues from it. `until` stops after that many of the spec's
     epochs, without an evaluation; with a checkpoint a later call goes on from there. Raises what the recorder raises.
+
+    Where the recorder is one of several ranks, each trains on its part of every batch and gradients are averaged over the
+    whole batch (DistributedDataParallel): order, augmentation, batch size and steps are those of one process. Batch
+    normalisation sees a rank's part only, and rank 0's running statistics are kept, so the trained network, and with it the
+    logits, differ a little with the number of ranks. `ids` and `loss_scale` are for one process.
     """
     started = time.perf_counter()
+    ranks: Ranks = Alone() if recorder is None else recorder.ranks
+    if ranks.size > 1 and (ids is not None or loss_scale is not None):
+        raise InputError(f"Expected ids and loss_scale in one process only, but there are {ranks.size} ranks.")
     device = torch.device(device)
     model = build(spec.model, data.num_classes, data.channels, seed, data.image_size).to(device)
     if spec.channels_last:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = build_optimizer(spec, model)
-    batches = train_batches(data, spec, seed, ids, device, workers)
-    if min(batches.sizes) == 1:
+    batches = train_batches(data, spec, seed, ids, device, workers, ranks)
+    if min(batches.sizes) // ranks.size == 1:
         check_single_samples(model, data)
     total_steps = (spec.schedule_epochs or spec.epochs) * len(batches)
     scale = None if loss_scale is None else torch.from_numpy(np.asarray(loss_scale, np.float32)).to(device)
-    first_epoch = _resume(checkpoint, model, optimizer, recorder) if resume and checkpoint else 0
-    forward = torch.compile(model) if spec.compile else model
+    first_epoch = load_progress(checkpoint, model, optimizer, recorder) if resume and checkpoint else 0
+    wrapped: nn.Module = model
+    if ranks.size > 1:
+        example = torch.zeros(2, data.channels, data.image_size, data.image_size, device=device)
+        layout = torch.channels_last if spec.channels_last else torch.contiguous_format
+        wrapped = torchrun.parallel(model, example.to(memory_format=layout))
+    forward = torch.compile(wrapped) if spec.compile else wrapped
     best, accuracy, loss_sum, scale_sum = None, None, torch.zeros((), device=device), torch.zeros((), device=device)
+
+    def mean_loss() -> float:
+        sums: list[float] = ranks.share("loss", loss_sum.item())
+        return sum(sums) / ranks.size / len(batches)
 
     stop = spec.epochs if until is None else min(until, spec.epochs)
     for epoch in range(first_epoch, stop):
@@ -108,6 +127,8 @@ def fit(
             if recorder is not None:
                 recorder.update(logits, targets, sample_ids)
             loss = F.cross_entropy(logits, targets, label_smoothing=spec.label_smoothing)
+            if ranks.size > 1:  # of uneven parts: averaged over the ranks this is the mean over the whole batch
+                loss = loss * (len(targets) * ranks.size / batches.sizes[step % len(batches)])
             loss_sum += loss.detach()
             if scale is not None:
                 batch_scale = scale[sample_ids].mean()
@@ -118,25 +139,27 @@ def fit(
             if spec.clip_norm is not None:
                 nn.utils.clip_grad_norm_(model.parameters(), spec.clip_norm)
             optimizer.step()
+        if ranks.size > 1:
+            torchrun.send_from_first(list(model.buffers()))
         last = epoch + 1 == spec.epochs
         if recorder is not None:
             if eval_pass and last:
                 record_evaluation(model, data, spec, recorder, device, workers)
             recorder.end_epoch()
         if last or (eval_every and (epoch + 1) % eval_every == 0):
-            accuracy = evaluate(model, data, spec, device, workers)
+            accuracy = evaluate(model, data, spec, device, workers, ranks)
             best = accuracy if best is None else max(best, accuracy)
         if checkpoint is not None:
-            _save(checkpoint, model, optimizer, recorder, epoch + 1)
+            save_progress(checkpoint, model, optimizer, recorder, epoch + 1)
         if on_epoch is not None:
-            on_epoch(Progress(epoch + 1, stop, loss_sum.item() / len(batches), lr, accuracy))
+            on_epoch(Progress(epoch + 1, stop, mean_loss(), lr, accuracy))
 
     if accuracy is None and stop == spec.epochs:  # resumed after the last epoch was already committed
-        best = accuracy = evaluate(model, data, spec, device, workers)
+        best = accuracy = evaluate(model, data, spec, device, workers, ranks)
     return FitResult(
         accuracy,
         best,
-        loss_sum.item() / len(batches),
+        mean_loss(),
         stop * len(batches),
         time.perf_counter() - started,
         stop,
@@ -151,8 +174,9 @@ def train_batches(
     ids: np.ndarray[Any, np.dtype[np.int64]] | None,
     device: torch.device,
     workers: int,
+    ranks: Ranks,
 ) -> Batches:
-    """Return the training batches: shuffled, augmented, every sample once an epoch, none dropped."""
+    """Return this rank's part of the training batches: shuffled, augmented, every sample once an epoch, none dropped."""
     return Batches(
         data,
         data.train,
@@ -164,26 +188,32 @@ def train_batches(
         ids=ids,
         channels_last=spec.channels_last,
         workers=workers,
+        part=(ranks.rank, ranks.size),
     )
 
 
-def plain_batches(data: Data, split: Any, spec: TrainSpec, device: torch.device, workers: int) -> Batches:
-    """Return batches of a split in order, without augmentation, for evaluation."""
+def plain_batches(data: Data, split: Any, spec: TrainSpec, device: torch.device, workers: int, ranks: Ranks) -> Batches:
+    """Return this rank's part of batches of a split in order, without augmentation, for evaluation."""
     return Batches(
-        data, split, 512, device=device, train=False, augment=False, channels_last=spec.channels_last, workers=workers
-    )
+        data, split, 512 * ranks.size, device=device, channels_last=spec.channels_last, workers=workers,
+        part=(ranks.rank, ranks.size),
+    )  # fmt: skip
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, data: Data, spec: TrainSpec, device: torch.device, workers: int = 0) -> float:
-    """Return the share of test samples classified correctly, in eval mode."""
+def evaluate(
+    model: nn.Module, data: Data, spec: TrainSpec, device: torch.device, workers: int = 0, ranks: Ranks | None = None
+) -> float:
+    """Return the share of test samples classified correctly, in eval mode; `ranks` share the work."""
+    ranks = ranks or Alone()
     model.eval()
     correct = torch.zeros((), dtype=torch.int64, device=device)
-    for images, targets, _ in plain_batches(data, data.test, spec, device, workers).epoch(0):
+    for images, targets, _ in plain_batches(data, data.test, spec, device, workers, ranks).epoch(0):
         with torch.autocast(device.type, torch.bfloat16, enabled=spec.precision == "bf16"):
             logits = model(images)
         correct += (logits.argmax(1) == targets).sum()
-    return correct.item() / len(data.test)
+    hits: list[int] = ranks.share("evaluate", int(correct))
+    return sum(hits) / len(data.test)
 
 
 @torch.no_grad()
@@ -192,7 +222,7 @@ def record_evaluation(
 ) -> None:
     """Run the optional evaluation pass: eval mode, no augmentation, logits and penultimate features."""
     model.eval()
-    for images, targets, sample_ids in plain_batches(data, data.train, spec, device, workers).epoch(0):
+    for images, targets, sample_ids in plain_batches(data, data.train, spec, device, workers, recorder.ranks).epoch(0):
         with torch.autocast(device.type, torch.bfloat16, enabled=spec.precision == "bf16"):
             features = model.features(images)
             logits = model.head(features)
@@ -208,36 +238,3 @@ def normalised(scores: Tensor | np.ndarray[Any, np.dtype[np.float32]]) -> np.nda
     values = np.asarray(scores, dtype=np.float32)
     low, high = float(values.min()), float(values.max())
     return np.ones_like(values) if high <= low else ((values - low) / (high - low)).astype(np.float32)
-
-
-def _save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, recorder: Recorder | None, epoch: int) -> None:
-    moments = {str(i): dict(s) for i, s in optimizer.state_dict()["state"].items()}
-    state: dict[str, Any] = {"epoch": epoch, "model": model.state_dict(), "optimizer": moments}
-    if recorder is not None:
-        state["recorder"] = recorder.state_dict()
-    save_checkpoint(path, state)
-
-
-def _resume(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, recorder: Recorder | None) -> int:
-    """Load a checkpoint if there is one and return the number of completed epochs."""
-    if not path.is_file():
-        if recorder is not None and recorder.store is not None:
-            recorder.store.truncate(0)
-        return 0
-    state = load_checkpoint(path)
-    if not {"epoch", "model", "optimizer", *(["recorder"] if recorder is not None else [])} <= set(state):
-        raise CorruptFileError(
-            f"{path} is no checkpoint of such a training, it holds {sorted(state)}. Delete it to start over."
-        )
-    model.load_state_dict(state["model"])
-    parameters = list(model.parameters())
-    for position, moments in state["optimizer"].items():
-        parameter = parameters[int(position)]
-        for name, value in moments.items():
-            # In the layout of its parameter: the fused step walks both as they lie in memory.
-            whole = value.shape == parameter.shape and value.ndim > 0
-            placed = torch.empty_like(parameter).copy_(value) if whole else value.to(parameter.device)
-            optimizer.state[parameter][name] = placed
-    if recorder is not None:
-        recorder.load_state_dict(state["recorder"])
-    return int(state["epoch"])

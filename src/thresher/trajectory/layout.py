@@ -27,6 +27,7 @@ MANIFEST = "manifest.json"
 TARGETS = ("targets.parquet", "targets-2.parquet")
 FEATURES = ("features.parquet", "features-2.parquet")
 LOCK = "writer.lock"
+_CHUNK = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,8 @@ def load_manifest(folder: Path) -> Manifest:
         if raw["format"] != FORMAT:
             raise CorruptFileError(f"{path} is of format {raw['format']}; this version of Thresher reads format {FORMAT}.")
         raw["signals"] = tuple(raw["signals"])
-        raw["epochs"] = tuple(tuple(_entry(entry) for entry in files) for files in raw["epochs"])
-        raw["targets"], raw["features"] = _entry(raw["targets"]), _entry(raw["features"])
+        raw["epochs"] = tuple(tuple(entry_from(entry) for entry in files) for files in raw["epochs"])
+        raw["targets"], raw["features"] = (None if raw[k] is None else entry_from(raw[k]) for k in ("targets", "features"))
         return Manifest(**raw)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptFileError(
@@ -85,14 +86,18 @@ def load_manifest(folder: Path) -> Manifest:
         ) from error
 
 
-def _entry(raw: Any) -> FileEntry | None:
-    return None if raw is None else FileEntry(**{**raw, "columns": tuple(raw["columns"])})
+def entry_from(raw: Mapping[str, Any]) -> FileEntry:
+    """Return the entry that a manifest holds as `raw`."""
+    return FileEntry(**{**raw, "columns": tuple(raw["columns"])})
 
 
 def entry_of(path: Path, name: str, rows: int, columns: tuple[str, ...]) -> FileEntry:
     """Return the entry of a file that has just been written to `path`."""
-    content = path.read_bytes()
-    return FileEntry(name, rows, len(content), zlib.crc32(content), columns)
+    crc, size = 0, 0
+    with path.open("rb") as file:
+        while content := file.read(_CHUNK):  # a file of all features need not fit the memory
+            crc, size = zlib.crc32(content, crc), size + len(content)
+    return FileEntry(name, rows, size, crc, columns)
 
 
 def epoch_folder(epoch: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,13 @@ class Trajectory:
     Open one with `Trajectory.open(folder)`; recording may go on meanwhile, what is seen is what was complete then.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, first_bucket: int = 0, buckets: int | None = None) -> None:
         self.folder, self.manifest = folder, manifest
-        self.n, self.num_classes = manifest.n, manifest.num_classes
+        self.first_bucket = first_bucket
+        self.buckets = -(-manifest.n // manifest.bucket_size) if buckets is None else buckets
+        self.start = manifest.bucket_range(first_bucket)[0]
+        self.n = manifest.bucket_range(first_bucket + self.buckets - 1)[1] - self.start
+        self.num_classes = manifest.num_classes
         self.epochs, self.signals = len(manifest.epochs), manifest.signals
 
     @classmethod
@@ -96,9 +101,21 @@ class Trajectory:
                     values[name][rows] = self._column(table, name)
                 if not whole:
                     ids[rows] = self._column(table, "sample_id")
-                    self._check_ids(ids[rows], bucket, entry)
+                    self._check_ids(ids[rows], self.first_bucket + bucket, entry)
             row += entry.rows
+        if m != self.n:
+            ids -= self.start
         return Frame(epoch, ids, values, self.n)
+
+    def part(self, first: int, stop: int) -> Trajectory:
+        """Return the samples of the buckets `first` to `stop - 1` as a recording of their own, numbered anew from 0.
+
+        `start` is the id of its first sample in the whole. It knows no targets and no features. It is small, and travels to
+        workers; scoring it reads the files of its buckets and no others.
+        """
+        epochs = tuple(files[first:stop] for files in self.manifest.epochs)
+        manifest = replace(self.manifest, epochs=epochs, targets=None, features=None)
+        return Trajectory(self.folder, manifest, self.first_bucket + first, stop - first)
 
     def only(self, ids: Ids) -> Part:
         """Return some samples (sorted, unique ids) as a recording of their own, numbered anew from 0."""
@@ -111,7 +128,7 @@ class Trajectory:
         result = np.full((self.n, self.num_classes), np.nan, dtype=np.float32)
         for entry in self.manifest.epochs[epoch]:
             table = self._read(entry, ["sample_id", "logits"])
-            result[self._column(table, "sample_id")] = _matrix(table, "logits")
+            result[self._column(table, "sample_id") - self.start] = _matrix(table, "logits")
         return result
 
     def verify(self) -> None:

@@ -1,35 +1,39 @@
-"""Writes a trajectory store, one epoch at a time: a crash at any moment costs the unfinished epoch and nothing else."""
+"""Writes a trajectory store, one epoch at a time: a crash at any moment costs the unfinished epoch and nothing else.
+
+Several ranks write one store: each the buckets that it owns, rank 0 the manifest when all are there.
+"""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from thresher.errors import BusyError, InputError, RunDirectoryError
+from thresher.errors import InputError, MissingFileError
 from thresher.files import PART, remove_parts, sync_folder
+from thresher.ranks import Ranks, current, together
+from thresher.ranks.owners import Owners, even_bucket
 from thresher.signals import resolve
 from thresher.trajectory.layout import (
     FEATURES,
-    LOCK,
     MANIFEST,
     TARGETS,
     FileEntry,
     Manifest,
-    entry_of,
+    entry_from,
     epoch_folder,
     load_manifest,
 )
+from thresher.trajectory.opening import begin, take_lock
+from thresher.trajectory.pieces import gathered, matrix, write
 from thresher.types import Floats, Frame
 
 LogitsDtype = Literal["float16", "float32"]
@@ -37,6 +41,9 @@ LogitsDtype = Literal["float16", "float32"]
 
 class TrajectoryWriter:
     """An open store. Get one with `create` or `resume`; it locks the store against other writers until `close`.
+
+    The ranks of torch.distributed (`ranks`; by default those that are set up) write it together, in a folder that all of
+    them see: every rank makes the same calls, and gives the rows of the samples that it owns.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp()) / "trajectory"
@@ -48,8 +55,9 @@ class TrajectoryWriter:
     [0.5, 0.25]
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, lock: IO[str]) -> None:
-        self.folder, self.manifest, self._lock = folder, manifest, lock
+    def __init__(self, folder: Path, manifest: Manifest, lock: IO[str] | None, ranks: Ranks) -> None:
+        self.folder, self.manifest, self._lock, self.ranks = folder, manifest, lock, ranks
+        self._owners = Owners(manifest.n, manifest.bucket_size, ranks.size)
 
     @classmethod
     def create(
@@ -59,17 +67,19 @@ class TrajectoryWriter:
         num_classes: int,
         signals: Iterable[str],
         *,
-        bucket_size: int = 65536,
+        bucket_size: int | None = None,
         logits: LogitsDtype | None = None,
         info: Mapping[str, Any] | None = None,
+        ranks: Ranks | None = None,
     ) -> TrajectoryWriter:
         """Make an empty store in `folder`, which must not hold one, for `n` samples and these signals.
 
-        `bucket_size` ids go into one file; `logits` stores all logits too, (N, C) an epoch, in that dtype; `info` is
-        JSON-ready provenance. Raises RunDirectoryError where there is a store already, what is left of one, or another
-        writer.
+        `bucket_size` ids go into one file, by default 65 536, or fewer that ranks share evenly; `logits` stores all logits
+        too, (N, C) an epoch, in that dtype; `info` is JSON-ready. Raises RunDirectoryError where there is a store,
+        what is left of one, or another writer.
         """
-        names = tuple(signals)
+        names, ranks = tuple(signals), ranks or current()
+        bucket_size = even_bucket(n, ranks.size) if bucket_size is None else bucket_size
         for name in names:
             resolve(name)
         if n < 1 or num_classes < 2 or bucket_size < 1 or len(set(names)) != len(names):
@@ -77,27 +87,33 @@ class TrajectoryWriter:
                 f"Expected n >= 1, num_classes >= 2, bucket_size >= 1 and distinct signals, but got n={n}, "
                 f"num_classes={num_classes}, bucket_size={bucket_size}, signals={list(names)}."
             )
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = _take_lock(folder)
-        if (folder / MANIFEST).exists():
-            lock.close()
-            raise RunDirectoryError(f"{folder} holds a recording already. Resume it, or choose another folder.")
-        if any(folder.glob("epoch=*")):  # a crash of ours cannot leave this; writing here would destroy it
-            lock.close()
-            raise RunDirectoryError(
-                f"{folder} holds recorded epochs, but its {MANIFEST} is gone. Restore it, or choose another folder."
-            )
         manifest = Manifest(n, num_classes, bucket_size, names, logits, dict(info or {}))
-        manifest.save(folder)
-        return cls(folder, manifest, lock)
+        with together(ranks, "create"):
+            lock = begin(folder, manifest) if ranks.rank == 0 else None
+        return cls._opened(folder, lock, ranks)
 
     @classmethod
-    def resume(cls, folder: Path) -> TrajectoryWriter:
+    def resume(cls, folder: Path, ranks: Ranks | None = None) -> TrajectoryWriter:
         """Open a store to append to it; what a crash left of an unfinished epoch is removed."""
-        manifest = load_manifest(folder)
-        writer = cls(folder, manifest, _take_lock(folder))
-        writer._sweep()
-        return writer
+        ranks = ranks or current()
+        with together(ranks, "resume"):
+            manifest = load_manifest(folder)
+            lock = take_lock(folder) if ranks.rank == 0 else None
+            if lock is not None:
+                cls(folder, manifest, lock, ranks)._sweep()
+        return cls._opened(folder, lock, ranks)
+
+    @classmethod
+    def _opened(cls, folder: Path, lock: IO[str] | None, ranks: Ranks) -> TrajectoryWriter:
+        """Return the writer, with the manifest that all ranks can see."""
+        with together(ranks, "open"):
+            if not (folder / MANIFEST).is_file():
+                raise MissingFileError(
+                    f"Rank {ranks.rank} does not see the store in {folder} that rank 0 has opened. Choose a folder that all "
+                    "machines share."
+                )
+            manifest = load_manifest(folder)
+        return cls(folder, manifest, lock, ranks)
 
     @property
     def signals(self) -> tuple[str, ...]:
@@ -114,6 +130,19 @@ class TrajectoryWriter:
         """Number of committed epochs."""
         return len(self.manifest.epochs)
 
+    def check(self, n: int, num_classes: int, ranks: Ranks) -> None:
+        """Raise InputError unless the store is of so many samples and classes, and written by these ranks."""
+        if (self.manifest.n, self.manifest.num_classes) != (n, num_classes):
+            raise InputError(
+                f"Expected a store of {n} samples in {num_classes} classes, but got one of {self.manifest.n} in "
+                f"{self.manifest.num_classes}."
+            )
+        if (self.ranks.rank, self.ranks.size) != (ranks.rank, ranks.size):
+            raise InputError(
+                f"Expected a store that {ranks.size} ranks write, but this one was opened for {self.ranks.size}. Open it on "
+                "every rank, after torch.distributed was set up."
+            )
+
     def append(
         self,
         frame: Frame,
@@ -125,8 +154,9 @@ class TrajectoryWriter:
         """Commit one epoch: all of it or nothing.
 
         `logits` (M, C) belong to the frame's rows; `targets` (N,) int64 with -1 for unknown ones and `features` (N, D)
-        replace what was stored. Raises InputError for a frame that is not the next epoch, and OSError where the disk
-        is full or gone; the store is then as it was, and the same epoch may be appended again.
+        replace what was stored; of several ranks each gives its own samples of all these (features may be None on some).
+        Raises InputError for a frame that is not the next epoch, and OSError where the disk is full or gone; the store is
+        then as it was, and the same epoch may be appended again.
         """
         if frame.epoch != self.epochs or frame.n != self.manifest.n:
             raise InputError(
@@ -136,24 +166,31 @@ class TrajectoryWriter:
             raise InputError(f"This store was made with logits={self.manifest.logits}; append an epoch accordingly.")
         final = self.folder / epoch_folder(frame.epoch)
         part = final.with_name(final.name + PART)
-        shutil.rmtree(part, ignore_errors=True)
+        first, topic = self.ranks.rank == 0, f"append {frame.epoch}"
         try:
+            with together(self.ranks, topic):
+                if first:
+                    shutil.rmtree(part, ignore_errors=True)
+                    part.mkdir()
             changes = self._write_whole_files(frame.epoch, targets, features)
-            part.mkdir()
-            entries = tuple(self._write_bucket(part, bucket, frame, logits) for bucket in self._buckets())
-            sync_folder(part)
-            shutil.rmtree(final, ignore_errors=True)  # an epoch that the manifest does not know was never committed
-            os.replace(part, final)
-            manifest = replace(self.manifest, epochs=(*self.manifest.epochs, entries), **changes)
-            manifest.save(self.folder)
+            with together(self.ranks, topic):
+                mine = [self._write_bucket(part, b, frame, logits) for b in self._owners.buckets(self.ranks.rank)]
+                sync_folder(part)
+            files = [entry for ours in self.ranks.share(topic, list(map(asdict, mine))) for entry in ours]
+            epochs = (*self.manifest.epochs, tuple(map(entry_from, files)))
+            manifest = replace(self.manifest, epochs=epochs, **changes)
+            with together(self.ranks, topic):
+                if first:
+                    shutil.rmtree(final, ignore_errors=True)  # an epoch that the manifest does not know: not committed
+                    os.replace(part, final)
+                    manifest.save(self.folder)
         except BaseException:
-            shutil.rmtree(part, ignore_errors=True)
+            if first:
+                shutil.rmtree(part, ignore_errors=True)
             raise
         self.manifest = manifest
-        self._sweep_whole_files()
-
-    def _buckets(self) -> range:
-        return range(-(-self.manifest.n // self.manifest.bucket_size))
+        if first:
+            self._sweep_whole_files()
 
     def _write_bucket(self, part: Path, bucket: int, frame: Frame, logits: NDArray[Any] | None) -> FileEntry:
         low, high = np.searchsorted(frame.ids, self.manifest.bucket_range(bucket))
@@ -164,30 +201,49 @@ class TrajectoryWriter:
             if values is not None and not np.isnan(values[rows]).all():
                 columns[name] = pa.array(values[rows].astype(np.float32, copy=False))
         if logits is not None:
-            columns["logits"] = _matrix(logits[rows].astype(self.manifest.logits, copy=False))
+            columns["logits"] = matrix(logits[rows].astype(self.manifest.logits, copy=False))
         name = f"bucket={bucket:03d}.parquet"
-        return _write(part / name, f"{epoch_folder(frame.epoch)}/{name}", columns)
+        return write(part / name, f"{epoch_folder(frame.epoch)}/{name}", [columns])
 
     def _write_whole_files(self, epoch: int, targets: NDArray[np.int64] | None, features: Floats | None) -> dict[str, Any]:
         """Write targets and features beside those they replace, and return what changes in the manifest."""
         changes: dict[str, Any] = {}
-        if targets is not None:
-            columns = {"sample_id": pa.array(np.arange(len(targets))), "target": pa.array(targets)}
+        widths = self.ranks.share(f"append {epoch}", [targets is not None, None if features is None else features.shape[1]])
+        if all(given for given, _ in widths) and targets is not None:
+            rows = gathered(self.ranks, self._owners, targets)
+            columns = ({"sample_id": pa.array(ids), "target": pa.array(values)} for ids, values in rows)
             changes["targets"] = self._write_whole(TARGETS, self.manifest.targets, columns)
-        if features is not None:
-            ids = np.flatnonzero(~np.isnan(features).any(axis=1))
-            columns = {"sample_id": pa.array(ids), "feature": _matrix(features[ids])}
+        width = max((width for _, width in widths if width is not None), default=None)
+        if width is not None:
+            first, end = self._owners.span(self.ranks.rank)
+            own = np.full((end - first, width), np.nan, np.float32) if features is None else features
+            known = ((ids, values, ~np.isnan(values).any(axis=1)) for ids, values in gathered(self.ranks, self._owners, own))
+            columns = ({"sample_id": pa.array(ids[k]), "feature": matrix(values[k])} for ids, values, k in known)
             changes["features"] = self._write_whole(FEATURES, self.manifest.features, columns)
             changes["features_epoch"] = epoch
         return changes
 
-    def _write_whole(self, names: tuple[str, str], old: FileEntry | None, columns: dict[str, pa.Array]) -> FileEntry:
+    def _write_whole(
+        self, names: tuple[str, str], old: FileEntry | None, pieces: Iterator[dict[str, pa.Array]]
+    ) -> FileEntry:
+        """Write a file that holds all samples, on rank 0, from pieces that every rank must take part in giving."""
         # The old file is what the manifest names until the new manifest is there, so the two names take turns.
         name = names[1] if old is not None and old.name == names[0] else names[0]
         part = self.folder / (name + PART)
-        entry = _write(part, name, columns)
-        os.replace(part, self.folder / name)
-        return entry
+        failure: Exception | None = None
+        entry = None
+        try:
+            entry = write(part, name, pieces) if self.ranks.rank == 0 else None
+        except OSError as error:  # kept, so that the others are not left waiting
+            failure = error
+        for _ in pieces:
+            pass
+        with together(self.ranks, name):
+            if failure is not None:
+                raise failure
+            if entry is not None:
+                os.replace(part, self.folder / name)
+        return entry_from(self.ranks.share(name, None if entry is None else asdict(entry))[0])
 
     def _sweep_whole_files(self) -> None:
         """Remove the targets and features that the manifest does not name: replaced ones, or of an epoch that failed."""
@@ -203,9 +259,13 @@ class TrajectoryWriter:
         kept: dict[str, Any] = {"epochs": self.manifest.epochs[:epochs]}
         if self.manifest.features_epoch is not None and self.manifest.features_epoch >= epochs:
             kept |= {"features": None, "features_epoch": None}
-        self.manifest = replace(self.manifest, **kept)
-        self.manifest.save(self.folder)
-        self._sweep()
+        manifest = replace(self.manifest, **kept)
+        with together(self.ranks, "truncate"):
+            if self.ranks.rank == 0:
+                manifest.save(self.folder)
+        self.manifest = manifest
+        if self.ranks.rank == 0:
+            self._sweep()
 
     def _sweep(self) -> None:
         known = {epoch_folder(epoch) for epoch in range(self.epochs)}
@@ -217,43 +277,11 @@ class TrajectoryWriter:
 
     def close(self) -> None:
         """Free the store for other writers. What was appended is safe already."""
-        self._lock.close()
+        if self._lock is not None:
+            self._lock.close()
 
     def __enter__(self) -> TrajectoryWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
-
-
-def _take_lock(folder: Path) -> IO[str]:
-    lock = (folder / LOCK).open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        raise BusyError(f"{folder} is being written by another process. Wait for it, or choose another.") from None
-    return lock
-
-
-def _matrix(values: NDArray[Any]) -> pa.Array:
-    """Return (M, D) values as a column of fixed-size lists."""
-    return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(values).reshape(-1)), values.shape[1])
-
-
-def _write(path: Path, name: str, columns: dict[str, pa.Array]) -> FileEntry:
-    """Write one Parquet file, bring it to disk and return its entry."""
-    table = pa.table(columns)
-    # Floats hardly compress and are read often, so they lie there as they are; sorted ids shrink to nearly nothing.
-    try:
-        pq.write_table(
-            table, path, compression="none", use_dictionary=False, write_statistics=False, write_page_checksum=True,
-            column_encoding={"sample_id": "DELTA_BINARY_PACKED"},
-        )  # fmt: skip
-    except OSError as error:
-        if error.errno is None:
-            raise
-        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
-    return entry_of(path, name, table.num_rows, tuple(columns))

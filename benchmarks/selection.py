@@ -1,0 +1,118 @@
+"""Selecting a tenth of many scores from a file: `thresher select` in bounded memory against NumPy on arrays in memory.
+
+Whole processes, imports included, but for the time of `np.partition` itself, which is what selection is measured against:
+the call alone, on scores in memory, without reading a file or writing a coreset. Files lie in the page cache.
+Memory is the peak resident size of the process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from _measure import Child, Target, alternate, finish, median, parser, python, run_child
+
+MEMORY, OURS, BALANCED, CCS = "in memory (NumPy)", "thresher select", "thresher select, 100 classes", "thresher select, CCS"
+CLASSES = 100
+
+
+def make(path: Path, n: int) -> None:
+    """Write a score file of n normal scores, chunk by chunk."""
+    import numpy as np
+
+    from thresher.score_table import ScoreColumn, write_score_parts
+
+    rng, size = np.random.default_rng(0), 1 << 20
+    sizes = [min(size, n - first) for first in range(0, n, size)]
+    parts = (({"tdds": rng.standard_normal(m, dtype=np.float32)}, rng.integers(CLASSES, size=m)) for m in sizes)
+    write_score_parts(path, {"tdds": ScoreColumn("high", {"scorer": "tdds"})}, True, parts)
+
+
+def in_memory(path: Path, out: Path) -> None:
+    """Select with `np.partition` from the column in memory, write the ids, and print the seconds of the call."""
+    import time
+
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    values = pq.read_table(path, columns=["tdds"], memory_map=True).column("tdds").to_numpy()
+    keep = len(values) // 10
+    started = time.perf_counter()
+    threshold = np.partition(values, len(values) - keep)[len(values) - keep]
+    seconds = time.perf_counter() - started
+    ids = np.flatnonzero(values >= threshold)
+    pq.write_table(pa.table({"sample_id": ids}), out)
+    print(json.dumps({"seconds": seconds, "kept": len(ids)}))
+
+
+def measure(args: argparse.Namespace, folder: Path, n: int) -> dict[str, list[Child]]:
+    """Make the file and run all sides in turn."""
+    scores = folder / "scores.parquet"
+    run_child(python("selection.py", "--make", scores, "--samples", n))
+    select = [sys.executable, "-m", "thresher.cli", "select", str(scores), "--keep", "0.1", "--data", "none"]
+    commands = {
+        MEMORY: python("selection.py", "--in-memory", scores, folder / "memory.parquet"),
+        OURS: [*select, "--method", "tdds", "--out", str(folder / "ours.parquet")],
+        BALANCED: [*select, "--method", "tdds:balanced=True", "--out", str(folder / "balanced.parquet")],
+        CCS: [*select, "--method", "tdds:selector=stratified:cutoff=0.1", "--out", str(folder / "ccs.parquet")],
+    }
+    return alternate({name: lambda c=command: run_child(c) for name, command in commands.items()}, args.rounds)  # type: ignore[misc]
+
+
+def same(folder: Path, n: int) -> bool:
+    """Return whether both ways kept the same samples, but for those that share the last score that is kept."""
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    ours, memory = (pq.read_table(folder / f"{name}.parquet").column("sample_id").to_numpy() for name in ("ours", "memory"))
+    return len(ours) == n - int(n * 0.9) and not len(np.setdiff1d(ours, memory)) and len(memory) - len(ours) < 1000
+
+
+def main() -> None:
+    """Measure, compare, report."""
+    arguments = parser(__doc__)
+    arguments.add_argument("--samples", type=int, default=10**8)
+    arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--make", type=Path, help=argparse.SUPPRESS)
+    arguments.add_argument("--in-memory", type=Path, nargs=2, help=argparse.SUPPRESS)
+    args = arguments.parse_args()
+    if args.make:
+        return make(args.make, args.samples)
+    if args.in_memory:
+        return in_memory(*args.in_memory)
+    del args.make, args.in_memory
+    if args.quick:
+        args.samples, args.rounds = 10**6, 1
+    sizes = [args.samples // 1000, args.samples // 100, args.samples // 10, args.samples]
+    rows, raw, ratios = [], {}, {}
+    for n in sizes:
+        with tempfile.TemporaryDirectory() as name:
+            results = measure(args, Path(name), n)
+            if not same(Path(name), n):
+                sys.exit("The two ways kept different samples.")
+        partition = median([json.loads(child.output)["seconds"] for child in results[MEMORY]])
+        for side, found in results.items():
+            seconds, peak = median([child.seconds for child in found]), median([child.peak_bytes for child in found])
+            ratios[side, n] = seconds / partition, peak / 2**30
+            rows.append([f"{side}, N = {n:.0e}", seconds, seconds / partition, peak / 2**20])
+        rows.append([f"np.partition alone, N = {n:.0e}", partition, 1.0, None])
+        raw[f"{n}"] = {side: [[round(c.seconds, 4), c.peak_bytes] for c in found] for side, found in results.items()}
+    slowdown, peak = ratios[OURS, args.samples]
+    finish(
+        "selection", args, ["", "seconds", "times np.partition", "peak MiB"], rows,
+        sizes={"N": args.samples, "keep": 0.1, "classes": CLASSES, "rounds": args.rounds},
+        targets=[
+            Target("times np.partition alone, whole process", slowdown, "<=", 3.0),
+            Target("peak GiB", peak, "<=", 1.0),
+        ],
+        notes=["both ways keep the same samples; of those with the very last score that is kept, ours keeps as many as fit"],
+        raw=raw,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""Engines run independent pieces of work: in this process, in several on this machine, or on the machines of a Ray cluster.
+
+A piece is an item and a call that a worker can make for it: a function of a module, and its arguments. What runs is the same
+code everywhere, so the engine never changes an answer.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
+
+from thresher.errors import InputError, nearest
+
+T = TypeVar("T")
+Call = tuple[Callable[..., Any], tuple[Any, ...]]
+NAMES = ("serial", "processes", "ray")
+
+
+class Engine(Protocol):
+    """Runs calls. Use it in a `with` block: its workers live as long, and serve every `run` in it."""
+
+    @property
+    def workers(self) -> int:
+        """How many calls run at once."""
+
+    def run(
+        self,
+        items: Sequence[T],
+        call: Callable[[T], Call],
+        *,
+        on_result: Callable[[T, Any], None],
+        on_failure: Callable[[T, Exception], None] | None = None,
+        admit: Callable[[T], bool] = ...,
+    ) -> None:
+        """Run `call(item)` for every item, as many at a time as there are workers, and tell `on_result` of each end.
+
+        An item that fails is told to `on_failure`, and the others go on; without it the first failure ends everything and
+        is raised. `admit` is asked just before an item would start; where it says no, the item is left out. An interrupt
+        ends the workers at once, whatever they are at, and passes through.
+        """
+
+    def __enter__(self) -> Engine: ...
+    def __exit__(self, *reason: object) -> None: ...
+
+
+def make_engine(name: str, workers: int | None = None, address: str | None = None, gpus: float = 0) -> Engine:
+    """Return the engine of that name: `serial`, `processes` or `ray`.
+
+    `workers` is how many calls run at once (default: one per core, of this machine or of the cluster). `address` is that of
+    a running Ray cluster; without one Ray uses the cluster that it finds, or starts one here. `gpus` is what each call
+    takes of a Ray cluster's GPUs.
+
+    Raises InputError for an unknown name, an address for another engine, or fewer than one worker;
+    MissingPackageError where Ray is not installed.
+
+    >>> make_engine("processes", workers=2).workers
+    2
+    """
+    if name not in NAMES:
+        raise InputError(f"Expected the engine as one of {', '.join(NAMES)}, but got {name!r}{nearest(name, NAMES)}.")
+    if workers is not None and workers < 1:
+        raise InputError(f"Expected at least one worker, but got {workers}.")
+    if address is not None and name != "ray":
+        raise InputError(f"Expected an address with the engine ray alone, but got {address!r} with {name}.")
+    if name == "ray":
+        from thresher.engines.ray import Ray
+
+        return Ray(address, workers, gpus)
+    from thresher.engines.local import Processes, Serial
+
+    return Serial() if name == "serial" else Processes(workers or os.cpu_count() or 1)

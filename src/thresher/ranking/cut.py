@@ -1,0 +1,227 @@
+"""Where to cut a ranking so that exactly the asked number of samples lies before it, in every group, without sorting.
+
+The key of a sample is 32 bits of its score and, where these are equal, 64 bits of a hash of its id, so no two are alike. A
+histogram over the high 16 bits of all keys says in which bin the cut lies, one over the low 16 bits of the samples in that
+bin where exactly. Histograms of parts of the samples add up, so the parts may lie in other processes or machines. As soon as
+few samples are left in the bins of the cuts, their keys are fetched and ranked at once; where many have the very same score,
+the histograms go on with the bits of the hash.
+
+Many groups share the memory of the histograms: their digits have fewer bits, and there are more of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thresher.ranking.blocks import Block, Samples
+from thresher.ranking.groups import Groups
+from thresher.ranking.keys import LAST, Hashes, Keys, id_hash, order_keys
+
+Counts = NDArray[np.int64]
+FEW = 1 << 20
+_HARDLY_ANY = 1 << 12  # a histogram costs as much as ranking these
+_KEY_BITS, _HASH_BITS, _DIGIT_BITS, _TABLE_BITS = 32, 64, 16, 20  # a table of 2 ** 20 counts takes 8 MB
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """An order of the samples: `hardest` or `easiest` first, or `drawn` at random as `seed` says.
+
+    Equally hard samples follow one another by the hash of their ids. A drawn order does not look at the scores.
+    """
+
+    order: Literal["hardest", "easiest", "drawn"]
+    seed: int = 0
+
+    def keys(self, block: Block) -> Keys:
+        """Return (M,) uint32, smaller for samples that come earlier."""
+        if self.order == "drawn":
+            return (id_hash(np.arange(block.first, block.first + len(block)), self.seed) >> np.uint64(32)).astype(np.uint32)
+        return order_keys(block.difficulty if self.order == "easiest" else -block.difficulty)
+
+    def hashes(self, block: Block, rows: NDArray[np.int64]) -> Hashes:
+        """Return what decides between equal keys, of some rows."""
+        return id_hash(block.first + rows, self.seed)
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """Says of each sample whether it lies before the cut of its group: a `Mask`.
+
+    Group g's samples up to the key `keys[g]`, and those with that very key up to the hash `hashes[g]`; a key of -1 is before
+    all samples.
+    """
+
+    ranking: Ranking
+    groups: Groups
+    keys: Counts
+    hashes: Hashes
+
+    def __call__(self, block: Block) -> NDArray[np.bool_]:
+        """Return (M,) bool."""
+        group, key = self.groups.of(block), self.ranking.keys(block)
+        if group is None:
+            if self.keys[0] < 0:
+                return np.zeros(len(block), dtype=np.bool_)
+            bound = np.uint32(self.keys[0])
+            if self.hashes[0] == LAST:
+                return key <= bound
+            before, tied = key < bound, np.flatnonzero(key == bound)
+            before[tied] = self.ranking.hashes(block, tied) <= self.hashes[0]
+            return before
+        bounds = np.append(self.keys, -1)[group]  # -1 is no group: the last entry
+        before, tied = key < bounds, np.flatnonzero(key == bounds)
+        before[tied] = self.ranking.hashes(block, tied) <= self.hashes[group[tied]]
+        return before
+
+
+@dataclass(frozen=True, eq=False)
+class _Search:
+    """What is known of the cuts: group g's lies among the keys `key[g]` to `key[g] + span`, where `open[g]`.
+
+    With `span` 0 the keys are known, and the cut lies among the hashes `hash[g]` to `hash[g] + hash_span`.
+    """
+
+    ranking: Ranking
+    groups: Groups
+    open: NDArray[np.bool_]
+    key: Keys
+    hash: Hashes
+    span: int = 2**_KEY_BITS - 1
+    hash_span: int = 2**_HASH_BITS - 1
+
+    def candidates(self, block: Block) -> tuple[NDArray[np.int64] | slice, NDArray[np.int64] | None, Keys, Hashes | None]:
+        """Return rows, groups, keys and (where keys are known) hashes of the samples among which a cut still lies."""
+        group, key = self.groups.of(block), self.ranking.keys(block)
+        span = np.uint32(self.span)
+        if group is None:
+            if self.span == 2**_KEY_BITS - 1:
+                return slice(None), None, key, None
+            rows = np.flatnonzero(key - self.key[0] <= span)  # below the first key it wraps around to more than any span
+        else:
+            first = np.append(self.key, np.uint32(0))
+            rows = np.flatnonzero(np.append(self.open, False)[group] & (key - first[group] <= span))
+        hashes = None
+        if self.span == 0:
+            hashes = self.ranking.hashes(block, rows)
+            start = self.hash[0] if group is None else self.hash[group[rows]]
+            inside = hashes - start <= np.uint64(self.hash_span)
+            rows, hashes = rows[inside], hashes[inside]
+        return rows, None if group is None else group[rows], key[rows], hashes
+
+
+@dataclass(frozen=True, eq=False)
+class _Histogram:
+    """Counts the candidates of every group by the next `bits` bits after `shift` of their keys, or hashes."""
+
+    search: _Search
+    shift: int
+    bits: int
+
+    def __call__(self, block: Block) -> Counts:
+        search, count = self.search, len(self.search.open)
+        _, group, key, hashes = search.candidates(block)
+        digits: NDArray[np.unsignedinteger]
+        if hashes is None:
+            digits = (key - (search.key[0] if group is None else search.key[group])) >> np.uint32(self.shift)
+        else:
+            digits = (hashes - (search.hash[0] if group is None else search.hash[group])) >> np.uint64(self.shift)
+        flat = digits.astype(np.int64) if group is None else (group << self.bits) + digits.astype(np.int64)
+        return np.bincount(flat, minlength=count << self.bits).reshape(count, -1)
+
+    def merge(self, one: Counts, other: Counts) -> Counts:
+        return np.add(one, other, out=one if one.flags.writeable else None)  # what Ray hands over is not
+
+
+class _Found(NamedTuple):
+    group: NDArray[np.int64]
+    key: Keys
+    hash: Hashes
+
+
+@dataclass(frozen=True, eq=False)
+class _Fetch:
+    """Fetches the candidates themselves."""
+
+    search: _Search
+
+    def __call__(self, block: Block) -> list[_Found]:
+        rows, group, key, hashes = self.search.candidates(block)
+        if isinstance(rows, slice):
+            rows = np.arange(len(block))
+        if hashes is None:
+            hashes = self.search.ranking.hashes(block, rows)
+        return [_Found(np.zeros(len(rows), dtype=np.int64) if group is None else group, key, hashes)]
+
+    def merge(self, one: list[_Found], other: list[_Found]) -> list[_Found]:
+        one += other
+        return one
+
+
+def first_of(samples: Samples, ranking: Ranking, groups: Groups, quotas: Counts, few: int = FEW) -> Cut:
+    """Return the cut after the first `quotas[g]` samples of every group g in the ranking.
+
+    `quotas` is (G,) int64, no more than the group has. Exact whatever the scores, NaN and infinities too (NaN comes last).
+    Memory: the histograms (8 MB each, up to a million groups), and `few` keys. Random scores of one group are read twice.
+
+    >>> from thresher.ranking.blocks import InMemory
+    >>> from thresher.ranking.groups import Everybody
+    >>> from thresher.types import Pool, Scores
+    >>> samples = InMemory(Scores(np.array([0.5, 2, 2, 1], dtype=np.float32)), Pool(4))
+    >>> cut = first_of(samples, Ranking("hardest"), Everybody(), np.array([3]))
+    >>> samples.where(cut).tolist()
+    [1, 2, 3]
+    """
+    count = len(quotas)
+    left = quotas.astype(np.int64)
+    search = _Search(ranking, groups, left > 0, np.zeros(count, dtype=np.uint32), np.zeros(count, dtype=np.uint64))
+    cut = Cut(ranking, groups, np.full(count, -1, dtype=np.int64), np.full(count, LAST))
+    width = max(1, min(_DIGIT_BITS, _TABLE_BITS - (count - 1).bit_length()))
+    size, enough = samples.n, min(few, _HARDLY_ANY)
+    for name, bits in (("key", _KEY_BITS), ("hash", _HASH_BITS)):
+        shift = bits
+        while shift and size > enough and search.open.any():
+            shift, digit = max(0, shift - width), min(width, shift)
+            counts = samples.reduce(_Histogram(search, shift, digit))
+            search, size = _narrowed(search, cut, counts, left, name, shift)
+            enough = few
+    if search.open.any():
+        _ranked(samples.reduce(_Fetch(search)), cut, left, search.open)
+    return cut
+
+
+def _narrowed(search: _Search, cut: Cut, counts: Counts, left: Counts, name: str, shift: int) -> tuple[_Search, int]:
+    """Take a histogram into the search; return it and how many candidates are left. Whole bins need no more."""
+    groups = np.flatnonzero(search.open)
+    totals = np.cumsum(counts[groups], axis=1)
+    bins = (totals < left[groups, None]).sum(axis=1)
+    inside = counts[groups, bins]
+    left[groups] -= totals[np.arange(len(groups)), bins] - inside
+    span = (1 << shift) - 1
+    kind = np.uint32 if name == "key" else np.uint64
+    starts = getattr(search, name).copy()
+    starts[groups] += bins.astype(kind) << kind(shift)
+    whole = inside == left[groups]
+    done = groups[whole]
+    if name == "key":
+        cut.keys[done] = starts[done].astype(np.int64) + span
+        search = replace(search, key=starts, span=span)
+    else:
+        cut.keys[done], cut.hashes[done] = search.key[done], starts[done] + kind(span)
+        search = replace(search, hash=starts, hash_span=span)
+    still = search.open.copy()
+    still[done] = False
+    return replace(search, open=still), int(inside[~whole].sum())
+
+
+def _ranked(found: list[_Found], cut: Cut, left: Counts, open_: NDArray[np.bool_]) -> None:
+    """Rank the candidates and put the last one that stays into the cut of each open group."""
+    group, key, hashes = (np.concatenate(column) for column in zip(*found, strict=True))
+    order = np.lexsort((hashes, key, group))
+    groups = np.flatnonzero(open_)
+    last = order[np.searchsorted(group[order], groups) + left[groups] - 1]
+    cut.keys[groups], cut.hashes[groups] = key[last], hashes[last]

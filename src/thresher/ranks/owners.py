@@ -1,0 +1,62 @@
+"""Who owns which samples: every rank a run of whole buckets, so that each writes its own files of a store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+BUCKET = 65536
+"""Sample ids in one file of a store, where nobody says otherwise."""
+
+
+@dataclass(frozen=True)
+class Owners:
+    """`n` samples in buckets of `bucket_size`, dealt out to `size` ranks in runs of whole buckets.
+
+    >>> owners = Owners(10, 3, 2)
+    >>> owners.bounds.tolist(), owners.buckets(1), owners.span(1)
+    ([0, 6, 10], range(2, 4), (6, 10))
+    """
+
+    n: int
+    bucket_size: int
+    size: int
+
+    @property
+    def count(self) -> int:
+        """Number of buckets."""
+        return -(-self.n // self.bucket_size)
+
+    def buckets(self, rank: int) -> range:
+        """Return the buckets of a rank."""
+        return range(rank * self.count // self.size, (rank + 1) * self.count // self.size)
+
+    @property
+    def bounds(self) -> NDArray[np.int64]:
+        """(R + 1,) first id of every rank, then n."""
+        firsts = [self.buckets(rank).start * self.bucket_size for rank in range(self.size)]
+        return np.array([*firsts, self.n], dtype=np.int64)
+
+    def span(self, rank: int) -> tuple[int, int]:
+        """Return a rank's first id and the one after its last; equal where it owns nothing."""
+        first, end = self.bounds[rank : rank + 2].tolist()
+        return first, end
+
+    @property
+    def largest(self) -> int:
+        """The most samples that a rank owns."""
+        return int(np.diff(self.bounds).max())
+
+
+def even_bucket(n: int, size: int) -> int:
+    """Return the bucket size of at most 65 536 ids with which `size` ranks own about as many samples each.
+
+    >>> even_bucket(50000, 1), even_bucket(50000, 2), even_bucket(1281167, 8)
+    (65536, 25000, 53382)
+    """
+    if size == 1:
+        return BUCKET
+    each = -(-n // size)
+    return -(-each // -(-each // BUCKET))

@@ -1,0 +1,67 @@
+"""Parquet files of a store, written in pieces, and the rows of many ranks as pieces in the order of ids."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from thresher.ranks import Ranks
+from thresher.ranks.owners import Owners
+from thresher.trajectory.layout import FileEntry, entry_of
+from thresher.types import Ids
+
+_BYTES = 32 << 20  # of a piece that travels
+
+
+def write(path: Path, name: str, pieces: Iterable[dict[str, pa.Array]]) -> FileEntry:
+    """Write one Parquet file, a row group a piece, bring it to disk and return its entry. There is at least one piece."""
+    rest = iter(pieces)
+    piece = next(rest)
+    schema, rows = pa.table(piece).schema, 0
+    # Floats hardly compress and are read often, so they lie there as they are; sorted ids shrink to nearly nothing.
+    options: dict[str, Any] = {
+        "compression": "none", "use_dictionary": False, "write_statistics": False, "write_page_checksum": True,
+        "column_encoding": {"sample_id": "DELTA_BINARY_PACKED"},
+    }  # fmt: skip
+    try:
+        with pq.ParquetWriter(path, schema, **options) as writer:
+            for columns in itertools.chain([piece], rest):
+                table = pa.table(columns)
+                writer.write_table(table)
+                rows += table.num_rows
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+    return entry_of(path, name, rows, tuple(piece))
+
+
+def gathered(ranks: Ranks, owners: Owners, rows: NDArray[Any]) -> Iterator[tuple[Ids, NDArray[Any]]]:
+    """Bring the rows of all samples to rank 0, piece by piece: yields ids and their rows there, and empty ones elsewhere.
+
+    `rows` (n, ...) are those of the samples that this rank owns. Every rank must take all pieces.
+    """
+    width = rows.itemsize * int(np.prod(rows.shape[1:], dtype=np.int64))
+    step = owners.n if ranks.size == 1 else max(1, _BYTES // max(1, width))
+    for rank in range(ranks.size):
+        first, end = owners.span(rank)
+        for low in range(first, end, step):
+            high = min(end, low + step)
+            mine = rows[low - first : high - first] if rank == ranks.rank else rows[:0]
+            came, _ = ranks.exchange(mine, [len(mine), *[0] * (ranks.size - 1)])
+            yield np.arange(low, low + len(came)), came
+
+
+def matrix(values: NDArray[Any]) -> pa.Array:
+    """Return (M, D) values as a column of fixed-size lists."""
+    return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(values).reshape(-1)), values.shape[1])

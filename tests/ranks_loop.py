@@ -1,0 +1,295 @@
+"""A user's loop on several ranks, for `test_ranks.py`: run under torchrun it feeds the Recorder of every rank, run alone it
+feeds one Recorder the same rows in the order that counts. Everything is a function of epoch, batch and sample."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DistributedSampler
+
+from thresher.data import load
+from thresher.errors import InputError, MissingSamplesError, OtherRankError, SampleIdError, ThresherError
+from thresher.models import Classifier
+from thresher.ranks import current
+from thresher.recorder import Recorder
+from thresher.scorers import AUM, DUAL, EL2N, TDDS, ClassDistance, DynUnc, Entropy, Forgetting, GraNd, MeanProb, Random
+from thresher.scorers._base import Scorer
+from thresher.train import loop
+from thresher.train.checkpoint import load_checkpoint, save_checkpoint
+from thresher.train.spec import TrainSpec
+from thresher.trajectory.layout import Manifest
+from thresher.trajectory.writer import TrajectoryWriter
+
+N, C, D, EPOCHS = 53, 4, 6, 5
+SCORERS: dict[str, Scorer] = {
+    "tdds": TDDS(window=3), "signed": TDDS(window=4, absolute=False), "el2n": EL2N(), "aum": AUM(margin="logit"),
+    "forgetting": Forgetting(), "dyn_unc": DynUnc(window=3), "dual": DUAL(window=3, epochs=5), "mean_prob": MeanProb(),
+    "entropy": Entropy(), "grand": GraNd(), "class_distance": ClassDistance(), "random": Random(seed=3),
+}  # fmt: skip
+SIGNALS = ("aum", "tdds", "signed")
+Steps = list[list[np.ndarray[Any, Any]]]  # [rank][step] -> ids
+
+
+def padded(epoch: int, size: int) -> Steps:
+    """What torch's DistributedSampler gives: shuffled, and padded with its first samples."""
+    ranks = []
+    for rank in range(size):
+        sampler: DistributedSampler[Any] = DistributedSampler(range(N), size, rank, shuffle=True, seed=7)  # type: ignore[arg-type]
+        sampler.set_epoch(epoch)
+        ids = np.array(list(sampler))
+        ranks.append(np.array_split(ids, -(-len(ids) // 5)))
+    return ranks
+
+
+def uneven(epoch: int, size: int) -> Steps:
+    """Each sample once, but rank r sees about r times as many as rank 1, in other batches; in epoch 1 the last rank sees
+    none, and in epoch 2 it begins with an empty batch."""
+    order = np.random.default_rng(epoch).permutation(N)
+    shares = np.cumsum([0.1, *range(1, size)]) / np.sum([0.1, *range(1, size)])
+    parts = np.split(order, (shares[:-1] * N).astype(int))
+    if epoch == 1:
+        parts[0], parts[-1] = np.concatenate([parts[0], parts[-1]]), parts[-1][:0]
+    steps = [[part[start : start + 3 + 2 * rank] for start in range(0, len(part), 3 + 2 * rank)] for rank, part in
+             enumerate(parts)]  # fmt: skip
+    return [[order[:0]] * (epoch == 2 and rank == size - 1) + some for rank, some in enumerate(steps)]
+
+
+def overlapping(epoch: int, size: int) -> Steps:
+    """Every rank draws with replacement, then all samples in its own order: copies everywhere."""
+    ranks = []
+    for rank in range(size):
+        rng = np.random.default_rng([epoch, rank])
+        ids = np.concatenate([rng.integers(N, size=20 + 7 * rank), rng.permutation(N)[: N if rank == 0 else N // 2]])
+        ranks.append(np.array_split(ids, 4 + 3 * rank))
+    return ranks
+
+
+SAMPLERS: dict[str, Callable[[int, int], Steps]] = {"padded": padded, "uneven": uneven, "overlapping": overlapping}
+
+
+def rows(epoch: int, batch: int, ids: np.ndarray[Any, Any]) -> tuple[Any, Any, Any, Any]:
+    """Return a batch: logits that differ from batch to batch, so that it shows which copy of a sample was taken."""
+    rng = np.random.default_rng(epoch)
+    table = rng.normal(size=(N, C)) * 2
+    noise = np.random.default_rng([epoch, batch]).normal(size=(N, C))
+    features = rng.normal(size=(N, D)).astype(np.float32)
+    logits = (table + noise)[ids].astype(np.float32)
+    return torch.from_numpy(logits), torch.from_numpy(ids % C), torch.from_numpy(ids), torch.from_numpy(features[ids])
+
+
+def in_order(steps: Steps, rank: int | None) -> Iterator[tuple[int, np.ndarray[Any, Any]]]:
+    """Yield (number, ids) of each batch of one rank; of all ranks, step by step and in a step rank by rank, where `rank` is
+    None. The number tells a batch from all others of the epoch."""
+    for step in range(max(map(len, steps))):
+        for r, some in enumerate(steps):
+            if r == (r if rank is None else rank) and step < len(some):
+                yield 10 * step + r, some[step]
+
+
+def feed(recorder: Recorder, epoch: int, steps: Steps, rank: int | None, evaluate: bool) -> None:
+    """Feed one epoch; the evaluation pass gives each sample to rank id % size."""
+    for batch, ids in in_order(steps, rank):
+        recorder.update(*rows(epoch, batch, ids)[:3])
+    if evaluate:
+        for batch, ids in in_order([[np.arange(r, N, len(steps))] for r in range(len(steps))], rank):
+            recorder.update_eval(*rows(epoch, 1000 + batch, ids))
+
+
+def record(name: str, size: int, rank: int | None, folder: Path, logits: Any = None) -> dict[str, Any]:
+    """Record all epochs with one sampler into a store and return the scores."""
+    needs = sorted({need for scorer in SCORERS.values() for need in scorer.needs})
+    with TrajectoryWriter.create(folder / f"store-{name}", N, C, needs, logits=logits) as store:
+        recorder = Recorder(N, C, SCORERS, store=store, duplicates="first")
+        for epoch in range(EPOCHS):
+            feed(recorder, epoch, SAMPLERS[name](epoch, size), rank, evaluate=epoch == EPOCHS - 1)
+            recorder.end_epoch()
+        pool = recorder.pool()
+        assert pool.targets is not None
+        return {**{key: s.values for key, s in recorder.scores().items()}, "targets": pool.targets}
+
+
+def errors(size: int, rank: int, folder: Path) -> None:
+    """What must be refused is refused on every rank, and what was complete stays."""
+    recorder = Recorder(
+        N, C, {"tdds": TDDS(window=3)}, store=TrajectoryWriter.create(folder / "store-errors", N, C, ["loss"])
+    )
+    assert recorder.store is not None
+    own = [np.arange(r, N, size) for r in range(size)][rank]
+
+    late = own[:1] if rank == size - 1 else own[:0]  # one sample comes late
+    recorder.update(*rows(0, 0, np.setdiff1d(own, late))[:3])
+    for _ in range(2):
+        raises(MissingSamplesError, f"1 are missing, the first of them [{size - 1}]", recorder.end_epoch)
+    recorder.update(*rows(0, 0, late)[:3])
+    recorder.end_epoch()
+    recorder.update(*rows(1, 0, own)[:3])
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    usual = recorder.store._write_bucket
+    if rank == 1:
+        recorder.store._write_bucket = full  # type: ignore[method-assign]
+    raises(OSError if rank == 1 else OtherRankError, "No space left", recorder.end_epoch)
+    assert (recorder.epoch, recorder.store.epochs) == (1, 1)
+    recorder.store._write_bucket = usual  # type: ignore[method-assign]
+    recorder.end_epoch()
+    recorder.update(*rows(2, 0, own)[:3])
+    raises(InputError, "rank 0 is at pool", recorder.scores if rank == 0 else recorder.end_epoch)
+
+    strict = Recorder(N, C, {"el2n": EL2N()}, duplicates="error")
+    strict.update(*rows(0, 0, np.arange(N) if rank == 0 else np.array([52]))[:3])
+    for _ in range(2):  # the epoch cannot be committed any more
+        raises((SampleIdError, OtherRankError), "Sample 52 was seen twice in epoch 0", strict.end_epoch)
+
+    changed = Recorder(N, C, {"el2n": EL2N()})
+    changed.update(*rows(0, 0, own)[:3])
+    changed.end_epoch()
+    logits, targets, ids, _ = rows(1, 0, own)
+    changed.update(logits, (targets + (ids == 51)) % C, ids)
+    raises((InputError, OtherRankError), "Sample 51 came with target", changed.end_epoch)
+
+    empty = Recorder(N, C, {"el2n": EL2N()}, missing="allow")
+    raises(MissingSamplesError, "Epoch 0 has no samples", empty.end_epoch)
+    apart = Recorder(N, C, {"grand": GraNd()})
+    apart.update(*rows(0, 0, own)[:3])
+    logits, targets, ids, features = rows(0, 0, own)
+    apart.update_eval(logits, targets, ids, features if rank else None)
+    raises(InputError, "as many numbers for each sample on every rank", apart.end_epoch)
+    other = Recorder(N, C, {"el2n": EL2N()})
+    state = changed.state_dict()
+    state["samples"] = [0, 1]
+    raises(InputError, "as many ranks", lambda: other.load_state_dict(state))
+
+
+def raises(kinds: Any, text: str, call: Callable[[], Any]) -> None:
+    """Check that a call raises."""
+    said = "nothing"
+    try:
+        call()
+    except kinds as error:
+        said = str(error)
+    assert text in said, said
+
+
+def resumed(size: int, rank: int, folder: Path) -> dict[str, Any]:
+    """Stop inside epoch 3, go on from the states that were saved there and return the scores."""
+    first, second = (Recorder(N, C, SCORERS) for _ in range(2))
+    for epoch in range(3):
+        feed(first, epoch, overlapping(epoch, size), rank, evaluate=False)
+        first.end_epoch()
+    steps = list(in_order(overlapping(3, size), rank))
+    for batch, ids in steps[:2]:
+        first.update(*rows(3, batch, ids)[:3])
+    save_checkpoint(folder / f"state-{rank}.safetensors", first.state_dict())
+    second.load_state_dict(load_checkpoint(folder / f"state-{rank}.safetensors"))
+    for batch, ids in steps[2:]:
+        second.update(*rows(3, batch, ids)[:3])
+    second.end_epoch()
+    feed(second, 4, overlapping(4, size), rank, evaluate=True)
+    second.end_epoch()
+    return {key: s.values for key, s in second.scores().items()}
+
+
+def trained(size: int, rank: int, folder: Path) -> dict[str, Any]:
+    """A plain DistributedDataParallel loop on digits, with the logits that it saw."""
+    data = load("digits")
+    images = data.train.images.float().flatten(1) / 255  # type: ignore[attr-defined]
+    targets = torch.from_numpy(data.train.targets)
+    torch.manual_seed(0)
+    model = DistributedDataParallel(torch.nn.Sequential(torch.nn.Linear(64, 32), torch.nn.ReLU(), torch.nn.Linear(32, 10)))
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    recorder = Recorder(len(targets), 10, {"tdds": TDDS(window=3), "el2n": EL2N()})
+    sampler: DistributedSampler[Any] = DistributedSampler(range(len(targets)))  # type: ignore[arg-type]
+    seen: dict[str, Any] = {}
+    for epoch in range(3):
+        sampler.set_epoch(epoch)
+        for step, ids in enumerate(torch.tensor(list(sampler)).split(100)):  # type: ignore[no-untyped-call]
+            logits = model(images[ids])
+            recorder.update(logits, targets[ids], ids)
+            seen[f"{epoch}-{step:02d}-{rank}"] = np.concatenate([ids[:, None].numpy(), logits.detach().numpy()], axis=1)
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(logits, targets[ids]).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        recorder.end_epoch()
+    np.savez(folder / f"seen-{rank}.npz", **seen)
+    return {key: s.values for key, s in recorder.scores().items()}
+
+
+def mortal(rank: int, size: int, folder: Path, victim: int) -> dict[str, Any]:
+    """Record with a state saved every epoch and go on from it; rank `victim` is killed in the middle of committing epoch 2:
+    rank 0 when the files are in place but the manifest is not, another one when it should write its first file."""
+    there = current().share("begin", (folder / "store" / "manifest.json").exists())[0]
+    needs = sorted({need for scorer in SCORERS.values() for need in scorer.needs})
+    store = TrajectoryWriter.resume(folder / "store") if there else TrajectoryWriter.create(folder / "store", N, C, needs)
+    recorder, path = Recorder(N, C, SCORERS, store=store), folder / f"state-{rank}.safetensors"
+    if there:
+        recorder.load_state_dict(load_checkpoint(path))
+    for epoch in range(recorder.epoch, EPOCHS):
+        feed(recorder, epoch, padded(epoch, size), rank, evaluate=epoch == EPOCHS - 1)
+        if epoch == 2 and rank == victim:
+            dying = Manifest if rank == 0 else TrajectoryWriter
+            setattr(dying, "save" if rank == 0 else "_write_bucket", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        recorder.end_epoch()
+        save_checkpoint(path, recorder.state_dict())
+    return {key: s.values for key, s in recorder.scores().items()}
+
+
+class Plain(Classifier):
+    """A network without batch normalisation, which would see a rank's part of a batch only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(5)
+        self.hidden, self.head = torch.nn.Linear(64, 24), torch.nn.Linear(24, 10)
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the hidden layer."""
+        return torch.relu(self.hidden(images.flatten(1)))
+
+
+def fitted(folder: Path) -> dict[str, Any]:
+    """Train with the house's own loop, on as many ranks as there are: last batches are of uneven parts."""
+    loop.build = lambda *_: Plain()  # type: ignore[attr-defined]
+    recorder = Recorder(1437, 10, {"aum": AUM(margin="logit"), "tdds": TDDS(window=3), "moderate": ClassDistance()})
+    spec = TrainSpec("plain", epochs=3, batch_size=100, lr=0.05, clip_norm=1.0, channels_last=False)
+    result = loop.fit(load("digits"), spec, 0, recorder=recorder, eval_pass=True, checkpoint=folder / "fit.safetensors")
+    scores = {key: s.values for key, s in recorder.scores().items()}
+    return {**scores, "loss": np.array(result.train_loss), "accuracy": np.array(result.test_accuracy)}
+
+
+def main() -> None:
+    """Run everything on one rank and leave what came out."""
+    folder = Path(sys.argv[1])
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo")
+    rank, size = dist.get_rank(), dist.get_world_size()
+    assert (current().rank, current().size) == (rank, size)
+    if len(sys.argv) > 2:
+        np.savez(folder / f"mortal-{rank}.npz", **mortal(rank, size, folder, int(sys.argv[2])))
+        return
+    for name in SAMPLERS:
+        np.savez(folder / f"{name}-{rank}.npz", **record(name, size, rank, folder, "float16" if name == "uneven" else None))
+    np.savez(folder / f"resumed-{rank}.npz", **resumed(size, rank, folder))
+    np.savez(folder / f"trained-{rank}.npz", **trained(size, rank, folder))
+    np.savez(folder / f"fitted-{rank}.npz", **fitted(folder))
+    errors(size, rank, folder)
+    (folder / f"done-{rank}").touch()
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except ThresherError as error:
+        sys.stderr.write(f"rank {os.environ['RANK']}: {type(error).__name__}: {error}\n")
+        raise

@@ -1,0 +1,63 @@
+"""Independent pieces of work, in one process and in several."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from thresher.engines import make_engine
+from thresher.engines.local import WorkerDied
+from thresher.errors import InputError, MissingPackageError
+
+Item = tuple[Callable[..., Any], Any]
+
+
+def call(item: Item) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    return item[0], (item[1],)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_one_failure_does_not_stop_the_others(processes: int) -> None:
+    done: dict[Item, Any] = {}
+    failed: dict[Item, str] = {}
+    with make_engine("processes", processes) as engine:
+        engine.run(
+            [(int, text) for text in ("1", "two", "3", "4", "5")], call, on_result=done.__setitem__,
+            on_failure=lambda item, error: failed.update({item: type(error).__name__}), admit=lambda item: item[1] != "4",
+        )  # fmt: skip
+    assert done == {(int, "1"): 1, (int, "3"): 3, (int, "5"): 5}
+    assert failed == {(int, "two"): "ValueError"}
+    with make_engine("processes", processes) as engine, pytest.raises(ValueError, match="two"):
+        engine.run([(int, "1"), (int, "two")], call, on_result=done.__setitem__)
+
+
+def test_a_killed_worker_is_told_and_the_rest_goes_on() -> None:
+    done: dict[Item, Any] = {}
+    failed: dict[Item, Exception] = {}
+    killed: Item = (signal.raise_signal, signal.SIGKILL)
+    items = [killed, *((int, str(number)) for number in range(4))]
+    with make_engine("processes", 2) as engine:
+        engine.run(items, call, on_result=done.__setitem__, on_failure=failed.__setitem__)
+        engine.run([(int, "7"), (int, "8")], call, on_result=done.__setitem__)  # the engine goes on with new workers
+    assert isinstance(failed[killed], WorkerDied)
+    assert done.keys() | failed.keys() == {*items, (int, "7"), (int, "8")}
+    assert len(done) >= 5  # at most the one that ran beside it went down too
+
+
+def test_engines_that_cannot_be_made() -> None:
+    with pytest.raises(InputError, match=r"one of serial, processes, ray, but got 'processs'; did you mean processes"):
+        make_engine("processs")
+    with pytest.raises(InputError, match="at least one worker"):
+        make_engine("processes", 0)
+    with pytest.raises(InputError, match="engine ray alone"):
+        make_engine("processes", address="127.0.0.1:6379")
+
+
+def test_without_ray_its_engine_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingPackageError, match=r"Install thresher\[ray\]"):
+        make_engine("ray")

@@ -1,0 +1,332 @@
+"""Ranks without a sort, and selection from files that need not fit into memory: the same as sorting it all in memory."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from thresher import score_table
+from thresher.coreset import Coreset
+from thresher.engines import make_engine
+from thresher.errors import CorruptFileError, InputError, MissingSamplesError, TooFewEpochsError
+from thresher.large import scoring
+from thresher.large.scoring import score_store
+from thresher.large.selecting import FileSamples, select_file
+from thresher.ranking import cut
+from thresher.ranking.blocks import Block, InMemory, reduce_blocks
+from thresher.ranking.cut import Ranking, first_of
+from thresher.ranking.groups import Classes, Everybody
+from thresher.ranking.keys import id_hash, order_keys
+from thresher.registry import make_scorer, make_selector, scorers
+from thresher.replay import Request, replay
+from thresher.score_table import ScoreFile, read_scores, write_scores
+from thresher.selection import select
+from thresher.selectors._base import Rule
+from thresher.selectors.stratified import Stratified
+from thresher.selectors.top import Top
+from thresher.trajectory.reader import Trajectory
+from thresher.types import Pool, Scores
+
+FLOATS = st.floats(width=32, allow_nan=True, allow_infinity=True) | st.sampled_from([0.0, -0.0, 1.0, float("nan")])
+FILES = [HealthCheck.function_scoped_fixture]
+
+
+def sorted_way(values: Any, targets: Any, quotas: Any, order: str, seed: int = 0) -> list[int]:
+    """Return the first `quotas[g]` ids of every group by a plain sort: by score, NaN last, then by the hash of the id."""
+    ids = np.arange(len(values))
+    signed = {"hardest": -values, "easiest": values, "drawn": np.zeros(len(values))}[order] + 0.0
+    kept = []
+    for group, quota in enumerate(quotas):
+        members = ids[targets == group]
+        rank = np.lexsort((id_hash(members, seed), signed[members]))
+        kept += members[rank[:quota]].tolist()
+    return sorted(kept)
+
+
+class Shards(InMemory):
+    """Samples in small blocks, each found out about alone, merged as engines do."""
+
+    def blocks(self) -> Any:
+        """Yield blocks of seven."""
+        for block in super().blocks():
+            for row in range(0, len(block), 7):
+                rows = slice(row, row + 7)
+                targets = None if block.targets is None else block.targets[rows]
+                yield Block(block.first + row, block.values[rows], block.hard_end, targets)
+
+    def reduce(self, step: Any) -> Any:
+        """Reduce two halves apart, then together."""
+        found = list(self.blocks())
+        half = max(1, len(found) // 2)
+        parts = [reduce_blocks(step, part) for part in (found[:half], found[half:]) if part]
+        return parts[0] if len(parts) == 1 else step.merge(*parts)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(FLOATS, min_size=1, max_size=60))
+def test_keys_order_as_a_sort_does(values: list[float]) -> None:
+    found = np.array(values, dtype=np.float32)
+    np.testing.assert_array_equal(np.sort(found), found[np.argsort(order_keys(found), kind="stable")])
+    distinct = len(np.unique(found))  # -0 is 0, and NumPy counts NaN once
+    assert len(np.unique(order_keys(found))) == distinct
+
+
+def test_the_hash_is_a_bijection_and_fair() -> None:
+    hashes = id_hash(np.arange(200_000), 5)
+    assert len(np.unique(hashes)) == 200_000
+    shares = np.bincount((hashes >> np.uint64(58)).astype(np.int64), minlength=64) / 200_000
+    assert abs(shares * 64 - 1).max() < 0.1
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    values=arrays.arrays(np.float32, st.integers(1, 90), elements=FLOATS) | arrays.arrays(
+        np.float32, st.integers(1, 90), elements=st.sampled_from([0.0, -0.0, 1.0, 2.0])
+    ),
+    classes=st.integers(1, 5),
+    order=st.sampled_from(["hardest", "easiest", "drawn"]),
+    few=st.sampled_from([0, 3, 1 << 20]),
+    digit=st.sampled_from([3, 16]),
+    data=st.data(),
+)  # fmt: skip
+def test_any_ranking_is_cut_where_a_sort_cuts_it(
+    values: Any, classes: int, order: Literal["hardest", "easiest", "drawn"], few: int, digit: int, data: st.DataObject
+) -> None:
+    """`few` 0 makes the histograms go through all bits of score and hash."""
+    n = len(values)
+    targets = np.arange(n) * 7 % classes
+    quotas = np.array([data.draw(st.integers(0, int((targets == g).sum()))) for g in range(classes)])
+    samples = Shards(Scores(values), Pool(n, targets))
+    groups = Classes() if classes > 1 else Everybody()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cut, "_DIGIT_BITS", digit)
+        found = first_of(samples, Ranking(order, 11 if order == "drawn" else 0), groups, quotas, few)
+    assert samples.where(found).tolist() == sorted_way(values, targets, quotas, order, 11 if order == "drawn" else 0)
+
+
+def test_histograms_add_up_and_stay_small_with_many_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    n, classes = 300_000, 3_000
+    values, targets = rng.normal(size=n).astype(np.float32), rng.integers(classes, size=n)
+    quotas = np.bincount(targets, minlength=classes) // 3
+    sizes: list[int] = []
+    plain = cut._Histogram.__call__
+
+    def counted(self: Any, block: Block) -> Any:
+        found = plain(self, block)
+        sizes.append(found.nbytes)
+        return found
+
+    monkeypatch.setattr(cut._Histogram, "__call__", counted)
+    samples = InMemory(Scores(values), Pool(n, targets))
+    kept = samples.where(first_of(samples, Ranking("hardest"), Classes(), quotas, few=1000))
+    assert kept.tolist() == sorted_way(values, targets, quotas, "hardest")
+    assert max(sizes) <= 2**23
+
+
+SELECTORS = [
+    ("top", {}), ("top", {"end": "easy"}), ("top", {"balanced": True}),
+    ("near_median", {}), ("near_median", {"balanced": True}), ("uniform", {}), ("uniform", {"balanced": True}),
+    ("stratified", {"strata": 4}), ("stratified", {"cutoff": 0.3}),
+    ("stratified", {"cutoff": 0.2, "strata": 7, "balanced": True}),
+]  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=FILES)
+@given(
+    values=st.lists(st.floats(-9, 9, width=32) | st.sampled_from([0.0, 1.0]), min_size=1, max_size=70),
+    chosen=st.sampled_from(SELECTORS),
+    hard_end=st.sampled_from(["high", "low"]),
+    rows=st.integers(1, 40),
+    seed=st.integers(0, 9),
+    data=st.data(),
+)
+def test_a_file_gives_the_coreset_that_memory_gives(
+    tmp_path: Path, values: list[float], chosen: Any, hard_end: Any, rows: int, seed: int, data: st.DataObject
+) -> None:
+    n, selector = len(values), make_selector(chosen[0], chosen[1])
+    assert isinstance(selector, Rule)
+    keep = data.draw(st.integers(1, n - int(selector.params().get("cutoff", 0) * n)))
+    scores, pool = Scores(np.array(values), hard_end, {"scorer": "x"}), Pool(n, np.arange(n) * 5 % 3)
+    path = tmp_path / "scores.parquet"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(score_table, "_GROUP", rows)
+        write_scores(path, {"x": scores}, pool.targets)
+    select(scores, pool, keep, selector, seed).save(tmp_path / "memory.parquet")
+    assert select_file(ScoreFile.open(path), "x", tmp_path / "file.parquet", keep, selector, seed) == keep
+    found, wanted = (Coreset.load(tmp_path / f"{name}.parquet") for name in ("file", "memory"))
+    assert (found.digest, found.n, found.source) == (wanted.digest, wanted.n, wanted.source)
+
+
+def stored(path: Path, n: int = 5_000) -> tuple[Scores, Pool]:
+    """Write n scores with ties in row groups of 300 and return them."""
+    rng = np.random.default_rng(3)
+    scores, pool = Scores(np.round(rng.normal(size=n), 1), "low", {"scorer": "x"}), Pool(n, rng.integers(7, size=n))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(score_table, "_GROUP", 300)
+        write_scores(path, {"x": scores}, pool.targets)
+    assert len(ScoreFile.open(path).group_rows) == -(-n // 300)
+    return scores, pool
+
+
+@pytest.mark.parametrize("selector", [Top(balanced=True), Stratified(cutoff=0.1)], ids=str)
+def test_processes_give_the_same_coreset(tmp_path: Path, selector: Rule) -> None:
+    scores, pool = stored(tmp_path / "scores.parquet")
+    with make_engine("processes", 2) as engine:
+        select_file(ScoreFile.open(tmp_path / "scores.parquet"), "x", tmp_path / "c.parquet", 0.3, selector, engine=engine)
+    assert Coreset.load(tmp_path / "c.parquet").digest == select(scores, pool, 0.3, selector).digest
+
+
+def test_what_cannot_be_selected_from_is_told_as_in_memory(tmp_path: Path) -> None:
+    path, out = tmp_path / "scores.parquet", tmp_path / "c.parquet"
+    for values in ([1, np.nan, 3, np.nan], [1, np.inf, -np.inf, 2], [np.nan] * 9):
+        scores = Scores(np.array(values))
+        write_scores(path, {"x": scores})
+        with pytest.raises((MissingSamplesError, InputError)) as in_memory:
+            select(scores, Pool(len(values)), 2, Top())
+        with pytest.raises(type(in_memory.value)) as from_file:
+            select_file(ScoreFile.open(path), "x", out, 2, Top())
+        assert str(from_file.value) == str(in_memory.value)
+    with pytest.raises(InputError, match=r"top\(balanced=True\) needs the class label"):
+        select_file(ScoreFile.open(path), "x", out, 2, Top(balanced=True))
+    write_scores(path, {"x": Scores(np.zeros(3))}, np.array([0, -1, 2]))
+    with pytest.raises(InputError, match="labels from 0 on, but got -1"):
+        select_file(ScoreFile.open(path), "x", out, 2, Top(balanced=True))
+    pq.write_table(pa.table({"sample_id": [0, 2, 1], "x": [0.1, 0.2, 0.3]}), path)
+    with pytest.raises(CorruptFileError, match="ascending"):
+        select_file(ScoreFile.open(path), "x", out, 2, Top())
+    assert not out.exists()
+
+
+def test_a_damaged_page_is_seen_and_no_coreset_is_left(tmp_path: Path) -> None:
+    path = tmp_path / "scores.parquet"
+    stored(path)
+    content = bytearray(path.read_bytes())
+    place = len(content) // 3
+    content[place] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CorruptFileError, match="Score again"):
+        select_file(ScoreFile.open(path), "x", tmp_path / "c.parquet", 0.1, Top(balanced=True))
+    assert [p.name for p in tmp_path.iterdir()] == ["scores.parquet"]
+
+
+def test_tables_of_other_tools_are_read_from_the_file_too(tmp_path: Path) -> None:
+    path = tmp_path / "scores.parquet"
+    pq.write_table(pa.table({"mine": [0.5, None, 0.25], "sample_id": [0, 1, 2]}), path)
+    with pytest.raises(MissingSamplesError, match=r"1 of 3 have none \(ids 1\)"):
+        select_file(ScoreFile.open(path), "mine", tmp_path / "c.parquet", 2, Top())
+    pq.write_table(pa.table({"mine": [5, 1, 3], "sample_id": [0, 1, 2]}), path)
+    select_file(ScoreFile.open(path), "mine", tmp_path / "c.parquet", 2, Top())
+    assert Coreset.load(tmp_path / "c.parquet").ids.tolist() == [0, 2]
+
+
+def test_the_command_selects_alike_with_every_engine(tmp_path: Path, call: Any) -> None:
+    scores, pool = stored(tmp_path / "scores.parquet")
+    told = {}
+    for engine in ("serial", "processes"):
+        out = tmp_path / f"{engine}.parquet"
+        options = ["--method", "tdds", "--column", "x", "--keep", "0.1", "--out", out, "--engine", engine]
+        call("select", tmp_path / "scores.parquet", *options, *(["--workers", 2] if engine == "processes" else []))
+        told[engine] = json.loads((tmp_path / f"{engine}.parquet.json").read_text())
+    assert told["serial"] == told["processes"]
+    assert told["serial"]["checksum"] == select(scores, pool, 0.1, Top()).digest
+    assert "one of serial, processes, ray" in call.refused(
+        "select", tmp_path / "scores.parquet", "--column", "x", "--keep", "0.1", "--out", tmp_path / "c", "--engine", "spark"
+    )
+
+
+def test_ties_do_not_follow_the_order_of_the_data() -> None:
+    """All scores equal, samples sorted by class: every class keeps about its share."""
+    n = 10_000
+    kept = select(Scores(np.zeros(n)), Pool(n), 0.1, Top()).ids
+    assert abs(np.bincount(kept // 1000, minlength=10) - 100).max() < 40
+
+
+def test_samples_of_a_file_are_samples_in_memory(tmp_path: Path) -> None:
+    scores, pool = stored(tmp_path / "scores.parquet")
+    with make_engine("serial") as engine:
+        samples = FileSamples(ScoreFile.open(tmp_path / "scores.parquet"), "x", engine).labelled("this test")
+        found = first_of(samples, Ranking("easiest"), Classes(), np.full(7, 9))
+        kept = np.concatenate(list(samples.where(found)))
+    assert kept.tolist() == InMemory(scores, pool).where(found).tolist()
+
+
+@pytest.mark.parametrize("holes", [False, True], ids=["complete", "with holes"])
+def test_a_store_is_scored_part_by_part_to_the_same_bits(
+    tmp_path: Path, holes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every scorer of the house, those that must see all samples among them, with one bucket a part."""
+    monkeypatch.setattr(scoring, "_PART_ROWS", 1)
+    record_store(tmp_path / "t", holes)
+    source = Trajectory.open(tmp_path / "t")
+    assert source.buckets == 3
+    requests = [Request(name, make_scorer(name, {})) for name in scorers()]
+    requests.append(Request("early", make_scorer("tdds", {"window": 4}), 9))
+    score_store(source, requests, tmp_path / "parts.parquet")
+    with make_engine("processes", 2) as engine:
+        score_store(source, requests, tmp_path / "processes.parquet", engine=engine)
+    assert (tmp_path / "parts.parquet").read_bytes() == (tmp_path / "processes.parquet").read_bytes()
+    found, whole = read_scores(tmp_path / "parts.parquet"), replay(source, requests)
+    np.testing.assert_array_equal(found.targets, np.arange(60) % 5)
+    for name, wanted in whole.items():
+        np.testing.assert_array_equal(found.columns[name].values, wanted.values, err_msg=name)
+        assert (found.columns[name].hard_end, found.columns[name].source) == (wanted.hard_end, wanted.source)
+
+
+def record_store(folder: Path, holes: bool) -> None:
+    """Record 60 samples in buckets of 25 as the tests of replay do."""
+    spec = importlib.util.spec_from_file_location("replay_tests", Path(__file__).parent / "test_replay.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.record(folder, holes=holes)
+
+
+def test_a_part_is_a_recording_of_its_buckets(tmp_path: Path) -> None:
+    record_store(tmp_path / "t", True)
+    whole = Trajectory.open(tmp_path / "t")
+    part = whole.part(1, 3)
+    assert (part.start, part.n, part.epochs, part.targets, part.features) == (25, 35, whole.epochs, None, None)
+    for all_, some in zip(whole.frames(["loss"]), part.frames(["loss"]), strict=True):
+        mine = all_.ids >= 25
+        np.testing.assert_array_equal(some.ids, all_.ids[mine] - 25)
+        np.testing.assert_array_equal(some.values["loss"], all_.values["loss"][mine])
+    assert part.part(1, 2).start == 50
+
+
+def test_scoring_names_what_it_cannot_do_before_it_reads(tmp_path: Path) -> None:
+    record_store(tmp_path / "t", False)
+    with pytest.raises(TooFewEpochsError, match="after 70 epochs"):
+        score_store(Trajectory.open(tmp_path / "t"), [Request("x", make_scorer("tdds", {}), 70)], tmp_path / "s.parquet")
+    assert not (tmp_path / "s.parquet").exists()
+
+
+def test_row_groups_do_not_depend_on_the_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(score_table, "_GROUP", 10)
+    values = np.arange(47, dtype=np.float32)
+    for name, sizes in {"one": [47], "some": [3, 30, 14], "many": [1] * 47}.items():
+        stops = np.cumsum(sizes)
+        parts = [({"x": values[a:b]}, None) for a, b in zip(stops - sizes, stops, strict=True)]
+        score_table.write_score_parts(tmp_path / name, {"x": score_table.ScoreColumn("high", {})}, False, parts)
+    assert len({(tmp_path / name).read_bytes() for name in ("one", "some", "many")}) == 1
+    assert ScoreFile.open(tmp_path / "many").group_rows == (10, 10, 10, 10, 7)
+
+
+def test_processes_are_started_only_for_large_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record_store(tmp_path / "t", False)
+    source, requests = Trajectory.open(tmp_path / "t"), [Request("x", make_scorer("tdds", {}))]
+    assert scoring.usual_engine(source, requests, 2) == "serial"
+    monkeypatch.setattr(scoring, "_WORTH", 1000)
+    assert scoring.usual_engine(source, requests, 2) == "processes"
+    assert scoring.usual_engine(source, requests, 1) == "serial"

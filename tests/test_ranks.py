@@ -1,0 +1,186 @@
+"""The Recorder on several ranks, as real processes (gloo): the scores and the store are those of one process, to the bit."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from thresher.ranks.owners import Owners, even_bucket
+from thresher.recorder import Recorder
+from thresher.replay import Request, open_source, replay
+from thresher.scorers import EL2N, TDDS
+from thresher.train.checkpoint import load_checkpoint
+from thresher.trajectory.reader import Trajectory
+
+SCRIPT = Path(__file__).with_name("ranks_loop.py")
+SAMPLERS = ("padded", "uneven", "overlapping")
+
+
+@cache
+def loop() -> ModuleType:
+    """The script as a module, for the single process."""
+    spec = importlib.util.spec_from_file_location("ranks_loop", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def torchrun(size: int, *arguments: Any) -> subprocess.Popen[bytes]:
+    """Start a command on `size` ranks."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(size), *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(list(map(str, command)), env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+@pytest.fixture(scope="module", params=[2, 3])
+def ran(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[int, Path]:
+    """The number of ranks, and the folder in which all of them left what they found."""
+    folder = tmp_path_factory.mktemp("ranks")
+    process = torchrun(request.param, SCRIPT, folder)
+    said = process.communicate(timeout=120)[0].decode()
+    assert process.returncode == 0, said
+    assert all((folder / f"done-{rank}").exists() for rank in range(request.param)), said
+    return request.param, folder
+
+
+@pytest.fixture(scope="module")
+def one(ran: tuple[int, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The scores of one process that sees the rows of all ranks, step by step and in a step rank by rank."""
+    folder = tmp_path_factory.mktemp("one")
+    found = {name: loop().record(name, ran[0], None, folder, "float16" if name == "uneven" else None) for name in SAMPLERS}
+    return {**found, "folder": folder}
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_the_scores_are_those_of_one_process_on_every_rank(ran: tuple[int, Path], one: dict[str, Any], name: str) -> None:
+    size, folder = ran
+    for rank in range(size):
+        with np.load(folder / f"{name}-{rank}.npz") as found:
+            assert set(found) == {*loop().SCORERS, "targets"}
+            for key, values in found.items():
+                np.testing.assert_array_equal(values, one[name][key], err_msg=f"{key} on rank {rank}")
+                assert np.isfinite(values).all(), key
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_the_store_is_one_store_of_the_same_numbers(ran: tuple[int, Path], one: dict[str, Any], name: str) -> None:
+    size, folder = ran
+    ours, theirs = Trajectory.open(folder / f"store-{name}"), Trajectory.open(one["folder"] / f"store-{name}")
+    ours.verify()
+    assert (ours.epochs, ours.signals, len(ours.manifest.epochs[0])) == (theirs.epochs, theirs.signals, size)
+    for mine, other in zip(ours.frames(ours.signals), theirs.frames(ours.signals), strict=True):
+        np.testing.assert_array_equal(mine.ids, other.ids)
+        for signal, values in mine.values.items():
+            np.testing.assert_array_equal(values, other.values[signal], err_msg=signal)
+    np.testing.assert_array_equal(ours.targets, theirs.targets)
+    np.testing.assert_array_equal(ours.features, theirs.features)
+    if name == "uneven":
+        np.testing.assert_array_equal(ours.logits(2), theirs.logits(2))
+    requests = [Request(key, scorer) for key, scorer in loop().SCORERS.items()]
+    for key, scores in replay(open_source(folder / f"store-{name}"), requests).items():
+        np.testing.assert_array_equal(scores.values, one[name][key], err_msg=key)
+    bucket = -(-loop().N // size)  # every rank its own bucket, and any engine reads them all
+    table = pq.read_table(folder / f"store-{name}" / "epoch=0000")
+    assert sorted(set((table["sample_id"].to_numpy() // bucket).tolist())) == list(range(size))
+
+
+def test_a_rank_keeps_the_state_of_its_own_samples_only(ran: tuple[int, Path]) -> None:
+    """4(C + K) bytes for each owned sample with TDDS, and nothing of the others'."""
+    size, folder = ran
+    owners = Owners(loop().N, even_bucket(loop().N, size), size)
+    for rank in range(size):
+        first, end = owners.span(rank)
+        state = load_checkpoint(folder / f"state-{rank}.safetensors")
+        assert state["samples"] == [first, end]
+        assert state["memory"]["previous"].shape == (end - first, loop().C)
+        tdds = state["states"]["tdds"]
+        assert sum(array.nbytes for array in tdds.values()) <= 4 * loop().SCORERS["tdds"].window * (end - first)
+        for key, array in {**state["memory"]["values"], **tdds}.items():
+            assert array.shape[-1] == end - first, key
+
+
+def test_a_state_of_each_rank_goes_on_to_the_same_bits(ran: tuple[int, Path], one: dict[str, Any]) -> None:
+    size, folder = ran
+    for rank in range(size):
+        with np.load(folder / f"resumed-{rank}.npz") as found:
+            for key, values in found.items():
+                np.testing.assert_array_equal(values, one["overlapping"][key], err_msg=f"{key} on rank {rank}")
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_rank_killed_in_a_commit_costs_that_epoch_only(
+    one: dict[str, Any], ran: tuple[int, Path], victim: int, tmp_path: Path
+) -> None:
+    size = ran[0]
+    process = torchrun(size, SCRIPT, tmp_path, victim)
+    said = process.communicate(timeout=60)[0].decode()
+    assert process.returncode == 1, said
+    assert f"rank      : {victim} (local_rank: {victim})\n  exitcode  : -9" in said
+    left = Trajectory.open(tmp_path / "store")
+    left.verify()
+    assert left.epochs == 2
+    process = torchrun(size, SCRIPT, tmp_path, -1)
+    said = process.communicate(timeout=60)[0].decode()
+    assert process.returncode == 0, said
+    Trajectory.open(tmp_path / "store").verify()
+    for rank in range(size):
+        with np.load(tmp_path / f"mortal-{rank}.npz") as found:
+            for key, values in found.items():
+                np.testing.assert_array_equal(values, one["padded"][key], err_msg=f"{key} on rank {rank}")
+
+
+def test_a_data_parallel_training_is_recorded_as_it_was(ran: tuple[int, Path]) -> None:
+    """A real DistributedDataParallel loop: its scores are those of its logits, fed to one process in order."""
+    size, folder = ran
+    seen = {}
+    for rank in range(size):
+        with np.load(folder / f"seen-{rank}.npz") as file:
+            seen |= dict(file)
+    recorder = Recorder(1437, 10, {"tdds": TDDS(window=3), "el2n": EL2N()}, duplicates="first")
+    targets = loop().load("digits").train.targets
+    for epoch in range(3):
+        for key in sorted(key for key in seen if key.startswith(f"{epoch}-")):
+            ids = seen[key][:, 0].astype(np.int64)
+            recorder.update(seen[key][:, 1:].copy(), targets[ids], ids)
+        recorder.end_epoch()
+    for rank in range(size):
+        with np.load(folder / f"trained-{rank}.npz") as found:
+            for name, scores in recorder.scores().items():
+                np.testing.assert_array_equal(found[name], scores.values, err_msg=name)
+
+
+def test_our_own_loop_takes_the_steps_of_one_process(
+    ran: tuple[int, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without batch normalisation a step is that of the whole batch, so all follows up to the rounding of float32."""
+    monkeypatch.setattr("thresher.train.loop.build", None)  # the script replaces it
+    wanted = loop().fitted(tmp_path)
+    for rank in range(ran[0]):
+        with np.load(ran[1] / f"fitted-{rank}.npz") as found:
+            for key, values in wanted.items():
+                np.testing.assert_allclose(found[key], values, rtol=2e-3, atol=2e-4, err_msg=key)
+
+
+@pytest.mark.parametrize(("n", "size"), [(50000, 2), (53, 3), (2, 3), (1, 2), (1281167, 8), (100_000_000, 64)])
+def test_every_sample_has_one_owner_and_ranks_own_about_as_many(n: int, size: int) -> None:
+    owners = Owners(n, even_bucket(n, size), size)
+    spans = [owners.span(rank) for rank in range(size)]
+    assert (spans[0][0], spans[-1][1]) == (0, n)
+    assert all(a[1] == b[0] for a, b in pairwise(spans))
+    assert owners.largest <= -(-n // size) + size
+    assert owners.bucket_size <= 65536
+    for rank, (first, end) in enumerate(spans):
+        assert owners.buckets(rank).start * owners.bucket_size == first or first == end

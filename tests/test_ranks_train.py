@@ -1,0 +1,150 @@
+"""`thresher record`, `run` and `train` under torchrun: a killed rank stops the others, and the same command goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from thresher.replay import Request, open_source, replay
+from thresher.scorers import AUM, TDDS, ClassDistance, Entropy
+from thresher.trajectory.reader import Trajectory
+
+EPOCHS = 5
+COMMON = ("--epochs", EPOCHS, "--batch-size", 60)
+
+
+def torchrun(size: int, *arguments: Any) -> subprocess.Popen[bytes]:
+    """Start a command of the house on `size` ranks."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", size, "-m", "thresher.cli"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        list(map(str, [*command, *arguments])), env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+def said_by(process: subprocess.Popen[bytes], status: int = 0) -> str:
+    """Wait for the end and return what was said."""
+    said = process.communicate(timeout=120)[0].decode()
+    assert process.returncode == status, said
+    return said
+
+
+def kill(process: subprocess.Popen[bytes], rank: int) -> None:
+    """End one rank of a running torchrun with SIGKILL."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            if parent == process.pid and f"\0RANK={rank}\0" in (folder / "environ").read_bytes().decode():
+                os.kill(int(folder.name), signal.SIGKILL)
+                return
+        except OSError:  # gone meanwhile
+            continue
+    pytest.fail(f"rank {rank} was not found")
+
+
+def wait_for(folder: Path, pattern: str, process: subprocess.Popen[bytes]) -> None:
+    """Wait until something matches `pattern` in a folder."""
+    for _ in range(60000):
+        if any(folder.glob(pattern)):
+            return
+        assert process.poll() is None, said_by(process)
+        time.sleep(0.001)
+    pytest.fail(f"{pattern} did not come")
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+    """Undisturbed recordings by number of ranks, each made when it is first asked for."""
+    made: dict[int, Path] = {}
+
+    def recorded(size: int) -> Path:
+        if size not in made:
+            made[size] = tmp_path_factory.mktemp("calm") / "run"
+            said_by(torchrun(size, "record", "--out", made[size], *COMMON))
+        return made[size]
+
+    return recorded
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds a rank by /proc")
+@pytest.mark.parametrize(
+    ("size", "rank", "moment"),
+    [(2, 0, "epoch=0001"), (3, 2, "epoch=0001*")],
+    ids=["in an epoch", "in a commit or soon after"],
+)
+def test_a_killed_rank_ends_all_and_the_same_command_goes_on(
+    calm: Callable[[int], Path], tmp_path: Path, size: int, rank: int, moment: str
+) -> None:
+    killed = tmp_path / "killed"
+    process = torchrun(size, "record", "--out", killed, *COMMON)
+    wait_for(killed / "trajectory", moment, process)
+    kill(process, rank)
+    started = time.monotonic()
+    said = said_by(process, status=1)
+    assert time.monotonic() - started < 20
+    assert "stops, as another rank has ended or did not answer" in said
+    assert "run the same command again" in said
+    assert f"rank      : {rank} (local_rank: {rank})\n  exitcode  : -9" in said
+    left = Trajectory.open(killed / "trajectory")
+    left.verify()
+    assert 1 <= left.epochs < EPOCHS
+
+    said_by(torchrun(size, "record", "--out", killed, *COMMON))
+    one, other = Trajectory.open(calm(size) / "trajectory"), Trajectory.open(killed / "trajectory")
+    other.verify()
+    assert other.epochs == EPOCHS
+    requests = [Request("tdds", TDDS(window=3)), Request("aum", AUM()), Request("entropy", Entropy())]
+    requests.append(Request("moderate", ClassDistance()))
+    found = replay(open_source(killed), requests)
+    for name, scores in replay(open_source(calm(size)), requests).items():
+        np.testing.assert_array_equal(found[name].values, scores.values, err_msg=name)
+    for signal_ in one.signals:
+        for mine, theirs in zip(one.frames([signal_]), other.frames([signal_]), strict=True):
+            np.testing.assert_array_equal(mine.values[signal_], theirs.values[signal_], err_msg=signal_)
+    assert not list(killed.rglob("*.part"))
+    assert sorted(p.name for p in (killed / "checkpoints").iterdir()) == [
+        *(f"surrogate-epoch{EPOCHS}-rank{r}of{size}.safetensors" for r in range(size)), "surrogate.safetensors",
+    ]  # fmt: skip
+
+
+def test_a_run_on_ranks_deals_out_the_trainings(tmp_path: Path, call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What does not hang on the surrogate (the full set, random coresets) gives the results of one process, to the bit."""
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    options = ("--surrogate-epochs", 2, "--epochs", 2, "--seeds", "0,1", "--keep", "0.2", "--method", "random,el2n")
+    said = said_by(torchrun(2, "run", "--out", tmp_path / "two", *options))
+    assert said.count("two/ holds scores.parquet") == 1
+    call("run", "--out", tmp_path / "one", *options, "--no-report")
+    one, two = (
+        {p.name: json.loads(p.read_text()) for p in (tmp_path / name / "results").glob("*")} for name in ("one", "two")
+    )
+    assert len(one) == len(two) == 6
+    alike = {name for name in one if not name.startswith("el2n")}
+    assert len(alike) == 4
+    for name in alike:
+        assert (one[name]["test_accuracy"], one[name]["train_loss"]) == (two[name]["test_accuracy"], two[name]["train_loss"])
+    assert (tmp_path / "two" / "report.html").exists()
+    assert "another spec" in call.refused("run", "--out", tmp_path / "two", *options[2:], "--surrogate-epochs", 3)
+
+
+def test_a_recording_goes_on_on_as_many_ranks(tmp_path: Path, call: Any) -> None:
+    options = ("record", "--out", tmp_path / "run", "--epochs", 40)
+    process = torchrun(2, *options)
+    wait_for(tmp_path / "run" / "checkpoints", "surrogate.safetensors", process)
+    kill(process, 0)
+    said_by(process, status=1)
+    before = Trajectory.open(tmp_path / "run" / "trajectory")
+    line = call.refused(*options)
+    assert "is of a recording on 2 ranks, but this one has 1. Go on with as many as before" in line
+    after = Trajectory.open(tmp_path / "run" / "trajectory")
+    after.verify()
+    assert after.manifest == before.manifest
