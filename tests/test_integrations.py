@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -117,8 +116,6 @@ def test_holes_and_other_processes_are_refused() -> None:
     check_processes(one, 1)
     with pytest.raises(InputError, match=r"has 2\. Each would see only its own share"):
         check_processes(one, 2)
-    several: Any = SimpleNamespace(ranks=SimpleNamespace(size=2))
-    check_processes(several, 2)
 
 
 def test_indexed_adds_a_column_to_mappings() -> None:

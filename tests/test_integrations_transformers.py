@@ -23,7 +23,7 @@ from thresher.scorers import AUM, EL2N, TDDS, MeanProb
 pytest.importorskip("accelerate", reason="needs the package accelerate: pip install 'thresher[accelerate]'")
 transformers = pytest.importorskip("transformers", reason="needs transformers: pip install 'thresher[transformers]'")
 
-from thresher.integrations.transformers import STATE, attach  # noqa: E402
+from thresher.integrations.transformers import attach  # noqa: E402
 
 N = 200
 DIGITS = load_digits()
@@ -193,7 +193,7 @@ def test_a_training_without_its_recording_is_refused(whole: tuple[Recorder, Path
         trainer_of(whole[0], tmp_path / "b").train()
     bare = transformers.Trainer(image_model(), trainer_of(new_recorder(), tmp_path, max_steps=7).args, train_dataset=IMAGES)
     bare.train()
-    assert not (tmp_path / "checkpoint-7" / STATE).exists()
+    assert not (tmp_path / "checkpoint-7" / "recorder.safetensors").exists()
     with pytest.raises(InputError, match=r"in epoch 1, but the Recorder has 0 epochs\. Resume from a checkpoint"):
         trainer_of(new_recorder(), tmp_path, max_steps=14).train(resume_from_checkpoint=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from thresher.errors import InputError
@@ -42,10 +43,13 @@ def check_epoch(recorder: Recorder, epoch: int) -> None:
 
 def check_processes(recorder: Recorder, processes: int) -> None:
     """Raise InputError unless the Recorder works across as many processes as the training has."""
-    ranks = getattr(recorder, "ranks", None)
-    expected = 1 if ranks is None else int(ranks.size)
-    if processes != expected:
+    if processes != recorder.ranks.size:
         raise InputError(
-            f"Expected a training of {expected} process(es), as this Recorder was made for, but it has {processes}. Each "
-            "would see only its own share of the samples. Record in one process, or make the Recorder when all have started."
+            f"Expected a training of {recorder.ranks.size} process(es), as this Recorder was made for, but it has {processes}. "
+            "Each would see only its own share of the samples. Make the Recorder when all processes have started."
         )
+
+
+def state_path(folder: Path, recorder: Recorder, name: str = "recorder") -> Path:
+    """Return the file of this process in a checkpoint's folder; every rank keeps its own part of the recording."""
+    return folder / (f"{name}.safetensors" if recorder.ranks.size == 1 else f"{name}-{recorder.ranks.rank}.safetensors")

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,10 @@ class RecorderCallback(_lightning.Callback):
     An epoch is committed with its last batch, before any checkpoint of it is written, so `trainer.fit(ckpt_path=...)` goes
     on without holes from any checkpoint of an epoch's end. An epoch that `max_steps` breaks off is not committed, and a
     `fast_dev_run` is not recorded. Raises InputError for batches or outputs without these columns, for a training resumed
-    without the Recorder's state, and for several processes where the Recorder is of one; and what the Recorder raises.
+    without the Recorder's state, and for a Recorder made for another number of processes; and what the Recorder raises.
+
+    With several devices the Recorder must be made when all processes have started: give a function that makes it, such as
+    `lambda: Recorder(...)`; it is called once, and `callback.recorder` is what it made.
 
     >>> from thresher.scorers import EL2N
     >>> callback = RecorderCallback(Recorder(100, 10, scorers={"el2n": EL2N()}))
@@ -44,14 +47,24 @@ class RecorderCallback(_lightning.Callback):
 
     def __init__(
         self,
-        recorder: Recorder,
+        recorder: Recorder | Callable[[], Recorder],
         *,
         sample_ids: str | int | None = None,
         targets: str | int | None = None,
         logits: str = "logits",
     ) -> None:
         super().__init__()
-        self.recorder, self._sample_ids, self._targets, self._logits = recorder, sample_ids, targets, logits
+        self._sample_ids, self._targets, self._logits = sample_ids, targets, logits
+        self._make = None if isinstance(recorder, Recorder) else recorder
+        self._strategy: Any = None
+        if isinstance(recorder, Recorder):
+            self.recorder = recorder
+
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Make the Recorder, now that the processes stand."""
+        self._strategy = trainer.strategy
+        if self._make is not None:
+            self.recorder, self._make = self._make(), None
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Refuse a training whose processes would each see a part."""
@@ -80,16 +93,26 @@ class RecorderCallback(_lightning.Callback):
             self.recorder.end_epoch()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the Recorder's state with tensors in the place of arrays, which torch reads without unpickling objects."""
+        """Return the Recorder's state with tensors in the place of arrays, which torch reads without unpickling objects.
+
+        On several ranks it is all their parts, since Lightning writes what rank 0 gives; it asks every rank.
+        """
         state: dict[str, Any] = _with_tensors(self.recorder.state_dict())
-        return state
+        size = self.recorder.ranks.size
+        return state if size == 1 else {"ranks": [self._strategy.broadcast(state, src=rank) for rank in range(size)]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the Recorder; a store that is ahead is cut back."""
-        self.recorder.load_state_dict(state_dict)
+        """Restore the Recorder; a store that is ahead is cut back. Raises InputError for a state of other ranks."""
+        ranks = self.recorder.ranks
+        states = state_dict.get("ranks", [state_dict])
+        if len(states) != ranks.size:
+            raise InputError(f"Expected a state of {ranks.size} rank(s), but got one of {len(states)}. Resume on as many.")
+        self.recorder.load_state_dict(states[ranks.rank])
 
 
 def _with_tensors(node: Any) -> Any:
     if isinstance(node, Mapping):
         return {key: _with_tensors(value) for key, value in node.items()}
+    if isinstance(node, torch.Tensor):
+        return node.cpu()  # of a GPU, another rank would put it on that one
     return torch.from_numpy(node) if isinstance(node, np.ndarray) else node

@@ -13,13 +13,12 @@ from typing import Any
 
 from thresher.data.base import SAMPLE_ID
 from thresher.errors import InputError
-from thresher.integrations._common import check_epoch, check_processes, column
+from thresher.integrations._common import check_epoch, check_processes, column, state_path
 from thresher.models._base import optional_package
 from thresher.recorder import Recorder
 from thresher.train.checkpoint import load_checkpoint, save_checkpoint
 
 _transformers: Any = optional_package("transformers", "this integration")
-STATE = "recorder.safetensors"
 
 
 def attach(trainer: Any, recorder: Recorder, *, sample_ids: str = SAMPLE_ID, targets: str = "labels") -> None:
@@ -32,8 +31,8 @@ def attach(trainer: Any, recorder: Recorder, *, sample_ids: str = SAMPLE_ID, tar
 
     Two methods of this one trainer are wrapped, `compute_loss` and `train`: no callback is shown the logits, or which
     checkpoint is resumed. While it trains, InputError is raised for batches without these columns, outputs without logits, a
-    training resumed without the Recorder's state, and several processes where the Recorder is of one; and what the Recorder
-    raises.
+    training resumed without the Recorder's state, and a Recorder made for another number of processes; and what the Recorder
+    raises. Under torchrun, make the Recorder after the Trainer, which sets up the processes.
     """
     callback = RecorderCallback(recorder)
     trainer.add_callback(callback)
@@ -54,7 +53,7 @@ class RecorderCallback(_transformers.TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Restore the Recorder where the training is resumed."""
         check_processes(self.recorder, args.world_size)
-        path = (self.resumed or _folder(args, state)) / STATE
+        path = state_path(self.resumed or _folder(args, state), self.recorder)
         if state.global_step > 0 and path.is_file():  # without the file, the check below says what is wrong
             self.recorder.load_state_dict(load_checkpoint(path))
 
@@ -68,8 +67,8 @@ class RecorderCallback(_transformers.TrainerCallback):
             self.recorder.end_epoch()
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Write the Recorder's state into the checkpoint's folder."""
-        save_checkpoint(_folder(args, state) / STATE, self.recorder.state_dict())
+        """Write the Recorder's state into the checkpoint's folder, every process its own part."""
+        save_checkpoint(state_path(_folder(args, state), self.recorder), self.recorder.state_dict())
 
 
 def _seeing_logits(
