@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from sklearn.datasets import load_digits
 from torch import nn
@@ -131,18 +132,16 @@ def main(framework: str, folder: Path) -> None:
     warnings.simplefilter("ignore")
     alone = new_recorder() if framework != "transformers" else None  # made before there are processes
     whole, resumed = globals()[f"with_{framework}"](folder / framework)
-    scores = {f"{job}_{name}": s.values for job, r in (("whole", whole), ("resumed", resumed)) for name, s in r.scores().items()}
+    scores = {
+        f"{job}_{name}": s.values for job, r in (("whole", whole), ("resumed", resumed)) for name, s in r.scores().items()
+    }
     if framework == "accelerate":
         from accelerate import Accelerator
 
         from thresher.integrations.accelerate import attach
 
-        try:
+        with pytest.raises(InputError, match="Make the Recorder when all processes have started"):
             attach(Accelerator(cpu=True), alone)  # type: ignore[arg-type]
-        except InputError as error:
-            assert "Make the Recorder when all processes have started" in str(error)
-        else:
-            raise AssertionError("a Recorder of one process was taken for two")
     np.savez(folder / f"{framework}-{whole.ranks.rank}.npz", epochs=[whole.epoch, resumed.epoch], **scores)
 
 

@@ -1,8 +1,8 @@
 """Records a loop that runs under Accelerate (`pip install 'thresher[accelerate]'`).
 
-    attach(accelerator, recorder)                   # save_state and load_state then hold the Recorder too
-    recorder.update(logits, targets, sample_ids)    # every batch, before accelerator.backward(loss)
-    recorder.end_epoch()                            # every epoch, before save_state
+attach(accelerator, recorder)                   # save_state and load_state then hold the Recorder too
+recorder.update(logits, targets, sample_ids)    # every batch, before accelerator.backward(loss)
+recorder.end_epoch()                            # every epoch, before save_state
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _accelerate: Any = optional_package("accelerate", "this integration")
 def attach(accelerator: Any, recorder: Recorder, name: str = "recorder") -> None:
     """Let `accelerator.save_state` write the Recorder's state and `load_state` restore it.
 
-    The loop calls the Recorder itself. `name` is that of the file in the checkpoint's folder, so that several Recorders may be
-    attached; each process writes a file of its own. Raises InputError for what is no Accelerator, and where the Recorder was
+    The loop calls the Recorder itself. `name` is that of the file in the checkpoint's folder, so that several Recorders may
+    be attached; each process writes a file of its own. Raises InputError for what is no Accelerator, and where the Recorder was
     made for another number of processes; `load_state` raises MissingFileError where the checkpoint has no such file.
 
     >>> from thresher.scorers import EL2N
