@@ -43,11 +43,43 @@ def test_commands_of_the_readme_exist() -> None:
         assert all(option in said for option in options), (name, options)
 
 
-def test_code_of_the_score_variance_page_runs() -> None:
-    """Its blocks run one after another, as a reader would type them; what they claim is in their assertions."""
-    page = (ROOT / "docs" / "score_variance.md").read_text()
-    blocks = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
-    assert len(blocks) >= 3
-    names: dict[str, object] = {"__name__": "score_variance"}
+def run_blocks(path: Path) -> int:
+    """Run a page's Python blocks one after another, as a reader would type them, and return how many there are.
+
+    What a page claims is in its assertions.
+    """
+    blocks = re.findall(r"^```python\n(.*?)^```", path.read_text(), re.DOTALL | re.MULTILINE)
+    names: dict[str, object] = {"__name__": path.stem}
     for number, block in enumerate(blocks):
-        exec(compile(block, f"score_variance.md, block {number}", "exec"), names)
+        exec(compile(block, f"{path.name}, block {number}", "exec"), names)
+    return len(blocks)
+
+
+def test_code_of_the_score_variance_page_runs() -> None:
+    assert run_blocks(ROOT / "docs" / "score_variance.md") >= 3
+
+
+@pytest.mark.filterwarnings("ignore::Warning:lightning.*")
+@pytest.mark.parametrize(
+    ("page", "packages"),
+    [
+        ("plain", ()),
+        ("probabilities", ()),
+        ("accelerate", ("accelerate",)),
+        ("lightning", ("lightning",)),
+        ("transformers", ("transformers", "accelerate")),
+    ],
+)
+def test_code_of_the_frameworks_pages_runs(
+    page: str, packages: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package in packages:
+        pytest.importorskip(package, reason=f"needs {package}: pip install 'thresher[{package}]'")
+    monkeypatch.chdir(tmp_path)
+    assert run_blocks(ROOT / "docs" / "frameworks" / f"{page}.md") >= 1
+
+
+def test_every_framework_has_a_page() -> None:
+    pages = {path.stem for path in (ROOT / "docs" / "frameworks").glob("*.md")}
+    files = {path.stem for path in (ROOT / "src" / "thresher" / "integrations").glob("*.py") if path.stem[0] != "_"}
+    assert pages == {"README", "plain", *files}

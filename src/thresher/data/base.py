@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, Protocol
@@ -24,6 +24,7 @@ from thresher.errors import InputError
 Augment = Literal["crop_flip", "crop", "imagenet"]
 _AUGMENTS = ("crop_flip", "crop", "imagenet")
 _HASH_ROWS = 4096
+SAMPLE_ID = "sample_id"  # the column that Indexed adds to mappings, and the integrations look for
 
 
 class Split(Protocol):
@@ -131,14 +132,18 @@ class DatasetSplit:
             yield image.numpy().tobytes()
 
 
-class Indexed(Dataset[tuple[int, Any, Any]]):
-    """Adds sample ids: item `i` of a map-style data set giving `(image, target)` becomes `(i, image, target)`.
+class Indexed(Dataset[Any]):
+    """Adds sample ids to the items of a map-style data set.
 
-    Wrap the full training set once; `torch.utils.data.Subset`, samplers and shuffling on top keep the original ids.
+    An item `(image, target)` at position `i` becomes `(i, image, target)`; a mapping, as Hugging Face's data sets give, gets
+    `i` in the column "sample_id". Wrap the full training set once; `torch.utils.data.Subset`, samplers and shuffling on top
+    keep the original ids. Raises InputError for streams, for other items, and for mappings that have such a column.
 
     >>> data = Indexed([("a", 0), ("b", 1), ("c", 0)])
     >>> torch.utils.data.Subset(torch.utils.data.Subset(data, [2, 1]), [0])[0]
     (2, 'c', 0)
+    >>> Indexed([{"text": "a", "label": 0}, {"text": "b", "label": 1}])[1]
+    {'text': 'b', 'label': 1, 'sample_id': 1}
     """
 
     def __init__(self, dataset: Any) -> None:
@@ -153,16 +158,25 @@ class Indexed(Dataset[tuple[int, Any, Any]]):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, index: int) -> tuple[int, Any, Any]:
+    def __getitem__(self, index: int) -> Any:
         size = len(self)
         position = operator.index(index)  # TypeError for 1.5, which int() would take for sample 1
         if not -size <= position < size:
             raise IndexError(f"Expected an index in [{-size}, {size}), but got {position}.")
         position %= size  # -1 and size - 1 are one sample and must have one id
         item = self.dataset[position]
+        if isinstance(item, Mapping):
+            if SAMPLE_ID in item:
+                raise InputError(
+                    f"Expected items without a column {SAMPLE_ID!r}, but item {position} has one. If it holds positions in "
+                    "the original data set, leave Indexed out; else rename it."
+                )
+            return {**item, SAMPLE_ID: position}
         if not isinstance(item, (tuple, list)) or len(item) != 2:
             size_of = f" of {len(item)}" if isinstance(item, (tuple, list)) else ""
-            raise InputError(f"Expected items (image, target), but item {position} is a {type(item).__name__}{size_of}.")
+            raise InputError(
+                f"Expected items (image, target) or mappings, but item {position} is a {type(item).__name__}{size_of}."
+            )
         return position, item[0], item[1]
 
 

@@ -58,15 +58,16 @@ def init_official(model: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-def optional_package(package: str, model: str) -> Any:
-    """Return the imported `package`, which `model` needs and which is an extra of the same name.
+def optional_package(package: str, user: str) -> Any:
+    """Return the imported `package`, which `user` ("the model swin_t") needs and which is an extra of the same name.
 
     Raises MissingPackageError where it is missing, or broken by another package such as a torchvision of another torch.
     """
     try:
         return import_module(package)
     except (ImportError, OSError, RuntimeError) as error:
+        extra = package.partition(".")[0]
         raise MissingPackageError(
-            f"Expected the package {package} for the model {model}, but it cannot be imported: {error}. "
-            f"Install it: pip install 'thresher[{package}]'. A torchvision, where there is one, must belong to your torch."
+            f"Expected the package {package} for {user}, but it cannot be imported: {error}. "
+            f"Install it: pip install 'thresher[{extra}]'. A torchvision, where there is one, must belong to your torch."
         ) from error

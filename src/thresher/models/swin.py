@@ -24,7 +24,7 @@ class SwinT(Classifier):
 
     def __init__(self, num_classes: int, channels: int = 3) -> None:
         super().__init__()
-        transformers = optional_package("transformers", "swin_t")
+        transformers = optional_package("transformers", "the model swin_t")
         self.net: nn.Module = transformers.SwinModel(transformers.SwinConfig(num_channels=channels, drop_path_rate=0.0))
         self.head = nn.Linear(768, num_classes)
         nn.init.normal_(self.head.weight, std=0.02)

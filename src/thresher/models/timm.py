@@ -45,7 +45,7 @@ def timm_model(name: str, num_classes: int, channels: int, image_size: int | Non
     Raises MissingPackageError where timm cannot be imported, UnknownNameError for a name it does not know, InputError
     for an image size the model does not take.
     """
-    timm = optional_package("timm", PREFIX + name)
+    timm = optional_package("timm", f"the model {PREFIX}{name}")
     if not timm.is_model(name):
         meant = nearest(name, timm.list_models())
         raise UnknownNameError(f"Expected a model of timm (see timm.list_models()), but got {name!r}{meant}.")

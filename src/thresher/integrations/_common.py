@@ -1,0 +1,55 @@
+"""What the integrations share: a column of a batch, and the two checks that keep a recording whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from thresher.errors import InputError
+from thresher.recorder import Recorder
+
+
+def column(batch: Any, key: str | int, what: str) -> Any:
+    """Return one column of a batch: by name of a mapping, by position of a tuple or list.
+
+    Raises InputError, naming `what` was looked for and what there is.
+
+    >>> column({"sample_id": [3], "labels": [0]}, "sample_id", "sample ids"), column(([3], "x", [0]), -1, "targets")
+    ([3], [0])
+    """
+    if isinstance(batch, Mapping) and key in batch:
+        return batch[key]
+    if isinstance(batch, (tuple, list)) and isinstance(key, int) and -len(batch) <= key < len(batch):
+        return batch[key]
+    if isinstance(batch, Mapping):
+        found = f"with the columns {list(batch)}"
+    else:
+        found = f"of {len(batch)} parts" if isinstance(batch, (tuple, list)) else f"of type {type(batch).__name__}"
+    raise InputError(
+        f"Expected a batch with {what} at {key!r}, but got one {found}. Wrap the training set once in "
+        "thresher.data.Indexed, which adds sample ids, or name the column where they are."
+    )
+
+
+def check_epoch(recorder: Recorder, epoch: int) -> None:
+    """Raise InputError unless the Recorder is in the epoch that the training is in; else the recording would have holes."""
+    if recorder.epoch != epoch:
+        raise InputError(
+            f"The training is in epoch {epoch}, but the Recorder has {recorder.epoch} epochs. Resume from a checkpoint that "
+            "was written while this Recorder was attached; for a training from the start, make a new Recorder."
+        )
+
+
+def check_processes(recorder: Recorder, processes: int) -> None:
+    """Raise InputError unless the Recorder works across as many processes as the training has."""
+    if processes != recorder.ranks.size:
+        raise InputError(
+            f"Expected a training of {recorder.ranks.size} process(es), as this Recorder was made for, but it has "
+            f"{processes}. Each would see only its own share of the samples. Make the Recorder when all processes have started."
+        )
+
+
+def state_path(folder: Path, recorder: Recorder, name: str = "recorder") -> Path:
+    """Return the file of this process in a checkpoint's folder; every rank keeps its own part of the recording."""
+    return folder / (f"{name}.safetensors" if recorder.ranks.size == 1 else f"{name}-{recorder.ranks.rank}.safetensors")

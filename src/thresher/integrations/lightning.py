@@ -1,0 +1,118 @@
+"""Records a Lightning training (`pip install 'thresher[lightning]'`).
+
+    callback = RecorderCallback(Recorder(len(train_set), num_classes, scorers={"tdds": TDDS(window=10)}))
+    trainer = Trainer(max_epochs=30, callbacks=[callback])
+    trainer.fit(module, DataLoader(Indexed(train_set), shuffle=True))    # batches are (sample_ids, images, targets)
+
+`training_step` returns its logits beside the loss: `{"loss": loss, "logits": logits}`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from thresher.data.base import SAMPLE_ID
+from thresher.errors import InputError
+from thresher.integrations._common import check_epoch, check_processes, column
+from thresher.models._base import optional_package
+from thresher.recorder import Recorder
+
+_lightning: Any = optional_package("lightning.pytorch", "this integration")
+
+
+class RecorderCallback(_lightning.Callback):
+    """Feeds a Recorder from `training_step`, ends its epochs, and keeps its state in Lightning's checkpoints.
+
+    `sample_ids` and `targets` say where they are in a batch: a position in a tuple, a name in a mapping. By default they are
+    where `thresher.data.Indexed` puts them: first and last in a tuple, "sample_id" in a mapping, where targets are "labels".
+    `logits` is their name in what `training_step` returns; they are taken before the optimiser's step.
+
+    An epoch is committed with its last batch, before any checkpoint of it is written, so `trainer.fit(ckpt_path=...)` goes
+    on without holes from any checkpoint of an epoch's end. An epoch that `max_steps` breaks off is not committed, and a
+    `fast_dev_run` is not recorded. Raises InputError for batches or outputs without these columns, for a training resumed
+    without the Recorder's state, and for a Recorder made for another number of processes; and what the Recorder raises.
+
+    With several devices the Recorder must be made when all processes have started: give a function that makes it, such as
+    `lambda: Recorder(...)`; it is called once, and `callback.recorder` is what it made.
+
+    >>> from thresher.scorers import EL2N
+    >>> callback = RecorderCallback(Recorder(100, 10, scorers={"el2n": EL2N()}))
+    >>> callback.state_dict()["epoch"]
+    0
+    """
+
+    def __init__(
+        self,
+        recorder: Recorder | Callable[[], Recorder],
+        *,
+        sample_ids: str | int | None = None,
+        targets: str | int | None = None,
+        logits: str = "logits",
+    ) -> None:
+        super().__init__()
+        self._sample_ids, self._targets, self._logits = sample_ids, targets, logits
+        self._make = None if isinstance(recorder, Recorder) else recorder
+        self._strategy: Any = None
+        if isinstance(recorder, Recorder):
+            self.recorder = recorder
+
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Make the Recorder, now that the processes stand."""
+        self._strategy = trainer.strategy
+        if self._make is not None:
+            self.recorder, self._make = self._make(), None
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Refuse a training whose processes would each see a part."""
+        check_processes(self.recorder, trainer.world_size)
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        """Refuse a training that is in another epoch than the recording."""
+        if not trainer.fast_dev_run:
+            check_epoch(self.recorder, trainer.current_epoch)
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Record the batch, and commit the epoch with its last one."""
+        if trainer.fast_dev_run:
+            return
+        if not isinstance(outputs, Mapping) or self._logits not in outputs:
+            raise InputError(
+                f"Expected training_step to return {{'loss': loss, {self._logits!r}: logits}}, but it returned "
+                f"{'only a loss' if not isinstance(outputs, Mapping) else sorted(map(str, outputs))}. "
+                "Return the logits beside the loss, or name their key: RecorderCallback(recorder, logits=...)."
+            )
+        named = isinstance(batch, Mapping)
+        ids = self._sample_ids if self._sample_ids is not None else (SAMPLE_ID if named else 0)
+        targets = self._targets if self._targets is not None else ("labels" if named else -1)
+        self.recorder.update(outputs[self._logits], column(batch, targets, "targets"), column(batch, ids, "sample ids"))
+        if trainer.is_last_batch:
+            self.recorder.end_epoch()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the Recorder's state with tensors in the place of arrays, which torch reads without unpickling objects.
+
+        On several ranks it is all their parts, since Lightning writes what rank 0 gives; it asks every rank.
+        """
+        state: dict[str, Any] = _with_tensors(self.recorder.state_dict())
+        size = self.recorder.ranks.size
+        return state if size == 1 else {"ranks": [self._strategy.broadcast(state, src=rank) for rank in range(size)]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the Recorder; a store that is ahead is cut back. Raises InputError for a state of other ranks."""
+        ranks = self.recorder.ranks
+        states = state_dict.get("ranks", [state_dict])
+        if len(states) != ranks.size:
+            raise InputError(f"Expected a state of {ranks.size} rank(s), but got one of {len(states)}. Resume on as many.")
+        self.recorder.load_state_dict(states[ranks.rank])
+
+
+def _with_tensors(node: Any) -> Any:
+    if isinstance(node, Mapping):
+        return {key: _with_tensors(value) for key, value in node.items()}
+    if isinstance(node, torch.Tensor):
+        return node.cpu()  # of a GPU, another rank would put it on that one
+    return torch.from_numpy(node) if isinstance(node, np.ndarray) else node

@@ -1,0 +1,109 @@
+"""Records a training of Hugging Face's `Trainer` (`pip install 'thresher[transformers,accelerate]'`).
+
+recorder = Recorder(len(train_set), num_classes, scorers={"tdds": TDDS(window=10)})
+trainer = Trainer(model, arguments, train_dataset=Indexed(train_set))    # adds a column "sample_id"
+attach(trainer, recorder)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from thresher.data.base import SAMPLE_ID
+from thresher.errors import InputError
+from thresher.integrations._common import check_epoch, check_processes, column, state_path
+from thresher.models._base import optional_package
+from thresher.recorder import Recorder
+from thresher.train.checkpoint import load_checkpoint, save_checkpoint
+
+_transformers: Any = optional_package("transformers", "this integration")
+
+
+def attach(trainer: Any, recorder: Recorder, *, sample_ids: str = SAMPLE_ID, targets: str = "labels") -> None:
+    """Let `recorder` see every training batch of `trainer`, a `transformers.Trainer` for classification.
+
+    `sample_ids` names the column with the ids, `targets` the one with the labels, as the collator names them. The logits are
+    those of the model's output, taken where the loss is computed, before the optimiser's step; evaluation is not recorded.
+    The Recorder's state is written into every checkpoint and read from the one that `train(resume_from_checkpoint=...)`
+    resumes, so the recording has no holes. An epoch that `max_steps` breaks off is not committed.
+
+    Two methods of this one trainer are wrapped, `compute_loss` and `train`: no callback is shown the logits, or which
+    checkpoint is resumed. While it trains, InputError is raised for batches without these columns, outputs without logits, a
+    training resumed without the Recorder's state, and a Recorder made for another number of processes; and what the Recorder
+    raises. Under torchrun, make the Recorder after the Trainer, which sets up the processes.
+    """
+    callback = RecorderCallback(recorder)
+    trainer.add_callback(callback)
+    trainer.compute_loss = _seeing_logits(trainer.compute_loss, recorder, sample_ids, targets)
+    trainer.train = _seeing_checkpoint(trainer.train, callback)
+    # The Trainer drops columns that the model does not take before a batch is made; the ids are dropped after it instead.
+    trainer._set_signature_columns_if_needed()
+    trainer._signature_columns = [*trainer._signature_columns, sample_ids]
+
+
+class RecorderCallback(_transformers.TrainerCallback):
+    """Ends the Recorder's epochs and keeps its state beside the Trainer's; `attach` adds it and the view of the logits."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+        self.resumed: Path | None = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Restore the Recorder where the training is resumed."""
+        check_processes(self.recorder, args.world_size)
+        path = state_path(self.resumed or _folder(args, state), self.recorder)
+        if state.global_step > 0 and path.is_file():  # without the file, the check below says what is wrong
+            self.recorder.load_state_dict(load_checkpoint(path))
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Refuse a training that is in another epoch than the recording."""
+        check_epoch(self.recorder, int(state.epoch or 0))
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Commit the epoch with its last step, before a checkpoint of that step is written."""
+        if float(state.epoch).is_integer():
+            self.recorder.end_epoch()
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Write the Recorder's state into the checkpoint's folder, every process its own part."""
+        save_checkpoint(state_path(_folder(args, state), self.recorder), self.recorder.state_dict())
+
+
+def _seeing_logits(
+    compute_loss: Callable[..., Any], recorder: Recorder, sample_ids: str, targets: str
+) -> Callable[..., Any]:
+    """Return `compute_loss` that shows a training batch's logits to the recorder; the model never sees the ids."""
+
+    def seeing(model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
+        if not model.training:
+            plain = {name: value for name, value in inputs.items() if name != sample_ids}
+            return compute_loss(model, plain, return_outputs=return_outputs, num_items_in_batch=num_items_in_batch)
+        ids, labels = column(inputs, sample_ids, "sample ids"), column(inputs, targets, "targets")
+        rest = {name: value for name, value in inputs.items() if name != sample_ids}
+        loss, outputs = compute_loss(model, rest, return_outputs=True, num_items_in_batch=num_items_in_batch)
+        if not isinstance(outputs, Mapping) or "logits" not in outputs:
+            raise InputError(
+                f"Expected a model whose output has logits, but {type(model).__name__} returned a {type(outputs).__name__}. "
+                "Use a model for sequence or image classification, with return_dict=True."
+            )
+        recorder.update(outputs["logits"], labels, ids)
+        return (loss, outputs) if return_outputs else loss
+
+    return seeing
+
+
+def _seeing_checkpoint(train: Callable[..., Any], callback: RecorderCallback) -> Callable[..., Any]:
+    """Return `train` that tells the callback which checkpoint it resumes, where that is named."""
+
+    def seeing(resume_from_checkpoint: Any = None, *arguments: Any, **options: Any) -> Any:
+        named = resume_from_checkpoint is not None and not isinstance(resume_from_checkpoint, bool)
+        callback.resumed = Path(resume_from_checkpoint) if named else None
+        return train(resume_from_checkpoint, *arguments, **options)
+
+    return seeing
+
+
+def _folder(args: Any, state: Any) -> Path:
+    return Path(args.output_dir) / f"{_transformers.trainer_utils.PREFIX_CHECKPOINT_DIR}-{state.global_step}"

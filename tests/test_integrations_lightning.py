@@ -1,0 +1,203 @@
+"""The callback under the real Lightning: what a plain loop records, resumed without holes, mixed-up input refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, Sampler, Subset, TensorDataset
+
+from thresher import Recorder
+from thresher.data import Indexed
+from thresher.errors import InputError, MissingSamplesError, SampleIdError
+from thresher.scorers import AUM, TDDS
+
+L = pytest.importorskip("lightning.pytorch", reason="needs the package lightning: pip install 'thresher[lightning]'")
+from lightning.pytorch.callbacks import ModelCheckpoint  # noqa: E402
+
+from thresher.integrations.lightning import RecorderCallback  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings("ignore::Warning:lightning.*")  # it warns of few workers, of no logger, ...
+N = 300
+X, Y = (torch.tensor(part[:N]) for part in load_digits(return_X_y=True))
+PAIRS = TensorDataset(X.float() / 16, Y)
+
+
+class Net(L.LightningModule):
+    def __init__(self, bare: bool = False) -> None:
+        super().__init__()
+        self.bare, self.net = bare, nn.Linear(64, 10)
+        nn.init.zeros_(self.net.weight)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        named = isinstance(batch, dict)
+        images, targets = (batch["pixels"], batch["labels"]) if named else (batch[1], batch[2])
+        logits = self.net(images)
+        loss = nn.functional.cross_entropy(logits, targets)
+        return loss if self.bare else {"loss": loss, "logits": logits}
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self.log("accuracy", (self.net(batch[0]).argmax(1) == batch[1]).float().mean())
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.5)
+
+
+class Shuffled(Sampler[int]):
+    """A new order every epoch, which a resumed training repeats."""
+
+    def __init__(self) -> None:
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return N
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(np.random.default_rng(self.epoch).permutation(N).tolist())
+
+
+def new_recorder() -> Recorder:
+    return Recorder(N, 10, scorers={"aum": AUM(), "tdds": TDDS(window=3)})
+
+
+def fit(
+    recorder: Recorder, folder: Path, dataset: Dataset[Any] | None = None, resume: Path | None = None, **options: Any
+) -> None:
+    """Train four epochs of ten batches with a checkpoint an epoch."""
+    module = options.pop("module", None) or Net()
+    validation = DataLoader(PAIRS, batch_size=N) if options.pop("validate", False) else None
+    every = options.pop("every", None)
+    keeper = ModelCheckpoint(dirpath=folder, save_top_k=-1, filename="{step}", every_n_train_steps=every)
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+    trainer = L.Trainer(callbacks=[RecorderCallback(recorder), keeper], **{"max_epochs": 4, **quiet, **options})
+    loader = DataLoader(Indexed(PAIRS) if dataset is None else dataset, batch_size=32, sampler=Shuffled())
+    trainer.fit(module, loader, validation, ckpt_path=resume)
+
+
+def same_scores(one: Recorder, other: Recorder) -> None:
+    assert one.epoch == other.epoch == 4
+    for name, scores in one.scores().items():
+        np.testing.assert_array_equal(scores.values, other.scores()[name].values)
+
+
+@pytest.fixture(scope="module")
+def plain() -> Recorder:
+    """What the loop that everybody can write records."""
+    net, recorder, sampler = nn.Linear(64, 10), new_recorder(), Shuffled()
+    with torch.no_grad():
+        net.weight.zero_()
+        net.bias.copy_(Net().net.bias.zero_())
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.5)
+    for epoch in range(4):
+        sampler.set_epoch(epoch)
+        for sample_ids, images, targets in DataLoader(Indexed(PAIRS), batch_size=32, sampler=sampler):
+            logits = net(images)
+            recorder.update(logits, targets, sample_ids)
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(logits, targets).backward()
+            optimizer.step()
+        recorder.end_epoch()
+    return recorder
+
+
+class ZeroNet(Net):
+    def __init__(self, bare: bool = False) -> None:
+        super().__init__(bare)
+        nn.init.zeros_(self.net.bias)
+
+
+@pytest.mark.parametrize("options", [{}, {"validate": True}, {"every": 5}], ids=["plain", "validation", "steps"])
+def test_it_records_what_a_plain_loop_records_and_resumes_without_holes(
+    plain: Recorder, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    recorder = new_recorder()
+    fit(recorder, tmp_path / "first", **options, module=ZeroNet())
+    same_scores(plain, recorder)
+    for step in (10, 20):  # the first lies before the epochs that TDDS needs, the second amid them
+        again = new_recorder()
+        fit(again, tmp_path / "second", resume=tmp_path / "first" / f"step={step}.ckpt", **options, module=ZeroNet())
+        same_scores(plain, again)
+
+
+def test_a_checkpoint_opens_without_pickles(tmp_path: Path) -> None:
+    recorder = new_recorder()
+    fit(recorder, tmp_path, max_epochs=1)
+    state = torch.load(tmp_path / "step=10.ckpt", weights_only=True)["callbacks"]
+    assert state["RecorderCallback"]["epoch"] == 1
+
+
+def test_batches_may_be_mappings(plain: Recorder, tmp_path: Path) -> None:
+    rows = [{"pixels": image, "labels": int(target)} for image, target in PAIRS]
+    recorder = new_recorder()
+    fit(recorder, tmp_path, Indexed(rows), module=ZeroNet())
+    same_scores(plain, recorder)
+
+
+def test_a_broken_off_epoch_is_not_committed(tmp_path: Path) -> None:
+    recorder = new_recorder()
+    fit(recorder, tmp_path, max_epochs=-1, max_steps=25)
+    assert recorder.epoch == 2
+
+
+def test_a_fast_dev_run_is_not_recorded(tmp_path: Path) -> None:
+    recorder = new_recorder()
+    fit(recorder, tmp_path, fast_dev_run=True)
+    assert recorder.epoch == 0
+
+
+class Mixed(Dataset[Any]):
+    """Its ids no longer belong to its samples: they are drawn anew whenever one is read."""
+
+    def __init__(self) -> None:
+        self.orders = [np.random.default_rng(seed).permutation(N) for seed in range(4)]
+        self.reads = 0
+
+    def __len__(self) -> int:
+        return N
+
+    def __getitem__(self, index: int) -> Any:
+        order = self.orders[self.reads // N]
+        self.reads += 1
+        return (int(order[index]), *PAIRS[index])
+
+
+def test_shuffled_ids_are_noticed_and_not_scored(tmp_path: Path) -> None:
+    recorder = new_recorder()
+    with pytest.raises(InputError, match="Ids and samples are mixed up"):
+        fit(recorder, tmp_path, Mixed())
+    assert recorder.epoch == 1
+
+
+def test_lost_ids_and_samples_are_noticed(tmp_path: Path) -> None:
+    with pytest.raises(SampleIdError, match="Expected integer sample_ids"):  # images come first
+        fit(new_recorder(), tmp_path, TensorDataset(X.float(), X.float(), Y))
+    with pytest.raises(MissingSamplesError, match="Expected all 300 samples in epoch 0, but 44 are missing"):
+        fit(new_recorder(), tmp_path, limit_train_batches=8)
+    rows = [{"pixels": image, "labels": int(target)} for image, target in PAIRS]
+    with pytest.raises(InputError, match="sample ids at 'sample_id', but got one with the columns"):
+        fit(new_recorder(), tmp_path, Subset(rows, range(N)))  # type: ignore[arg-type]
+
+
+def test_training_step_must_return_logits(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"\{'loss': loss, 'logits': logits\}, but it returned \['loss'\]"):
+        fit(new_recorder(), tmp_path, module=Net(bare=True))
+
+
+def test_resuming_without_the_recorders_state_or_amid_an_epoch_is_refused(tmp_path: Path) -> None:
+    fit(new_recorder(), tmp_path, every=5, max_epochs=2)
+    unrecorded = torch.load(tmp_path / "step=10.ckpt", weights_only=True)
+    del unrecorded["callbacks"]["RecorderCallback"]
+    torch.save(unrecorded, tmp_path / "unrecorded.ckpt")
+    with pytest.raises(InputError, match=r"in epoch 1, but the Recorder has 0 epochs\. Resume from a checkpoint"):
+        fit(new_recorder(), tmp_path, resume=tmp_path / "unrecorded.ckpt")
+    with pytest.raises(SampleIdError, match="seen twice in epoch 1"):  # the order starts anew
+        fit(new_recorder(), tmp_path, resume=tmp_path / "step=15.ckpt")
