@@ -22,6 +22,7 @@ from thresher.experiments.tables import FULL, Row, markdown, plus_minus, table
 from thresher.files import write_atomic
 from thresher.keep import share_of
 from thresher.methods import parse_methods
+from thresher.tracking import followed, open_tracker
 from thresher.train.spec import Precision
 
 
@@ -57,6 +58,7 @@ def run_command(
     seeds: str, full: bool, epochs: int | None, batch_size: int | None, surrogate_epochs: int | None,
     surrogate_schedule: int | None, surrogate_batch_size: int | None, lr: float | None, scale_loss: str,
     precision: str, device: str, jobs: int | None, out: Path | None, resume: bool, report: bool, compile_model: bool,
+    track: str | None,
 ) -> None:  # fmt: skip
     """`thresher run`."""
     started = time.perf_counter()
@@ -84,11 +86,18 @@ def run_command(
     console = Console()
     processes, threads = parallel(jobs, device)
     screen = Screen(console)
-    with screen.progress:
-        results = run_study(
-            spec, out, data_dir=str(data_dir) if data_dir else None, device=device, processes=processes,
-            threads=threads, notify=screen.notify,
-        )  # fmt: skip
+    tracker = open_tracker(track, out.name) if track else None
+    try:
+        if tracker is not None:
+            tracker.params(spec.to_json())
+        with screen.progress:
+            results = run_study(
+                spec, out, data_dir=str(data_dir) if data_dir else None, device=device, processes=processes,
+                threads=threads, notify=followed(screen.notify, tracker),
+            )  # fmt: skip
+    finally:
+        if tracker is not None:
+            tracker.close()
     rows = table(results)
     write_atomic(out / "table.md", markdown(rows).encode())
     show_table(rows, console)

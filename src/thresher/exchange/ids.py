@@ -45,7 +45,7 @@ def write_csv(coreset: Coreset, path: Path, *, force: bool = False) -> None:
 def read_csv(path: Path, n: int, source: Mapping[str, Any] | None = None) -> Coreset:
     """Return the coreset of a data set of `n` samples that a CSV file names; other columns are passed over.
 
-    Raises MissingFileError, CorruptFileError (no such columns, a line that is none) or SampleIdError (ids out of range, twice).
+    Raises MissingFileError, CorruptFileError (no such columns, a line that is none) or SampleIdError (out of range, twice).
     """
     ids, weights = [], []
     for number, row in csv_rows(path, ("sample_id",)):
@@ -96,10 +96,14 @@ def csv_rows(path: Path, needed: tuple[str, ...]) -> Iterator[tuple[int, dict[st
             header = next(reader, [])
             if not set(needed) <= set(header) or len(set(header)) != len(header):
                 told = ",".join(header)[:80]
-                raise CorruptFileError(f"Expected the columns {', '.join(needed)} in {path}, but its first line is {told!r}.")
+                raise CorruptFileError(
+                    f"Expected the columns {', '.join(needed)} in {path}, but its first line is {told!r}."
+                )
             for row in reader:
                 if len(row) != len(header):
-                    raise _bad_line(path, reader.line_num, f"it has {len(row)} of {len(header)} fields; is the file cut off?")
+                    raise _bad_line(
+                        path, reader.line_num, f"it has {len(row)} of {len(header)} fields; is the file cut off?"
+                    )
                 yield reader.line_num, dict(zip(header, row, strict=True))
         except (csv.Error, UnicodeDecodeError) as error:
             raise _bad_line(path, reader.line_num + 1, str(error)) from None
@@ -135,8 +139,8 @@ def _coreset(ids: Ids, weights: Any, n: int, path: Path, source: Mapping[str, An
         raise SampleIdError(f"Expected every sample once in {path}, but {int(twice[0])} is there more than once.")
     if len(ids) and (ids[0] < 0 or ids[-1] >= n):
         raise SampleIdError(
-            f"Expected ids in [0, {n}) in {path}, but they span {ids[0]} to {ids[-1]}: it belongs to another data set, or its "
-            "ids are not positions."
+            f"Expected ids in [0, {n}) in {path}, but they span {ids[0]} to {ids[-1]}: it belongs to another data set, or "
+            "its ids are not positions."
         )
     return Coreset(ids, None if weights is None else weights[order], n, source or {"file": path.name})
 

@@ -42,13 +42,15 @@ def write_pair(coreset: Coreset, scores: Scores, folder: Path, window: int, epoc
         )
     if not np.isfinite(values).all():
         first = int(np.flatnonzero(~np.isfinite(values))[0])
-        raise InputError(f"Expected a finite score of every sample, but sample {first} has none. The official code needs all.")
+        raise InputError(
+            f"Expected a finite score of every sample, but sample {first} has none. The official code needs all."
+        )
     order = np.lexsort((values, coreset.mask)).astype(np.int64)
     places = [folder / f"{kind}_win{window}_ep{epochs}.npy" for kind in ("data_mask", "score")]
     for place in places:
         check_free(place, force)
-    for place, array in zip(places, (order, values[order]), strict=True):
-        write_new(place, npy_bytes(array), force)
+    write_new(places[0], npy_bytes(order), force)
+    write_new(places[1], npy_bytes(values[order]), force)
     return subset_rate(coreset.n, len(coreset))
 
 
@@ -67,11 +69,14 @@ def subset_rate(n: int, count: int) -> float:
 def read_pair(mask: Path, score: Path) -> Scores:
     """Return the scores of a pair by sample id, (N,) float32; what it was sorted by is undone.
 
-    Raises MissingFileError, CorruptFileError, SampleIdError where the mask is no permutation, InputError where they disagree.
+    Raises MissingFileError, CorruptFileError, SampleIdError where the mask is no permutation, InputError where they
+    disagree.
     """
     order, values = load_npy(mask), load_npy(score)
     if order.ndim != 1 or order.dtype.kind not in "iu" or not np.array_equal(np.sort(order), np.arange(len(order))):
-        raise SampleIdError(f"Expected every id from 0 to N - 1 once in {mask}, but got {order.dtype} of shape {order.shape}.")
+        raise SampleIdError(
+            f"Expected every id from 0 to N - 1 once in {mask}, but got {order.dtype} of shape {order.shape}."
+        )
     if values.dtype.kind != "f" or values.shape != order.shape:
         raise InputError(f"Expected {len(order)} scores in {score}, but got {values.dtype} of shape {values.shape}.")
     by_id: Floats = np.empty(len(order), dtype=np.float32)

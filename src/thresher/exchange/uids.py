@@ -26,7 +26,7 @@ def parse_uids(texts: Sequence[str], where: str = "the uids") -> Uids:
     """Return (N,) "u8,u8" of uids in hexadecimal; InputError naming the first that is none.
 
     >>> parse_uids(["139e4a9b22a614771f06c700a8ebe150"]).tolist()
-    [(1413606047420191863, 2235662284016836944)]
+    [(1413649363202610295, 2235693070683988304)]
     """
     pairs = np.empty(len(texts), dtype=PAIR)
     for row, text in enumerate(texts):
@@ -41,7 +41,7 @@ def parse_uids(texts: Sequence[str], where: str = "the uids") -> Uids:
 
 
 def read_pool(path: Path) -> Uids:
-    """Return the uids of a whole pool in the order of its sample ids, (N,) "u8,u8"; see the module's page for the formats."""
+    """Return the uids of a whole pool in the order of its sample ids, (N,) "u8,u8"; formats: the module's page."""
     if not path.is_file():
         raise MissingFileError(f"Expected the uids of the pool at {path}, but there is no such file.")
     if path.suffix == ".npy":
