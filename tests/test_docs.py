@@ -35,8 +35,20 @@ def test_commands_of_the_readme_exist() -> None:
     from thresher.cli import app
 
     text = (ROOT / "README.md").read_text()
-    commands = set(re.findall(r"thresher (run|record|score|select|train|methods|reproduce|tune|corrupt)\b([^`\n]*)", text))
-    assert {name for name, _ in commands} == {"run", "record", "score", "select", "train", "methods", "reproduce", "tune"}
+    commands = set(
+        re.findall(r"thresher (run|record|score|select|train|methods|reproduce|tune|corrupt|export)\b([^`\n]*)", text)
+    )
+    assert {name for name, _ in commands} == {
+        "run",
+        "record",
+        "score",
+        "select",
+        "train",
+        "methods",
+        "reproduce",
+        "tune",
+        "export",
+    }
     for name, rest in commands:
         options = re.findall(r"--[a-z-]+", rest)
         said = CliRunner().invoke(app, [name, "--help"]).output
@@ -51,3 +63,29 @@ def test_code_of_the_score_variance_page_runs() -> None:
     names: dict[str, object] = {"__name__": "score_variance"}
     for number, block in enumerate(blocks):
         exec(compile(block, f"score_variance.md, block {number}", "exec"), names)
+
+
+def test_code_of_the_files_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its blocks run one after another in an empty folder; one that needs a package says so first and is left out without."""
+    page = (ROOT / "docs" / "files.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    assert len(blocks) >= 8
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {"__name__": "files"}
+    for number, block in enumerate(blocks):
+        needed = re.match(r"# needs ([\w, ]+)", block)
+        if needed is None or all(importlib.util.find_spec(name) for name in needed[1].split(", ")):
+            exec(compile(block, f"files.md, block {number}", "exec"), names)
+
+
+def test_commands_of_the_files_page_exist() -> None:
+    from click.testing import CliRunner
+
+    from thresher.cli import app
+
+    text = (ROOT / "docs" / "files.md").read_text()
+    lines = re.findall(r"^thresher (\w+)([^\n#]*)", text, re.MULTILINE)
+    assert {"export", "run"} <= {name for name, _ in lines}
+    for name, rest in lines:
+        said = CliRunner().invoke(app, [name, "--help"]).output
+        assert all(option in said for option in re.findall(r"--[a-z-]+", rest)), (name, rest)

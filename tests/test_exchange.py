@@ -139,6 +139,7 @@ def test_shards_keep_keys_names_and_bytes(shards: list[Path], tmp_path: Path) ->
     assert [a.read_bytes() for a in again] == [w.read_bytes() for w in written]
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # that package leaves its shards open
 def test_the_webdataset_package_reads_them(shards: list[Path], tmp_path: Path) -> None:
     wds = pytest.importorskip("webdataset")
     written = reshard(KEPT, shards, tmp_path / "out", per_shard=7)
@@ -172,7 +173,7 @@ def test_shards_cut_off_anywhere_are_refused(shards: list[Path], tmp_path: Path)
         try:
             reshard(KEPT, [tmp_path / "cut.tar", *shards[1:]], tmp_path / "o", force=True)
         except ThresherError as error:
-            assert "cut" in str(error)
+            assert "cut" in str(error)  # noqa: PT017  # a hit in the pictures alone goes unnoticed: tar has no checksum there
 
 
 def test_foreign_shards_are_refused(shards: list[Path], tmp_path: Path) -> None:
@@ -192,7 +193,7 @@ def test_folders_hold_exactly_the_kept_pictures(folder: Path, tmp_path: Path, ho
         assert place.is_symlink() == (how == "symlink")
         assert place.read_bytes() == (folder / "train" / path).read_bytes()
     if how == "copy":  # Thresher reads its own export back, as soon as it has something to test on
-        (tmp_path / "out" / "val").symlink_to(folder / "val")
+        (tmp_path / "out" / "val").symlink_to("train")
         again = load("folder", tmp_path / "out", image_size=8).train
         assert len(again) == 12
 
@@ -298,8 +299,9 @@ def test_the_command_writes_every_format(folder: Path, shards: list[Path], tmp_p
     write_scores(tmp_path / "s.parquet", {"tdds": SCORES}, info={"fingerprint": data.fingerprint})
     (tmp_path / "pool.txt").write_text("\n".join(f"{i:032x}" for i in range(N)))
     more: dict[str, tuple[Any, ...]] = {
-        "csv": (), "npy": ("--data", "folder", "--data-dir", folder), "parquet": (), "tdds": ("--scores", tmp_path / "s.parquet"),
-        "uids": ("--pool", tmp_path / "pool.txt"), "folder": ("--data-dir", folder), "webdataset": ("--shards", shards[0].parent),
+        "csv": (), "npy": ("--data", "folder", "--data-dir", folder), "parquet": (),
+        "tdds": ("--scores", tmp_path / "s.parquet"), "uids": ("--pool", tmp_path / "pool.txt"),
+        "folder": ("--data-dir", folder), "webdataset": ("--shards", shards[0].parent),
     }  # fmt: skip
     for to, options in more.items():
         command = ("export", tmp_path / "c.parquet", "--to", to, "--out", tmp_path / f"out-{to}", *options)

@@ -1,4 +1,8 @@
-"""`aum_values.csv`, as the aum package (Pleiss et al. 2020) leaves it: `sample_id,aum`, largest margin first."""
+"""`aum_values.csv`, as the aum package (Pleiss et al. 2020) leaves it: `sample_id,aum`, largest margin first.
+
+The package averages margins of logits; the published tables of pruning, and so the scorer's default, take margins of
+probabilities. Only the former belong into that file: score with `aum:margin=logit`.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +27,11 @@ def write_aum(scores: Scores, path: Path, *, force: bool = False) -> None:
     """
     if scores.hard_end != "low":
         raise InputError(f"Expected margins, whose low end is hard, but these scores say {scores.hard_end}. Score with aum.")
+    margin = scores.source.get("params", {}).get("margin", "logit")
+    if margin != "logit":
+        raise InputError(
+            f"Expected margins of logits, as the aum package has, but got {margin}. Score with aum:margin=logit."
+        )
     observed = np.flatnonzero(~np.isnan(scores.values))
     order = observed[np.argsort(-scores.values[observed], kind="stable")]
     lines = [f"{i},{value}" for i, value in zip(order.tolist(), scores.values[order].astype(str), strict=True)]
@@ -47,4 +56,4 @@ def read_aum(path: Path, n: int) -> Scores:
             raise SampleIdError(f"Expected every sample once in {path}, but line {line} has {sample_id} again.")
         seen[sample_id] = True
         values[sample_id] = real_number(row["aum"], path, line)
-    return Scores(values, "low", {"scorer": "aum", "file": path.name})
+    return Scores(values, "low", {"scorer": "aum", "params": {"margin": "logit", "skip": 0}, "file": path.name})

@@ -47,7 +47,7 @@ def from_frame(frame: Any, hard_end: Mapping[str, HardEnd] | None = None) -> Sco
 
     try:
         table = pa.table(frame)
-    except (TypeError, pa.ArrowException) as error:
+    except (TypeError, ValueError, pa.ArrowException) as error:
         raise InputError(
             f"Expected a data frame (pandas, Polars, DuckDB, pyarrow), but got {type(frame).__name__}: {error}."
         ) from None
@@ -56,7 +56,7 @@ def from_frame(frame: Any, hard_end: Mapping[str, HardEnd] | None = None) -> Sco
     order = _order(table.column("sample_id"))
     columns, targets = {}, None
     for name in table.column_names:
-        if name == "sample_id":
+        if name == "sample_id" or name.startswith("__index_level_"):  # an index of pandas without a name
             continue
         kind = table.column(name).type
         if name == "target" and pa.types.is_integer(kind) and not table.column(name).null_count:
