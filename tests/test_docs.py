@@ -66,7 +66,7 @@ def test_code_of_the_score_variance_page_runs() -> None:
 
 
 def test_code_of_the_files_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its blocks run one after another in an empty folder; one that needs a package says so first and is left out without."""
+    """Its blocks run one after another in an empty folder; one that needs a package says so and is left out without it."""
     page = (ROOT / "docs" / "files.md").read_text()
     blocks = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     assert len(blocks) >= 8

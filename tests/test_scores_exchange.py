@@ -249,3 +249,19 @@ def test_trackers_keep_what_a_study_tells(tmp_path: Path, kind: str) -> None:
 def test_unknown_trackers_are_refused(spec: str) -> None:
     with pytest.raises(ThresherError, match="--track"):
         open_tracker(spec, "run")
+
+
+def test_a_run_is_tracked_from_the_command_line(tmp_path: Path, call: Any) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    small = ("--surrogate-epochs", 2, "--surrogate-batch-size", 128, "--epochs", 1, "--batch-size", 128, "--device", "cpu")
+    less = ("--method", "random", "--seeds", "3", "--no-full", "--no-report", "--jobs", 1)
+    call("run", "--out", tmp_path / "mine", *small, *less, "--track", f"tensorboard:{tmp_path / 'tracked'}")
+    read = EventAccumulator(str(tmp_path / "tracked" / "mine"))
+    read.Reload()
+    assert [e.step for e in read.Scalars("surrogate/loss")] == [1, 2]
+    (result,) = read.Scalars("test_accuracy/random/0.1")
+    assert result.step == 3
+    assert 0 < result.value < 1
+    assert "--track" in call.refused("run", "--out", tmp_path / "other", *small, *less, "--track", "wandb:x")
