@@ -134,7 +134,7 @@ def test_shards_keep_keys_names_and_bytes(shards: list[Path], tmp_path: Path) ->
     before = contents(shards)
     assert contents(written) == {n: c for n, c in before.items() if int(n[7:10]) in KEPT.ids}
     assert keys(written) == [f"train/d{i:03d}" for i in KEPT.ids]
-    assert same(Coreset.load(tmp_path / "out" / "coreset.parquet"), KEPT)
+    assert same(Coreset.load(tmp_path / "out" / "exported-coreset.parquet"), KEPT)
     again = reshard(KEPT, shards, tmp_path / "again", per_shard=5)
     assert [a.read_bytes() for a in again] == [w.read_bytes() for w in written]
 
@@ -176,6 +176,24 @@ def test_shards_cut_off_anywhere_are_refused(shards: list[Path], tmp_path: Path)
             assert "cut" in str(error)  # noqa: PT017  # a hit in the pictures alone goes unnoticed: tar has no checksum there
 
 
+def test_what_is_no_pool_or_subset_file_is_refused(tmp_path: Path) -> None:
+    for name, content in (
+        ("a.txt", b"xyz\n"),
+        ("b.txt", bytes(range(128, 256))),
+        ("c.csv", b"id\n1\n"),
+        ("d.parquet", b"PAR1"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises((InputError, CorruptFileError), match=r"uid|cannot be read|columns"):
+            read_pool(tmp_path / name)
+    pool = parse_uids([f"{i:032x}" for i in range(N)])
+    with pytest.raises(FingerprintError):
+        write_uids(KEPT, pool[1:], tmp_path / "kept.npy")
+    np.save(tmp_path / "ids.npy", KEPT.ids)
+    with pytest.raises(CorruptFileError, match="u8,u8"):
+        read_uids(tmp_path / "ids.npy", pool)
+
+
 def test_foreign_shards_are_refused(shards: list[Path], tmp_path: Path) -> None:
     with pytest.raises(FingerprintError, match="the shards hold 40"):
         reshard(KEPT, shards[:2], tmp_path / "out")
@@ -213,6 +231,14 @@ def test_nothing_is_replaced_unless_it_is_an_export(folder: Path, tmp_path: Path
     export_folder(Coreset(np.arange(5), None, N), train, tmp_path / "out", force=True)
     assert len(list((tmp_path / "out").rglob("*.png"))) == 5
     assert len(list((folder / "train").rglob("*.png"))) == N  # links were removed, not what they lead to
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    with pytest.raises(RunDirectoryError, match="never replaced"):
+        export_folder(KEPT, train, tmp_path / "out", force=True)
+    (tmp_path / "out" / "notes.txt").unlink()
+    inside: Any = load("folder", folder, image_size=8).train
+    inside.root = tmp_path / "out" / "train"
+    with pytest.raises(RunDirectoryError, match="lies in"):
+        export_folder(KEPT, inside, tmp_path / "out", force=True)
     write_csv(KEPT, tmp_path / "a.csv")
     with pytest.raises(RunDirectoryError, match="exists already"):
         write_csv(KEPT, tmp_path / "a.csv")

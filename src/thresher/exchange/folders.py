@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 from thresher.coreset import Coreset
 from thresher.errors import FingerprintError, InputError, MissingFileError
-from thresher.exchange.place import MARK, check_inside, new_folder
+from thresher.exchange.place import MARK, check_apart, check_inside, new_folder
 
 How = Literal["symlink", "copy"]
 
@@ -38,6 +38,7 @@ def export_folder(coreset: Coreset, pictures: Pictures, out: Path, *, how: How =
             f"Expected the {coreset.n} pictures that this coreset was selected from, but {pictures.root} holds "
             f"{len(pictures)}. Name the full, unpruned training set."
         )
+    check_apart([pictures.root], out)
     with new_folder(out, force) as folder:
         for sample_id in coreset.ids.tolist():
             source = pictures.path(sample_id)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from thresher.errors import InputError, RunDirectoryError
 from thresher.files import PART, sync_folder, write_atomic
 
-MARK = "coreset.parquet"
+MARK = "exported-coreset.parquet"
 """The coreset itself lies in every exported folder; it also says that the folder is an export and may be replaced."""
+
+_OURS = re.compile(rf"{re.escape(MARK)}(\.json)?|train|\d{{6}}\.tar")
 
 
 def write_new(path: Path, content: bytes, force: bool = False) -> None:
@@ -37,11 +40,11 @@ def check_free(path: Path, force: bool = False) -> None:
 def new_folder(path: Path, force: bool = False) -> Iterator[Path]:
     """Give a folder to fill; it takes the place of `path` when the block ends well and is removed when it does not.
 
-    An empty folder may be there; one that an export has made is replaced with `force`, any other never is. Raises
-    RunDirectoryError.
+    An empty folder may be there; one that an export has made, and nobody has added to, is replaced with `force`, any other
+    never is. Raises RunDirectoryError.
     """
     path = Path(os.path.abspath(path))
-    made_here = (path / MARK).is_file()
+    made_here = (path / MARK).is_file() and all(_OURS.fullmatch(place.name) for place in path.iterdir())
     if os.path.lexists(path) and (not path.is_dir() or path.is_symlink() or any(path.iterdir())):
         if not made_here or path.is_symlink():
             raise RunDirectoryError(f"{path} holds something that is no export; it is never replaced. Choose another --out.")
@@ -62,6 +65,14 @@ def new_folder(path: Path, force: bool = False) -> Iterator[Path]:
         raise
     shutil.rmtree(old, ignore_errors=True)
     sync_folder(path.parent)
+
+
+def check_apart(sources: Iterable[Path], out: Path) -> None:
+    """Raise RunDirectoryError where what is read lies in the folder that is written: replacing it would lose it."""
+    target = out.resolve()
+    for source in sources:
+        if source.resolve().is_relative_to(target):
+            raise RunDirectoryError(f"{source} lies in {out}, which would be replaced. Choose another --out.")
 
 
 def check_inside(name: str, where: Path) -> str:

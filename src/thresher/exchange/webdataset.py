@@ -14,7 +14,7 @@ from pathlib import Path
 
 from thresher.coreset import Coreset
 from thresher.errors import CorruptFileError, FingerprintError, InputError, MissingFileError
-from thresher.exchange.place import MARK, check_inside, new_folder
+from thresher.exchange.place import MARK, check_apart, check_inside, new_folder
 
 Sample = list[tuple[str, bytes]]
 
@@ -30,6 +30,7 @@ def reshard(
     """
     if per_shard < 1:
         raise InputError(f"Expected per_shard >= 1 samples, but got {per_shard}.")
+    check_apart(shards, out)
     mask, seen, written = coreset.mask, 0, 0
     names: list[str] = []
     with new_folder(out, force) as folder:
