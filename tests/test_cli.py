@@ -20,7 +20,7 @@ from thresher.score_table import read_scores, write_scores
 from thresher.types import Scores
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "tdds_official_real_dynamics.npz")
-COMMANDS = ("run", "record", "score", "select", "train", "corrupt", "methods")
+COMMANDS = ("run", "record", "score", "select", "train", "corrupt", "methods", "export")
 
 
 def call(*arguments: Any) -> str:
@@ -156,7 +156,10 @@ def test_what_cannot_work_is_one_clear_line(case: str, dumps: Path, tmp_path: Pa
 @pytest.mark.parametrize("name", sorted(app.commands.keys() - {"methods"}))
 def test_every_option_reaches_its_command(name: str) -> None:
     """The functions of the command line pass options on by name: both sides must know the same ones."""
-    rooms = [import_module(f"thresher.commands.{room}") for room in ("training", "scoring", "reproduce", "tune", "corrupt")]
+    rooms = [
+        import_module(f"thresher.commands.{room}")
+        for room in ("training", "scoring", "reproduce", "tune", "corrupt", "exporting")
+    ]
     (command,) = {getattr(room, f"{name}_command") for room in rooms if hasattr(room, f"{name}_command")}
     assert {parameter.name for parameter in app.commands[name].params} == set(inspect.signature(command).parameters)
 
@@ -165,7 +168,9 @@ def test_seeds() -> None:
     assert parse_seeds("0-2,7") == (0, 1, 2, 7)
 
 
-@pytest.mark.parametrize("command", ["run", "record", "score", "select", "reproduce", "tune", "methods", "corrupt"])
+@pytest.mark.parametrize(
+    "command", ["run", "record", "score", "select", "reproduce", "tune", "methods", "corrupt", "export"]
+)
 def test_examples_in_the_help_stand_on_lines_of_their_own(command: str) -> None:
     lines = CliRunner().invoke(app, [command, "--help"]).output.splitlines()
     examples = [line for line in lines if line.startswith(f"  thresher {command}")]

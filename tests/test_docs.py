@@ -35,8 +35,20 @@ def test_commands_of_the_readme_exist() -> None:
     from thresher.cli import app
 
     text = (ROOT / "README.md").read_text()
-    commands = set(re.findall(r"thresher (run|record|score|select|train|methods|reproduce|tune|corrupt)\b([^`\n]*)", text))
-    assert {name for name, _ in commands} == {"run", "record", "score", "select", "train", "methods", "reproduce", "tune"}
+    commands = set(
+        re.findall(r"thresher (run|record|score|select|train|methods|reproduce|tune|corrupt|export)\b([^`\n]*)", text)
+    )
+    assert {name for name, _ in commands} == {
+        "run",
+        "record",
+        "score",
+        "select",
+        "train",
+        "methods",
+        "reproduce",
+        "tune",
+        "export",
+    }
     for name, rest in commands:
         options = re.findall(r"--[a-z-]+", rest)
         said = CliRunner().invoke(app, [name, "--help"]).output
@@ -51,7 +63,9 @@ def run_blocks(path: Path) -> int:
     blocks = re.findall(r"^```python\n(.*?)^```", path.read_text(), re.DOTALL | re.MULTILINE)
     names: dict[str, object] = {"__name__": path.stem}
     for number, block in enumerate(blocks):
-        exec(compile(block, f"{path.name}, block {number}", "exec"), names)
+        needed = re.match(r"# needs ([\w, ]+)", block)
+        if needed is None or all(importlib.util.find_spec(name) for name in needed[1].split(", ")):
+            exec(compile(block, f"{path.name}, block {number}", "exec"), names)
     return len(blocks)
 
 
@@ -83,3 +97,22 @@ def test_every_framework_has_a_page() -> None:
     pages = {path.stem for path in (ROOT / "docs" / "frameworks").glob("*.md")}
     files = {path.stem for path in (ROOT / "src" / "thresher" / "integrations").glob("*.py") if path.stem[0] != "_"}
     assert pages == {"README", "plain", *files}
+
+
+def test_code_of_the_files_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its blocks run one after another in an empty folder; one that needs a package says so and is left out without it."""
+    monkeypatch.chdir(tmp_path)
+    assert run_blocks(ROOT / "docs" / "files.md") >= 8
+
+
+def test_commands_of_the_files_page_exist() -> None:
+    from click.testing import CliRunner
+
+    from thresher.cli import app
+
+    text = (ROOT / "docs" / "files.md").read_text()
+    lines = re.findall(r"^thresher (\w+)([^\n#]*)", text, re.MULTILINE)
+    assert {"export", "run"} <= {name for name, _ in lines}
+    for name, rest in lines:
+        said = CliRunner().invoke(app, [name, "--help"]).output
+        assert all(option in said for option in re.findall(r"--[a-z-]+", rest)), (name, rest)

@@ -15,9 +15,9 @@ LEVELS = [
     {"types", "errors", "files", "ranks"},
     {"signals", "keep", "ranking", "engines"},
     {"scorers", "selectors", "trajectory", "coreset", "settings", "score_table"},
-    {"registry", "literature", "selection"},
+    {"registry", "literature", "selection", "exchange"},
     {"intake", "memory", "spread", "recorder", "replay", "large", "methods", "derivation", "testing"},
-    {"data", "models", "report"},
+    {"data", "models", "report", "tracking"},
     {"train"},
     {"experiments"},
     {"commands"},
@@ -102,6 +102,7 @@ def test_importing_thresher_loads_nothing_heavy() -> None:
 
 def test_scoring_needs_no_torch(tmp_path: Path) -> None:
     code = "import thresher.cli, thresher.commands.scoring, thresher.trajectory.official, thresher.selection"
+    code += "; import thresher.commands.exporting, thresher.exchange.frames, thresher.exchange.cartography"
     assert not loaded_by(code) & {"torch", "scipy", "sklearn", "matplotlib", "jinja2"}
 
 

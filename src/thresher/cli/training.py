@@ -37,6 +37,7 @@ from thresher.cli._options import needed, option, switch
 @option("--out", Path, help="Run directory. Default: runs/DATA.")
 @switch("--resume/--no-resume", default=True, help="Go on with a run directory that is there.")
 @switch("--report/--no-report", default=True, help="Write report.html.")
+@option("--track", help="Also log to local files: tensorboard:FOLDER or mlflow:FOLDER. Default: nothing.")
 @given.compile_model
 def run(**options: Any) -> None:
     """Record, score, select, retrain and compare, in one go.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from thresher.files import write_atomic
 from thresher.keep import share_of
 from thresher.methods import parse_methods
 from thresher.ranks.torchrun import joined
+from thresher.tracking import Tracker, followed, open_tracker
 from thresher.train.spec import Precision
 
 
@@ -58,6 +61,7 @@ def run_command(
     seeds: str, full: bool, epochs: int | None, batch_size: int | None, surrogate_epochs: int | None,
     surrogate_schedule: int | None, surrogate_batch_size: int | None, lr: float | None, scale_loss: str,
     precision: str, device: str, jobs: int | None, out: Path | None, resume: bool, report: bool, compile_model: bool,
+    track: str | None,
 ) -> None:  # fmt: skip
     """`thresher run`."""
     started = time.perf_counter()
@@ -82,14 +86,16 @@ def run_command(
     out = out or run_folder(data, corrupt, mislabel)
     if not resume and (out / "spec.json").exists():
         raise InputError(f"{out} holds a run already. Choose another --out, or leave --no-resume away to continue it.")
-    with joined(device) as (ranks, own_device):
+    with joined(device) as (ranks, own_device), _tracked(track if ranks.rank == 0 else None, out.name) as tracker:
         console = Console(quiet=ranks.rank > 0)
         processes, threads = parallel(jobs, device, ranks.size)
         screen = Screen(console)
+        if tracker is not None:
+            tracker.params(spec.to_json())
         with screen.progress:
             results = run_study(
                 spec, out, data_dir=str(data_dir) if data_dir else None, device=own_device, processes=processes,
-                threads=threads, notify=screen.notify,
+                threads=threads, notify=followed(screen.notify, tracker),
             )  # fmt: skip
     if ranks.rank > 0:
         return
@@ -104,6 +110,17 @@ def run_command(
         f"\n{out}/ holds scores.parquet, coresets/, results/, table.md{' and report.html' if report else ''} "
         f"({time.perf_counter() - started:.0f} s)", highlight=False, soft_wrap=True,
     )  # fmt: skip
+
+
+@contextmanager
+def _tracked(track: str | None, name: str) -> Iterator[Tracker | None]:
+    """Open the tracker that was asked for, and close it whatever happens."""
+    tracker = open_tracker(track, name) if track else None
+    try:
+        yield tracker
+    finally:
+        if tracker is not None:
+            tracker.close()
 
 
 def record_command(

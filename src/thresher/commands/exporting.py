@@ -1,0 +1,93 @@
+"""`thresher export`: a coreset in a format of other tools. Imports no torch unless a data set is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from thresher.coreset import Coreset
+from thresher.errors import FingerprintError, InputError, MissingFileError, UnknownNameError
+from thresher.exchange.folders import How, Pictures, export_folder
+from thresher.exchange.ids import write_csv, write_npy
+from thresher.exchange.place import check_free
+from thresher.exchange.tdds import write_pair
+from thresher.exchange.uids import read_pool, write_uids
+from thresher.exchange.webdataset import reshard
+from thresher.score_table import read_scores
+
+
+def export_command(
+    *, coreset: Path, to: str, out: Path, scores: Path | None, column: str | None, pool: Path | None,
+    shards: tuple[Path, ...], per_shard: int, how: How, data: str | None, data_dir: Path | None, force: bool,
+) -> None:  # fmt: skip
+    """`thresher export`."""
+    if to == "folder":
+        data = data or "folder"
+    pictures: object = None
+    if data is None:
+        kept = Coreset.load(coreset)
+    else:
+        from thresher.data import load
+
+        loaded = load(data, data_dir)
+        pictures = loaded.train
+        kept = Coreset.load(coreset, fingerprint=loaded.fingerprint, n=len(loaded.train))
+    note = ""
+    if to == "csv":
+        write_csv(kept, out, force=force)
+    elif to == "npy":
+        write_npy(kept, out, force=force)
+    elif to == "parquet":
+        check_free(out, force)
+        kept.save(out)
+    elif to == "tdds":
+        note = _tdds(kept, out, _needed(scores, "--scores", to), column, force)
+    elif to == "uids":
+        write_uids(kept, read_pool(_needed(pool, "--pool", to)), out, force=force)
+    elif to == "folder":
+        if not hasattr(pictures, "path"):
+            raise InputError(f"Expected a data set of picture files (folder, imagenet), but {data} holds none.")
+        export_folder(kept, _as_pictures(pictures), out, how=how, force=force)
+    else:
+        written = reshard(kept, _tar_files(shards), out, per_shard=per_shard, force=force)
+        note = f", {len(written)} shards"
+    click.echo(f"{out}: {len(kept)} of {kept.n} samples as {to}{note}")
+
+
+def _tdds(kept: Coreset, out: Path, scores: Path, column: str | None, force: bool) -> str:
+    """Write the pair; the files are named by the settings that the column says it has, 0 where it does not say."""
+    table = read_scores(scores)
+    of = table.info.get("fingerprint")
+    if kept.fingerprint is not None and of not in (None, kept.fingerprint):
+        raise FingerprintError(
+            f"Expected scores of the data set that the coreset is of, but {scores} is of another one ({of})."
+        )
+    told = kept.source.get("scorer", {})
+    name = column or (told.get("scorer", "tdds") if isinstance(told, dict) else "tdds")
+    if name not in table.columns:
+        raise UnknownNameError(f"{scores} has no column {name}, but {', '.join(table.columns)}. Name one with --column.")
+    chosen = table.columns[name]
+    window, at = chosen.source.get("params", {}).get("window", 0), chosen.source.get("at", 0)
+    rate = write_pair(kept, chosen, out, window, at, force=force)
+    return f" (train it with --subset_rate {rate!r})"
+
+
+def _needed(path: Path | None, option: str, to: str) -> Path:
+    if path is None:
+        raise InputError(f"Expected {option} for --to {to}; see thresher export --help.")
+    return path
+
+
+def _as_pictures(pictures: object) -> Pictures:
+    return pictures  # type: ignore[return-value]  # what has paths is a FolderSplit
+
+
+def _tar_files(shards: tuple[Path, ...]) -> list[Path]:
+    """Return the shards in the order of their names, those of a folder included."""
+    if not shards:
+        raise InputError("Expected --shards for --to webdataset; see thresher export --help.")
+    found = [path for place in shards for path in (sorted(place.glob("*.tar*")) if place.is_dir() else [place])]
+    if not found:
+        raise MissingFileError(f"Expected .tar files in {', '.join(map(str, shards))}, but there is none.")
+    return found

@@ -1,0 +1,59 @@
+"""`aum_values.csv`, as the aum package (Pleiss et al. 2020) leaves it: `sample_id,aum`, largest margin first.
+
+The package averages margins of logits; the published tables of pruning, and so the scorer's default, take margins of
+probabilities. Only the former belong into that file: score with `aum:margin=logit`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from thresher.errors import InputError, SampleIdError
+from thresher.exchange.ids import csv_rows, real_number, whole_number
+from thresher.exchange.place import write_new
+from thresher.types import Scores
+
+
+def write_aum(scores: Scores, path: Path, *, force: bool = False) -> None:
+    """Write the file; samples that were never observed are left out, as there. Raises RunDirectoryError, InputError.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "aum_values.csv"
+    >>> write_aum(Scores(np.array([0.5, 2.0, np.nan]), "low"), path)
+    >>> path.read_text().split()
+    ['sample_id,aum', '1,2.0', '0,0.5']
+    """
+    if scores.hard_end != "low":
+        raise InputError(f"Expected margins, whose low end is hard, but these scores say {scores.hard_end}. Score with aum.")
+    margin = scores.source.get("params", {}).get("margin", "logit")
+    if margin != "logit":
+        raise InputError(
+            f"Expected margins of logits, as the aum package has, but got {margin}. Score with aum:margin=logit."
+        )
+    observed = np.flatnonzero(~np.isnan(scores.values))
+    order = observed[np.argsort(-scores.values[observed], kind="stable")]
+    lines = [f"{i},{value}" for i, value in zip(order.tolist(), scores.values[order].astype(str), strict=True)]
+    write_new(path, ("\n".join(["sample_id,aum", *lines]) + "\n").encode(), force)
+
+
+def read_aum(path: Path, n: int) -> Scores:
+    """Return the scores (n,) float32, hard end "low", NaN where the file has no line for a sample.
+
+    The package takes any ids, Thresher positions: names like `train/7.png` are refused with CorruptFileError. Also raises
+    MissingFileError, or SampleIdError for an id out of range or there twice.
+    """
+    values = np.full(n, np.nan, dtype=np.float32)
+    seen = np.zeros(n, dtype=np.bool_)
+    for line, row in csv_rows(path, ("sample_id", "aum")):
+        sample_id = whole_number(row["sample_id"], path, line)
+        if sample_id >= n:
+            raise SampleIdError(
+                f"Expected ids in [0, {n}) in {path}, but line {line} has {sample_id}: is it of another data set?"
+            )
+        if seen[sample_id]:
+            raise SampleIdError(f"Expected every sample once in {path}, but line {line} has {sample_id} again.")
+        seen[sample_id] = True
+        values[sample_id] = real_number(row["aum"], path, line)
+    return Scores(values, "low", {"scorer": "aum", "params": {"margin": "logit", "skip": 0}, "file": path.name})

@@ -1,0 +1,154 @@
+"""Training dynamics as Dataset Cartography keeps them (Swayamdipta et al. 2020), out and in.
+
+    training_dynamics/dynamics_epoch_{t}.jsonl    {"guid": 7, "logits_epoch_{t}": [...], "gold": 3} a line and sample
+
+What comes in becomes official TDDS dumps (`{t}_Output.npy` and so on), which `thresher score` streams: one reader of
+logits is enough. The authors' writer names its files `.jsonl`, their reader looks for `.json`; both are understood here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thresher.errors import CorruptFileError, InputError, MissingFileError, MissingSamplesError, SampleIdError
+from thresher.exchange.ids import npy_bytes
+from thresher.exchange.place import check_free, write_new
+from thresher.files import replacing
+from thresher.trajectory.reader import Trajectory
+
+Guid = int | str
+FOLDER = "training_dynamics"
+
+
+def write_dynamics(recording: Trajectory, folder: Path, *, force: bool = False) -> int:
+    """Write the logits of a recording into `folder/training_dynamics`, a file an epoch, and return the number of epochs.
+
+    Raises InputError where no logits or targets were recorded, MissingSamplesError where a sample misses an epoch (the
+    authors' code needs all), RunDirectoryError where a file exists and `force` is not given.
+    """
+    targets = recording.targets
+    if not recording.has_logits or targets is None:
+        raise InputError("Expected a recording with logits and targets. Record with --logits float16 or float32.")
+    places = [folder / FOLDER / f"dynamics_epoch_{epoch}.jsonl" for epoch in range(recording.epochs)]
+    for place in places:
+        check_free(place, force)
+    (folder / FOLDER).mkdir(parents=True, exist_ok=True)
+    for epoch, place in enumerate(places):
+        logits = recording.logits(epoch)
+        missing = np.flatnonzero(np.isnan(logits).any(axis=1))
+        if len(missing):
+            raise MissingSamplesError(
+                f"Expected every sample in every epoch, but sample {int(missing[0])} misses epoch {epoch}."
+            )
+        with replacing(place) as part, part.open("w", encoding="utf-8") as file:
+            for guid, (row, gold) in enumerate(zip(logits.tolist(), targets.tolist(), strict=True)):
+                file.write(json.dumps({"guid": guid, f"logits_epoch_{epoch}": row, "gold": gold}) + "\n")
+    return recording.epochs
+
+
+def dynamics_to_dumps(folder: Path, out: Path, *, force: bool = False) -> list[Guid]:
+    """Turn cartography's files into dumps that `thresher score` reads, and return the guid of each sample id.
+
+    `folder` holds `training_dynamics`, or the files themselves. Guids that are exactly 0 to N - 1 are the sample ids; any
+    others (texts, gaps) are numbered as they stand in epoch 0, and `out/guids.json` lists them. Raises MissingFileError,
+    CorruptFileError naming file and line, SampleIdError or MissingSamplesError where epochs hold other samples than epoch 0,
+    InputError where labels or the number of classes change, RunDirectoryError where a file exists without `force`.
+    """
+    epochs = _epoch_files(folder)
+    guids, first, gold = _read_epoch(epochs[0], 0)
+    if sorted(map(str, guids)) == sorted(map(str, range(len(guids)))) and all(isinstance(g, int) for g in guids):
+        listed: list[Guid] = list(range(len(guids)))
+    else:
+        listed = guids
+    place = {guid: sample_id for sample_id, guid in enumerate(listed)}
+    targets = np.empty(len(listed), dtype=np.int64)
+    targets[[place[guid] for guid in guids]] = gold
+    names = [f"{t}_{kind}.npy" for t in range(len(epochs)) for kind in ("Output", "Index")] + ["targets.npy", "guids.json"]
+    for name in names:
+        check_free(out / name, force)
+    for epoch, path in enumerate(epochs):
+        rows, logits, labels = (guids, first, gold) if epoch == 0 else _read_epoch(path, epoch)
+        order = _places(rows, place, path)
+        if logits.shape != first.shape or not np.array_equal(targets[order], labels):
+            raise InputError(f"Expected the classes and the labels of epoch 0 in {path}, but they differ.")
+        write_new(out / f"{epoch}_Output.npy", npy_bytes(logits), force)
+        write_new(out / f"{epoch}_Index.npy", npy_bytes(order), force)
+    write_new(out / "guids.json", json.dumps(listed).encode(), force)
+    write_new(out / "targets.npy", npy_bytes(targets), force)
+    return listed
+
+
+def _places(rows: list[Guid], place: dict[Guid, int], path: Path) -> NDArray[np.int64]:
+    foreign = [guid for guid in rows if guid not in place]
+    if foreign:
+        raise SampleIdError(f"Expected the samples of epoch 0 in {path}, but guid {foreign[0]!r} is new there.")
+    if len(rows) != len(place):
+        raise MissingSamplesError(f"Expected the {len(place)} samples of epoch 0 in {path}, but it has {len(rows)}.")
+    return np.array([place[guid] for guid in rows], dtype=np.int64)
+
+
+def _epoch_files(folder: Path) -> list[Path]:
+    inner = folder / FOLDER if (folder / FOLDER).is_dir() else folder
+    found = {}
+    for path in sorted(inner.iterdir()) if inner.is_dir() else ():
+        if match := re.fullmatch(r"dynamics_epoch_(\d+)\.jsonl?", path.name):
+            found[int(match[1])] = path
+    if sorted(found) != list(range(len(found))) or not found:
+        held = f"epochs {sorted(found)}" if found else "none"
+        raise MissingFileError(
+            f"Expected dynamics_epoch_0.jsonl and so on, without a gap, in {inner}, but there are {held}."
+        )
+    return [found[epoch] for epoch in range(len(found))]
+
+
+def _read_epoch(path: Path, epoch: int) -> tuple[list[Guid], NDArray[np.float32], NDArray[np.int64]]:
+    guids: dict[Guid, None] = {}
+    rows: list[NDArray[np.float32]] = []
+    gold: list[int] = []
+    for line, record in _records(path):
+        try:
+            guid, logits, label = record["guid"], record[f"logits_epoch_{epoch}"], record["gold"]
+            if (
+                isinstance(guid, bool)
+                or not isinstance(guid, int | str)
+                or isinstance(label, bool)
+                or not isinstance(label, int)
+            ):
+                raise TypeError("guid must be an integer or text, gold an integer")
+            row = np.array(logits, dtype=np.float32)
+            if row.ndim != 1 or len(row) < 2 or not np.isfinite(row).all() or (rows and len(row) != len(rows[0])):
+                raise ValueError(f"expected {len(rows[0]) if rows else 'at least 2'} finite logits")
+            if not 0 <= label < len(row):
+                raise ValueError(f"gold {label} is no class of {len(row)}")
+        except (KeyError, TypeError, ValueError) as error:
+            told = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+            raise CorruptFileError(f"{path}, line {line}, is no record of cartography: {told}. Write it again.") from None
+        if guid in guids:
+            raise SampleIdError(f"Expected every sample once in {path}, but line {line} has guid {guid!r} again.")
+        guids[guid] = None
+        rows.append(row)
+        gold.append(label)
+    if not rows:
+        raise CorruptFileError(f"Expected a line for every sample in {path}, but it is empty.")
+    return list(guids), np.stack(rows), np.array(gold, dtype=np.int64)
+
+
+def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line)
+            except ValueError as error:
+                raise CorruptFileError(f"{path}, line {number}, is no JSON ({error}); is the file cut off?") from None
+            if not isinstance(record, dict):
+                raise CorruptFileError(f"{path}, line {number}, holds a {type(record).__name__}, not an object.")
+            yield number, record

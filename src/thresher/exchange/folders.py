@@ -1,0 +1,55 @@
+"""A coreset of an image folder: the kept pictures in the same class folders, copied or as symbolic links."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Literal, Protocol
+
+from thresher.coreset import Coreset
+from thresher.errors import FingerprintError, InputError, MissingFileError
+from thresher.exchange.place import MARK, check_apart, check_inside, new_folder
+
+How = Literal["symlink", "copy"]
+
+
+class Pictures(Protocol):
+    """Pictures below one folder, by sample id; `thresher.data.folders.FolderSplit` is one."""
+
+    root: Path
+
+    def __len__(self) -> int: ...
+
+    def path(self, sample_id: int) -> Path:
+        """Return the file of a sample."""
+
+
+def export_folder(coreset: Coreset, pictures: Pictures, out: Path, *, how: How = "symlink", force: bool = False) -> int:
+    """Fill `out/train` with the kept pictures, under the same relative paths, and return how many there are.
+
+    Symbolic links are absolute and need no room; they break when the originals move. A copy keeps times and is independent.
+    Nothing in the original folder is touched. Raises FingerprintError where there are not `coreset.n` pictures,
+    MissingFileError where one is gone, RunDirectoryError where `out` may not be written to; `out` is then as it was.
+    """
+    if how not in ("symlink", "copy"):
+        raise InputError(f"Expected symlink or copy, but got {how!r}.")
+    if len(pictures) != coreset.n:
+        raise FingerprintError(
+            f"Expected the {coreset.n} pictures that this coreset was selected from, but {pictures.root} holds "
+            f"{len(pictures)}. Name the full, unpruned training set."
+        )
+    check_apart([pictures.root], out)
+    with new_folder(out, force) as folder:
+        for sample_id in coreset.ids.tolist():
+            source = pictures.path(sample_id)
+            if not source.is_file():
+                raise MissingFileError(f"{source} was there when the folder was listed but is gone now.")
+            name = check_inside(source.relative_to(pictures.root).as_posix(), pictures.root)
+            place = folder / "train" / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if how == "symlink":
+                place.symlink_to(source.resolve())
+            else:
+                shutil.copy2(source, place)
+        coreset.save(folder / MARK)
+    return len(coreset)

@@ -1,0 +1,94 @@
+"""Score tables as data frames: pandas, Polars, DuckDB and pyarrow all speak Arrow, so one way serves them all.
+
+Out: `to_arrow(table)`, then `.to_pandas()`, `polars.from_arrow(...)`, or name it in a DuckDB query. (All of them also read
+`scores.parquet` itself.) In: anything that gives an Arrow stream, as data frames of pandas and Polars and DuckDB's
+relations do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from thresher.errors import InputError, MissingSamplesError, SampleIdError
+from thresher.score_table import ScoreTable
+from thresher.types import HardEnd, Scores
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def to_arrow(table: ScoreTable) -> pa.Table:
+    """Return `sample_id` (int64), `target` (int64, where known) and one float32 column per score."""
+    import pyarrow as pa
+
+    columns: dict[str, Any] = {"sample_id": np.arange(table.n, dtype=np.int64)}
+    if table.targets is not None:
+        columns["target"] = table.targets
+    return pa.table(columns | {name: scores.values for name, scores in table.columns.items()})
+
+
+def from_frame(frame: Any, hard_end: Mapping[str, HardEnd] | None = None) -> ScoreTable:
+    """Return the score table in a data frame with `sample_id`, in any order, and numeric columns; `target` is optional.
+
+    `hard_end` says of columns which end is hard; without it "low" holds for `aum` and "high" for all others. Missing values
+    become NaN (never observed); further columns that are no numbers are refused.
+
+    Raises InputError (no data frame, no sample_id, a column of text), SampleIdError (ids twice, negative, no integers) or
+    MissingSamplesError (a sample has no row).
+
+    >>> import pyarrow as pa
+    >>> from_frame(pa.table({"sample_id": [1, 0], "el2n": [0.5, 0.25]})).columns["el2n"].values.tolist()
+    [0.25, 0.5]
+    """
+    import pyarrow as pa
+
+    try:
+        table = pa.table(frame)
+    except (TypeError, ValueError, pa.ArrowException) as error:
+        raise InputError(
+            f"Expected a data frame (pandas, Polars, DuckDB, pyarrow), but got {type(frame).__name__}: {error}."
+        ) from None
+    if "sample_id" not in table.column_names or len(set(table.column_names)) != table.num_columns:
+        raise InputError(f"Expected a column sample_id and every column once, but got {', '.join(table.column_names)}.")
+    order = _order(table.column("sample_id"))
+    columns, targets = {}, None
+    for name in table.column_names:
+        if name == "sample_id" or name.startswith("__index_level_"):  # an index of pandas without a name
+            continue
+        kind = table.column(name).type
+        if name == "target" and pa.types.is_integer(kind) and not table.column(name).null_count:
+            targets = table.column(name).to_numpy().astype(np.int64)[order]
+            continue
+        if name == "target" or not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
+            raise InputError(f"Expected numbers in the column {name}, but got {kind}. Leave it out, or make it numbers.")
+        values = table.column(name).cast(pa.float32(), safe=False).to_numpy()
+        end = (hard_end or {}).get(name, "low" if name == "aum" else "high")
+        columns[name] = Scores(values[order], end, {"scorer": name})
+    return ScoreTable(len(order), targets, columns)
+
+
+def _order(column: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.int64]]:
+    import pyarrow as pa
+
+    if not pa.types.is_integer(column.type) or column.null_count:
+        raise SampleIdError(f"Expected an integer in every row of sample_id, but got {column.type}.")
+    ids = column.to_numpy().astype(np.int64)
+    order: np.ndarray[Any, np.dtype[np.int64]] = np.argsort(ids, kind="stable")
+    check_ids(ids[order])
+    return order
+
+
+def check_ids(ids: np.ndarray[Any, np.dtype[np.int64]], where: str = "the data frame") -> None:
+    """Raise SampleIdError or MissingSamplesError where sorted ids are not exactly 0 to N - 1."""
+    if not len(ids):
+        raise MissingSamplesError(f"Expected a row for every sample in {where}, but there is none.")
+    twice = ids[1:][np.diff(ids) == 0]
+    if len(twice) or ids[0] < 0:
+        what = f"{int(twice[0])} is there more than once" if len(twice) else f"{int(ids[0])} is negative"
+        raise SampleIdError(f"Expected every sample once in {where}, but {what}.")
+    if ids[-1] != len(ids) - 1:
+        gap = int(np.flatnonzero(ids != np.arange(len(ids)))[0])
+        raise MissingSamplesError(f"Expected a row for every sample in {where}, but sample {gap} has none.")

@@ -1,0 +1,150 @@
+"""The ids of a coreset as CSV or NPY. (As Parquet, a coreset's own file is what every engine reads: `Coreset.save`.)
+
+    CSV   the header `sample_id`, or `sample_id,weight` where there are weights; one line a sample, ids ascending
+    NPY   (k,) int64, ids ascending
+
+Neither says of which data set it is: whoever reads one names the number of samples.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from thresher.coreset import Coreset
+from thresher.errors import CorruptFileError, MissingFileError, SampleIdError
+from thresher.exchange.place import write_new
+from thresher.trajectory.npy import read_header
+from thresher.types import Ids
+
+
+def write_csv(coreset: Coreset, path: Path, *, force: bool = False) -> None:
+    """Write ids (and weights) as CSV. Raises RunDirectoryError where `path` exists and `force` is not given.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "kept.csv"
+    >>> write_csv(Coreset(np.array([1, 4]), None, 10), path)
+    >>> path.read_text().split()
+    ['sample_id', '1', '4']
+    """
+    weights = coreset.weights
+    lines = ["sample_id" if weights is None else "sample_id,weight"]
+    ids = coreset.ids.tolist()
+    if weights is None:
+        lines += map(str, ids)
+    else:  # str of a float32, not of the float64 next to it: the shortest text that gives the same bits back
+        lines += [f"{i},{w}" for i, w in zip(ids, weights.astype(str), strict=True)]
+    write_new(path, ("\n".join(lines) + "\n").encode(), force)
+
+
+def read_csv(path: Path, n: int, source: Mapping[str, Any] | None = None) -> Coreset:
+    """Return the coreset of a data set of `n` samples that a CSV file names; other columns are passed over.
+
+    Raises MissingFileError, CorruptFileError (no such columns, a line that is none) or SampleIdError (out of range, twice).
+    """
+    ids, weights = [], []
+    for number, row in csv_rows(path, ("sample_id",)):
+        ids.append(whole_number(row["sample_id"], path, number))
+        if "weight" in row:
+            weights.append(real_number(row["weight"], path, number))
+    return _coreset(np.array(ids, dtype=np.int64), np.array(weights, np.float32) if weights else None, n, path, source)
+
+
+def write_npy(coreset: Coreset, path: Path, *, force: bool = False) -> None:
+    """Write the ids as (k,) int64; weights are left out. Raises RunDirectoryError where `path` exists and not `force`."""
+    write_new(path, npy_bytes(coreset.ids), force)
+
+
+def read_npy(path: Path, n: int, source: Mapping[str, Any] | None = None) -> Coreset:
+    """Return the coreset of a data set of `n` samples that a .npy file of ids, or of a mask (n,) bool, names.
+
+    Raises MissingFileError, CorruptFileError (cut off, no .npy file, pickled objects) or SampleIdError.
+    """
+    array = load_npy(path)
+    if array.dtype == np.bool_ and array.shape == (n,):
+        array = np.flatnonzero(array)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise SampleIdError(f"Expected (k,) integer ids in {path}, but got {array.dtype} of shape {array.shape}.")
+    return _coreset(array.astype(np.int64), None, n, path, source)
+
+
+def load_npy(path: Path) -> np.ndarray[Any, np.dtype[Any]]:
+    """Return the array of a .npy file; pickled objects are refused, and so is a file whose size does not fit its header."""
+    found = read_header(path)
+    return np.fromfile(path, found.dtype, int(np.prod(found.shape)), offset=found.offset).reshape(found.shape)
+
+
+def npy_bytes(array: np.ndarray[Any, np.dtype[Any]]) -> bytes:
+    """Return what `np.save` would write."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def csv_rows(path: Path, needed: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield (line, fields by name) of a CSV file that has these columns; raises MissingFileError or CorruptFileError."""
+    if not path.is_file():
+        raise MissingFileError(f"Expected a CSV file at {path}, but there is none.")
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, strict=True)
+        try:
+            header = next(reader, [])
+            if not set(needed) <= set(header) or len(set(header)) != len(header):
+                told = ",".join(header)[:80]
+                raise CorruptFileError(
+                    f"Expected the columns {', '.join(needed)} in {path}, but its first line is {told!r}."
+                )
+            for row in reader:
+                if len(row) != len(header):
+                    raise _bad_line(
+                        path, reader.line_num, f"it has {len(row)} of {len(header)} fields; is the file cut off?"
+                    )
+                yield reader.line_num, dict(zip(header, row, strict=True))
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise _bad_line(path, reader.line_num + 1, str(error)) from None
+
+
+def whole_number(text: str, path: Path, line: int) -> int:
+    """Return a sample id, or raise CorruptFileError naming file and line."""
+    if not text.strip().isascii() or not text.strip().isdigit() or len(text.strip()) > 18:
+        raise _bad_line(path, line, f"{text[:40]!r} is no sample id (a position in the data set, from 0)")
+    return int(text)
+
+
+def real_number(text: str, path: Path, line: int) -> float:
+    """Return a finite number, or raise CorruptFileError naming file and line."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not np.isfinite(value):
+        raise _bad_line(path, line, f"{text[:40]!r} is no finite number")
+    return value
+
+
+def _bad_line(path: Path, line: int, why: str) -> CorruptFileError:
+    return CorruptFileError(f"{path}, line {line}, cannot be read: {why}. Write the file again.")
+
+
+def _coreset(ids: Ids, weights: Any, n: int, path: Path, source: Mapping[str, Any] | None) -> Coreset:
+    order = np.argsort(ids, kind="stable")
+    ids = ids[order]
+    twice = ids[1:][np.diff(ids) == 0]
+    if len(twice):
+        raise SampleIdError(f"Expected every sample once in {path}, but {int(twice[0])} is there more than once.")
+    if len(ids) and (ids[0] < 0 or ids[-1] >= n):
+        raise SampleIdError(
+            f"Expected ids in [0, {n}) in {path}, but they span {ids[0]} to {ids[-1]}: it belongs to another data set, or "
+            "its ids are not positions."
+        )
+    return Coreset(ids, None if weights is None else weights[order], n, source or {"file": path.name})
+
+
+def collect(ids: Ids, n: int, path: Path) -> Coreset:
+    """Return the coreset of ids that a file names in any order, checked as `read_csv` does."""
+    return _coreset(ids, None, n, path, None)

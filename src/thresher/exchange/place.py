@@ -1,0 +1,90 @@
+"""Where exports may be written: nothing that is there is replaced unless `force` says so, nothing stays half-written."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from thresher.errors import InputError, RunDirectoryError
+from thresher.files import PART, sync_folder, write_atomic
+
+MARK = "exported-coreset.parquet"
+"""The coreset itself lies in every exported folder; it also says that the folder is an export and may be replaced."""
+
+_OURS = re.compile(rf"{re.escape(MARK)}(\.json)?|train|\d{{6}}\.tar")
+
+
+def write_new(path: Path, content: bytes, force: bool = False) -> None:
+    """Write a file whose place must be free, or with `force` may hold an older one; folders above it are made.
+
+    Raises RunDirectoryError where something is there, and OSError as the system gives it.
+    """
+    check_free(path, force)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, content)
+
+
+def check_free(path: Path, force: bool = False) -> None:
+    """Raise RunDirectoryError where a file may not be written: one is there and `force` is not given, or a folder is."""
+    if path.is_dir():
+        raise RunDirectoryError(f"Expected a file to write at {path}, but a folder is there. Choose another name.")
+    if os.path.lexists(path) and not force:
+        raise RunDirectoryError(f"{path} exists already; nothing was written. Choose another name, or replace it: --force.")
+
+
+@contextmanager
+def new_folder(path: Path, force: bool = False) -> Iterator[Path]:
+    """Give a folder to fill; it takes the place of `path` when the block ends well and is removed when it does not.
+
+    An empty folder may be there; one that an export has made, and nobody has added to, is replaced with `force`, any other
+    never is. Raises RunDirectoryError.
+    """
+    path = Path(os.path.abspath(path))
+    made_here = (path / MARK).is_file() and all(_OURS.fullmatch(place.name) for place in path.iterdir())
+    if os.path.lexists(path) and (not path.is_dir() or path.is_symlink() or any(path.iterdir())):
+        if not made_here or path.is_symlink():
+            raise RunDirectoryError(f"{path} holds something that is no export; it is never replaced. Choose another --out.")
+        if not force:
+            raise RunDirectoryError(f"{path} holds an export already. Choose another --out, or replace it: --force.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part, old = (path.with_name(f"{path.name}.{os.getpid()}{suffix}{PART}") for suffix in ("", ".old"))
+    part.mkdir()
+    try:
+        yield part
+        if os.path.lexists(path):
+            os.replace(path, old)
+        os.replace(part, path)
+    except BaseException:
+        if old.exists() and not os.path.lexists(path):
+            os.replace(old, path)
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+    sync_folder(path.parent)
+
+
+def check_apart(sources: Iterable[Path], out: Path) -> None:
+    """Raise RunDirectoryError where what is read lies in the folder that is written: replacing it would lose it."""
+    target = out.resolve()
+    for source in sources:
+        if source.resolve().is_relative_to(target):
+            raise RunDirectoryError(f"{source} lies in {out}, which would be replaced. Choose another --out.")
+
+
+def check_inside(name: str, where: Path) -> str:
+    """Return a relative name of a file, or raise InputError where it would lead out of the folder that it is written to.
+
+    >>> check_inside("train/3/0007.png", Path("images.tar"))
+    'train/3/0007.png'
+    """
+    parts = PurePosixPath(name).parts
+    if not parts or name.startswith("/") or ".." in parts or "\\" in name or "\0" in name:
+        raise InputError(
+            f"Expected plain relative names in {where}, but it holds {name!r}, which leads out of the folder it is unpacked "
+            "to. Nothing was written; do not trust that file."
+        )
+    return name

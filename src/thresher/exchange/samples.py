@@ -1,0 +1,71 @@
+"""A coreset on data sets that live in a program: torch samplers, and data sets of the `datasets` package.
+
+(`Coreset.subset` gives torch's `Subset`.) Nothing is imported here that the caller does not hold already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sized
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from thresher.coreset import Coreset
+from thresher.errors import FingerprintError, InputError
+
+if TYPE_CHECKING:
+    from torch.utils.data import SubsetRandomSampler
+
+
+def sampler(coreset: Coreset, dataset: Sized, seed: int = 0) -> SubsetRandomSampler:
+    """Return torch's sampler of the kept samples of the full `dataset`, in a new random order every epoch.
+
+    `DataLoader(Indexed(dataset), sampler=sampler(coreset, dataset))` keeps the original sample ids. Under
+    DistributedDataParallel use `DistributedSampler(coreset.subset(dataset))`. Raises FingerprintError where `dataset` has
+    another number of samples.
+    """
+    import torch
+    from torch.utils.data import SubsetRandomSampler
+
+    _check_size(coreset, dataset)
+    return SubsetRandomSampler(coreset.ids.tolist(), generator=torch.Generator().manual_seed(seed))
+
+
+def select_rows(coreset: Coreset, dataset: Any) -> Any:
+    """Return the kept rows of a `datasets.Dataset`, in the order of their ids (its own `select`, no copy).
+
+    Raises FingerprintError where it has another number of rows, InputError for one that is no such data set (a
+    DatasetDict: name its split).
+    """
+    if not callable(getattr(dataset, "select", None)) or isinstance(dataset, dict):
+        raise InputError(f"Expected a datasets.Dataset, but got {type(dataset).__name__}. Of a DatasetDict name the split.")
+    _check_size(coreset, dataset)
+    return dataset.select(coreset.ids.tolist())
+
+
+def mark_rows(coreset: Coreset, dataset: Any, column: str = "kept") -> Any:
+    """Return a `datasets.Dataset` with a boolean column that says which rows are kept; raises what `select_rows` raises."""
+    if not callable(getattr(dataset, "add_column", None)):
+        raise InputError(f"Expected a datasets.Dataset, but got {type(dataset).__name__}. Of a DatasetDict name the split.")
+    _check_size(coreset, dataset)
+    if column in dataset.column_names:
+        raise InputError(f"The data set has a column {column} already. Choose another name.")
+    return dataset.add_column(column, coreset.mask.tolist())
+
+
+def of_rows(dataset: Any, column: str = "kept") -> Coreset:
+    """Return the coreset that a boolean column of a data set marks; raises InputError where there is none such."""
+    if column not in dataset.column_names:
+        raise InputError(f"Expected a column {column}, but the data set has {', '.join(dataset.column_names)}.")
+    mask = np.asarray(dataset[column])
+    if mask.dtype != np.bool_:
+        raise InputError(f"Expected a boolean column {column}, but got {mask.dtype}.")
+    return Coreset(np.flatnonzero(mask), None, len(mask), {"column": column})
+
+
+def _check_size(coreset: Coreset, dataset: Sized) -> None:
+    if len(dataset) != coreset.n:
+        raise FingerprintError(
+            f"Expected the data set of {coreset.n} samples that this coreset was selected from, but got {len(dataset)} "
+            "samples. Give the full, unpruned training set."
+        )

@@ -1,0 +1,97 @@
+"""The official TDDS pair, out and in (Zhang et al. 2024, official code: importance_evaluation.py, data_subset.py).
+
+    data_mask_win{K}_ep{T}.npy   (N,) int64: the sample ids, those to drop first
+    score_win{K}_ep{T}.npy       (N,) float: the scores in the order of the mask
+
+The official training keeps `mask[int(P * N):]`, P its --subset_rate (the share that goes), and multiplies a batch's loss by
+the mean of the scores scaled to [0, 1]. It looks scores up through the mask, so any coreset can be given to it: what
+is dropped comes first, each part ascending by score. For TDDS's own coresets that is its own argsort.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from thresher.coreset import Coreset
+from thresher.errors import CorruptFileError, FingerprintError, InputError, SampleIdError
+from thresher.exchange.ids import load_npy, npy_bytes
+from thresher.exchange.place import check_free, write_new
+from thresher.types import Floats, Scores
+
+
+def write_pair(coreset: Coreset, scores: Scores, folder: Path, window: int, epochs: int, *, force: bool = False) -> float:
+    """Write the pair for `--mask_path` and `--score_path` and return the --subset_rate that keeps exactly `coreset`.
+
+    `scores` are those of all samples; `window` and `epochs` only name the files. Raises FingerprintError where there are
+    not `coreset.n` scores, InputError where one is missing, RunDirectoryError where a file exists and `force` is not given.
+
+    >>> import tempfile
+    >>> scores = Scores(np.array([0.3, 0.1, 0.4, 0.2]))
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> write_pair(Coreset(np.array([0, 2]), None, 4), scores, folder, 10, 30)
+    0.5
+    >>> np.load(folder / "data_mask_win10_ep30.npy").tolist()
+    [1, 3, 0, 2]
+    """
+    values = scores.values
+    if len(values) != coreset.n:
+        raise FingerprintError(
+            f"Expected the scores of the {coreset.n} samples that this coreset was selected from, but got {len(values)}."
+        )
+    if not np.isfinite(values).all():
+        first = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise InputError(
+            f"Expected a finite score of every sample, but sample {first} has none. The official code needs all."
+        )
+    order = np.lexsort((values, coreset.mask)).astype(np.int64)
+    places = [folder / f"{kind}_win{window}_ep{epochs}.npy" for kind in ("data_mask", "score")]
+    for place in places:
+        check_free(place, force)
+    write_new(places[0], npy_bytes(order), force)
+    write_new(places[1], npy_bytes(values[order]), force)
+    return subset_rate(coreset.n, len(coreset))
+
+
+def subset_rate(n: int, count: int) -> float:
+    """Return the P in [0, 1) for which `int(P * n)`, as the official code computes it, drops all but `count` samples.
+
+    >>> int(subset_rate(50000, 4999) * 50000)
+    45001
+    """
+    rate = (n - count) / n
+    while int(rate * n) < n - count:
+        rate = float(np.nextafter(rate, 1))
+    return rate
+
+
+def read_pair(mask: Path, score: Path) -> Scores:
+    """Return the scores of a pair by sample id, (N,) float32; what it was sorted by is undone.
+
+    Raises MissingFileError, CorruptFileError, SampleIdError where the mask is no permutation, InputError where they
+    disagree.
+    """
+    order, values = load_npy(mask), load_npy(score)
+    if order.ndim != 1 or order.dtype.kind not in "iu" or not np.array_equal(np.sort(order), np.arange(len(order))):
+        raise SampleIdError(
+            f"Expected every id from 0 to N - 1 once in {mask}, but got {order.dtype} of shape {order.shape}."
+        )
+    if values.dtype.kind != "f" or values.shape != order.shape:
+        raise InputError(f"Expected {len(order)} scores in {score}, but got {values.dtype} of shape {values.shape}.")
+    by_id: Floats = np.empty(len(order), dtype=np.float32)
+    by_id[order] = values
+    return Scores(by_id, "high", {"scorer": "tdds", "file": score.name})
+
+
+def read_mask(mask: Path, rate: float) -> Coreset:
+    """Return the coreset that the official training would take from a mask at this --subset_rate (the share that goes)."""
+    order = load_npy(mask)
+    if not 0 <= rate < 1:
+        raise InputError(f"Expected a share that goes in [0, 1), as the official --subset_rate, but got {rate}.")
+    if order.ndim != 1 or order.dtype.kind not in "iu" or not len(order):
+        raise CorruptFileError(f"Expected a mask of ids (N,) in {mask}, but got {order.dtype} of shape {order.shape}.")
+    n = len(order)
+    if not np.array_equal(np.sort(order), np.arange(n)):
+        raise SampleIdError(f"Expected every id from 0 to {n - 1} once in {mask}.")
+    return Coreset(np.sort(order[int(rate * n) :]), None, n, {"file": mask.name, "subset_rate": rate})

@@ -1,0 +1,105 @@
+"""DataComp's subset files: the uids of the kept samples, sorted, as .npy of pairs of unsigned 64-bit numbers.
+
+A uid is a 128-bit number written as 32 hexadecimal digits; its halves are the fields of dtype "u8,u8" (the format that the
+DataComp resharder and submissions take). Thresher's ids are positions, so the uids of the whole pool are needed too:
+in a text file (one a line), a CSV or Parquet file with a column `uid`, or a .npy file of the same pairs, not sorted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from thresher.coreset import Coreset
+from thresher.errors import CorruptFileError, FingerprintError, InputError, MissingFileError, SampleIdError
+from thresher.exchange.ids import collect, csv_rows, load_npy, npy_bytes
+from thresher.exchange.place import write_new
+
+PAIR = np.dtype("u8,u8")
+Uids = np.ndarray[Any, np.dtype[np.void]]
+
+
+def parse_uids(texts: Sequence[str], where: str = "the uids") -> Uids:
+    """Return (N,) "u8,u8" of uids in hexadecimal; InputError naming the first that is none.
+
+    >>> parse_uids(["139e4a9b22a614771f06c700a8ebe150"]).tolist()
+    [(1413649363202610295, 2235693070683988304)]
+    """
+    pairs = np.empty(len(texts), dtype=PAIR)
+    for row, text in enumerate(texts):
+        text = text.strip()
+        try:
+            if len(text) != 32 or not text.isalnum():
+                raise ValueError
+            pairs[row] = (int(text[:16], 16), int(text[16:], 16))
+        except ValueError:
+            raise InputError(f"Expected 32 hexadecimal digits a uid in {where}, but row {row} is {text[:40]!r}.") from None
+    return pairs
+
+
+def read_pool(path: Path) -> Uids:
+    """Return the uids of a whole pool in the order of its sample ids, (N,) "u8,u8"; formats: the module's page."""
+    if not path.is_file():
+        raise MissingFileError(f"Expected the uids of the pool at {path}, but there is no such file.")
+    if path.suffix == ".npy":
+        return _pairs(path)
+    if path.suffix == ".parquet":
+        return parse_uids(_parquet_column(path), str(path))
+    if path.suffix == ".csv":
+        return parse_uids([row["uid"] for _, row in csv_rows(path, ("uid",))], str(path))
+    try:
+        return parse_uids(path.read_text(encoding="ascii").split(), str(path))
+    except UnicodeDecodeError as error:
+        raise CorruptFileError(f"Expected one uid a line in {path}, but it is no text ({error.reason}).") from None
+
+
+def write_uids(coreset: Coreset, pool: Uids, path: Path, *, force: bool = False) -> None:
+    """Write the subset file of a coreset; `pool` (N,) are the uids of all samples in the order of their ids.
+
+    Raises FingerprintError where the pool has another number of samples, SampleIdError where a kept uid is there twice.
+    """
+    if len(pool) != coreset.n:
+        raise FingerprintError(
+            f"Expected the uids of the {coreset.n} samples that this coreset was selected from, but got {len(pool)}."
+        )
+    kept = np.sort(pool[coreset.ids])
+    if (kept[1:] == kept[:-1]).any():
+        raise SampleIdError("Expected every uid once, but two kept samples have the same one.")
+    write_new(path, npy_bytes(kept), force)
+
+
+def read_uids(path: Path, pool: Uids) -> Coreset:
+    """Return the coreset that a subset file names, by the uids of the whole pool.
+
+    Raises SampleIdError where a uid is not in the pool or is there twice, CorruptFileError where it is no subset file.
+    """
+    wanted, order = _pairs(path), np.argsort(pool)
+    place = np.searchsorted(pool[order], wanted).clip(0, max(len(pool) - 1, 0))
+    foreign = np.flatnonzero(pool[order][place] != wanted) if len(pool) else np.arange(len(wanted))
+    if len(foreign):
+        high, low = wanted[foreign[0]].tolist()
+        raise SampleIdError(
+            f"Expected uids of the pool in {path}, but {len(foreign)} are not there, the first {high:016x}{low:016x}."
+        )
+    return collect(order[place].astype(np.int64), len(pool), path)
+
+
+def _pairs(path: Path) -> Uids:
+    array = load_npy(path)
+    if array.dtype != PAIR or array.ndim != 1:
+        raise CorruptFileError(f'Expected uids as (k,) of dtype "u8,u8" in {path}, but got {array.dtype} of {array.shape}.')
+    return array
+
+
+def _parquet_column(path: Path) -> list[str]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        column = pq.read_table(path, columns=["uid"]).column("uid").cast(pa.string())
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        raise CorruptFileError(f"Expected a Parquet file with a column uid at {path}, but: {error}.") from None
+    return [text or "" for text in column.to_pylist()]

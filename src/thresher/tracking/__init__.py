@@ -1,0 +1,87 @@
+"""Experiment tracking through one small interface. Off unless asked for; every tracker here writes local files only.
+
+`open_tracker("tensorboard:runs/tb", name, params)` gives one, `followed(notify, tracker)` lets it see what a study tells.
+A tracker of yours has the three methods of `Tracker`; nothing else is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from thresher.errors import UnknownNameError, nearest
+
+TRACKERS = ("tensorboard", "mlflow")
+Notify = Callable[[str, dict[str, Any]], None]
+
+
+class Tracker(Protocol):
+    """Where numbers of a run go."""
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Take what was set, once, at the beginning."""
+
+    def scalar(self, name: str, value: float, step: int) -> None:
+        """Take one number."""
+
+    def close(self) -> None:
+        """Bring everything to disk."""
+
+
+def open_tracker(spec: str, name: str) -> Tracker:
+    """Return the tracker that `KIND:FOLDER` names, for a run called `name`; it writes into that folder and nowhere else.
+
+    Raises UnknownNameError for another kind or no folder, MissingPackageError where its package is not installed.
+    """
+    kind, _, folder = spec.partition(":")
+    if kind not in TRACKERS or not folder:
+        raise UnknownNameError(
+            f"Expected --track tensorboard:FOLDER or mlflow:FOLDER, but got {spec!r}{nearest(kind, TRACKERS)}."
+        )
+    if kind == "tensorboard":
+        from thresher.tracking.tensorboard import TensorBoard
+
+        return TensorBoard(Path(folder) / name)
+    from thresher.tracking.mlflow import MLflow
+
+    return MLflow(Path(folder), name)
+
+
+def followed(notify: Notify, tracker: Tracker | None) -> Notify:
+    """Return a `notify` for a study that also tells the tracker of every epoch's loss and every finished training.
+
+    An epoch becomes `surrogate/loss` at its number, a training `test_accuracy/METHOD/KEEP` (a share in [0, 1]) at its seed.
+
+    >>> class Printing:
+    ...     def params(self, values): ...
+    ...     def scalar(self, name, value, step): print(name, value, step)
+    ...     def close(self): ...
+    >>> told = followed(lambda event, details: None, Printing())
+    >>> told("epoch", {"epoch": 2, "epochs": 9, "loss": 0.5})
+    surrogate/loss 0.5 2
+    """
+    if tracker is None:
+        return notify
+
+    def both(event: str, details: dict[str, Any]) -> None:
+        notify(event, details)
+        if event == "epoch":
+            tracker.scalar(f"{details.get('label', 'surrogate')}/loss", details["loss"], details["epoch"])
+        elif event == "result":
+            name = f"test_accuracy/{details['method']}/{details['keep']:g}"
+            tracker.scalar(name, details["test_accuracy"], details["seed"])
+
+    return both
+
+
+def flat(values: Mapping[str, Any], before: str = "") -> dict[str, str]:
+    """Return nested settings as text by dotted name.
+
+    >>> flat({"data": "digits", "train": {"lr": 0.1}})
+    {'data': 'digits', 'train.lr': '0.1'}
+    """
+    found: dict[str, str] = {}
+    for key, value in values.items():
+        found |= flat(value, f"{before}{key}.") if isinstance(value, Mapping) else {f"{before}{key}": str(value)}
+    return found

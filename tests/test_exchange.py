@@ -1,0 +1,357 @@
+"""Coresets in the files of other tools: what goes out comes back, and what is foreign, cut off or hostile is refused."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from thresher.coreset import Coreset
+from thresher.data import Indexed, load
+from thresher.errors import CorruptFileError, FingerprintError, InputError, RunDirectoryError, SampleIdError, ThresherError
+from thresher.exchange.folders import export_folder
+from thresher.exchange.ids import read_csv, read_npy, write_csv, write_npy
+from thresher.exchange.samples import mark_rows, of_rows, sampler, select_rows
+from thresher.exchange.tdds import read_mask, read_pair, subset_rate, write_pair
+from thresher.exchange.uids import parse_uids, read_pool, read_uids, write_uids
+from thresher.exchange.webdataset import keys, reshard
+from thresher.score_table import write_scores
+from thresher.types import Scores
+
+N = 60
+DIGITS = load("digits").train
+RNG = np.random.default_rng(0)
+SCORES = Scores(RNG.random(N).astype(np.float32), source={"scorer": "tdds", "params": {"window": 10}, "at": 30})
+KEPT = Coreset(np.sort(np.argsort(SCORES.values)[-12:]), None, N, {"scorer": dict(SCORES.source)})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixty digits as real pictures in class folders, and six to test on."""
+    root = tmp_path_factory.mktemp("pictures")
+    for i in range(N + 10):
+        place = root / ("train" if i < N else "val") / str(int(DIGITS.targets[i]))
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(DIGITS.image(i)[..., 0]).save(place / f"{i:03d}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The same digits as three WebDataset shards of twenty: a picture and its class a sample."""
+    root = tmp_path_factory.mktemp("shards")
+    for shard in range(3):
+        with tarfile.open(root / f"digits-{shard}.tar", "w") as tar:
+            for i in range(20 * shard, 20 * shard + 20):
+                picture = io.BytesIO()
+                Image.fromarray(DIGITS.image(i)[..., 0]).save(picture, "PNG")
+                add(tar, f"train/d{i:03d}.image.png", picture.getvalue())
+                add(tar, f"train/d{i:03d}.cls", str(int(DIGITS.targets[i])).encode())
+    return sorted(root.glob("*.tar"))
+
+
+def add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    info = tarfile.TarInfo(name)
+    info.size = len(content)
+    tar.addfile(info, io.BytesIO(content))
+
+
+def contents(paths: list[Path]) -> dict[str, bytes]:
+    found = {}
+    for path in paths:
+        with tarfile.open(path) as tar:
+            found |= {m.name: tar.extractfile(m).read() for m in tar}  # type: ignore[union-attr]
+    return found
+
+
+def same(one: Coreset, other: Coreset) -> bool:
+    return one.digest == other.digest and one.n == other.n
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_csv_there_and_back(tmp_path: Path, weighted: bool) -> None:
+    coreset = Coreset(KEPT.ids, RNG.random(12).astype(np.float32) if weighted else None, N)
+    write_csv(coreset, tmp_path / "a.csv")
+    assert same(read_csv(tmp_path / "a.csv", N), coreset)
+
+
+def test_npy_there_and_back_also_as_a_mask(tmp_path: Path) -> None:
+    write_npy(KEPT, tmp_path / "a.npy")
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), KEPT.ids)
+    np.save(tmp_path / "mask.npy", KEPT.mask)
+    np.save(tmp_path / "shuffled.npy", KEPT.ids[::-1].astype(np.uint16))
+    assert all(same(read_npy(tmp_path / name, N), KEPT) for name in ("a.npy", "mask.npy", "shuffled.npy"))
+
+
+def test_the_official_pair_keeps_exactly_the_coreset(tmp_path: Path) -> None:
+    """Read as data_subset.py reads it, for TDDS's own choice and for one that TDDS would not make."""
+    for coreset in (KEPT, Coreset(np.arange(0, N, 7), None, N)):
+        out = tmp_path / str(len(coreset))
+        rate = write_pair(coreset, SCORES, out, 10, 30)
+        mask, scores = np.load(out / "data_mask_win10_ep30.npy"), np.load(out / "score_win10_ep30.npy")
+        np.testing.assert_array_equal(np.sort(mask[int(rate * len(mask)) :]), coreset.ids)
+        assert all(scores[np.where(mask == i)] == SCORES.values[i] for i in range(N))
+        np.testing.assert_array_equal(read_pair(*sorted(out.iterdir())).values, SCORES.values)
+        assert same(read_mask(out / "data_mask_win10_ep30.npy", rate), coreset)
+    np.testing.assert_array_equal(np.load(tmp_path / "12" / "data_mask_win10_ep30.npy"), np.argsort(SCORES.values))
+
+
+def test_every_count_has_its_subset_rate() -> None:
+    assert all(int(subset_rate(n, k) * n) == n - k for n in (60, 1437, 50_000) for k in range(1, n + 1, max(1, n // 997)))
+
+
+@pytest.mark.parametrize("kind", ["txt", "csv", "npy", "parquet"])
+def test_uids_as_the_resharder_reads_them(tmp_path: Path, kind: str) -> None:
+    texts = [bytes(RNG.integers(0, 256, 16, dtype=np.uint8)).hex() for _ in range(N)]
+    pool = tmp_path / f"pool.{kind}"
+    if kind == "npy":
+        np.save(pool, parse_uids(texts))
+    elif kind == "parquet":
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        pq.write_table(pa.table({"uid": texts}), pool)
+    else:
+        pool.write_text("\n".join((["uid"] if kind == "csv" else []) + texts) + "\n")
+    write_uids(KEPT, read_pool(pool), tmp_path / "kept.npy")
+    read = np.load(tmp_path / "kept.npy")
+    assert read.dtype == np.dtype("u8,u8")
+    assert [f"{a:016x}{b:016x}" for a, b in read.tolist()] == sorted(texts[i] for i in KEPT.ids)
+    assert same(read_uids(tmp_path / "kept.npy", read_pool(pool)), KEPT)
+    with pytest.raises(SampleIdError, match="12 are not there"):
+        read_uids(tmp_path / "kept.npy", parse_uids(["0" * 32] * N))
+
+
+def test_shards_keep_keys_names_and_bytes(shards: list[Path], tmp_path: Path) -> None:
+    written = reshard(KEPT, shards, tmp_path / "out", per_shard=5)
+    assert [path.name for path in written] == ["000000.tar", "000001.tar", "000002.tar"]
+    before = contents(shards)
+    assert contents(written) == {n: c for n, c in before.items() if int(n[7:10]) in KEPT.ids}
+    assert keys(written) == [f"train/d{i:03d}" for i in KEPT.ids]
+    assert same(Coreset.load(tmp_path / "out" / "exported-coreset.parquet"), KEPT)
+    again = reshard(KEPT, shards, tmp_path / "again", per_shard=5)
+    assert [a.read_bytes() for a in again] == [w.read_bytes() for w in written]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # that package leaves its shards open
+def test_the_webdataset_package_reads_them(shards: list[Path], tmp_path: Path) -> None:
+    wds = pytest.importorskip("webdataset")
+    written = reshard(KEPT, shards, tmp_path / "out", per_shard=7)
+    samples = list(wds.WebDataset([str(p) for p in written], shardshuffle=False))
+    assert [s["__key__"] for s in samples] == [f"train/d{i:03d}" for i in KEPT.ids]
+    assert [int(s["cls"]) for s in samples] == DIGITS.targets[KEPT.ids].tolist()
+    assert [s["__key__"] for s in wds.WebDataset([str(p) for p in shards], shardshuffle=False)] == keys(shards)
+
+
+@pytest.mark.parametrize("name", ["../out.png", "/etc/out.png", "a/../../out.png", "a\\..\\out.png"])
+def test_members_that_lead_out_are_refused(tmp_path: Path, name: str) -> None:
+    with tarfile.open(tmp_path / "bad.tar", "w") as tar:
+        add(tar, "0.png", b"x")
+        add(tar, name, b"x")
+    with pytest.raises(InputError, match="leads out of the folder"):
+        reshard(Coreset(np.array([0]), None, 2), [tmp_path / "bad.tar"], tmp_path / "sub" / "out")
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["bad.tar", "sub"]
+
+
+def test_shards_cut_off_anywhere_are_refused(shards: list[Path], tmp_path: Path) -> None:
+    whole = shards[0].read_bytes()
+    for size in [0, 100, 512, 700, 5000, *RNG.integers(1, 20_000, 12).tolist()]:
+        (tmp_path / "cut.tar").write_bytes(whole[:size])
+        with pytest.raises((CorruptFileError, FingerprintError)):
+            reshard(KEPT, [tmp_path / "cut.tar", *shards[1:]], tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+    for start in RNG.integers(0, 600, 8).tolist():  # damaged rather than cut off
+        (tmp_path / "cut.tar").write_bytes(
+            whole[:start] + bytes(RNG.integers(0, 256, 80, dtype=np.uint8)) + whole[start + 80 :]
+        )
+        try:
+            reshard(KEPT, [tmp_path / "cut.tar", *shards[1:]], tmp_path / "o", force=True)
+        except ThresherError as error:
+            assert "cut" in str(error)  # noqa: PT017  # a hit in the pictures alone goes unnoticed: tar has no checksum there
+
+
+def test_what_is_no_pool_or_subset_file_is_refused(tmp_path: Path) -> None:
+    for name, content in (
+        ("a.txt", b"xyz\n"),
+        ("b.txt", bytes(range(128, 256))),
+        ("c.csv", b"id\n1\n"),
+        ("d.parquet", b"PAR1"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises((InputError, CorruptFileError), match=r"uid|cannot be read|columns"):
+            read_pool(tmp_path / name)
+    pool = parse_uids([f"{i:032x}" for i in range(N)])
+    with pytest.raises(FingerprintError):
+        write_uids(KEPT, pool[1:], tmp_path / "kept.npy")
+    np.save(tmp_path / "ids.npy", KEPT.ids)
+    with pytest.raises(CorruptFileError, match="u8,u8"):
+        read_uids(tmp_path / "ids.npy", pool)
+
+
+def test_foreign_shards_are_refused(shards: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(FingerprintError, match="the shards hold 40"):
+        reshard(KEPT, shards[:2], tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("how", ["symlink", "copy"])
+def test_folders_hold_exactly_the_kept_pictures(folder: Path, tmp_path: Path, how: Any) -> None:
+    train: Any = load("folder", folder, image_size=8).train
+    assert export_folder(KEPT, train, tmp_path / "out", how=how) == 12
+    found = sorted(p.relative_to(tmp_path / "out" / "train") for p in (tmp_path / "out" / "train").rglob("*.png"))
+    assert found == sorted(train.path(i).relative_to(train.root) for i in KEPT.ids)
+    for path in found:
+        place = tmp_path / "out" / "train" / path
+        assert place.is_symlink() == (how == "symlink")
+        assert place.read_bytes() == (folder / "train" / path).read_bytes()
+    if how == "copy":  # Thresher reads its own export back, as soon as it has something to test on
+        (tmp_path / "out" / "val").symlink_to("train")
+        again = load("folder", tmp_path / "out", image_size=8).train
+        assert len(again) == 12
+
+
+def test_nothing_is_replaced_unless_it_is_an_export(folder: Path, tmp_path: Path) -> None:
+    train: Any = load("folder", folder, image_size=8).train
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("mine")
+    for force in (False, True):
+        with pytest.raises(RunDirectoryError, match="never replaced"):
+            export_folder(KEPT, train, mine, force=force)
+    assert (mine / "thesis.txt").read_text() == "mine"
+    export_folder(KEPT, train, tmp_path / "out")
+    with pytest.raises(RunDirectoryError, match="--force"):
+        export_folder(KEPT, train, tmp_path / "out")
+    export_folder(Coreset(np.arange(5), None, N), train, tmp_path / "out", force=True)
+    assert len(list((tmp_path / "out").rglob("*.png"))) == 5
+    assert len(list((folder / "train").rglob("*.png"))) == N  # links were removed, not what they lead to
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    with pytest.raises(RunDirectoryError, match="never replaced"):
+        export_folder(KEPT, train, tmp_path / "out", force=True)
+    (tmp_path / "out" / "notes.txt").unlink()
+    inside: Any = load("folder", folder, image_size=8).train
+    inside.root = tmp_path / "out" / "train"
+    with pytest.raises(RunDirectoryError, match="lies in"):
+        export_folder(KEPT, inside, tmp_path / "out", force=True)
+    write_csv(KEPT, tmp_path / "a.csv")
+    with pytest.raises(RunDirectoryError, match="exists already"):
+        write_csv(KEPT, tmp_path / "a.csv")
+    write_csv(KEPT, tmp_path / "a.csv", force=True)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.csv", "mine", "out"]
+
+
+def test_samplers_draw_the_kept_samples_with_their_ids() -> None:
+    images = Indexed([(torch.zeros(1), int(t)) for t in DIGITS.targets[:N]])
+    loader = torch.utils.data.DataLoader(images, batch_size=5, sampler=sampler(KEPT, images))
+    epochs = [torch.cat([ids for ids, _, _ in loader]).tolist() for _ in range(2)]
+    assert sorted(epochs[0]) == sorted(epochs[1]) == KEPT.ids.tolist()
+    assert epochs[0] != epochs[1]
+    with pytest.raises(FingerprintError):
+        sampler(KEPT, images.dataset[:59])
+
+
+def test_datasets_of_hugging_face() -> None:
+    datasets = pytest.importorskip("datasets")
+    whole = datasets.Dataset.from_dict(
+        {"pixels": DIGITS.images[:N].flatten(1).tolist(), "label": DIGITS.targets[:N].tolist()}
+    )
+    assert select_rows(KEPT, whole)["label"][:] == DIGITS.targets[KEPT.ids].tolist()
+    marked = mark_rows(KEPT, whole)
+    assert same(of_rows(marked), KEPT)
+    with pytest.raises(InputError, match="already"):
+        mark_rows(KEPT, marked)
+    with pytest.raises(FingerprintError):
+        select_rows(KEPT, whole.select(range(59)))
+    with pytest.raises(InputError, match="split"):
+        select_rows(KEPT, datasets.DatasetDict(train=whole))
+
+
+BAD_CSV = {
+    "empty": (b"", "sample_id"),
+    "foreign": (b"id;score\n1;2\n", "sample_id"),
+    "binary": (bytes(range(128, 256)), "cannot be read"),
+    "cut off": (b"sample_id,weight\n1,0.5\n2", "1 of 2 fields"),
+    "text": (b"sample_id\n1\ntrain/7.png\n", "no sample id"),
+    "negative": (b"sample_id\n-1\n", "no sample id"),
+    "float": (b"sample_id\n1.0\n", "no sample id"),
+    "huge": (b"sample_id\n99999999999999999999\n", "no sample id"),
+    "out of range": (b"sample_id\n60\n", "another data set"),
+    "twice": (b"sample_id\n3\n3\n", "more than once"),
+    "nan weight": (b"sample_id,weight\n1,nan\n", "no finite number"),
+    "quote": (b'sample_id\n"1\n', "cannot be read"),
+    "nothing kept": (b"sample_id\n", "at least one"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_CSV)
+def test_bad_csv_is_one_clear_error(tmp_path: Path, case: str) -> None:
+    content, message = BAD_CSV[case]
+    (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(ThresherError, match=message):
+        read_csv(tmp_path / "a.csv", N)
+
+
+def test_bad_npy_is_one_clear_error(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    write_npy(KEPT, path)
+    whole = path.read_bytes()
+    for size in (0, 5, 60, 127, 130, len(whole) - 1):
+        path.write_bytes(whole[:size])
+        with pytest.raises(CorruptFileError):
+            read_npy(path, N)
+    for array, error in (
+        (np.array([1.5]), SampleIdError),
+        (np.array([60]), SampleIdError),
+        (np.array([2, 2]), SampleIdError),
+    ):
+        np.save(path, array)
+        with pytest.raises(error):
+            read_npy(path, N)
+    np.save(path, np.array([{}]), allow_pickle=True)
+    with pytest.raises(CorruptFileError, match="pickled"):
+        read_npy(path, N)
+
+
+def test_the_command_writes_every_format(folder: Path, shards: list[Path], tmp_path: Path, call: Any) -> None:
+    data = load("folder", folder, image_size=224)
+    kept = Coreset(KEPT.ids, None, N, {"fingerprint": data.fingerprint, **KEPT.source})
+    kept.save(tmp_path / "c.parquet")
+    write_scores(tmp_path / "s.parquet", {"tdds": SCORES}, info={"fingerprint": data.fingerprint})
+    (tmp_path / "pool.txt").write_text("\n".join(f"{i:032x}" for i in range(N)))
+    more: dict[str, tuple[Any, ...]] = {
+        "csv": (), "npy": ("--data", "folder", "--data-dir", folder), "parquet": (),
+        "tdds": ("--scores", tmp_path / "s.parquet"), "uids": ("--pool", tmp_path / "pool.txt"),
+        "folder": ("--data-dir", folder), "webdataset": ("--shards", shards[0].parent),
+    }  # fmt: skip
+    for to, options in more.items():
+        command = ("export", tmp_path / "c.parquet", "--to", to, "--out", tmp_path / f"out-{to}", *options)
+        assert "12 of 60 samples" in call(*command)
+        assert "force" in call.refused(*command)
+        call(*command, "--force")
+    assert same(read_csv(tmp_path / "out-csv", N), read_npy(tmp_path / "out-npy", N))
+    assert same(Coreset.load(tmp_path / "out-parquet", fingerprint=data.fingerprint), kept)
+    assert (tmp_path / "out-tdds" / "score_win10_ep30.npy").is_file()
+    assert len(list((tmp_path / "out-folder").rglob("*.png"))) == 12
+
+
+def test_the_command_refuses_what_does_not_belong(folder: Path, tmp_path: Path, call: Any) -> None:
+    Coreset(KEPT.ids, None, N, {"fingerprint": "of another"}).save(tmp_path / "c.parquet")
+    Coreset(KEPT.ids, None, N).save(tmp_path / "unknown.parquet")
+    write_scores(tmp_path / "s.parquet", {"tdds": SCORES}, info={"fingerprint": "mine"})
+    export = ("export", tmp_path / "c.parquet", "--out", tmp_path / "out", "--to")
+    assert "fingerprint" in call.refused(*export, "folder", "--data-dir", folder)
+    assert "of another one" in call.refused(*export, "tdds", "--scores", tmp_path / "s.parquet")
+    assert "--scores" in call.refused(*export, "tdds")
+    assert "--pool" in call.refused(*export, "uids")
+    assert "--shards" in call.refused(*export, "webdataset")
+    assert "fingerprint" in call.refused(*export, "csv", "--data", "digits")
+    Coreset(np.arange(3), None, 1437).save(tmp_path / "d.parquet")
+    digits = ("export", tmp_path / "d.parquet", "--to", "folder", "--data", "digits", "--out", tmp_path / "out")
+    assert "picture files" in call.refused(*digits)
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,267 @@
+"""Scores and dynamics in the files of other tools, with the real packages where they are installed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.linear_model import SGDClassifier
+
+from thresher.coreset import Coreset
+from thresher.data import load
+from thresher.errors import CorruptFileError, InputError, MissingSamplesError, SampleIdError, ThresherError
+from thresher.exchange.aum import read_aum, write_aum
+from thresher.exchange.cartography import dynamics_to_dumps, write_dynamics
+from thresher.exchange.explorer import write_explorer
+from thresher.exchange.frames import from_frame, to_arrow
+from thresher.integrations.cleanlab import cleanlab_inputs, label_quality, suspected_label_errors
+from thresher.recorder import Recorder
+from thresher.replay import Request, open_source, replay
+from thresher.score_table import ScoreTable, read_scores, write_scores
+from thresher.scorers.aum import AUM
+from thresher.scorers.tdds import TDDS
+from thresher.tracking import followed, open_tracker
+from thresher.trajectory.official import OfficialDumps
+from thresher.trajectory.reader import Trajectory
+from thresher.trajectory.writer import TrajectoryWriter
+from thresher.types import Scores
+
+N, EPOCHS = 300, 6
+DATA = load("digits")
+WRONG = np.arange(0, N, 12)
+TARGETS = DATA.train.targets[:N].copy()
+TARGETS[WRONG] = (TARGETS[WRONG] + 1) % 10
+
+
+@pytest.fixture(scope="module")
+def epochs() -> list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
+    """Real dynamics: the logits and the order of six epochs of a linear model on digits, every twelfth label wrong."""
+    pixels = DATA.train.images[:N].flatten(1).numpy() / 255.0  # type: ignore[attr-defined]
+    model, rng = SGDClassifier("log_loss", random_state=0), np.random.default_rng(0)
+    found = []
+    for _ in range(EPOCHS):
+        order = rng.permutation(N)
+        model.partial_fit(pixels[order], TARGETS[order], classes=np.arange(10))
+        found.append((model.decision_function(pixels).astype(np.float32), order))
+    return found
+
+
+@pytest.fixture(scope="module")
+def recording(epochs: Any, tmp_path_factory: pytest.TempPathFactory) -> Trajectory:
+    folder = tmp_path_factory.mktemp("recorded") / "trajectory"
+    names = ("logit_margin", "change", "target_prob", "correct")
+    store = TrajectoryWriter.create(folder, N, 10, names, logits="float32", info={})
+    recorder = Recorder(N, 10, store=store)
+    for logits, order in epochs:
+        recorder.update(torch.from_numpy(logits[order]), torch.from_numpy(TARGETS[order]), torch.from_numpy(order))
+        recorder.end_epoch()
+    store.close()
+    return Trajectory.open(folder)
+
+
+@pytest.fixture(scope="module")
+def table(recording: Trajectory, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("scored") / "scores.parquet"
+    scores = replay(recording, [Request("aum", AUM("logit")), Request("tdds", TDDS(window=3))])
+    write_scores(path, scores, targets=TARGETS)
+    return path
+
+
+def same(one: ScoreTable, other: ScoreTable) -> None:
+    np.testing.assert_array_equal(one.targets, other.targets)
+    assert list(one.columns) == list(other.columns)
+    for name, scores in one.columns.items():
+        np.testing.assert_array_equal(scores.values, other.columns[name].values)
+        assert scores.hard_end == other.columns[name].hard_end
+
+
+def test_pandas_there_and_back(table: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    scores = read_scores(table)
+    frame = to_arrow(scores).to_pandas()
+    pandas.testing.assert_frame_equal(frame, pandas.read_parquet(table))
+    same(from_frame(frame.sample(frac=1, random_state=0)), scores)
+
+
+def test_polars_there_and_back(table: Path) -> None:
+    polars = pytest.importorskip("polars")
+    scores = read_scores(table)
+    frame = polars.from_arrow(to_arrow(scores))
+    assert frame.equals(polars.read_parquet(table))
+    same(from_frame(frame.sample(fraction=1, shuffle=True, seed=0)), scores)
+
+
+def test_duckdb_there_and_back_and_over_the_store(table: Path, recording: Trajectory) -> None:
+    duckdb = pytest.importorskip("duckdb")
+    scores = read_scores(table)
+    with duckdb.connect() as base:
+        relation = base.sql(f"select * from '{table}' order by aum")
+        same(from_frame(relation.to_arrow_table()), scores)
+        query = (
+            f"select sample_id, avg(logit_margin) from '{recording.folder}/epoch=*/bucket=*.parquet' group by 1 order by 1"
+        )
+        found = base.sql(query).fetchall()
+    np.testing.assert_allclose([margin for _, margin in found], scores.columns["aum"].values, rtol=1e-5)
+
+
+def test_frames_that_are_no_scores_are_refused() -> None:
+    import pyarrow as pa
+
+    cases: list[tuple[Any, type[ThresherError]]] = [
+        ([1, 2], InputError), (pa.table({"id": [0]}), InputError),
+        (pa.table({"sample_id": [0, 0], "a": [1.0, 2.0]}), SampleIdError),
+        (pa.table({"sample_id": [0, 2], "a": [1.0, 2.0]}), MissingSamplesError),
+        (pa.table({"sample_id": ["0"]}), SampleIdError),
+        (pa.table({"sample_id": [0], "a": ["x"]}), InputError), (pa.table({"sample_id": [-1, 0]}), SampleIdError),
+    ]  # fmt: skip
+    for frame, error in cases:
+        with pytest.raises(error):
+            from_frame(frame)
+
+
+def test_aum_there_and_back(table: Path, tmp_path: Path) -> None:
+    scores = read_scores(table).columns["aum"]
+    write_aum(scores, tmp_path / "aum_values.csv")
+    np.testing.assert_array_equal(read_aum(tmp_path / "aum_values.csv", N).values, scores.values)
+    with pytest.raises(InputError, match="margin=logit"):
+        write_aum(Scores(scores.values, "low", {"scorer": "aum", "params": {"margin": "prob"}}), tmp_path / "no.csv")
+    with pytest.raises(SampleIdError, match="another data set"):
+        read_aum(tmp_path / "aum_values.csv", N - 1)
+    whole = (tmp_path / "aum_values.csv").read_bytes()
+    for cut in (0, 5, 13, 20, 500):
+        (tmp_path / "cut.csv").write_bytes(whole[:cut].rpartition(b",")[0] if cut > 13 else whole[:cut])
+        if cut != 13:
+            with pytest.raises(CorruptFileError):
+                read_aum(tmp_path / "cut.csv", N)
+
+
+def test_the_aum_package_writes_what_we_read(epochs: Any, table: Path, tmp_path: Path) -> None:
+    """The package itself on the same logits gives the same file as our scorer."""
+    aum = pytest.importorskip("aum")
+    calculator = aum.AUMCalculator(str(tmp_path))
+    for logits, order in epochs:
+        calculator.update(torch.from_numpy(logits[order]), torch.from_numpy(TARGETS[order]), order.tolist())
+    calculator.finalize()
+    theirs, ours = read_aum(tmp_path / "aum_values.csv", N), read_scores(table).columns["aum"]
+    np.testing.assert_allclose(theirs.values, ours.values, rtol=1e-4, atol=1e-5)
+
+
+def test_cartography_there_and_back(recording: Trajectory, table: Path, tmp_path: Path) -> None:
+    assert write_dynamics(recording, tmp_path / "model") == EPOCHS
+    first = json.loads((tmp_path / "model" / "training_dynamics" / "dynamics_epoch_3.jsonl").read_text().splitlines()[7])
+    assert list(first) == ["guid", "logits_epoch_3", "gold"]
+    assert dynamics_to_dumps(tmp_path / "model", tmp_path / "dumps") == list(range(N))
+    scores = replay(open_source(tmp_path / "dumps"), [Request("tdds", TDDS(window=3))])["tdds"]
+    np.testing.assert_allclose(scores.values, read_scores(table).columns["tdds"].values, rtol=1e-5, atol=1e-6)
+
+
+def test_cartography_of_texts_shuffled(epochs: Any, tmp_path: Path) -> None:
+    """Guids as NLI data sets have them, another order every epoch, and the name that the authors' reader looks for."""
+    for epoch, (logits, order) in enumerate(epochs):
+        lines = [{"guid": f"q{i}", f"logits_epoch_{epoch}": logits[i].tolist(), "gold": int(TARGETS[i])} for i in order]
+        (tmp_path / f"dynamics_epoch_{epoch}.json").write_text("\n".join(map(json.dumps, lines)))
+    guids = dynamics_to_dumps(tmp_path, tmp_path / "dumps")
+    ids = np.array([int(str(guid)[1:]) for guid in guids])
+    dumps = OfficialDumps(tmp_path / "dumps")
+    assert dumps.targets is not None
+    np.testing.assert_array_equal(dumps.targets, TARGETS[ids])
+    np.testing.assert_array_equal(dumps.rows(5, np.arange(N)), epochs[5][0][ids])
+
+
+LINE = '{"guid": 0, "logits_epoch_0": [1.0, 2.0], "gold": 1}\n'
+BAD_JSONL = {
+    "empty": "", "cut off": LINE + LINE[:30], "no JSON": "sample_id,aum\n1,2\n", "a list": "[1]\n", "twice": LINE + LINE,
+    "other epoch": LINE.replace("epoch_0", "epoch_1"), "no gold": '{"guid": 0, "logits_epoch_0": [1.0, 2.0]}',
+    "gold out of range": LINE.replace('"gold": 1', '"gold": 2'),
+    "nan": LINE.replace("2.0", "NaN"), "text": LINE.replace("2.0", '"x"'),
+    "classes change": LINE + '{"guid": 1, "logits_epoch_0": [1.0, 2.0, 3.0], "gold": 1}',
+    "no id": LINE.replace("0,", "null,", 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD_JSONL)
+def test_bad_dynamics_are_one_clear_error(tmp_path: Path, case: str) -> None:
+    (tmp_path / "dynamics_epoch_0.jsonl").write_text(BAD_JSONL[case])
+    with pytest.raises(ThresherError, match="dynamics_epoch_0"):
+        dynamics_to_dumps(tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_cleanlab_finds_the_wrong_labels(recording: Trajectory) -> None:
+    labels, pred_probs = cleanlab_inputs(recording)
+    np.testing.assert_array_equal(labels, TARGETS)
+    np.testing.assert_allclose(pred_probs.sum(axis=1), 1, rtol=1e-5)
+    pytest.importorskip("cleanlab")
+    quality, suspects = label_quality(recording), suspected_label_errors(recording)
+    assert quality.hard_end == "low"
+    found = np.isin(suspects, WRONG)
+    assert found.sum() >= 8  # a third of the 25: confident learning is careful
+    assert found.mean() > 0.8
+    assert np.median(quality.values[WRONG]) < np.median(np.delete(quality.values, WRONG))
+
+
+def test_the_explorers_table(table: Path, tmp_path: Path) -> None:
+    for i in range(30):
+        place = tmp_path / "train" / str(int(DATA.train.targets[i]))
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(DATA.train.image(i)[..., 0]).save(place / f"{i}.png")
+    (tmp_path / "val").symlink_to("train")
+    pictures: Any = load("folder", tmp_path, image_size=8)
+    scores = ScoreTable(30, pictures.train.targets, {"aum": Scores(np.r_[np.nan, np.arange(29.0)], "low")})
+    write_explorer(tmp_path / "e.csv", pictures.train, scores, Coreset(np.array([3]), None, 30), pictures.class_names)
+    lines = (tmp_path / "e.csv").read_text().splitlines()
+    assert lines[0] == "filepath,sample_id,label,kept,aum"
+    path, sample_id, label, kept, aum = lines[4].split(",")
+    assert (sample_id, kept, aum) == ("3", "True", "2.0")
+    assert Path(path).parent.name == label
+    assert lines[1].endswith(",")
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+@pytest.mark.parametrize("kind", ["tensorboard", "mlflow"])
+def test_trackers_keep_what_a_study_tells(tmp_path: Path, kind: str) -> None:
+    pytest.importorskip(kind)
+    tracker = open_tracker(f"{kind}:{tmp_path / 'tracked'}", "digits")
+    tracker.params({"data": "digits", "train": {"lr": 0.1}})
+    notify = followed(lambda event, details: None, tracker)
+    notify("epoch", {"epoch": 1, "epochs": 2, "loss": 0.5})
+    notify("result", {"method": "tdds:window=5", "keep": 0.1, "seed": 2, "test_accuracy": 0.75})
+    tracker.close()
+    if kind == "tensorboard":
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        read = EventAccumulator(str(tmp_path / "tracked" / "digits"))
+        read.Reload()
+        assert [(e.step, e.value) for e in read.Scalars("surrogate/loss")] == [(1, 0.5)]
+        assert [(e.step, e.value) for e in read.Scalars("test_accuracy/tdds:window=5/0.1")] == [(2, 0.75)]
+    else:
+        (metric,) = (tmp_path / "tracked").rglob("metrics/surrogate/loss")
+        assert metric.read_text().split()[1:3] == ["0.5", "1"]
+        assert [p.read_text() for p in (tmp_path / "tracked").rglob("params/train.lr")] == ["0.1"]
+
+
+@pytest.mark.parametrize("spec", ["wandb:x", "tensorboard", "mlflow:", ":x"])
+def test_unknown_trackers_are_refused(spec: str) -> None:
+    with pytest.raises(ThresherError, match="--track"):
+        open_tracker(spec, "run")
+
+
+def test_a_run_is_tracked_from_the_command_line(tmp_path: Path, call: Any) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    small = ("--surrogate-epochs", 2, "--surrogate-batch-size", 128, "--epochs", 1, "--batch-size", 128, "--device", "cpu")
+    less = ("--method", "random", "--seeds", "3", "--no-full", "--no-report", "--jobs", 1)
+    call("run", "--out", tmp_path / "mine", *small, *less, "--track", f"tensorboard:{tmp_path / 'tracked'}")
+    read = EventAccumulator(str(tmp_path / "tracked" / "mine"))
+    read.Reload()
+    assert [e.step for e in read.Scalars("surrogate/loss")] == [1, 2]
+    (result,) = read.Scalars("test_accuracy/random/0.1")
+    assert result.step == 3
+    assert 0 < result.value < 1
+    assert "--track" in call.refused("run", "--out", tmp_path / "other", *small, *less, "--track", "wandb:x")
