@@ -23,8 +23,8 @@ def attach(accelerator: Any, recorder: Recorder, name: str = "recorder") -> None
     """Let `accelerator.save_state` write the Recorder's state and `load_state` restore it.
 
     The loop calls the Recorder itself. `name` is that of the file in the checkpoint's folder, so that several Recorders may
-    be attached; each process writes a file of its own. Raises InputError for what is no Accelerator, and where the Recorder was
-    made for another number of processes; `load_state` raises MissingFileError where the checkpoint has no such file.
+    be attached; each process writes a file of its own. Raises InputError for what is no Accelerator, and where the Recorder
+    was made for another number of processes; `load_state` raises MissingFileError where the checkpoint has no such file.
 
     >>> from thresher.scorers import EL2N
     >>> accelerator = _accelerate.Accelerator(cpu=True)
