@@ -245,8 +245,8 @@ def test_indexed_gives_a_negative_index_its_own_id() -> None:
     assert [full[i][0] for i in range(len(full))] == [0, 1, 2]
 
 
-@pytest.mark.parametrize("item", [(1, 2, 3), (1,), "ab", {"image": 1, "target": 2}, torch.zeros(2)], ids=repr)
-def test_indexed_wants_pairs(item: Any) -> None:
+@pytest.mark.parametrize("item", [(1, 2, 3), (1,), "ab", {1, 2}, torch.zeros(2)], ids=repr)
+def test_indexed_wants_pairs_or_mappings(item: Any) -> None:
     with pytest.raises(InputError, match=rf"item 0 is a {type(item).__name__}"):
         Indexed([item])[0]
 

@@ -46,7 +46,8 @@ def check_processes(recorder: Recorder, processes: int) -> None:
     if processes != recorder.ranks.size:
         raise InputError(
             f"Expected a training of {recorder.ranks.size} process(es), as this Recorder was made for, but it has "
-            f"{processes}. Each would see only its own share. Make the Recorder when all processes have started."
+            f"{processes}. Each would see only its own share of the samples. "
+            "Make the Recorder when all processes have started."
         )
 
 
