@@ -7,12 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "thresher"
 LEVELS = [
-    {"types", "errors", "files", "ranks"},
+    {"types", "errors", "files", "arrow", "ranks"},
     {"signals", "keep", "ranking", "engines"},
     {"scorers", "selectors", "trajectory", "coreset", "settings", "score_table"},
     {"registry", "literature", "selection", "exchange"},
@@ -104,6 +105,20 @@ def test_scoring_needs_no_torch(tmp_path: Path) -> None:
     code = "import thresher.cli, thresher.commands.scoring, thresher.trajectory.official, thresher.selection"
     code += "; import thresher.commands.exporting, thresher.exchange.frames, thresher.exchange.cartography"
     assert not loaded_by(code) & {"torch", "scipy", "sklearn", "matplotlib", "jinja2"}
+
+
+def test_scoring_leaves_pandas_alone(tmp_path: Path) -> None:
+    pytest.importorskip("pandas", reason="needs pandas: pip install 'thresher[files]'")
+    (tmp_path / "dumps").mkdir()
+    for epoch in range(4):
+        logits = np.random.default_rng(epoch).normal(size=(20, 3)).astype(np.float32)
+        np.save(tmp_path / "dumps" / f"{epoch}_Output.npy", logits)
+        np.save(tmp_path / "dumps" / f"{epoch}_Index.npy", np.arange(20))
+    scores = tmp_path / "scores.parquet"
+    run = "from thresher.cli import app\n"
+    run += f"app(['score', {str(tmp_path / 'dumps')!r}, '--window', '3', '--out', {str(scores)!r}], standalone_mode=False)"
+    assert not loaded_by(run) & {"pandas", "torch"}
+    assert scores.is_file()
 
 
 def test_the_front_door_opens_to_everything() -> None:

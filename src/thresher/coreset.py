@@ -152,6 +152,8 @@ def write_coreset(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from thresher.arrow import table_of
+
     path = Path(path)
     _json_ready(source)
     fields = [("sample_id", pa.int64()), *([] if weights is None else [("weight", pa.float32())])]
@@ -168,7 +170,7 @@ def write_coreset(
                 for ids in _gathered(chunks):
                     count += len(ids)
                     digest.update(ids.astype("<i8", copy=False).data)
-                    writer.write_table(pa.table([ids, *([] if weights is None else [weights])], pa.schema(fields)))
+                    writer.write_table(table_of([ids, *([] if weights is None else [weights])], pa.schema(fields)))
                 if weights is not None:
                     digest.update(b"weights" + weights.astype("<f4").tobytes())
                 found = {"count": count, "checksum": digest.hexdigest()}

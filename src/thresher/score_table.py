@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from thresher.arrow import table_of
 from thresher.errors import CorruptFileError, InputError, MissingFileError
 from thresher.files import replacing
 from thresher.ranking.blocks import BLOCK, Block
@@ -94,7 +95,7 @@ def write_score_parts(
                 arrays = [np.asarray(values[name], dtype=np.float32) for name in columns]
                 ids = np.arange(rows, rows + len(arrays[0]), dtype=np.int64)
                 waiting.append(
-                    pa.table([ids, *([np.asarray(targets, dtype=np.int64)] if labelled else []), *arrays], schema)
+                    table_of([ids, *([np.asarray(targets, dtype=np.int64)] if labelled else []), *arrays], schema)
                 )
                 rows += len(ids)
                 if sum(map(len, waiting)) >= _GROUP:

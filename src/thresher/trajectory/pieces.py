@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from thresher.arrow import column
 from thresher.ranks import Ranks
 from thresher.ranks.owners import Owners
 from thresher.trajectory.layout import FileEntry, entry_of
@@ -64,4 +65,4 @@ def gathered(ranks: Ranks, owners: Owners, rows: NDArray[Any]) -> Iterator[tuple
 
 def matrix(values: NDArray[Any]) -> pa.Array:
     """Return (M, D) values as a column of fixed-size lists."""
-    return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(values).reshape(-1)), values.shape[1])
+    return pa.FixedSizeListArray.from_arrays(column(np.ascontiguousarray(values).reshape(-1)), values.shape[1])

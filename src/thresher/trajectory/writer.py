@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from thresher.arrow import column
 from thresher.errors import InputError, MissingFileError
 from thresher.files import PART, remove_parts, sync_folder
 from thresher.ranks import Ranks, current, together
@@ -195,11 +196,11 @@ class TrajectoryWriter:
     def _write_bucket(self, part: Path, bucket: int, frame: Frame, logits: NDArray[Any] | None) -> FileEntry:
         low, high = np.searchsorted(frame.ids, self.manifest.bucket_range(bucket))
         rows = slice(int(low), int(high))
-        columns: dict[str, pa.Array] = {"sample_id": pa.array(frame.ids[rows])}
+        columns: dict[str, pa.Array] = {"sample_id": column(frame.ids[rows])}
         for name in self.signals:
             values = frame.values.get(name)
             if values is not None and not np.isnan(values[rows]).all():
-                columns[name] = pa.array(values[rows].astype(np.float32, copy=False))
+                columns[name] = column(values[rows].astype(np.float32, copy=False))
         if logits is not None:
             columns["logits"] = matrix(logits[rows].astype(self.manifest.logits, copy=False))
         name = f"bucket={bucket:03d}.parquet"
@@ -211,14 +212,14 @@ class TrajectoryWriter:
         widths = self.ranks.share(f"append {epoch}", [targets is not None, None if features is None else features.shape[1]])
         if all(given for given, _ in widths) and targets is not None:
             rows = gathered(self.ranks, self._owners, targets)
-            columns = ({"sample_id": pa.array(ids), "target": pa.array(values)} for ids, values in rows)
+            columns = ({"sample_id": column(ids), "target": column(values)} for ids, values in rows)
             changes["targets"] = self._write_whole(TARGETS, self.manifest.targets, columns)
         width = max((width for _, width in widths if width is not None), default=None)
         if width is not None:
             first, end = self._owners.span(self.ranks.rank)
             own = np.full((end - first, width), np.nan, np.float32) if features is None else features
             known = ((ids, values, ~np.isnan(values).any(axis=1)) for ids, values in gathered(self.ranks, self._owners, own))
-            columns = ({"sample_id": pa.array(ids[k]), "feature": matrix(values[k])} for ids, values, k in known)
+            columns = ({"sample_id": column(ids[k]), "feature": matrix(values[k])} for ids, values, k in known)
             changes["features"] = self._write_whole(FEATURES, self.manifest.features, columns)
             changes["features_epoch"] = epoch
         return changes
