@@ -67,12 +67,13 @@ def test_longer_trajectories_keep_harder_samples_and_the_nearest_to_the_target_w
 def test_methods_that_wait_are_settled_and_others_left_alone(tmp_path: Path) -> None:
     source = record(tmp_path / "t")
     methods = {label: resolve(label, "digits", 0.1, T) for label in ("tdds", "tdds:at=auto", "tdds:at=20", "random")}
-    assert [m.derive for m in methods.values()] == [True, True, False, False]
+    assert [m.derive for m in methods.values()] == [False, True, False, False]
     settled = settle(methods, dict.fromkeys(methods, 0.1), source)
     wanted = derive(source, 0.1)
-    for label in ("tdds", "tdds:at=auto"):
-        assert (settled[label].at, settled[label].scorer) == (wanted.epochs, TDDS(window=wanted.window))
-        assert f"T={wanted.epochs}, K={wanted.window}: derived from the recording" in settled[label].notice
+    found = settled["tdds:at=auto"]
+    assert (found.at, found.scorer) == (wanted.epochs, TDDS(window=wanted.window))
+    assert f"T={wanted.epochs}, K={wanted.window}: derived from the recording" in found.notice
+    assert settled["tdds"] is methods["tdds"]
     assert settled["tdds:at=20"] is methods["tdds:at=20"]
     assert settled["random"] is methods["random"]
     assert resolve("tdds", "cifar10", 0.1).derive is False
@@ -81,8 +82,8 @@ def test_methods_that_wait_are_settled_and_others_left_alone(tmp_path: Path) -> 
 
 def test_recordings_that_tell_nothing_leave_methods_as_they_are(tmp_path: Path) -> None:
     for source in (record(tmp_path / "short", epochs=4), record(tmp_path / "bare", names=("change",))):
-        methods = {"tdds": resolve("tdds", "digits", 0.1, source.epochs)}
-        assert settle(methods, {"tdds": 0.1}, source) == methods
+        methods = {"auto": resolve("tdds:at=auto", "digits", 0.1, source.epochs)}
+        assert settle(methods, {"auto": 0.1}, source) == methods
     with pytest.raises(InputError, match="but 7 of 400 were never seen"):
         derive(record(tmp_path / "holes", unseen=7), 0.1)
 
@@ -102,8 +103,9 @@ def test_score_and_select_derive_and_say_so(call: Any, tmp_path: Path) -> None:
     call("score", tmp_path / "t", "--method", "tdds:at=auto", "--keep", "0.2", "--out", scores)
     column = read_scores(scores).columns["tdds"]
     assert (column.source["at"], column.source["params"]["window"]) == (wanted.epochs, wanted.window)
-    call("select", scores, "--keep", "0.2", "--out", coreset)
+    call("select", scores, "--method", "tdds:at=auto", "--keep", "0.2", "--out", coreset)
     kept = Coreset.load(coreset)
     assert kept.ids.tolist() == sorted(np.argsort(-column.values, kind="stable")[: N // 5].tolist())
     call("score", tmp_path / "t", "--window", "5,10", "--out", scores)
-    assert "Expected one column of tdds" in call.refused("select", scores, "--keep", "0.2", "--out", coreset)
+    said = call.refused("select", scores, "--method", "tdds:at=auto", "--keep", "0.2", "--out", coreset)
+    assert "Expected one column of tdds" in said

@@ -1,4 +1,4 @@
-"""TDDS's (T, K) from a recording alone, for data sets without published ones: no test set, no further training.
+"""TDDS's (T, K) from a recording alone, for `tdds:at=auto`: no test set, no further training. An experiment (decision 0012).
 
 As a training goes on, TDDS turns to harder samples: what is easy has stopped changing. So T, and K a little, decide how hard
 a coreset is. Published settings were found with the test set in view. Here a difficulty is aimed at: the less is kept, the

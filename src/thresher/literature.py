@@ -127,8 +127,8 @@ _TABLE = (
         computes="How unevenly a prediction changes from epoch to epoch in windows of K epochs, late ones weighing most.",
         formula="d[t] = sum_c |p[t,c] (ln(p[t,c]+e) - ln(p[t-1,c]+e))|,  v[k] = || d - mean d || over K-1 changes,\n"
         "S = sum_k b (1-b)^(T-K-k) v[k],  e = 1e-8, b = 0.9",
-        settings_text="(T, K) by data set and pruning rate, from the supplementary; for others, and with at=auto, derived "
-        "from the recording: the setting whose coreset is nearest to a difficulty aimed at",
+        settings_text="(T, K) by data set and pruning rate, from the supplementary; others: K = 10 at the end; "
+        "at=auto derives them from the recording (an experiment, decision 0012)",
         paper="X. Zhang et al., Spanning Training Progress: Temporal Dual-Depth Scoring, CVPR 2024, and official code",
         differences="streaming; samples assigned by id instead of summed; in `thresher run` the coreset's loss is scaled by "
         "the score on CIFAR, as in the official code (--scale-loss none turns it off)",

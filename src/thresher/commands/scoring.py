@@ -109,7 +109,7 @@ def select_command(
         column = _only_column(resolved.scorer.name, file, scores)
         held = file.columns[column].source
         told = f"the column {column} holds {held.get('params', {})} after {held.get('at', '?')} epochs"
-        resolved = replace(resolved, notice=f"{method}: nothing is published for this data set; {told}")
+        resolved = replace(resolved, notice=f"{method}: {told}")
     names, differs = _find_columns(resolved, file, column)
     notice = resolved.notice if resolved.derive or not column else ""
     if differs:

@@ -54,13 +54,12 @@ def tdds(dataset: str, share: Fraction, surrogate: str | None = None) -> Publish
     """Return TDDS's published (T, K) for the data set and the share pruned, or the nearest there is.
 
     CIFAR-100's are not published but for (0.3, T=90, K=10), which a thread quotes from the paper; CIFAR-10's serve for its
-    other rates (an inference). Any other data set gets K=10 at the end of the recording, until `thresher.derivation` has
-    seen that.
+    other rates (an inference). Any other data set gets K=10 at the end of the recording.
     """
     key, rate = dataset_key(dataset), 1 - share
     if key not in ("cifar10", "cifar100", "imagenet1k"):
         why = f"no (T, K) is published for {dataset or 'this data set'}: K=10 at the end of the recording"
-        return Published({"window": 10}, why=why, derive=True)
+        return Published({"window": 10}, why=why)
     rows = _tdds_rows("cifar10" if key == "cifar100" else key, surrogate)
     chosen = {row.pruning_rate: row for row in rows}[nearest((row.pruning_rate for row in rows), rate)]
     epochs, window, origin = chosen.epochs, chosen.window, f"published for {key}/{chosen.surrogate}"
