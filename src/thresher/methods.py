@@ -142,7 +142,7 @@ def resolve(label: str, dataset: str, keep: float | str, epochs_available: int |
         _aux_scorers(label, method, selector_name, scorer, limit),
         f"{label}: {notice}" if notice else "",
         at,
-        published.derive and asked_at is None and not mine,
+        derive,
     )
 
 
@@ -150,7 +150,7 @@ def _to_derive(label: str, method: Method, asked: Mapping[str, str]) -> Publishe
     """Return what serves for TDDS until its (T, K) are derived."""
     if method.scorer_name != "tdds" or asked:
         raise InputError(f"Expected at=auto for TDDS with no other parameter of its scorer, but got {label!r}.")
-    return Published({"window": 10}, why="(T, K) to be derived from the recording", derive=True)
+    return Published({"window": 10}, why="(T, K) to be derived from the recording")
 
 
 def _epoch(label: str, text: str | None, available: int | None) -> int | None:

@@ -60,7 +60,7 @@ workers = option("--workers", int, help="How many run at once. Default: one per 
 address = option("--address", help="Of a running Ray cluster. Default: the one that Ray finds, else one started here.")
 
 
-def recipe(command: Command) -> Command:
+def which_data(command: Command) -> Command:
     """Add the options of the data and how they were changed, in the order of the help."""
     for add in (mislabel, corrupt, data_dir, data):
         command = add(command)

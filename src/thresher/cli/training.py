@@ -13,7 +13,7 @@ from thresher.cli._options import needed, option, switch
 
 
 @app.command()
-@given.recipe
+@given.which_data
 @given.model
 @option("--coreset-model", help="Another model for the coreset trainings.")
 @option("--method", default="all", help="Methods, comma-separated, or all. Parameters after a colon: tdds:window=5:at=10.")
@@ -60,7 +60,7 @@ def run(**options: Any) -> None:
 
 @app.command()
 @needed("--out", Path, help="Run directory to record into.")
-@given.recipe
+@given.which_data
 @given.model
 @given.epochs
 @option("--schedule-epochs", int, help="Length of the cosine. TDDS: stop at T, but keep the schedule of 200.")
@@ -90,7 +90,7 @@ def record(**options: Any) -> None:
 
 
 @app.command()
-@given.recipe
+@given.which_data
 @option("--coreset", Path, help="Coreset to train on. Default: the full training set.")
 @given.model
 @option("--seeds", default="0", help="Seeds: 0-2 or 0,1,5.")
@@ -149,7 +149,7 @@ def reproduce(**options: Any) -> None:
 @app.command()
 @needed("--keep", help="Kept share in (0, 1] to tune for.")
 @needed("--budget-minutes", float, help="Start nothing that cannot finish within this time.")
-@given.recipe
+@given.which_data
 @given.model
 @option("--holdout", default="0.1", help="Share of the training set to measure on: 0.1 or 0.1:seed=0.")
 @option("--seeds", default="0", help="Seeds per setting: 0-2 or 0,1,5.")

@@ -19,8 +19,7 @@ Table = Mapping[Fraction, float]
 class Published:
     """Parameters for scorer and selector, completed epochs `at` which to ask (None = the end), and why.
 
-    `why` speaks of the scorer and of `at`, `selector_why` of the selector; "" where there was nothing to pick. `derive` says
-    that nothing is published for TDDS's (T, K): what is picked serves until there is a recording to derive them from.
+    `why` speaks of the scorer and of `at`, `selector_why` of the selector; "" where there was nothing to pick.
     """
 
     scorer: Mapping[str, Any] = field(default_factory=dict)
@@ -28,7 +27,6 @@ class Published:
     at: int | None = None
     why: str = ""
     selector_why: str = ""
-    derive: bool = False
 
 
 def dataset_key(dataset: str) -> str:
