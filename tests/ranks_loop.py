@@ -268,7 +268,7 @@ def fitted(folder: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Run everything on one rank and leave what came out."""
+    """Join the others, run what is asked for on this rank, and leave in order."""
     folder = Path(sys.argv[1])
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
@@ -276,7 +276,14 @@ def main() -> None:
     assert (current().rank, current().size) == (rank, size)
     if len(sys.argv) > 2:
         np.savez(folder / f"mortal-{rank}.npz", **mortal(rank, size, folder, int(sys.argv[2])))
-        return
+    else:
+        everything(size, rank, folder)
+    current().share("farewell")  # who leaves while another still listens looks like one who died
+    dist.destroy_process_group()  # gloo's threads, left running, may abort the interpreter on its way out
+
+
+def everything(size: int, rank: int, folder: Path) -> None:
+    """Leave what came out of every part of this file."""
     for name in SAMPLERS:
         np.savez(folder / f"{name}-{rank}.npz", **record(name, size, rank, folder, "float16" if name == "uneven" else None))
     np.savez(folder / f"resumed-{rank}.npz", **resumed(size, rank, folder))
@@ -284,7 +291,6 @@ def main() -> None:
     np.savez(folder / f"fitted-{rank}.npz", **fitted(folder))
     errors(size, rank, folder)
     (folder / f"done-{rank}").touch()
-    dist.destroy_process_group()
 
 
 if __name__ == "__main__":
