@@ -16,7 +16,7 @@ NINE = ["random", "entropy", "forgetting", "el2n", "aum", "moderate", "ccs", "dy
 
 def test_the_studies_nine_and_more() -> None:
     assert list(METHODS)[:9] == NINE
-    assert set(METHODS) - set(NINE) == {"grand", "dual", "dual_beta"}
+    assert set(METHODS) - set(NINE) == {"grand", "dual", "dual_beta", "auto"}
 
 
 @pytest.mark.parametrize(

@@ -189,8 +189,9 @@ def test_entries_are_told_apart_and_resolve(scale: str) -> None:
 
 def test_small_cells_have_one_budget() -> None:
     for e in entries("all", "small"):
-        steps = e.cell.coreset.epochs * -(-round(50_000 * e.cell.keep) // e.cell.coreset.batch_size)
-        assert 4500 <= steps <= 5000
+        digits = e.cell.data == "digits"
+        steps = e.cell.coreset.epochs * -(-round((1437 if digits else 50_000) * e.cell.keep) // e.cell.coreset.batch_size)
+        assert 350 <= steps <= 370 if digits else 4500 <= steps <= 5000
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,11 @@ from thresher.registry import make_selector, selectors
 from thresher.selection import select
 from thresher.selectors._base import Selector
 from thresher.selectors._quota import class_quotas
+from thresher.selectors._strata import stratum_budgets
 from thresher.selectors.beta import Beta
+from thresher.selectors.learnable import Learnable
 from thresher.selectors.near_median import NearMedian
-from thresher.selectors.stratified import Stratified, stratum_budgets
+from thresher.selectors.stratified import Stratified
 from thresher.selectors.top import Top
 from thresher.selectors.uniform import Uniform
 from thresher.testing import check_selector
@@ -33,6 +35,8 @@ VARIANTS: list[Selector] = [
     Stratified(strata=5, balanced=True),
     Stratified(cutoff=0.3, balanced=True),
     Beta(c_d=11),
+    Learnable(suspects=False, strata=1),
+    Learnable(balanced=False),
 ]
 
 
@@ -42,7 +46,7 @@ def test_conformance(selector: Selector) -> None:
 
 
 def test_every_selector_is_found() -> None:
-    assert set(selectors()) == {"beta", "near_median", "stratified", "top", "uniform"}
+    assert set(selectors()) == {"beta", "learnable", "near_median", "stratified", "top", "uniform"}
 
 
 def pick(selector: Selector, values: Any, keep: int, hard_end: Any = "high", **pool: Any) -> list[int]:

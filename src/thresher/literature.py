@@ -19,7 +19,8 @@ class Method:
     """A scorer and a selector that the literature knows by one name.
 
     `scorer_params` and `selector_params` are what the method fixes beyond their defaults; `aux` maps the names of further
-    scores the selector reads (`pool.aux`) to scorers; `settings(dataset, share)` gives what was published for a case.
+    scores the selector reads (`pool.aux`) to scorers, with parameters after colons; `settings(dataset, share)` gives what
+    was published for a case.
     """
 
     name: str
@@ -165,6 +166,21 @@ _TABLE = (
         differences="seeded; exactly as many as asked for; guarded against infinite densities",
         aux={"mean_prob": "mean_prob"},
         settings=published.dual_beta,
+    ),
+    Method(
+        "auto",
+        "what can be learned in time, without suspects (this library, decision 0022)",
+        "aum",
+        "learnable",
+        computes="Suspected wrong labels are left out (two humps of the mean logit margin), and what was wrong for longer "
+        "than the kept share of the training; the rest is drawn evenly from strata of AUM, class by class.",
+        formula="s = mean_t ( p[t,y] - max_{c != y} p[t,c] ),  suspects: mixture of the same of logits,\n"
+        "late: 1 - mean_t correct[t] > keep / N",
+        direction="draws evenly from strata of the score, classes in the data's proportions",
+        settings_text="none: everything follows from the recording and the kept share",
+        paper="this library; made of AUM (Pleiss et al. 2020), CCS's strata (Zheng et al. 2023) and the correctness of "
+        "Dataset Cartography (Swayamdipta et al. 2020)",
+        aux={"logit_margin": "aum:margin=logit", "correctness": "correctness"},
     ),
 )
 METHODS: dict[str, Method] = {method.name: method for method in _TABLE}

@@ -213,7 +213,11 @@ def _aux_scorers(label: str, method: Method, selector: str, scorer: Scorer, limi
     reader = method if own else next((m for m in METHODS.values() if m.selector_name == selector), method)
     names = reader.aux if reader.selector_name == selector else {}
     params = {key: value for key, value in scorer.params().items() if own and key == "epochs"}
-    return {key: _shorten(label, make_scorer(other, params), set(), limit)[0] for key, other in names.items()}
+    found = {}
+    for key, other in names.items():
+        name, given = parse_spec(other)
+        found[key] = _shorten(label, make_scorer(name, {**given, **params}), set(), limit)[0]
+    return found
 
 
 def _split(label: str, scorer: str, selector: str, given: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
@@ -235,7 +239,9 @@ def card(name: str) -> str:
     """Return what the named method computes, formula, parameters with defaults, direction, source and differences."""
     method = find(name)
     chosen = [("scorer", scorers()[method.scorer_name], method.scorer_params)]
-    chosen += [(f"also reads {key}", scorers()[other], {}) for key, other in method.aux.items()]
+    for key, other in method.aux.items():
+        also, given = parse_spec(other)
+        chosen.append((f"also reads {key}", scorers()[also], given))
     lines = [_parameters(*one) for one in chosen]
     lines.append(_parameters("selector", selectors()[method.selector_name], method.selector_params))
     parts = (

@@ -27,8 +27,8 @@ def select(
     """Return the coreset of exactly the asked size that `selector` picks by `scores`.
 
     `keep` is a share in (0, 1] or a count; `seed` drives the selectors that draw, and nothing else does; `source` is
-    JSON-ready provenance to carry along (method, data, fingerprint), to which scorer, selector, keep, count, direction, seed
-    and version are added.
+    JSON-ready provenance to carry along (method, data, fingerprint), to which scorer, selector, keep, count, direction,
+    seed, version and, under `why`, what the selector has to say of this choice are added.
 
     Raises MissingSamplesError where a score is NaN (a sample never, or not often enough, observed), InputError where sizes
     disagree, a score is infinite, or `keep` is impossible.
@@ -51,9 +51,14 @@ def select(
             f"Expected {count} samples from the selector {selector.name}, but it picked {len(ids)}. "
             "A selector must return exactly `keep` ids; check it with thresher.testing.selector_checks."
         )
+    why = dict(selector.explain(scores, pool, count))
     return Coreset(
-        ids, None, n, {**(source or {}), **provenance(scores.source, scores.hard_end, selector, keep, count, seed)}
-    )
+        ids, None, n,
+        {
+            **(source or {}), **provenance(scores.source, scores.hard_end, selector, keep, count, seed),
+            **({"why": why} if why else {}),
+        },
+    )  # fmt: skip
 
 
 def _check(values: NDArray[Any], n: int, what: str) -> None:

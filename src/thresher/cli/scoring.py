@@ -1,4 +1,4 @@
-"""Commands that read and draw: `score`, `select`, `methods`, `corrupt`."""
+"""Commands that read and draw: `score`, `select`, `suspects`, `methods`, `corrupt`."""
 
 from __future__ import annotations
 
@@ -62,6 +62,26 @@ def select(**options: Any) -> None:
     from thresher.commands.scoring import select_command
 
     select_command(**options)
+
+
+@app.command()
+@click.argument("source", type=PATH)
+@option("--out", Path, help="File for all suspects: .csv or .parquet.")
+@switch("--force", help="Replace an older file at --out.")
+def suspects(**options: Any) -> None:
+    """List the samples whose labels the training argued against.
+
+    SOURCE is a run directory, a trajectory store, or a folder of official TDDS dumps. The mean logit margins of wrong labels
+    make a hump of their own below zero; where there is none, nobody is suspected. Prints the estimated share of wrong
+    labels and the most suspect samples; `margin` is the mean logit margin, `wrong` the probability of the lower hump.
+
+    \b
+    thresher suspects runs/digits
+    thresher suspects runs/mine --out suspects.csv
+    """
+    from thresher.commands.suspects import suspects_command
+
+    suspects_command(**options)
 
 
 @app.command()

@@ -12,9 +12,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from thresher.errors import InputError, nearest
 from thresher.experiments.cells import Cell, Entry
+from thresher.experiments.defaults import recipe
 from thresher.experiments.tables import FULL
 from thresher.settings.tables import PublishedNumber, published_table
 from thresher.train.spec import TrainSpec
@@ -114,9 +116,51 @@ def imagenet_swin(scale: str) -> list[Entry]:
     return _imagenet("imagenet-swin", spec, spec, settings, scale)
 
 
+def auto(scale: str) -> list[Entry]:
+    """The judgement of `auto` (decision 0022): data that its making did not see, most wanted first; nothing published."""
+    if scale == "full":
+        noisy = [("cifar100", "noise", keep, 128) for keep in (0.1, 0.3, 0.5)]
+        clean = [("cifar100", "", 0.1, 32), ("cifar100", "", 0.2, 64), ("cifar10", "", 0.1, 32)]
+        return [
+            _changed(_plain("auto", data, keep, method, batch=batch), change)
+            for data, change, keep, batch in noisy + clean
+            for method in ("auto", "random", "tdds")
+        ]
+    rivals = ("random", "tdds", "ccs", "dual_beta")
+    made = [
+        _changed(_small("auto", data, keep, method), change)
+        for data, change in _UNSEEN
+        for keep in (0.1, 0.3)
+        for method in (*rivals, *([FILTERED] if change == "noise" else []), "auto")
+    ]
+    made += [_small("auto", "cifar100", keep, method, model="tiny") for keep in (0.1, 0.3) for method in (*rivals, "auto")]
+    return made + [_digits(keep, method) for keep in (0.1, 0.3) for method in (*rivals, "auto")]
+
+
+FILTERED = "auto:late=false:strata=1"
+"""Cut suspects, then draw at random."""
+_UNSEEN = (
+    ("cifar100", "noise"), ("cifar100", ""), ("cifar10", "noise"), ("cifar100", "corruption"), ("cifar10", "corruption"),
+)  # fmt: skip
+_CHANGES: dict[str, dict[str, Any]] = {"": {}, "noise": {"mislabel": NOISE}, "corruption": {"corrupt": CORRUPTION}}
+
+
+def _changed(entry: Entry, change: str) -> Entry:
+    """Return the entry on data that are changed in one way, or not at all, which a label says."""
+    labels = {"data": entry.labels["data"], "change": change or "none", **entry.labels}
+    return replace(entry, cell=replace(entry.cell, **_CHANGES[change]), labels=labels)
+
+
+def _digits(keep: float, method: str) -> Entry:
+    """Return an entry of the digits' own recipe, with about as many steps at every kept share."""
+    base = recipe("digits")
+    epochs = round(base.coreset.epochs * 0.1 / keep)
+    return _entry("auto", Cell("digits", method, keep, base.surrogate, replace(base.coreset, epochs=epochs)), None)
+
+
 TARGETS: dict[str, Callable[[str], list[Entry]]] = {
     "table6": table6, "table7": table7, "table8": table8, "table9": table9, "table10": table10, "figure7": figure7,
-    "imagenet-resnet34": imagenet_resnet34, "imagenet-swin": imagenet_swin,
+    "imagenet-resnet34": imagenet_resnet34, "imagenet-swin": imagenet_swin, "auto": auto,
 }  # fmt: skip
 """What can be reproduced, by name."""
 

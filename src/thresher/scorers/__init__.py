@@ -3,6 +3,7 @@
 from thresher.scorers._base import Scorer, State
 from thresher.scorers.aum import AUM
 from thresher.scorers.class_distance import ClassDistance
+from thresher.scorers.correctness import Correctness
 from thresher.scorers.dual import DUAL
 from thresher.scorers.dyn_unc import DynUnc
 from thresher.scorers.el2n import EL2N
@@ -19,6 +20,7 @@ __all__ = [
     "EL2N",
     "TDDS",
     "ClassDistance",
+    "Correctness",
     "DynUnc",
     "Entropy",
     "Forgetting",

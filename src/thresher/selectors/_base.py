@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -37,6 +38,13 @@ class Selector(ABC):
 
         The public entrance is `thresher.select`, which checks the input and wraps the ids into a `Coreset`.
         """
+
+    def explain(self, scores: Scores, pool: Pool, keep: int) -> Mapping[str, Any]:
+        """Return what a coreset is to remember of why these samples were kept, JSON-ready; nothing where the rule says it.
+
+        Where there is something, `text` is a sentence for people.
+        """
+        return {}
 
 
 class Rule(Selector):

@@ -22,7 +22,7 @@ def example(seed: int = 0, n: int = _N, num_classes: int = 4) -> tuple[Scores, P
     """Return random positive scores with ties, and a pool with targets and every auxiliary score selectors read."""
     rng = np.random.default_rng(seed)
     scores = Scores(np.round(rng.gamma(2.0, size=n), 1).astype(np.float32) + np.float32(0.1))
-    aux = {"mean_prob": rng.random(n, dtype=np.float32)}
+    aux = {name: rng.random(n, dtype=np.float32) for name in ("mean_prob", "correctness", "logit_margin")}
     return scores, Pool(n, rng.integers(num_classes, size=n), None, num_classes, aux=aux)
 
 

@@ -1,0 +1,67 @@
+"""`thresher suspects`: the samples whose labels a recording argues against. No torch is imported here."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import click
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+
+from thresher.errors import InputError
+from thresher.exchange.place import write_new
+from thresher.replay import Request, open_source, replay
+from thresher.scorers.aum import AUM
+from thresher.suspects import Suspects, find_suspects
+
+SHOWN = 20
+
+
+def suspects_command(*, source: Path, out: Path | None, force: bool) -> None:
+    """Print the estimated share of wrong labels and the most suspect samples; write all suspects where asked to."""
+    opened = open_source(source)
+    found = find_suspects(replay(opened, [Request("margin", AUM(margin="logit"))])["margin"].values)
+    count = int(found.mask.sum())
+    humps = f"separation {found.separation:.2f}, centres {found.centres[0]:+.2f} and {found.centres[1]:+.2f}"
+    if not count:
+        click.echo(f"{opened.n} samples, nobody suspected: the mean logit margins have one hump ({humps}).")
+    else:
+        click.echo(
+            f"{opened.n} samples, about {found.share:.1%} wrong labels: {count} suspects ({humps})\n"
+            f"{'sample_id':>10} {'target':>7} {'margin':>8} {'wrong':>6}"
+        )
+        for i in ranked(found)[:SHOWN].tolist():
+            label = "" if opened.targets is None else str(opened.targets[i])
+            click.echo(f"{i:>10} {label:>7} {found.margins[i]:>8.2f} {found.wrong[i]:>6.3f}")
+        if count > SHOWN:
+            click.echo(f"... and {count - SHOWN} more" + ("" if out else "; --out writes all of them"))
+    if out is not None:
+        write(found, opened.targets, out, force)
+        click.echo(f"{out}: {count} suspects")
+
+
+def ranked(found: Suspects) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Return the ids of the suspects, the most argued against first."""
+    ids = np.flatnonzero(found.mask)
+    return ids[np.argsort(found.margins[ids], kind="stable")]
+
+
+def write(found: Suspects, targets: np.ndarray[tuple[int], np.dtype[np.int64]] | None, path: Path, force: bool) -> None:
+    """Write sample_id, target (where known), margin and wrong of every suspect, the most suspect first, as the name says.
+
+    Raises InputError for another ending than .csv and .parquet, RunDirectoryError where `path` exists and not `force`.
+    """
+    ids = ranked(found)
+    columns = {"sample_id": ids, **({} if targets is None else {"target": targets[ids]})}
+    table = pa.table({**columns, "margin": found.margins[ids], "wrong": found.wrong[ids]})
+    buffer = io.BytesIO()
+    if path.suffix == ".csv":
+        pa_csv.write_csv(table, buffer)
+    elif path.suffix == ".parquet":
+        pq.write_table(table, buffer)
+    else:
+        raise InputError(f"Expected --out as a .csv or .parquet file, but got {path}.")
+    write_new(path, buffer.getvalue(), force)

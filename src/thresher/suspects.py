@@ -1,0 +1,131 @@
+"""Suspects: samples whose labels the training argued against, told from merely hard ones by two humps of the margins.
+
+A network that is not yet fitting wrong labels gives such a sample a margin well below zero, epoch after epoch: it sees
+another class. With wrong labels in the data the mean margins have a hump of their own there; without, they have one hump
+with a tail, and a tail is no evidence. So the share of wrong labels is estimated first, and nobody is suspected where the
+two humps cannot be told apart.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thresher.errors import InputError
+from thresher.types import Floats
+
+SEPARATION = 2.0
+"""Ashman's D from which two normal humps count as two (Ashman, Bird and Zepf 1994)."""
+FEWEST = 50
+"""Fewer samples say nothing of humps."""
+DIP = 0.9
+"""How deep a valley between two humps is at least, of the lower one's height."""
+_MOST, _DENSITY = 200_000, 5_000  # samples that the mixture and the density are made from; more change nothing that matters
+
+
+@dataclass(frozen=True)
+class Suspects:
+    """What the margins say of the labels.
+
+    `margins` (N,) float32: what was looked at. `mask` (N,) bool: the suspects. `wrong` (N,) float32 in [0, 1]: the mixture's
+    probability that a sample is of the lower hump, 0 for all where nobody is suspected. `share`: the estimated share of
+    wrong labels, the mean of `wrong`. `separation`: Ashman's D of the two humps, `centres` their means (of the lower and
+    the upper one), in logits.
+    """
+
+    margins: Floats
+    mask: NDArray[np.bool_]
+    wrong: Floats
+    share: float
+    separation: float
+    centres: tuple[float, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values: how many, the share, separation and centres."""
+        return {
+            "suspects": int(self.mask.sum()),
+            "share": round(self.share, 4),
+            "separation": round(self.separation, 2),
+            "centres": [round(centre, 3) for centre in self.centres],
+        }
+
+
+def find_suspects(margins: Floats) -> Suspects:
+    """Return the suspects by mean logit margin over a recording (`AUM(margin="logit")`), (N,), low = argued against.
+
+    Fits a mixture of two normal distributions with centres m1 < m2. The suspects are the samples that are more likely of the
+    lower hump, where all of this holds, and nobody elsewhere:
+    - the two are apart: Ashman's D = (m2 - m1) / sqrt((s1^2 + s2^2) / 2) > 2;
+    - the lower one is argued against: m1 < 0;
+    - it is a hump and no half of a broad one: the density of the margins dips between the centres to under 0.9 of the
+      lower peak, or, as a small hump on a slope makes no dip, it is argued against more than the others are argued for,
+      m1 < -m2.
+    Label noise that depends on the sample (a class that is systematically taken for another) may have no hump of its own
+    and is not found.
+
+    Raises InputError where a margin is NaN or infinite.
+
+    Source: the margin as evidence is Pleiss et al. 2020 (AUM); the two-component mixture over training dynamics is Arazo
+    et al. 2019, there with Beta distributions of the loss; Ashman, Bird and Zepf 1994 for when two humps are two.
+    Differences: no second training with a fake class (AUM's threshold); nobody is suspected by default.
+
+    >>> rng = np.random.default_rng(0)
+    >>> margins = np.concatenate([rng.normal(3, 1, 800), rng.normal(-3, 1, 200)]).astype(np.float32)
+    >>> found = find_suspects(margins)
+    >>> int(found.mask[800:].sum()), int(found.mask[:800].sum()), round(found.share, 2)
+    (200, 2, 0.2)
+    >>> find_suspects(margins[:800]).share
+    0.0
+    """
+    margins = np.asarray(margins, dtype=np.float32)
+    values = margins.astype(np.float64)
+    if not np.isfinite(values).all():
+        bad = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise InputError(
+            f"Expected a finite margin for every sample, but sample {bad} has {values[bad]}. Record every sample at least "
+            "once; see `missing` in the recording."
+        )
+    if len(values) < FEWEST or np.ptp(values) == 0:
+        return _nobody(margins, 0.0, (float(values.mean()), float(values.mean())) if len(values) else (0.0, 0.0))
+    mixture = _fit(values[:: -(-len(values) // _MOST)])
+    centres, spreads = mixture.means_[:, 0], mixture.covariances_[:, 0, 0]
+    separation = float(abs(centres[0] - centres[1]) / np.sqrt(spreads.mean()))
+    low = int(centres.argmin())
+    pair = (float(centres[low]), float(centres[1 - low]))
+    if separation <= SEPARATION or pair[0] >= 0 or not (pair[0] < -pair[1] or _dips(values, *pair)):
+        return _nobody(margins, separation, pair)
+    wrong = mixture.predict_proba(values[:, None])[:, low]
+    wrong[values >= pair[1]] = 0.0  # a wide lower hump may reach around the upper one
+    return Suspects(margins, wrong > 0.5, wrong.astype(np.float32), float(wrong.mean()), separation, pair)
+
+
+def _fit(values: NDArray[np.float64]) -> Any:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+
+    starts = np.quantile(values, [0.05, 0.6])[:, None]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a poor fit has no separation, which is looked at
+        return GaussianMixture(2, means_init=starts, max_iter=500, tol=1e-5, random_state=0).fit(values[:, None])
+
+
+def _dips(values: NDArray[np.float64], low: float, high: float) -> bool:
+    """Whether the density has a valley between the two centres."""
+    from scipy.stats import gaussian_kde
+
+    grid = np.linspace(np.quantile(values, 0.001), np.quantile(values, 0.999), 256)
+    density = gaussian_kde(values[:: -(-len(values) // _DENSITY)])(grid)
+    between = np.flatnonzero((grid > low) & (grid < high))
+    if not len(between):
+        return False
+    valley = between[density[between].argmin()]
+    return bool(density[valley] < DIP * min(density[: valley + 1].max(), density[valley:].max()))
+
+
+def _nobody(margins: Floats, separation: float, centres: tuple[float, float]) -> Suspects:
+    n = len(margins)
+    return Suspects(margins, np.zeros(n, dtype=bool), np.zeros(n, dtype=np.float32), 0.0, separation, centres)

@@ -1,0 +1,118 @@
+"""Suspects: two humps of the margins are told from a tail, and `auto` leaves them out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from thresher.errors import InputError
+from thresher.selection import select
+from thresher.selectors.learnable import Learnable
+from thresher.suspects import find_suspects
+from thresher.types import Pool, Scores
+
+
+def humps(wrong: int, n: int = 2000, distance: float = 4.0) -> Any:
+    """Return margins of n samples of which the first `wrong` have wrong labels."""
+    rng = np.random.default_rng(1)
+    return np.concatenate([rng.normal(1 - distance, 1, wrong), rng.normal(1, 1, n - wrong)]).astype(np.float32)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.2, 0.4])
+def test_the_share_of_wrong_labels_is_estimated(share: float) -> None:
+    wrong = int(share * 2000)
+    found = find_suspects(humps(wrong))
+    assert found.share == pytest.approx(share, abs=0.02)
+    assert found.mask[:wrong].mean() > 0.85
+    assert found.mask[wrong:].mean() < 0.03
+    assert found.to_json()["suspects"] == found.mask.sum()
+
+
+@pytest.mark.parametrize("shape", ["normal", "skewed", "flat", "constant", "few"])
+def test_one_hump_has_no_suspects_whatever_its_tail(shape: str) -> None:
+    rng = np.random.default_rng(0)
+    margins = {
+        "normal": rng.normal(0, 3, 5000),
+        "skewed": 4 - rng.gamma(2.0, 2.0, 5000),
+        "flat": rng.uniform(-2, 3, 5000),
+        "constant": np.full(100, -1.0),
+        "few": np.array([-5.0, 5.0]),
+    }[shape]
+    found = find_suspects(margins.astype(np.float32))
+    assert (found.mask.sum(), found.share, found.wrong.max()) == (0, 0.0, 0.0)
+
+
+def test_two_humps_of_right_labels_have_no_suspects() -> None:
+    """Easy and hard samples apart, but none argued against."""
+    assert find_suspects(humps(400) + 10).mask.sum() == 0
+
+
+def test_a_wide_lower_hump_does_not_reach_over_the_upper_one() -> None:
+    rng = np.random.default_rng(2)
+    margins = np.concatenate([rng.normal(-6, 3, 600), rng.normal(2, 0.5, 1400)]).astype(np.float32)
+    found = find_suspects(margins)
+    assert not found.mask[margins > 3.5].any()
+    assert found.mask[:600].mean() > 0.95
+
+
+def test_margins_that_are_missing_are_refused() -> None:
+    margins = humps(100)
+    margins[7] = np.nan
+    with pytest.raises(InputError, match="sample 7 has nan"):
+        find_suspects(margins)
+
+
+def noisy(classes: int = 4) -> tuple[Scores, Pool]:
+    """Return 2 000 samples, the first 400 of them suspects, with a correctness that follows the margin."""
+    margins = humps(400, distance=6)
+    rng = np.random.default_rng(3)
+    correctness = np.clip(0.5 + margins / 4, 0, 1).astype(np.float32)
+    aux = {"correctness": correctness, "logit_margin": margins}
+    return Scores(np.tanh(margins / 4), "low"), Pool(2000, rng.integers(classes, size=2000), None, classes, aux)
+
+
+@pytest.mark.parametrize("keep", [0.1, 0.3])
+def test_what_is_kept_is_neither_suspect_nor_late(keep: float) -> None:
+    scores, pool = noisy()
+    coreset = select(scores, pool, keep, Learnable())
+    assert not find_suspects(pool.aux["logit_margin"]).mask[coreset.ids].any()
+    assert (1 - pool.aux["correctness"][coreset.ids] <= keep + 1e-6).all()
+    why = coreset.source["why"]
+    assert why["suspects"] == pytest.approx(400, abs=8)
+    assert f"left out {why['suspects']} suspects" in why["text"]
+    assert why["of_hardest_first"]["suspects"] == min(why["suspects"], len(coreset))
+
+
+def test_the_late_come_back_before_the_suspects() -> None:
+    scores, pool = noisy(classes=1)
+    suspects = find_suspects(pool.aux["logit_margin"]).mask
+    ids = select(scores, pool, 1900, Learnable()).ids
+    assert (~suspects[ids]).sum() == (~suspects).sum()  # all others first
+    out = np.setdiff1d(np.flatnonzero(suspects), ids)
+    assert scores.values[out].max() <= scores.values[ids[suspects[ids]]].min()
+
+
+def test_without_suspects_only_the_late_are_left_out() -> None:
+    scores, pool = noisy()
+    coreset = select(scores, pool, 0.9, Learnable(suspects=False))
+    assert "were not looked for" in coreset.source["why"]["text"]
+    assert find_suspects(pool.aux["logit_margin"]).mask[coreset.ids].any()
+
+
+def test_strata_hold_rare_margins_that_a_uniform_draw_passes_over() -> None:
+    scores, pool = noisy(classes=1)
+    even, uniform = (select(scores, pool, 0.2, Learnable(strata=s)).ids for s in (50, 1))
+    easiest = np.argsort(-scores.values)[:40]  # the top strata
+    assert len(np.intersect1d(even, easiest)) > len(np.intersect1d(uniform, easiest)) + 10
+
+
+def test_learnable_says_what_it_lacks() -> None:
+    scores, pool = noisy()
+    for name in pool.aux:
+        others = {key: value for key, value in pool.aux.items() if key != name}
+        with pytest.raises(InputError, match=f"needs the {name} of every sample .* `auto` asks for it"):
+            select(scores, Pool(pool.n, pool.targets, aux=others), 0.1, Learnable())
+    with pytest.raises(InputError, match="correctness in"):
+        select(scores, Pool(pool.n, pool.targets, aux={**pool.aux, "correctness": scores.values - 9}), 0.1, Learnable())
