@@ -34,6 +34,8 @@ from thresher.cli._options import needed, option, switch
 @given.precision
 @given.device
 @option("--jobs", int, help="Coreset trainings at once. Default: one per CPU core, or 1 on a GPU.")
+@switch("--check", help="Measure on a held-out tenth whether auto beats Random, and take Random where it does not.")
+@option("--budget-minutes", float, help="How long to check, for all kept shares together.")
 @option("--out", Path, help="Run directory. Default: runs/DATA.")
 @switch("--resume/--no-resume", default=True, help="Go on with a run directory that is there.")
 @switch("--report/--no-report", default=True, help="Write report.html.")
@@ -52,6 +54,7 @@ def run(**options: Any) -> None:
     thresher run
     thresher run --data cifar10 --data-dir DIR --model resnet18 --method tdds,random --keep 0.1,0.2
     thresher run --data cifar100 --data-dir DIR --corrupt intended:share=0.04 --mislabel 0.2:seed=0
+    thresher run --data folder --data-dir DIR --method auto,random --check --budget-minutes 30
     """
     from thresher.commands.training import run_command
 

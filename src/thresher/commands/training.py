@@ -61,7 +61,7 @@ def run_command(
     seeds: str, full: bool, epochs: int | None, batch_size: int | None, surrogate_epochs: int | None,
     surrogate_schedule: int | None, surrogate_batch_size: int | None, lr: float | None, scale_loss: str,
     precision: str, device: str, jobs: int | None, out: Path | None, resume: bool, report: bool, compile_model: bool,
-    track: str | None,
+    check: bool, budget_minutes: float | None, track: str | None,
 ) -> None:  # fmt: skip
     """`thresher run`."""
     started = time.perf_counter()
@@ -78,10 +78,13 @@ def run_command(
     if scale_loss not in ("published", "none", "all"):
         raise InputError(f"Expected --scale-loss published, none or all, but got {scale_loss!r}.")
     chosen = parse_seeds(seeds)
+    if check != (budget_minutes is not None):
+        raise InputError("Expected --check with --budget-minutes, how long to check; both or none.")
     keeps = base.keeps if keep is None else _shares(keep, data, data_dir)
     spec = StudySpec(
         data, surrogate, coreset, parse_methods(method), keeps, chosen,
         chosen if full else (), scale_loss=scale_loss, corrupt=corrupt, mislabel=mislabel,
+        check_minutes=budget_minutes,
     )  # fmt: skip
     out = out or run_folder(data, corrupt, mislabel)
     if not resume and (out / "spec.json").exists():

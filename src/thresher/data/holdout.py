@@ -57,16 +57,27 @@ def hold_out(data: Data, spec: Holdout | str = "0.1") -> Data:
     (1294, 143, 'digits+holdout=0.1')
     """
     spec = Holdout.parse(spec) if isinstance(spec, str) else spec
-    count = exact_count(spec.share, len(data.train))
-    if not 0 < count < len(data.train):
-        raise InputError(
-            f"Expected a share that holds out some of {len(data.train)} samples and leaves some, but {spec.share!r} is "
-            f"{count} of them."
-        )
-    order = np.random.default_rng([spec.seed, _STREAM]).permutation(len(data.train))
-    held, left = np.sort(order[:count]), np.sort(order[count:])
+    left, held = split_rows(len(data.train), spec)
     name = f"{data.name}+holdout={spec}"
     return replace(data, name=name, train=part_of(data.train, left), test=part_of(data.train, held))
+
+
+def split_rows(n: int, spec: Holdout) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return which of n samples are left and which are held out, both sorted; sample i of what is left is `left[i]`.
+
+    Raises InputError where one of the two would be empty.
+
+    >>> left, held = split_rows(10, Holdout(0.3))
+    >>> len(left), len(held)
+    (7, 3)
+    """
+    count = exact_count(spec.share, n)
+    if not 0 < count < n:
+        raise InputError(
+            f"Expected a share that holds out some of {n} samples and leaves some, but {spec.share!r} is {count} of them."
+        )
+    order = np.random.default_rng([spec.seed, _STREAM]).permutation(n)
+    return np.sort(order[count:]), np.sort(order[:count])
 
 
 def part_of(split: Split, rows: NDArray[np.int64]) -> Split:

@@ -6,7 +6,7 @@ skipped when they are there. The stages are functions of their own, which the si
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from thresher.coreset import Coreset
 from thresher.data import Data, load
 from thresher.derivation import settle
 from thresher.errors import InputError, RunDirectoryError
+from thresher.experiments.check import Verdict, check_auto, fallen_back
 from thresher.experiments.jobs import Job, run_jobs, values_digest
 from thresher.experiments.rundir import RunDirectory
 from thresher.experiments.scoring import Columns, choose, score
@@ -58,7 +59,7 @@ class StudySpec:
     """Everything that determines the numbers of a study; JSON-ready through `to_json`.
 
     `data` is the name that `thresher.data.load` takes, by which published settings are found; `corrupt` and `mislabel`
-    change its training split as `load` says.
+    change its training split as `load` says. `check_minutes` checks `auto` on a held-out part first, for so long.
     """
 
     data: str
@@ -73,6 +74,7 @@ class StudySpec:
     options: dict[str, Any] = field(default_factory=dict)
     corrupt: str | None = None
     mislabel: str | None = None
+    check_minutes: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return nested plain values."""
@@ -136,15 +138,22 @@ def identity(data: Data, surrogate: TrainSpec, seed: int) -> dict[str, Any]:
 
 def select_all(
     run: Path, data: Data, spec: StudySpec, resolved: dict[tuple[str, float], ResolvedMethod],
-    names: Columns,
+    names: Columns, verdicts: Sequence[Verdict] = (),
 ) -> dict[tuple[str, float, int], Path]:  # fmt: skip
-    """Write every coreset: one file per (method, keep), or one per seed where the selection draws at random."""
+    """Write every coreset: one file per (method, keep), or one per seed where the selection draws at random.
+
+    What did not hold in a check is Random's.
+    """
+    lost = {(verdict.method, verdict.keep): verdict for verdict in verdicts if verdict.holds is False}
     table_ = read_scores(run / "scores.parquet")
     pool = Pool(table_.n, table_.targets, None, data.num_classes)
     provenance = {"fingerprint": data.fingerprint, "data": data.name}
     paths: dict[tuple[str, float, int], Path] = {}
     for (label, keep), method in resolved.items():
-        chosen = {s: choose(method, table_.columns, names, pool, keep, s, provenance) for s in spec.seeds}
+        if (label, keep) in lost:
+            chosen = {s: fallen_back(lost[label, keep], pool, s, data) for s in spec.seeds}
+        else:
+            chosen = {s: choose(method, table_.columns, names, pool, keep, s, provenance) for s in spec.seeds}
         drawn = any(not np.array_equal(c.ids, chosen[spec.seeds[0]].ids) for c in chosen.values())
         for seed, coreset in chosen.items():
             suffix = f"-seed{seed}" if drawn else ""
@@ -155,6 +164,18 @@ def select_all(
     return paths
 
 
+def common_fields(data: Data, data_dir: str | None, spec: StudySpec) -> dict[str, Any]:
+    """Return what all trainings of a study have in common."""
+    return {
+        "data": spec.data,
+        "data_dir": data_dir,
+        "corrupt": spec.corrupt,
+        "mislabel": spec.mislabel,
+        "fingerprint": data.fingerprint,
+        "train": spec.coreset.to_json(),
+    }
+
+
 def build_jobs(
     run: Path, data: Data, data_dir: str | None, spec: StudySpec,
     resolved: dict[tuple[str, float], ResolvedMethod], names: Columns,
@@ -163,14 +184,7 @@ def build_jobs(
     """Return the trainings of a study: full data, then every coreset, seeds outermost so that pairs finish together."""
     n = len(data.train)
     columns = read_scores(run / "scores.parquet").columns
-    common: dict[str, Any] = {
-        "data": spec.data,
-        "data_dir": data_dir,
-        "corrupt": spec.corrupt,
-        "mislabel": spec.mislabel,
-        "fingerprint": data.fingerprint,
-        "train": spec.coreset.to_json(),
-    }
+    common = common_fields(data, data_dir, spec)
     jobs = [Job(FULL, 1.0, n, seed=seed, **common) for seed in spec.full_seeds]
     for seed in spec.seeds:
         for (label, keep), method in resolved.items():
@@ -266,7 +280,11 @@ def run_study(
             if ranks.rank == 0:
                 names = score(out / "trajectory", list(resolved.values()), out / "scores.parquet")
                 notify("scored", {"columns": list(names.values())})
-                coresets = select_all(out, data, spec, resolved, names)
+                verdicts = []
+                if spec.check_minutes is not None:
+                    common, pace = common_fields(data, data_dir, spec), (device, threads, spec.check_minutes)
+                    verdicts = check_auto(out, data, common, resolved, names, *pace, processes, notify)
+                coresets = select_all(out, data, spec, resolved, names, verdicts)
                 jobs = build_jobs(out, data, data_dir, spec, resolved, names, coresets)
         jobs = [Job(**job) for job in ranks.share("trainings", [asdict(job) for job in jobs])[0]]
         notify("jobs", {"total": len(jobs)})

@@ -1,0 +1,147 @@
+"""`--check`: does a method's coreset beat Random's, on a held-out part of the training set? The test set stays unseen.
+
+The surrogate is not trained again: its scores, of all samples, choose coresets among the samples that are left, and these
+coresets, and Random's, are trained as the study's own and measured on the samples that were held out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from thresher.coreset import Coreset
+from thresher.data import Data
+from thresher.data.holdout import Holdout, split_rows
+from thresher.engines import make_engine
+from thresher.experiments.jobs import Job, Task, cached_data, run_task
+from thresher.experiments.pace import Pace
+from thresher.experiments.scoring import Columns, choose, provenance_of
+from thresher.experiments.tables import RANDOM, mean_interval, plus_minus
+from thresher.files import write_json
+from thresher.keep import keep_count
+from thresher.methods import AUTO, ResolvedMethod, parse_spec, resolve
+from thresher.score_table import ScoreTable, read_scores
+from thresher.selection import select
+from thresher.train.spec import TrainSpec
+from thresher.types import Pool, Scores
+
+HOLDOUT = "0.1"
+PAIRS = 5
+"""Pairs of trainings that are asked for at most; the budget may end it earlier."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the held-out part says of a method at a kept share; accuracies in percent, one pair per seed.
+
+    `holds` is None where the budget was too short for a single pair: then nothing is known, and nothing is changed.
+    """
+
+    method: str
+    keep: float
+    accuracies: tuple[float, ...]
+    random: tuple[float, ...]
+
+    @property
+    def gaps(self) -> list[float]:
+        """Differences to Random, seed by seed."""
+        return [one - other for one, other in zip(self.accuracies, self.random, strict=True)]
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether the mean gap is not below 0."""
+        return sum(self.gaps) >= 0 if self.gaps else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {**asdict(self), "holds": self.holds, "text": self.text}
+
+    @property
+    def text(self) -> str:
+        """What to tell people.
+
+        >>> Verdict("auto", 0.1, (72.0, 73.0), (71.0, 70.5)).text
+        'auto, keep 0.1: +1.75 ± 9.53 to Random on a held-out tenth of the training set (2 pairs): it holds'
+        """
+        start = f"{self.method}, keep {self.keep:g}: "
+        if self.holds is None:
+            return f"{start}the budget was too short to check it; give --budget-minutes more, or a smaller network"
+        gap = plus_minus(*mean_interval(self.gaps), signed=True)
+        told = f"{start}{gap} to Random on a held-out tenth of the training set ({len(self.gaps)} pairs): "
+        return told + ("it holds" if self.holds else "it does not hold, so Random's coreset is taken")
+
+
+def check(
+    method: ResolvedMethod, keep: float, table: ScoreTable, names: Columns, data: Data, job: Mapping[str, Any],
+    folder: Path, pace: Pace, *, processes: int = 1,
+) -> Verdict:  # fmt: skip
+    """Train pairs of coresets of the method and of Random on what is left, and return what the held-out part says.
+
+    `table` and `names` are the scores of `data`; `job` has the fields that the study's jobs share. Results are kept in
+    `folder`, so that a check that was interrupted goes on. Pairs are started while `pace` has time for them.
+    """
+    held = cached_data(job["data"], job["data_dir"], job["corrupt"], job["mislabel"], HOLDOUT)
+    left, _ = split_rows(len(data.train), Holdout.parse(HOLDOUT))
+    columns = {name: replace(scores, values=scores.values[left]) for name, scores in table.columns.items()}
+    targets = None if table.targets is None else table.targets[left]
+    pool = Pool(len(left), targets, None, data.num_classes)
+    spec = TrainSpec(**job["train"])
+    made: dict[str, dict[int, float]] = {method.name: {}, RANDOM: {}}
+
+    def task(label: str, seed: int) -> Task:
+        kept = _random(pool, keep, seed, held) if label == RANDOM else choose(
+            method, columns, names, pool, keep, seed, {"fingerprint": held.fingerprint, "data": held.name}
+        )  # fmt: skip
+        path = folder / "coresets" / f"{label.replace(':', '_')}-{keep:g}-seed{seed}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kept.save(path)
+        shared = {**job, "fingerprint": held.fingerprint, "holdout": HOLDOUT}
+        one = Job(label, keep, len(kept.ids), seed=seed, coreset=str(path), coreset_digest=kept.digest, **shared)
+        return Task(one, one.result_path(folder / "results"))
+
+    def finished(done: Task, result: dict[str, Any]) -> None:
+        made[done.job.method][done.job.seed] = 100 * result["test_accuracy"]
+
+    count = keep_count(len(left), keep)
+    with make_engine("processes", processes) as engine:
+        for seed in range(PAIRS):  # pair by pair, so that a budget that ends early has whole ones
+            pair = [task(label, seed) for label in (RANDOM, method.name)]
+            todo = [one for one in pair if not one.path.exists()]
+            if pace.training(held, spec, count) * -(-len(todo) // processes) > pace.left:
+                break
+            engine.run(pair, lambda one: (run_task, (one, pace.device, pace.threads)), on_result=finished)
+    seeds = sorted(made[RANDOM])
+    return Verdict(
+        method.name, keep, tuple(made[method.name][seed] for seed in seeds), tuple(made[RANDOM][seed] for seed in seeds)
+    )
+
+
+def check_auto(
+    run: Path, data: Data, job: Mapping[str, Any], resolved: Mapping[tuple[str, float], ResolvedMethod], names: Columns,
+    device: str, threads: int | None, minutes: float, processes: int, notify: Callable[[str, dict[str, Any]], None],
+) -> list[Verdict]:  # fmt: skip
+    """Check `auto` at every kept share of a run directory, in `minutes` all in all, and leave the verdicts in `check/`."""
+    asked = [key for key in resolved if parse_spec(key[0])[0] == AUTO]
+    table, verdicts = read_scores(run / "scores.parquet"), []
+    (run / "check").mkdir(exist_ok=True)
+    for number, key in enumerate(asked):
+        pace = Pace(device, threads, minutes / len(asked))
+        verdicts.append(check(resolved[key], key[1], table, names, data, job, run / "check", pace, processes=processes))
+        write_json(run / "check" / f"verdict-{number}.json", verdicts[-1].to_json())
+        notify("notice", {"text": verdicts[-1].text})
+    return verdicts
+
+
+def fallen_back(verdict: Verdict, pool: Pool, seed: int, data: Data) -> Coreset:
+    """Return Random's coreset in the method's place, which says why."""
+    kept = _random(pool, verdict.keep, seed, data)
+    return replace(kept, source={**kept.source, "method": verdict.method, "check": verdict.to_json()})
+
+
+def _random(pool: Pool, keep: float, seed: int, data: Data) -> Coreset:
+    method = resolve(RANDOM, "", keep)
+    scores = Scores(method.scorer.compute(method.scorer.init(pool.n), pool), method.scorer.hard_end)
+    source = provenance_of(method, keep, {"fingerprint": data.fingerprint, "data": data.name})
+    return select(scores, pool, keep, method.selector, seed=seed, source=source)

@@ -1,0 +1,92 @@
+"""`--check`: measured on a held-out part, real trainings on digits; what does not hold is Random's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from thresher.coreset import Coreset
+from thresher.data import load
+from thresher.data.holdout import Holdout, split_rows
+from thresher.errors import InputError
+from thresher.experiments import check as checking
+from thresher.experiments.check import Verdict
+from thresher.experiments.study import StudySpec, run_study
+from thresher.keep import keep_count
+from thresher.train.spec import TrainSpec
+
+
+def study(**changes: Any) -> StudySpec:
+    """Return a study of seconds."""
+    surrogate, coreset = (TrainSpec("tiny", epochs=e, batch_size=b, lr=0.05) for e, b in ((4, 64), (3, 16)))
+    parts = {"methods": ("random", "auto"), "keeps": (0.1,), "seeds": (0, 1), "check_minutes": 5.0, **changes}
+    return StudySpec("digits", surrogate, coreset, **parts)
+
+
+def test_the_check_trains_pairs_on_what_is_left_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checking, "PAIRS", 2)
+    said: list[str] = []
+    results = run_study(study(), tmp_path, notify=lambda event, d: said.append(d["text"]) if event == "notice" else None)
+    verdict = json.loads((tmp_path / "check" / "verdict-0.json").read_text())
+    assert verdict["text"] in said
+    assert len(verdict["accuracies"]) == len(verdict["random"]) == 2
+    assert verdict["holds"] == (sum(verdict["accuracies"]) >= sum(verdict["random"]))
+
+    files = sorted((tmp_path / "check" / "results").glob("*.json"))
+    made = [json.loads(file.read_text()) for file in files]
+    held = load("digits", holdout="0.1")
+    kept_each = keep_count(len(held.train), 0.1)
+    facts = [(r["method"], r["holdout"], r["kept"]) for r in made]
+    assert facts == [(m, "0.1", kept_each) for m in ("auto", "auto", "random", "random")]
+    for name in ("auto", "random"):
+        kept = Coreset.load(tmp_path / "check" / "coresets" / f"{name}-0.1-seed0.parquet", fingerprint=held.fingerprint)
+        assert kept.n == len(held.train)
+
+    before = [file.stat().st_mtime_ns for file in files]
+    again = run_study(study(), tmp_path)  # everything is there
+    assert [file.stat().st_mtime_ns for file in files] == before
+    assert [r["test_accuracy"] for r in again] == [r["test_accuracy"] for r in results]
+
+
+def test_what_does_not_hold_is_randoms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = Verdict("auto", 0.1, (50.0,), (60.0,))
+    monkeypatch.setattr(checking, "check", lambda *_, **__: lost)
+    results = {(r["method"], r["seed"]): r for r in run_study(study(), tmp_path)}
+    for seed in (0, 1):
+        assert results["auto", seed]["test_accuracy"] == results["random", seed]["test_accuracy"]
+        auto, random = (Coreset.load(tmp_path / "coresets" / f"{m}-0.1-seed{seed}.parquet") for m in ("auto", "random"))
+        np.testing.assert_array_equal(auto.ids, random.ids)
+        assert auto.source["method"] == "auto"
+        assert "so Random's coreset is taken" in auto.source["check"]["text"]
+
+
+def test_a_budget_too_short_changes_nothing(tmp_path: Path) -> None:
+    said: list[str] = []
+    run_study(
+        study(check_minutes=1e-6), tmp_path, notify=lambda event, d: said.append(d["text"]) if event == "notice" else None
+    )
+    assert "auto, keep 0.1: the budget was too short to check it" in " ".join(said)
+    kept = Coreset.load(tmp_path / "coresets" / "auto-0.1-seed0.parquet")
+    assert "no suspects" in kept.source["why"]["text"] or "suspects (" in kept.source["why"]["text"]
+
+
+def test_rows_are_those_of_the_held_out_data() -> None:
+    data, held = load("digits"), load("digits", holdout="0.2:seed=3")
+    left, out = split_rows(len(data.train), Holdout(0.2, 3))
+    np.testing.assert_array_equal(data.train.targets[left], held.train.targets)
+    np.testing.assert_array_equal(data.train.targets[out], held.test.targets)
+    assert len(np.intersect1d(left, out)) == 0
+
+
+def test_check_and_budget_come_together() -> None:
+    from click.testing import CliRunner
+
+    from thresher.cli import app
+
+    result = CliRunner().invoke(app, ["run", "--check"])
+    assert result.exit_code != 0
+    assert isinstance(result.exception, InputError) or "--budget-minutes" in result.output
