@@ -16,11 +16,10 @@ from thresher.registry import make_selector, selectors
 from thresher.selection import select
 from thresher.selectors._base import Selector
 from thresher.selectors._quota import class_quotas
-from thresher.selectors._strata import stratum_budgets
 from thresher.selectors.beta import Beta
 from thresher.selectors.learnable import Learnable
 from thresher.selectors.near_median import NearMedian
-from thresher.selectors.stratified import Stratified
+from thresher.selectors.stratified import Stratified, stratum_budgets
 from thresher.selectors.top import Top
 from thresher.selectors.uniform import Uniform
 from thresher.testing import check_selector
@@ -35,7 +34,7 @@ VARIANTS: list[Selector] = [
     Stratified(strata=5, balanced=True),
     Stratified(cutoff=0.3, balanced=True),
     Beta(c_d=11),
-    Learnable(suspects=False, strata=1),
+    Learnable(suspects=False, weighted=False),
     Learnable(balanced=False),
 ]
 

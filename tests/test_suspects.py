@@ -78,7 +78,9 @@ def test_what_is_kept_is_neither_suspect_nor_late(keep: float) -> None:
     scores, pool = noisy()
     coreset = select(scores, pool, keep, Learnable())
     assert not find_suspects(pool.aux["logit_margin"]).mask[coreset.ids].any()
-    assert (1 - pool.aux["correctness"][coreset.ids] <= keep + 1e-6).all()
+    wrong = 1 - pool.aux["correctness"]
+    typical = float(np.quantile(wrong[~find_suspects(pool.aux["logit_margin"]).mask], 0.55))
+    assert (wrong[coreset.ids] <= typical + keep * (1 - typical) + 1e-3).all()
     why = coreset.source["why"]
     assert why["suspects"] == pytest.approx(400, abs=8)
     assert f"left out {why['suspects']} suspects" in why["text"]
@@ -101,11 +103,15 @@ def test_without_suspects_only_the_late_are_left_out() -> None:
     assert find_suspects(pool.aux["logit_margin"]).mask[coreset.ids].any()
 
 
-def test_strata_hold_rare_margins_that_a_uniform_draw_passes_over() -> None:
-    scores, pool = noisy(classes=1)
-    even, uniform = (select(scores, pool, 0.2, Learnable(strata=s)).ids for s in (50, 1))
-    easiest = np.argsort(-scores.values)[:40]  # the top strata
-    assert len(np.intersect1d(even, easiest)) > len(np.intersect1d(uniform, easiest)) + 10
+def test_the_draw_follows_the_score() -> None:
+    """With all samples open, chances are proportional: of two halves that weigh 3 and 1, 3 of 4 are of the first."""
+    n = 20_000
+    values = np.where(np.arange(n) < n // 2, 3, 1).astype(np.float32)
+    pool = Pool(n, aux={"correctness": np.ones(n, np.float32), "logit_margin": np.ones(n, np.float32)})
+    chosen = select(Scores(values), pool, 0.05, Learnable(balanced=False)).ids
+    assert (chosen < n // 2).mean() == pytest.approx(0.745, abs=0.04)
+    uniform = select(Scores(values), pool, 0.05, Learnable(balanced=False, weighted=False)).ids
+    assert (uniform < n // 2).mean() == pytest.approx(0.5, abs=0.05)
 
 
 def test_learnable_says_what_it_lacks() -> None:

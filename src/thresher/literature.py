@@ -169,17 +169,17 @@ _TABLE = (
     ),
     Method(
         "auto",
-        "what can be learned in time, without suspects (this library, decision 0022)",
-        "aum",
+        "TDDS drawn from what can be learned in time, without suspects (this library, decision 0022)",
+        "tdds",
         "learnable",
-        computes="Suspected wrong labels are left out (two humps of the mean logit margin), and what was wrong for longer "
-        "than the kept share of the training; the rest is drawn evenly from strata of AUM, class by class.",
-        formula="s = mean_t ( p[t,y] - max_{c != y} p[t,c] ),  suspects: mixture of the same of logits,\n"
-        "late: 1 - mean_t correct[t] > keep / N",
-        direction="draws evenly from strata of the score, classes in the data's proportions",
+        computes="Suspected wrong labels are left out (two humps of the mean logit margin), and what was learned "
+        "much later than the typical sample; the rest is drawn by TDDS's score, class by class.",
+        formula="S of tdds at the end, K = 10;  suspects: mixture of mean_t ( x[t,y] - max_{c != y} x[t,c] );\n"
+        "late: w > t + keep / N (1 - t),  w = 1 - mean_t correct[t],  t its 0.55 quantile",
+        direction="draws by score, classes in the data's proportions",
         settings_text="none: everything follows from the recording and the kept share",
-        paper="this library; made of AUM (Pleiss et al. 2020), CCS's strata (Zheng et al. 2023) and the correctness of "
-        "Dataset Cartography (Swayamdipta et al. 2020)",
+        paper="this library; made of TDDS (Zhang et al. 2024), AUM (Pleiss et al. 2020), the correctness of Dataset "
+        "Cartography (Swayamdipta et al. 2020) and DUAL's weighted draw (Cho et al. 2025)",
         aux={"logit_margin": "aum:margin=logit", "correctness": "correctness"},
     ),
 )

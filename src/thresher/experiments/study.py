@@ -24,7 +24,7 @@ from thresher.experiments.rundir import RunDirectory
 from thresher.experiments.scoring import Columns, choose, score
 from thresher.experiments.tables import FULL
 from thresher.keep import keep_count
-from thresher.methods import ResolvedMethod, resolve
+from thresher.methods import ResolvedMethod, parse_spec, resolve
 from thresher.ranks import current, together
 from thresher.recorder import Recorder
 from thresher.score_table import read_scores
@@ -209,7 +209,7 @@ def scales_loss(rule: str, data: str, method: ResolvedMethod) -> bool:
 
     `rule` is "published", "none" or "all".
     """
-    published_here = method.scorer.name == "tdds" and dataset_key(data) in SCALED_LOSS
+    published_here = parse_spec(method.name)[0] == "tdds" and dataset_key(data) in SCALED_LOSS
     return rule == "all" or (rule == "published" and published_here)
 
 
@@ -217,7 +217,8 @@ def notices(spec: StudySpec, resolved: Iterable[ResolvedMethod]) -> list[str]:
     """Return what was picked for whom and why, a sentence each."""
     methods = list(resolved)
     said = [method.notice for method in methods if method.notice]
-    unscaled = [m.name for m in methods if m.scorer.name == "tdds" and not scales_loss(spec.scale_loss, spec.data, m)]
+    tdds = [m for m in methods if parse_spec(m.name)[0] == "tdds"]
+    unscaled = [m.name for m in tdds if not scales_loss(spec.scale_loss, spec.data, m)]
     if unscaled and spec.scale_loss == "published":
         said.append(
             f"{', '.join(dict.fromkeys(unscaled))}: loss not scaled by the score, which is published for "

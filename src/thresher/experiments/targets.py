@@ -137,7 +137,7 @@ def auto(scale: str) -> list[Entry]:
     return made + [_digits(keep, method) for keep in (0.1, 0.3) for method in (*rivals, "auto")]
 
 
-FILTERED = "auto:late=false:strata=1"
+FILTERED = "auto:late=false:weighted=false"
 """Cut suspects, then draw at random."""
 _UNSEEN = (
     ("cifar100", "noise"), ("cifar100", ""), ("cifar10", "noise"), ("cifar100", "corruption"), ("cifar10", "corruption"),

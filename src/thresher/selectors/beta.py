@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from thresher.errors import InputError
 from thresher.ranking.keys import id_hash
 from thresher.selectors._base import Selector
+from thresher.selectors._draw import draw_keys, log_weights
 from thresher.selectors._quota import hardest_first
 from thresher.types import Ids, Pool, Scores
 
@@ -55,9 +56,7 @@ class Beta(Selector):
 
     def pick(self, scores: Scores, pool: Pool, keep: int, rng: np.random.Generator) -> Ids:
         """Return the drawn ids, sorted."""
-        log_weights = self.log_weights(scores, pool, keep)
-        # Efraimidis and Spirakis 2006: the largest of u ** (1 / w) are a successive draw; here as ln w + Gumbel noise.
-        keys = log_weights + rng.gumbel(size=pool.n)
+        keys = draw_keys(self.log_weights(scores, pool, keep), rng)
         ties = np.lexsort((id_hash(np.arange(pool.n)), -scores.difficulty, -keys))
         return np.sort(ties[:keep]).astype(np.int64, copy=False)
 
@@ -65,12 +64,9 @@ class Beta(Selector):
         """Return (N,) float64 ln w up to a constant; -inf where the score is 0."""
         mean_prob = self._mean_prob(pool)
         a, b = self.shape(scores, mean_prob, keep)
-        difficulty = scores.difficulty.astype(np.float64)
         inside = np.clip(mean_prob, _EDGE, 1 - _EDGE)
-        with np.errstate(divide="ignore"):
-            log_score = np.log(difficulty - min(0.0, float(difficulty.min())))
-        weights: NDArray[np.float64] = (a - 1) * np.log(inside) + (b - 1) * np.log1p(-inside) + log_score
-        return weights
+        density: NDArray[np.float64] = (a - 1) * np.log(inside) + (b - 1) * np.log1p(-inside)
+        return density + log_weights(scores.difficulty)
 
     def shape(self, scores: Scores, mean_prob: NDArray[np.float64], keep: int) -> tuple[float, float]:
         """Return the Beta density's (a, b) for `keep` of the N samples."""

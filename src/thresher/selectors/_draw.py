@@ -1,0 +1,29 @@
+"""Draws without replacement in which a sample's chance follows its score."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thresher.types import Floats
+
+
+def log_weights(difficulty: Floats) -> NDArray[np.float64]:
+    """Return (N,) float64 ln of the difficulty, shifted so that none is negative; -inf for 0.
+
+    >>> log_weights(np.array([1.0, 0.0], dtype=np.float32)).tolist()
+    [0.0, -inf]
+    """
+    values = difficulty.astype(np.float64)
+    with np.errstate(divide="ignore"):
+        weights: NDArray[np.float64] = np.log(values - min(0.0, float(values.min())))
+    return weights
+
+
+def draw_keys(weights: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return (N,) random keys for ln of the weights: the largest ones are a successive draw by weight.
+
+    Source: Efraimidis and Spirakis 2006, there u ** (1 / w); this is ln w + Gumbel noise, which ranks the same.
+    """
+    keys: NDArray[np.float64] = weights + rng.gumbel(size=len(weights))
+    return keys
