@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 
 from thresher.coreset import Coreset
-from thresher.derivation import Setting, best, derive, grid, ranks, settle, target
+from thresher.derivation import MOST_LATE, candidates, derive, grid, settle
 from thresher.errors import InputError
 from thresher.methods import resolve
 from thresher.recorder import Recorder
 from thresher.replay import Request, replay
 from thresher.score_table import read_scores
-from thresher.scorers import AUM, TDDS
+from thresher.scorers import TDDS, Correctness
 from thresher.trajectory.reader import Trajectory
 from thresher.trajectory.writer import TrajectoryWriter
 
 N, C, T = 400, 4, 30
-SIGNALS = ("prob_margin", "change")
+SIGNALS = ("correct", "change")
 
 
 def record(folder: Path, epochs: int = T, names: tuple[str, ...] = SIGNALS, unseen: int = 0) -> Trajectory:
@@ -39,29 +39,31 @@ def record(folder: Path, epochs: int = T, names: tuple[str, ...] = SIGNALS, unse
     return Trajectory.open(folder)
 
 
-def test_ranks_are_the_mean_aum_ranks_of_what_is_kept(tmp_path: Path) -> None:
+def test_settings_say_how_much_of_a_coreset_is_learned_late(tmp_path: Path) -> None:
     source = record(tmp_path / "t")
-    settings = ranks(source, [0.1, 0.5])
-    aum = replay(source, [Request("aum", AUM())])["aum"].values
+    settings = candidates(source, [0.1, 0.5])
+    wrong = 1 - replay(source, [Request("c", Correctness())])["c"].values.astype(np.float64)
+    typical = sorted(wrong)[int(np.ceil(0.55 * N)) - 1]
     assert [(s.epochs, s.window) for s in settings[0.1]] == grid(T)
     for keep, found in settings.items():
+        lates = wrong > typical + keep * (1 - typical) + 1e-6
         for setting in found:
             scores = replay(source, [Request("s", TDDS(window=setting.window), setting.epochs)])["s"].values
             kept = sorted(range(N), key=lambda i: (-scores[i], i))[: round(N * keep)]
-            mean = np.mean([(np.sum(aum < aum[i]) + 0.5) / N for i in kept])
-            assert setting.rank == pytest.approx(mean, abs=1e-12)
+            assert setting.late == pytest.approx(lates[kept].mean(), abs=1e-12)
 
 
-def test_longer_trajectories_keep_harder_samples_and_the_nearest_to_the_target_wins(tmp_path: Path) -> None:
+def test_longer_trajectories_keep_later_samples_and_the_longest_that_fits_wins(tmp_path: Path) -> None:
     source = record(tmp_path / "t")
-    found = ranks(source, [0.1])[0.1]
-    of_window = [s.rank for s in found if s.window == 5]
-    assert of_window[0] > 0.7
-    assert of_window == sorted(of_window, reverse=True)
+    found = candidates(source, [0.1])[0.1]
+    of_window = [s.late for s in found if s.window == 5]
+    assert of_window[0] == 0
+    assert of_window[-1] > MOST_LATE
     chosen = derive(source, 0.1)
-    assert abs(chosen.rank - target(0.1)) == min(abs(s.rank - target(0.1)) for s in found)
-    assert 5 < chosen.epochs < T
-    assert best([Setting(5, 5, 0.8), Setting(10, 5, 0.4), Setting(10, 10, 0.4)], keep=0.5) == Setting(10, 5, 0.4)
+    assert chosen.late <= MOST_LATE
+    longer = [s for s in found if (s.epochs, -s.window) > (chosen.epochs, -chosen.window)]
+    assert longer
+    assert all(s.late > MOST_LATE for s in longer)
 
 
 def test_methods_that_wait_are_settled_and_others_left_alone(tmp_path: Path) -> None:

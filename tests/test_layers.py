@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "thresher"
 LEVELS = [
     {"types", "errors", "files", "arrow", "ranks"},
-    {"signals", "keep", "ranking", "engines", "suspects"},
+    {"signals", "keep", "ranking", "engines", "suspects", "learned"},
     {"scorers", "selectors", "trajectory", "coreset", "settings", "score_table"},
     {"registry", "literature", "selection", "exchange"},
     {"intake", "memory", "spread", "recorder", "replay", "large", "methods", "derivation", "testing"},

@@ -84,7 +84,9 @@ def _derived(label: str, source: Source, keep: str | None) -> Request:
     if keep is None:
         raise InputError(f"{label} has (T, K) derived for a share to keep. Name it: --keep 0.1.")
     setting = derive(source, share_of(source.n, parse_keep(keep)))
-    click.echo(f"{label}: T={setting.epochs}, K={setting.window}: what it keeps has mean rank {setting.rank:.2f}", err=True)
+    click.echo(
+        f"{label}: T={setting.epochs}, K={setting.window}: {setting.late:.0%} of what it keeps is learned late", err=True
+    )
     return Request("tdds", TDDS(window=setting.window), setting.epochs)
 
 

@@ -35,7 +35,7 @@ _TRAINING_IMAGES = 50_000
 
 
 def entries(target: str, scale: str = "full") -> list[Entry]:
-    """Return the entries of a target; `all` is every one of them.
+    """Return the entries of a target; `all` is everything that was published, so all targets but `auto`.
 
     Raises InputError for an unknown target or scale, naming the nearest.
 
@@ -45,7 +45,7 @@ def entries(target: str, scale: str = "full") -> list[Entry]:
     if scale not in SCALES:
         raise InputError(f"Expected a scale, full or small, but got {scale!r}{nearest(scale, SCALES)}.")
     if target == "all":
-        return [entry for name in TARGETS for entry in TARGETS[name](scale)]
+        return [entry for name in TARGETS if name != "auto" for entry in TARGETS[name](scale)]
     if target not in TARGETS:
         known = [*TARGETS, "all"]
         raise InputError(f"Expected a target, one of {', '.join(known)}, but got {target!r}{nearest(target, known)}.")

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thresher.errors import InputError
+from thresher.learned import late
 from thresher.ranking.keys import id_hash
 from thresher.selectors._base import Selector
 from thresher.selectors._draw import draw_keys, log_weights
@@ -17,8 +18,6 @@ from thresher.selectors._quota import class_quotas
 from thresher.suspects import Suspects, find_suspects
 from thresher.types import Ids, Pool, Scores
 
-TYPICAL = 0.55
-"""The quantile of the time in which samples are wrong that stands for the typical one; found on CIFAR-10, decision 0022."""
 _OPEN, _LATE, _SUSPECT = range(3)
 
 
@@ -73,26 +72,26 @@ class Learnable(Selector):
         """Return what was left out and why, with a sentence that says so."""
         found, wrong, share = self._found(pool), self._wrong(pool), keep / pool.n
         level = self._levels(found, wrong, keep)
-        suspects, late = int((level == _SUSPECT).sum()), int((level == _LATE).sum())
+        suspects, tardy = int((level == _SUSPECT).sum()), int((level == _LATE).sum())
         hardest = level[np.argsort(-scores.difficulty, kind="stable")[:keep]]
-        first = float(wrong[level == _LATE].min()) if late else None
-        told = "" if first is None else f"left out {late} that were wrong in {first:.0%} of the epochs or more; "
+        first = float(wrong[level == _LATE].min()) if tardy else None
+        told = "" if first is None else f"left out {tardy} that were wrong in {first:.0%} of the epochs or more; "
         return {
             **({} if found is None else found.to_json()),
-            "late": late,
+            "late": tardy,
             "late_from": first,
-            "of_random": {"suspects": round(share * suspects), "late": round(share * late)},
+            "of_random": {"suspects": round(share * suspects), "late": round(share * tardy)},
             "of_hardest_first": {"suspects": int((hardest == _SUSPECT).sum()), "late": int((hardest == _LATE).sum())},
-            "text": f"{_told(found, pool.n)}; {told}drew {keep} of the {pool.n - suspects - late} others"
+            "text": f"{_told(found, pool.n)}; {told}drew {keep} of the {pool.n - suspects - tardy} others"
             f"{', classes in proportion' if self.balanced else ''}. A random draw would have held about "
-            f"{round(share * suspects)} suspects and {round(share * late)} late ones, hardest first "
+            f"{round(share * suspects)} suspects and {round(share * tardy)} late ones, hardest first "
             f"{int((hardest == _SUSPECT).sum())} and {int((hardest == _LATE).sum())}",
         }
 
     def _levels(self, found: Suspects | None, wrong: NDArray[np.float64], keep: int) -> NDArray[np.int64]:
         """Return (N,) whether a sample may be drawn, is late, or a suspect."""
         suspect = np.zeros(len(wrong), dtype=bool) if found is None else found.mask
-        level = np.where(self.late & (wrong > _latest(wrong[~suspect], keep / len(wrong))), _LATE, _OPEN)
+        level = np.where(self.late & late(1 - wrong, keep / len(wrong), ~suspect), _LATE, _OPEN)
         return np.where(suspect, _SUSPECT, level)
 
     def _found(self, pool: Pool) -> Suspects | None:
@@ -103,12 +102,6 @@ class Learnable(Selector):
         if not ((right >= 0) & (right <= 1)).all():
             raise InputError(f"Expected a correctness in [0, 1], but got {right.min():g} to {right.max():g}.")
         return 1 - right
-
-
-def _latest(wrong: NDArray[np.float64], share: float) -> float:
-    """Return the share of epochs from above which a sample is late; shares of epochs are float32, hence the margin."""
-    typical = float(np.quantile(wrong, TYPICAL, method="inverted_cdf")) if len(wrong) else 0.0
-    return typical + share * (1 - typical) + 1e-6
 
 
 def _told(found: Suspects | None, n: int) -> str:

@@ -1,0 +1,86 @@
+"""How well suspects are found: `thresher suspects` beside AUM, EL2N and cleanlab on one recording with known wrong labels.
+
+    thresher record --data cifar10 --data-dir DIR --mislabel 0.2 --model small --epochs 30 --logits float16 --out RUN
+    python recipes/suspects_cifar.py RUN --data cifar10 --data-dir DIR [--out suspects.json]
+
+The wrong labels are those that differ from the clean data set's. Scores rank all samples (AUROC); precision and recall are
+those of as many samples as `thresher suspects` names, and of as many as there are wrong labels. cleanlab (extra `cleanlab`)
+needs a recording with logits, and also names suspects of its own. What docs/results/auto shows was made by this.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from thresher.data import load
+from thresher.errors import InputError, MissingPackageError
+from thresher.experiments.rundir import environment
+from thresher.files import write_json
+from thresher.integrations.cleanlab import label_quality, suspected_label_errors
+from thresher.replay import Request, open_source, replay
+from thresher.scorers import AUM, EL2N, TDDS
+from thresher.suspects import find_suspects
+
+
+def auroc(suspicion: NDArray[np.floating], wrong: NDArray[np.bool_]) -> float:
+    """Return the chance that a wrong label is ranked above a right one, ties counting half."""
+    ranks, positive = rankdata(suspicion), int(wrong.sum())
+    return float((ranks[wrong].sum() - positive * (positive + 1) / 2) / (positive * (len(wrong) - positive)))
+
+
+def named(chosen: NDArray[np.int64], wrong: NDArray[np.bool_]) -> dict[str, float]:
+    """Return precision and recall of the samples that were chosen."""
+    found = int(wrong[chosen].sum())
+    return {"count": len(chosen), "precision": found / max(1, len(chosen)), "recall": found / int(wrong.sum())}
+
+
+def main() -> None:
+    """Compare on one recording and write what came out."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recording", type=Path)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    source = open_source(given.recording)
+    assert source.targets is not None
+    wrong = source.targets != load(given.data, given.data_dir).train.targets
+    scorers = {
+        "logit margin (ours)": AUM(margin="logit"), "AUM of probabilities": AUM(), "AUM of logits, epoch 0 skipped":
+        AUM(margin="logit", skip=1), "EL2N, 10 epochs": EL2N(), "EL2N, all epochs": EL2N(epochs=source.epochs),
+        "TDDS": TDDS(),
+    }  # fmt: skip
+    scores = replay(source, [Request(name, scorer) for name, scorer in scorers.items()])
+    found = find_suspects(scores["logit margin (ours)"].values)
+    suspicion = {name: score.difficulty for name, score in scores.items()}
+    result: dict[str, Any] = {
+        "recording": source.info.get("data"), "epochs": source.epochs, "wrong": float(wrong.mean()),
+        "estimated": found.to_json(), "suspects": named(np.flatnonzero(found.mask), wrong), "environment": environment(),
+    }  # fmt: skip
+    try:
+        suspicion["cleanlab self-confidence"] = label_quality(source).difficulty  # type: ignore[arg-type]
+        result["cleanlab suspects"] = named(suspected_label_errors(source), wrong)  # type: ignore[arg-type]
+    except (MissingPackageError, InputError) as error:
+        result["cleanlab suspects"] = f"not run: {error}"
+    result["ranked"] = {
+        name: {
+            "auroc": auroc(values, wrong),
+            "at our count": named(np.argsort(-values, kind="stable")[: int(found.mask.sum())], wrong),
+            "at the true count": named(np.argsort(-values, kind="stable")[: int(wrong.sum())], wrong),
+        }
+        for name, values in suspicion.items()
+    }
+    print(json.dumps(result, indent=2))
+    if given.out:
+        write_json(given.out, result)
+
+
+if __name__ == "__main__":
+    main()
