@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from thresher.experiments.tables import FULL
+from thresher.experiments.tables import FULL, RANDOM
 from thresher.methods import ResolvedMethod
 from thresher.report import Cost, Ledger
 
@@ -65,7 +65,8 @@ def ledger(
     for (label, keep), method in resolved.items():
         if (label, keep) not in groups or label == FULL:
             continue
-        needed = 0 if not method.scorer.needs else min(method.at or surrogate_epochs, surrogate_epochs)
+        looks = method.scorer.name != RANDOM  # which needs no surrogate at all
+        needed = min(method.at or surrogate_epochs, surrogate_epochs) if looks else 0
         kept = int(groups[label, keep][0]["kept"])
         costs.append(Cost(label, keep, needed, seconds[label, keep], kept * coreset_epochs))
     return Ledger(

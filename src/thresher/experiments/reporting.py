@@ -33,7 +33,7 @@ from thresher.types import Floats, Ids
 Results = Sequence[Mapping[str, Any]]
 SHOWN = 2000
 """Samples whose image and trajectory a report carries; of all others it has the place on the map."""
-_SUSPECTS = 48
+_SUSPECTS = 24
 
 
 def report_run(out: Path, spec: StudySpec, results: Results, data_dir: Path | None) -> Path:

@@ -43,7 +43,7 @@ def balances(content: Content, keep: float) -> tuple[tuple[str, ...], tuple[Bala
         made.append(
             Balance(
                 selection.method, tuple(counts.tolist()), tuple(shares.tolist()),
-                f"{names[low]} {100 * shares[low]:.1f} %", f"{names[high]} {100 * shares[high]:.1f} %",
+                f"{names[low]}: {100 * shares[low]:.1f} %", f"{names[high]}: {100 * shares[high]:.1f} %",
                 int((counts == 0).sum()), even,
             )
         )  # fmt: skip

@@ -96,11 +96,8 @@ def galleries(content: Content, keep: float) -> tuple[Gallery, ...]:
 def suspects(content: Content) -> tuple[SuspectRow, ...]:
     """Return the lists of suspects with their images (none where the content has no images).
 
-    `marked` are those with a planted label where that is known, else those that every list has.
+    `marked` are those whose label is known to have been made wrong.
     """
-    if not content.suspects:
-        return ()
-    common = set.intersection(*(set(s.ids.tolist()) for s in content.suspects)) if len(content.suspects) > 1 else set()
     picture = cache(lambda sample_id: "" if content.image is None else data_uri(content.image(sample_id)))
     made = []
     for row in content.suspects:
@@ -109,7 +106,7 @@ def suspects(content: Content) -> tuple[SuspectRow, ...]:
             for i, value in zip(row.ids.tolist(), row.values.tolist(), strict=True)
         )
         planted = content.planted
-        marked = tuple(bool(planted[t.sample_id]) if planted is not None else t.sample_id in common for t in shown)
+        marked = tuple(planted is not None and bool(planted[t.sample_id]) for t in shown)
         made.append(
             SuspectRow(
                 row.title, shown, marked, sum(marked) if planted is not None else None,

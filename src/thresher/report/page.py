@@ -66,6 +66,7 @@ def _plus_minus(mean: float | None, half: float | None, signed: bool = False) ->
     if mean is None:
         return "–"
     text = f"{mean:+.2f}" if signed else f"{mean:.2f}"
+    text = text.replace("-", "−")
     return text if half is None else f"{text} ± {half:.2f}"
 
 

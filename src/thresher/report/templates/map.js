@@ -121,7 +121,7 @@ class DataMap {
     pen.fillStyle = this.style("muted");
     pen.strokeStyle = this.style("grid");
     const step = span => {
-      const rough = span / 5, power = 10 ** Math.floor(Math.log10(rough));
+      const rough = span / 6, power = 10 ** Math.floor(Math.log10(rough));
       return [1, 2, 5, 10].map(k => k * power).find(value => value >= rough);
     };
     const digits = Math.max(1, Math.ceil(-Math.log10(step(right - left))));
