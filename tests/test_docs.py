@@ -35,9 +35,8 @@ def test_commands_of_the_readme_exist() -> None:
     from thresher.cli import app
 
     text = (ROOT / "README.md").read_text()
-    commands = set(
-        re.findall(r"thresher (run|record|score|select|train|methods|reproduce|tune|corrupt|export)\b([^`\n]*)", text)
-    )
+    names = "run|record|score|select|train|methods|reproduce|tune|corrupt|export|explore"
+    commands = set(re.findall(rf"thresher ({names})\b([^`\n]*)", text))
     assert {name for name, _ in commands} == {
         "run",
         "record",
@@ -48,6 +47,7 @@ def test_commands_of_the_readme_exist() -> None:
         "reproduce",
         "tune",
         "export",
+        "explore",
     }
     for name, rest in commands:
         options = re.findall(r"--[a-z-]+", rest)

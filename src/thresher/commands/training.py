@@ -17,8 +17,8 @@ from thresher.coreset import Coreset
 from thresher.data import load
 from thresher.errors import InputError
 from thresher.experiments.defaults import adjusted, parse_keeps, parse_seeds, recipe, run_folder
-from thresher.experiments.ledger import Clock
 from thresher.experiments.jobs import Job, cached_data, run_jobs
+from thresher.experiments.ledger import Clock
 from thresher.experiments.rundir import RunDirectory
 from thresher.experiments.study import StudySpec, identity, record, run_study, timed
 from thresher.experiments.tables import FULL, Row, markdown, plus_minus, table

@@ -1,4 +1,4 @@
-"""Which published accuracies stand beside a study: those of its data set, its changes and, where there are any, its network."""
+"""Which published accuracies stand beside a study: of its data set, its changes and, if there are any, its network."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ def published_curve(spec: StudySpec) -> tuple[tuple[Published, ...], str]:
         name, numbers, network = "Table 9, corrupted images", _of("table9", data), "resnet18"
     elif spec.mislabel is not None:
         noise = Mislabeling.parse(spec.mislabel).share
-        name, numbers, network = "Table 10, 20 % wrong labels", _of("table10", data) if float(noise) == 0.2 else [], "resnet18"
+        name, network = "Table 10, 20 % wrong labels", "resnet18"
+        numbers = _of("table10", data) if noise == 0.2 else []
     elif any(number.model == model for number in _of(_CROSS.get(data, ""), data)):
         table = _CROSS[data]
         name, network = f"Table {table[-1]}", model
@@ -50,7 +51,9 @@ def published_curve(spec: StudySpec) -> tuple[tuple[Published, ...], str]:
     if not curve:
         return (), ""
     same = network == model and spec.coreset.epochs == 200
-    other = "" if same else f" This run trained {model} for {spec.coreset.epochs} epochs, so they are a pattern, not a target."
+    other = (
+        "" if same else f" This run trained {model} for {spec.coreset.epochs} epochs, so they are a pattern, not a target."
+    )
     return curve, f"Published: {_SOURCE}, {name}; {network}, 200 epochs.{other}"
 
 

@@ -75,9 +75,7 @@ def gather(out: Path, spec: StudySpec, results: Results, data: Data) -> Content:
         settling_keep=keep,
         suspects=suspects,
         planted=_planted(spec, data),
-        ledger=ledger(
-            out / "log.jsonl", len(data.train), spec.surrogate.epochs, spec.coreset.epochs, resolved, results
-        ),
+        ledger=ledger(out / "log.jsonl", len(data.train), spec.surrogate.epochs, spec.coreset.epochs, resolved, results),
         image=data.train.image,
         facts=_facts(spec, data, environment),
         notices=tuple(notices(spec, resolved.values())),

@@ -35,7 +35,9 @@ def export(run: OpenRun, folder: Path, name: Any, ids: Any, filters: Any) -> tup
     if not isinstance(ids, list) or not ids or not all(type(i) is int for i in ids):
         raise InputError("Expected at least one sample to export. Widen the filters.")
     if not all(0 <= i < run.n for i in (min(ids), max(ids))) or len(set(ids)) != len(ids):
-        raise InputError(f"Expected sample ids in [0, {run.n}), each once, but got {len(ids)} from {min(ids)} to {max(ids)}.")
+        raise InputError(
+            f"Expected sample ids in [0, {run.n}), each once, but got {len(ids)} from {min(ids)} to {max(ids)}."
+        )
     if not isinstance(filters, Mapping):
         raise InputError("Expected how the samples were chosen as an object.")
     path = folder / f"{name}.parquet"

@@ -152,14 +152,16 @@ def _data(path: Path, trajectory: Trajectory, data_dir: Path | None) -> tuple[Da
         return None, "The recording does not say which data set it is of: no pictures."
     kind, changes = split_name(name)
     try:
-        data = load(kind, data_dir, **changes)
+        data = load(
+            kind, data_dir, corrupt=changes.get("corrupt"), mislabel=changes.get("mislabel"), holdout=changes.get("holdout")
+        )  # fmt: skip
     except (MissingFileError, InputError, KeyError) as error:  # the rest can be looked at without
         return None, f"No pictures: {error} Name the folder with --data-dir."
     told = _fingerprint(path, trajectory)
     if told is not None and data.fingerprint != told:
         raise FingerprintError(
-            f"Expected the data set that {path} was recorded on (fingerprint {told[:16]}), but found {data.fingerprint[:16]}. "
-            "Give the --data-dir it was recorded with."
+            f"Expected the data set that {path} was recorded on (fingerprint {told[:16]}), but found "
+            f"{data.fingerprint[:16]}. Give the --data-dir it was recorded with."
         )
     return data, ""
 

@@ -1,7 +1,7 @@
 """The server behind `thresher explore`: the standard library's, on the loopback interface only.
 
-A web page elsewhere could make a browser send requests here. It cannot read the answers, and a name of its own that points to
-127.0.0.1 is refused by the Host header; what writes also needs the token that only this page holds.
+A web page elsewhere could make a browser send requests here. It cannot read the answers, and a name of its own that points
+to 127.0.0.1 is refused by the Host header; what writes also needs the token that only this page holds.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Answer:
     body: bytes
 
 
-class Refused(Exception):  # noqa: N818
+class Refused(Exception):
     """A request that gets no answer but this status and sentence."""
 
     def __init__(self, status: int, why: str) -> None:
@@ -74,6 +74,8 @@ class Explorer:
         """Return the answer to a GET. Raises Refused where there is nothing."""
         if path == "/":
             return Answer(200, "text/html; charset=utf-8", self._page.encode())
+        if path == "/favicon.ico":  # browsers ask, whatever the page says
+            return Answer(204, "image/x-icon", b"")
         if path in _ASSETS:
             package, name, kind = _ASSETS[path]
             return Answer(200, f"{kind}; charset=utf-8", (files(package) / "templates" / name).read_bytes())
@@ -189,7 +191,9 @@ class _Handler(BaseHTTPRequestHandler):
         origin = self.headers.get("Origin")
         if origin is not None and origin.removeprefix("http://") not in self.server.hosts:
             raise Refused(403, "Expected a request of this page.")
-        if not secrets.compare_digest(self.headers.get("X-Thresher-Token", "").encode(), self.server.explorer.token.encode()):
+        if not secrets.compare_digest(
+            self.headers.get("X-Thresher-Token", "").encode(), self.server.explorer.token.encode()
+        ):
             raise Refused(403, "Expected this page's token. Reload the page.")
         if self.headers.get_content_type() != "application/json" or not length.isdecimal():
             raise Refused(400, "Expected JSON of a known length.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from thresher.report.content import Content
@@ -12,7 +13,7 @@ from thresher.report.content import Content
 
 @dataclass(frozen=True)
 class Matrix:
-    """A square table: `cells[i][j]` between `names[i]` and `names[j]`, None where it cannot be said; `strength` in [0, 1]."""
+    """A square table: `cells[i][j]` between `names[i]` and `names[j]`, None where it cannot be said."""
 
     title: str
     note: str
@@ -50,7 +51,7 @@ def ranks(content: Content) -> Matrix | None:
     return Matrix("Spearman's rank correlation of difficulty", "0: unrelated", names, cells)
 
 
-def _spearman(one: np.ndarray, other: np.ndarray) -> float | None:  # type: ignore[type-arg]
+def _spearman(one: NDArray[np.float64], other: NDArray[np.float64]) -> float | None:
     both = np.isfinite(one) & np.isfinite(other)
     if both.sum() < 2 or np.ptp(one[both]) == 0 or np.ptp(other[both]) == 0:
         return None

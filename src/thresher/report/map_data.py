@@ -65,7 +65,7 @@ def safe_json(value: Any) -> Markup:
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     for character in "<>&\u2028\u2029":  # the last two end a line of a script in old browsers
         text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)  # noqa: S704
+    return Markup(text)
 
 
 def _scaled(values: NDArray[Any], top: int, missing: int) -> NDArray[Any]:
@@ -101,7 +101,10 @@ def sheet(image: ImageOf, ids: Ids) -> dict[str, Any]:
     whole = Image.new("L" if grey else "RGB", (columns * tile, -(-len(ids) // columns) * tile))
     for place, sample_id in enumerate(ids.tolist()):
         picture = _picture(image(sample_id), tile)
-        where = (place % columns * tile + (tile - picture.width) // 2, place // columns * tile + (tile - picture.height) // 2)
+        where = (
+            place % columns * tile + (tile - picture.width) // 2,
+            place // columns * tile + (tile - picture.height) // 2,
+        )
         whole.paste(picture.convert(whole.mode), where)
     kind, content = _encoded(whole, exact=tile <= 16)
     return {"src": f"data:image/{kind};base64,{base64.b64encode(content).decode()}", "tile": tile, "columns": columns}

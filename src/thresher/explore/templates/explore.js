@@ -188,9 +188,11 @@ async function show(id) {
       element("h3", {}, `Sample ${id}`),
       ...(run.images ? [element("img", { class: "picture", src: `/image/${id}`, alt: `Image of sample ${id}`, width: 128 })] : []),
       element("p", { class: "caption" }, "probability of its class, by epoch"), trajectoryPlot(facts.trajectory), list,
-      element("details", { open: "" }, element("summary", {}, "Scores"), element("div", {}, scores)),
+      element("details", innerWidth > 736 ? { open: "" } : {}, element("summary", {}, "Scores"), element("div", {}, scores)),
       element("details", {}, element("summary", {}, `In ${facts.kept.length} of ${run.coresets.length} coresets`), element("div", {}, element("p", { class: "note kept" }, facts.kept.join(", ") || "none"))),
     );
+    const place = by("map-card").getBoundingClientRect();
+    if (place.bottom < 60 || place.top > innerHeight - 60) by("map-card").scrollIntoView({ block: "nearest" });
   } catch (error) {
     trouble(error);
   }
