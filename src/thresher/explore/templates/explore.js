@@ -46,7 +46,7 @@ async function start() {
   by("sort").addEventListener("change", list);
   by("map-colour").addEventListener("change", paint);
   by("more").addEventListener("click", more);
-  by("reset").addEventListener("click", reset);
+  by("clear").addEventListener("click", reset);
   by("lasso").addEventListener("click", () => lasso(!map.lassoing));
   by("lasso-clear").addEventListener("click", () => { lassoed = null; apply(); });
   by("export").addEventListener("click", exportChosen);
