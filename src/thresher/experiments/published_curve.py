@@ -40,20 +40,16 @@ def published_curve(spec: StudySpec) -> tuple[tuple[Published, ...], str]:
         batch = min(batches, key=lambda size: (abs(size - spec.coreset.batch_size), size), default=0)
         name, network = f"Table 6, batch {batch}", "resnet18"
         numbers = [number for number in found if number.batch_size == batch]
-    wanted = {"full", *(parse_spec(label)[0] for label in spec.methods)}
     labels = {parse_spec(label)[0]: label for label in reversed(spec.methods)}
     # A label with settings of its own is another method than the published one.
     curve = tuple(
-        Published(labels.get(n.method, n.method), n.keep, n.accuracy, n.std)
-        for n in numbers
-        if n.method in wanted and labels.get(n.method, n.method) == n.method and not n.remark
+        Published(n.method, n.keep, n.accuracy, n.std) for n in numbers if labels.get(n.method) == n.method and not n.remark
     )
     if not curve:
         return (), ""
     same = network == model and spec.coreset.epochs == 200
-    other = (
-        "" if same else f" This run trained {model} for {spec.coreset.epochs} epochs, so they are a pattern, not a target."
-    )
+    mine = f" This run: {model}, {spec.coreset.epochs} epochs, so they are a pattern and not a target."
+    other = "" if same else mine
     return curve, f"Published: {_SOURCE}, {name}; {network}, 200 epochs.{other}"
 
 

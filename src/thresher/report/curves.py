@@ -44,7 +44,7 @@ def _settling(content: Content, what: str, caption: str, legend: bool) -> str:
         axes.legend(loc="lower right", fontsize=9, ncols=2 if len(content.settling) > 4 else 1)
 
     first = "; ".join(f"{x.name} {getattr(x, what)[0]:.2f} after {x.at[0]} epochs" for x in content.settling)
-    return draw((430, 300), f"{caption}, by completed epochs: {first}; 1 at the end.", f"settling-{what}", paint)
+    return draw((380, 280), f"{caption}, by completed epochs: {first}; 1 at the end.", f"settling-{what}", paint)
 
 
 def balance(found: Sequence[Balance], keep: float, names: Sequence[str]) -> str | None:

@@ -102,7 +102,10 @@ def accuracy_by_keep(content: Content, name: str) -> str:
 
 def beside_published(content: Content, name: str) -> list[tuple[str, str]]:
     """Return one small plot a method, (method, SVG): its accuracy against kept share, the published curve, and Random's."""
-    methods = [m for m in content.methods if any(p.method == m for p in content.published)]
+    methods = [
+        m for m in content.methods
+        if any(p.method == m for p in content.published) and any(x.method == m for x in content.lines)
+    ]  # fmt: skip
     heights = [p.accuracy for p in content.published if p.method in methods]
     heights += [line.accuracy_mean for line in content.lines]
     if not methods:

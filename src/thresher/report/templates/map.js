@@ -81,12 +81,14 @@ class DataMap {
     const size = Math.min(7, (this.n > 20000 ? 1.8 : this.n > 4000 ? 2.6 : 4.6) * scale), half = size / 2;
     const cells = (this.cells = new Map());
     const order = this.palette.map(() => []), back = [];
+    const { left, right, bottom, top } = this.view, { x, y, faint, colour } = this;  // as place() does, without its arrays
+    const across = (this.width - m.left - m.right) / (right - left), up = (this.height - m.top - m.bottom) / (top - bottom);
     for (let i = 0; i < this.n; i++) {
-      const [px, py] = this.place(i);
+      const px = m.left + (x[i] - left) * across, py = m.top + (top - y[i]) * up;
       if (!(px >= m.left - 4 && px <= this.width && py >= 0 && py <= this.height - m.bottom + 4)) continue;
-      const faint = this.faint && this.faint[i];
-      (faint ? back : order[this.colour[i]]).push(px, py);
-      if (faint) continue;
+      const away = faint && faint[i];
+      (away ? back : order[colour[i]]).push(px, py);
+      if (away) continue;
       const cell = (px >> 4) * 4096 + (py >> 4);
       const members = cells.get(cell);
       if (members) members.push(i); else cells.set(cell, [i]);
