@@ -89,7 +89,7 @@ def count(number: float) -> str:
     """Return a large number in words.
 
     >>> count(43110), count(10_000_000), count(120)
-    ('43 thousand', '10 million', '120')
+    ('43.1 thousand', '10 million', '120')
     """
     for size, word in ((1e9, "billion"), (1e6, "million"), (1e3, "thousand")):
         if number >= 10 * size or (number >= size and word != "thousand"):

@@ -38,7 +38,7 @@ async function start() {
   listCoresets();
   map = window.thresherMap = new DataMap(by("map-box"), { x, y }, {
     xLabel: "variability: standard deviation over epochs", yLabel: "confidence: mean probability of the true class",
-    on: { pick: show, lasso: inside => { lassoed = inside; lasso(false); apply(); } },
+    on: { pick: show, hover: id => { map.over.title = id < 0 ? "" : `#${id} · ${className(target[id])} · ${short(values[id])}`; }, lasso: inside => { lassoed = inside; lasso(false); apply(); } },
   });
   for (const id of ["score", "end", "coreset"]) by(id).addEventListener("change", reload);
   for (const id of ["keep", "low", "high"]) by(id).addEventListener("input", apply);
@@ -181,7 +181,7 @@ async function show(id) {
     fact(list, "class", className(target[id]));
     fact(list, "confidence", short(map.y[id]));
     fact(list, "variability", short(map.x[id]));
-    if (right) fact(list, "right in", `${Math.round(right[id] * 100)} % of epochs`);
+    if (right && !Number.isNaN(right[id])) fact(list, "right in", `${Math.round(right[id] * 100)} % of epochs`);
     fact(list, "rank", `${rank[id] + 1} of ${run.n}`);
     for (const score of facts.scores) fact(scores, score.name, short(score.value));
     by("map-card").replaceChildren(
