@@ -16,7 +16,8 @@ from thresher.report import Cost, Ledger
 class Clock:
     """Writes how long every epoch and every stage took into a log, `log(event, **details)`.
 
-    An epoch that was interrupted and trained again counts once, with its last time.
+    The first epoch holds the set-up, the last the evaluation pass. One that was interrupted and trained again counts once,
+    with its last time.
 
     >>> lines = []
     >>> clock = Clock(lambda event, **details: lines.append((event, sorted(details))))
@@ -39,7 +40,7 @@ class Clock:
         return round(seconds, 4)
 
     def epoch(self, epoch: int) -> None:
-        """The surrogate has completed this many epochs; the last one holds the evaluation pass, too."""
+        """The surrogate has completed this many epochs."""
         self._log("epoch", epoch=epoch, seconds=self._lap())
 
     def stage(self, event: str) -> None:

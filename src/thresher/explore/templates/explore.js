@@ -24,7 +24,7 @@ function trouble(error) {
 }
 
 const className = label => run.classes[label] ?? String(label);
-const short = value => value === null || Number.isNaN(value) ? "–" : String(Number(value.toPrecision(4)));
+const short = value => value === null || Number.isNaN(value) ? "–" : String(Number(value.toPrecision(4))).replace(/^-/, "−");
 const option = (value, text) => element("option", { value }, text);
 
 async function start() {

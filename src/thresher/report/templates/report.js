@@ -81,7 +81,7 @@ function showMap(data) {
       parts.push(facts);
       if (scores.length) {
         const list = element("dl");
-        for (const score of scores) list.append(element("dt", {}, score.name), element("dd", {}, Number.isNaN(score.values[place]) ? "–" : String(Number(score.values[place].toPrecision(4)))));
+        for (const score of scores) list.append(element("dt", {}, score.name), element("dd", {}, Number.isNaN(score.values[place]) ? "–" : String(Number(score.values[place].toPrecision(4))).replace(/^-/, "−")));
         parts.push(element("details", card.querySelector("details[open]") ? { open: "" } : {}, element("summary", {}, "Scores"), element("div", {}, list)));
       }
     }
