@@ -59,3 +59,18 @@ class Call:
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
     return Call(monkeypatch, capsys)
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole run on digits with a tenth of the labels wrong, as small as it can be; made once, only to be read."""
+    from thresher.experiments.reporting import report_run
+    from thresher.experiments.study import StudySpec, run_study
+    from thresher.train.spec import TrainSpec
+
+    out = tmp_path_factory.mktemp("run") / "digits"
+    surrogate = TrainSpec("tiny", epochs=5, batch_size=64, lr=0.05)
+    coreset = TrainSpec("tiny", epochs=1, batch_size=64, lr=0.05)
+    spec = StudySpec("digits", surrogate, coreset, ("random", "el2n", "aum"), (0.1,), (0,), (0,), mislabel="0.1:seed=0")
+    report_run(out, spec, run_study(spec, out, threads=1), None)
+    return out

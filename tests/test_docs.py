@@ -35,9 +35,8 @@ def test_commands_of_the_readme_exist() -> None:
     from thresher.cli import app
 
     text = (ROOT / "README.md").read_text()
-    commands = set(
-        re.findall(r"thresher (run|record|score|select|train|methods|reproduce|tune|corrupt|export)\b([^`\n]*)", text)
-    )
+    names = "run|record|score|select|train|methods|reproduce|tune|corrupt|export|explore"
+    commands = set(re.findall(rf"thresher ({names})\b([^`\n]*)", text))
     assert {name for name, _ in commands} == {
         "run",
         "record",
@@ -48,6 +47,7 @@ def test_commands_of_the_readme_exist() -> None:
         "reproduce",
         "tune",
         "export",
+        "explore",
     }
     for name, rest in commands:
         options = re.findall(r"--[a-z-]+", rest)
@@ -105,14 +105,15 @@ def test_code_of_the_files_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert run_blocks(ROOT / "docs" / "files.md") >= 8
 
 
-def test_commands_of_the_files_page_exist() -> None:
+@pytest.mark.parametrize(("page", "commands"), [("files", {"export", "run"}), ("explore", {"explore", "train", "export"})])
+def test_commands_of_a_page_exist(page: str, commands: set[str]) -> None:
     from click.testing import CliRunner
 
     from thresher.cli import app
 
-    text = (ROOT / "docs" / "files.md").read_text()
+    text = (ROOT / "docs" / f"{page}.md").read_text()
     lines = re.findall(r"^thresher (\w+)([^\n#]*)", text, re.MULTILINE)
-    assert {"export", "run"} <= {name for name, _ in lines}
+    assert commands <= {name for name, _ in lines}
     for name, rest in lines:
         said = CliRunner().invoke(app, [name, "--help"]).output
         assert all(option in said for option in re.findall(r"--[a-z-]+", rest)), (name, rest)

@@ -12,7 +12,7 @@ import torch
 
 from thresher.coreset import Coreset
 from thresher.data import ArraySplit, Data, load
-from thresher.experiments.reporting import data_map
+from thresher.experiments.dynamics import means
 from thresher.recorder import Recorder
 from thresher.registry import make_scorer, make_selector, scorers, selectors
 from thresher.report import Content, Line, ScoreColumn, Selection, render
@@ -89,7 +89,7 @@ def test_the_report_shows_them(recorded: tuple[Data, Recorder, Path]) -> None:
             "title", "text", data.train.targets, data.class_names,
             lines=(Line("el2n", 0.3, len(only), 1, 50.0, None, None, None, 1.0),),
             scores=(ScoreColumn("el2n", scores.values),), selections=(Selection("el2n", 0.3, only, "el2n"),),
-            data_map=data_map(Trajectory.open(folder)), image=data.train.image,
+            data_map=means(Trajectory.open(folder)).map(), image=data.train.image,
         )
     )  # fmt: skip
     assert "el2n" in page

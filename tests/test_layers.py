@@ -21,6 +21,7 @@ LEVELS = [
     {"data", "models", "report", "tracking"},
     {"train"},
     {"experiments"},
+    {"explore"},
     {"commands"},
     {"cli", "integrations"},
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
 from dataclasses import replace
@@ -10,9 +12,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from thresher.coreset import Coreset
-from thresher.report import Content, DataMap, Line, ScoreColumn, Selection, render
+from thresher.report import (
+    Content,
+    Cost,
+    DataMap,
+    Ledger,
+    Line,
+    Published,
+    ScoreColumn,
+    Selection,
+    Settling,
+    Suspects,
+    render,
+)
 from thresher.score_table import write_scores
 from thresher.types import Frame, Scores
 
@@ -44,6 +59,10 @@ def content(
             lines.append(Line(method, keep, kept, seeds, 81.0 + number, half, gap, gap_half, 3.0, accuracies))
             selections.append(Selection(method, keep, np.sort(np.argsort(values)[-kept:]), columns[-1].name, 0))
     mean = rng.random(n).astype(np.float32)
+    shown = np.arange(0, n, 2)
+    trajectories = rng.random((len(shown), 30)).astype(np.float32)
+    trajectories[0, 3] = np.nan
+    costs = tuple(Cost(method, keep, 30, 1.5, int(n * keep) * 40) for method in methods for keep in keeps)
     return Content(
         title="Pruning <b>things</b>",
         description="60 images & more",
@@ -52,7 +71,13 @@ def content(
         lines=tuple(lines),
         scores=tuple(columns),
         selections=tuple(selections),
-        data_map=DataMap(mean, np.sqrt(mean * (1 - mean)), mean, 30),
+        data_map=DataMap(mean, np.sqrt(mean * (1 - mean)), mean, 30, shown, trajectories),
+        published=tuple(Published(method, keep, 83.0, 0.3) for method in methods for keep in (0.1, 0.3)),
+        published_note="Published <elsewhere>",
+        settling=tuple(Settling(f"score {m}", (2, 9, 30), (0.3, 0.8, 1.0), (0.1, 0.7, 1.0)) for m in methods),
+        suspects=(Suspects("Worst <first>", np.array([5, 3]), np.array([1.2, 1.1], dtype=np.float32)),),
+        planted=np.arange(n) == 5,
+        ledger=Ledger(30, 30 * n, 90.0, 1.0, 40 * n, 10.0, costs),
         image=lambda i: pictures[i],
         facts=(("Model", "tiny"),),
         notices=("tdds: T=10, K=5 <published>",),
@@ -111,7 +136,8 @@ def test_nothing_is_fetched(page: str) -> None:
 
 
 def test_everything_is_escaped(page: str) -> None:
-    assert page.count("<script") == 1  # our own
+    assert page.count("<script") == 2  # our own, and the data of the map
+    assert page.count("</script>") == 2
     assert "&lt;script&gt;alert(1)" in page
     assert "a&b<c>" not in page
     assert "<b>things" not in page
@@ -121,10 +147,23 @@ def test_everything_is_escaped(page: str) -> None:
 def test_every_method_and_section_appears(page: str) -> None:
     for method in ("random", "tdds", "ccs:cutoff=0.3", "a&amp;b&lt;c&gt;"):
         assert page.count(method) >= 4
-    for section in ("results", "accuracy", "scores", "map", "galleries", "overlap", "provenance"):
+    for section in (
+        "results",
+        "accuracy",
+        "map",
+        "suspects",
+        "cost",
+        "settling",
+        "balance",
+        "overlap",
+        "scores",
+        "galleries",
+        "provenance",
+    ):
         assert f'<section id="{section}">' in page
     assert "81.00 ± 1.50" in page
     assert "+1.00 ± 1.50" in page
+    assert "−1.00 ± 1.50" in page
 
 
 def test_every_picture_is_described(page: str) -> None:
@@ -176,7 +215,8 @@ def test_scores_may_be_missing_constant_or_infinite() -> None:
 
 
 def test_a_run_without_images_map_or_trainings_has_a_report() -> None:
-    page = render(replace(content(), image=None, data_map=None, lines=(), selections=(), scores=()))
+    bare = {"published": (), "settling": (), "suspects": (), "planted": None, "ledger": None}
+    page = render(replace(content(), image=None, data_map=None, lines=(), selections=(), scores=(), **bare))  # type: ignore[arg-type]
     Balance(page)
     assert "No training has finished yet." in page
     assert "<img" not in page
@@ -197,6 +237,51 @@ def test_many_colour_images_in_many_classes_stay_small() -> None:
     noise = rng.integers(0, 256, (64, 32, 32, 3), dtype=np.uint8)  # noise does not compress: the worst case
     big = replace(content(names, (0.1,), n=n), targets=rng.integers(0, 100, n), image=lambda i: noise[i % 64])
     assert len(render(big)) < 8_000_000
+
+
+def test_fifty_thousand_samples_stay_below_fifteen_megabytes() -> None:
+    rng = np.random.default_rng(2)
+    n, shown = 50_000, np.arange(2000)
+    noise = rng.integers(0, 256, (64, 32, 32, 3), dtype=np.uint8)
+    base = content(tuple(f"m{k}" for k in range(12)), (0.1,), n=n)
+    assert base.data_map is not None
+    found = replace(base.data_map, shown=shown, trajectories=rng.random((2000, 200)).astype(np.float32), epochs=200)
+    page = render(replace(base, data_map=found, image=lambda i: noise[i % 64]))
+    assert len(page) < 15_000_000
+
+
+def test_the_map_holds_what_was_put_in(page: str) -> None:
+    base = content()
+    assert base.data_map is not None
+    assert base.data_map.trajectories is not None
+    packed = json.loads(re.search(r'id="map-data">(.*?)</script>', page, re.DOTALL).group(1))  # type: ignore[union-attr]
+    assert packed["classes"] == list(base.class_names)
+
+    def numbers(text: str, kind: str) -> np.ndarray:  # type: ignore[type-arg]
+        return np.frombuffer(base64.b64decode(text), kind)
+
+    np.testing.assert_allclose(numbers(packed["y"], "<u2") / 65534, base.data_map.mean, atol=1e-5)
+    trajectories = numbers(packed["trajectories"], "u1").reshape(-1, 30)
+    assert trajectories[0, 3] == 255
+    np.testing.assert_allclose(trajectories[1] / 254, base.data_map.trajectories[1], atol=0.003)
+    kept = np.unpackbits(numbers(packed["kept"][1]["bits"], "u1"), bitorder="little")[:N]
+    assert np.flatnonzero(kept).tolist() == base.selected(0.1)[METHODS[1]].ids.tolist()
+    sheet = Image.open(io.BytesIO(base64.b64decode(packed["sheet"]["src"].partition(",")[2])))
+    tile, columns = packed["sheet"]["tile"], packed["sheet"]["columns"]
+    row, column = divmod(7, columns)  # the eighth shown sample
+    assert base.image is not None
+    part = np.asarray(sheet.convert("L"))[row * tile : (row + 1) * tile, column * tile : (column + 1) * tile]
+    np.testing.assert_array_equal(part, base.image(14)[..., 0])
+
+
+def test_a_ledger_says_when_it_pays(page: str) -> None:
+    # 90 s of surrogate and 1 s of scoring, 10 s on everything and 1.5 s on a coreset: 91 / 8.5 is 10.7 trainings.
+    assert "<td>11th</td>" in page
+    assert "1 min 30 s" in page
+
+
+def test_planted_labels_are_counted_among_the_suspects(page: str) -> None:
+    assert "1 of these 2 carry a planted wrong label (50 %; by chance: 2 %)" in page
 
 
 def test_large_images_are_scaled_down() -> None:
@@ -248,7 +333,7 @@ def test_a_run_directory_becomes_a_report(tmp_path: Path) -> None:
     assert len(page) < 3_000_000
     Balance(page)
     assert "torch 2.0" in page
-    assert page.count("<details") == 4  # a gallery per method, and the spec
+    assert page.count("<details") == 5  # a gallery per method, the classes, and the spec
     assert str(tmp_path) not in page
 
 

@@ -9,11 +9,11 @@ import sys
 
 import click
 
-from thresher.cli import training, scoring, exporting  # isort: skip  # registers the commands, in the order of the help
+from thresher.cli import training, scoring, exporting, exploring  # isort: skip  # registers the commands, in the order of the help
 from thresher.cli._app import app
 from thresher.errors import ThresherError, one_line
 
-__all__ = ["app", "exporting", "main", "scoring", "training"]
+__all__ = ["app", "exploring", "exporting", "main", "scoring", "training"]
 
 INTERRUPTED = 130
 """The exit status after Ctrl-C, as shells expect it: 128 and the number of SIGINT."""

@@ -18,8 +18,9 @@ from thresher.data import load
 from thresher.errors import InputError
 from thresher.experiments.defaults import adjusted, parse_keeps, parse_seeds, recipe, run_folder
 from thresher.experiments.jobs import Job, cached_data, run_jobs
+from thresher.experiments.ledger import Clock
 from thresher.experiments.rundir import RunDirectory
-from thresher.experiments.study import StudySpec, identity, record, run_study
+from thresher.experiments.study import StudySpec, identity, record, run_study, timed
 from thresher.experiments.tables import FULL, Row, markdown, plus_minus, table
 from thresher.files import write_atomic
 from thresher.keep import share_of
@@ -143,10 +144,13 @@ def record_command(
     with joined(device) as (ranks, own_device):
         console = Console(quiet=ranks.rank > 0)
         screen = Screen(console)
-        with RunDirectory(out, identity(loaded, spec, seed), ranks=ranks), screen.progress:
+        with RunDirectory(out, identity(loaded, spec, seed), ranks=ranks) as run, screen.progress:
             trajectory = record(
                 loaded, spec, seed, out, device=own_device, eval_pass=features, logits=logits,
-                on_epoch=lambda p: screen.notify("epoch", {"epoch": p.epoch, "epochs": p.epochs, "loss": p.loss}),
+                on_epoch=timed(
+                    Clock(run.log),
+                    lambda p: screen.notify("epoch", {"epoch": p.epoch, "epochs": p.epochs, "loss": p.loss}),
+                ),
             )  # fmt: skip
     console.print(
         f"{out}/trajectory holds {trajectory.epochs} epochs of {trajectory.n} samples", highlight=False, soft_wrap=True

@@ -9,22 +9,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from thresher.coreset import Coreset
 from thresher.data import Data, load
+from thresher.data.mislabel import Mislabeling, flip_targets
 from thresher.experiments.defaults import recipe
+from thresher.experiments.dynamics import means, settling, spread_over_map, trajectories
+from thresher.experiments.ledger import ledger
+from thresher.experiments.published_curve import published_curve
 from thresher.experiments.rundir import read_json
 from thresher.experiments.scoring import column_names
 from thresher.experiments.study import StudySpec, notices, resolve_all, resolve_recorded
 from thresher.experiments.tables import table
 from thresher.files import write_atomic
 from thresher.methods import ResolvedMethod, find, parse_spec
-from thresher.report import Content, DataMap, Line, ScoreColumn, Selection, render
+from thresher.report import Content, DataMap, Line, ScoreColumn, Selection, Suspects, render
 from thresher.score_table import read_scores
 from thresher.train.spec import TrainSpec
 from thresher.trajectory.reader import Trajectory
+from thresher.types import Floats, Ids
 
 Results = Sequence[Mapping[str, Any]]
+SHOWN = 2000
+"""Samples whose image and trajectory a report carries; of all others it has the place on the map."""
+_SUSPECTS = 24
 
 
 def report_run(out: Path, spec: StudySpec, results: Results, data_dir: Path | None) -> Path:
@@ -47,6 +56,10 @@ def gather(out: Path, spec: StudySpec, results: Results, data: Data) -> Content:
     resolved = resolve_all(spec, spec.surrogate.epochs) if trajectory is None else resolve_recorded(spec, trajectory)
     environment = _if_there(out / "env.json")
     columns = read_scores(out / "scores.parquet").columns
+    keep = min(spec.keeps, default=0.1)
+    shown, suspects = _looked_at(trajectory)
+    scorers = [method.scorer for (_, kept), method in resolved.items() if kept == keep]
+    published, note = published_curve(spec)
     return Content(
         title=f"Dataset pruning on {data.name}",
         description=data.describe() + ".",
@@ -55,7 +68,14 @@ def gather(out: Path, spec: StudySpec, results: Results, data: Data) -> Content:
         lines=_lines(results),
         scores=tuple(ScoreColumn(name, s.values, s.hard_end) for name, s in columns.items()),
         selections=_selections(out, spec, resolved, data),
-        data_map=None if trajectory is None or not trajectory.epochs else data_map(trajectory),
+        data_map=shown,
+        published=published,
+        published_note=note,
+        settling=() if trajectory is None else settling(trajectory, scorers, keep),
+        settling_keep=keep,
+        suspects=suspects,
+        planted=_planted(spec, data),
+        ledger=ledger(out / "log.jsonl", len(data.train), spec.surrogate.epochs, spec.coreset.epochs, resolved, results),
         image=data.train.image,
         facts=_facts(spec, data, environment),
         notices=tuple(notices(spec, resolved.values())),
@@ -66,31 +86,30 @@ def gather(out: Path, spec: StudySpec, results: Results, data: Data) -> Content:
     )
 
 
-def data_map(trajectory: Trajectory) -> DataMap:
-    """Return mean and standard deviation over the epochs of every sample's target probability, and how often it was right.
-
-    Read in one pass with sums in float64, two numbers a sample and signal; NaN for samples that were never seen.
-    """
-    right = "correct" in trajectory.signals
-    names = ["target_prob", "correct"] if right else ["target_prob"]
-    count, total, squares, correct = (np.zeros(trajectory.n, dtype=np.float64) for _ in range(4))
-    for frame in trajectory.frames(names, 0, trajectory.epochs):
-        prob = frame.values["target_prob"].astype(np.float64)
-        seen = ~np.isnan(prob)
-        ids = frame.ids[seen]
-        count[ids] += 1
-        total[ids] += prob[seen]
-        squares[ids] += prob[seen] ** 2
-        if right:
-            correct[ids] += frame.values["correct"][seen]
-    with np.errstate(invalid="ignore"):  # 0 / 0 is the NaN of a sample never seen
-        mean = total / count
-        variability = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
-        share = correct / count
-    single = np.float32
-    return DataMap(
-        mean.astype(single), variability.astype(single), share.astype(single) if right else None, trajectory.epochs
+def _looked_at(
+    trajectory: Trajectory | None,
+) -> tuple[DataMap | None, tuple[Suspects, ...]]:
+    """Return the data map with the trajectories of some samples, and the suspects, which are among these."""
+    if trajectory is None or not trajectory.epochs:
+        return None, ()
+    found = means(trajectory)
+    suspects = tuple(
+        Suspects(title, ids, sign * values[ids])
+        for title, values, sign in (
+            ("Highest mean error norm", found.error_norm, 1),
+            ("Lowest mean logit margin", None if found.logit_margin is None else -found.logit_margin, -1),
+        )
+        if values is not None and len(ids := _largest(values, _SUSPECTS))
     )
+    shown = spread_over_map(found, SHOWN, [s.ids for s in suspects])
+    return found.map(shown, trajectories(trajectory, shown)), suspects
+
+
+def _largest(values: Floats, count: int) -> Ids:
+    """Return the ids of the largest values, the largest first."""
+    seen = np.flatnonzero(np.isfinite(values))
+    ids: Ids = seen[np.argsort(-values[seen], kind="stable")][:count]
+    return ids
 
 
 def command_line(spec: StudySpec) -> str:
@@ -136,6 +155,14 @@ def _sayable(spec: StudySpec) -> bool:
     # Options carry single commas only: a label with one would come back as two methods.
     usual = usual and spec.coreset.schedule_epochs == base.coreset.schedule_epochs
     return shared and usual and not any("," in label for label in spec.methods)
+
+
+def _planted(spec: StudySpec, data: Data) -> NDArray[np.bool_] | None:
+    """Return which training samples (N,) were given a wrong label on purpose; None where none was."""
+    if spec.mislabel is None:
+        return None
+    # Which ones are drawn depends on nothing but the number of samples, the share and the seed.
+    return flip_targets(data.train.targets, data.num_classes, Mislabeling.parse(spec.mislabel))[0]
 
 
 def _lines(results: Results) -> tuple[Line, ...]:

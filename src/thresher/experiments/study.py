@@ -20,6 +20,7 @@ from thresher.derivation import settle
 from thresher.errors import InputError, RunDirectoryError
 from thresher.experiments.check import Verdict, check_auto, fallen_back
 from thresher.experiments.jobs import Job, run_jobs, values_digest
+from thresher.experiments.ledger import Clock
 from thresher.experiments.rundir import RunDirectory
 from thresher.experiments.scoring import Columns, choose, score
 from thresher.experiments.tables import FULL
@@ -125,6 +126,16 @@ def record(
     finally:
         store.close()
     return Trajectory.open(folder)
+
+
+def timed(clock: Clock, then: Callable[[Progress], None]) -> Callable[[Progress], None]:
+    """Return an `on_epoch` that notes the time and goes on."""
+
+    def on_epoch(progress: Progress) -> None:
+        clock.epoch(progress.epoch)
+        then(progress)
+
+    return on_epoch
 
 
 def identity(data: Data, surrogate: TrainSpec, seed: int) -> dict[str, Any]:
@@ -269,9 +280,10 @@ def run_study(
     with RunDirectory(out, identity(data, spec.surrogate, spec.surrogate_seed), ranks=ranks) as run:
         run.log("study", **spec.to_json())
         notify("data", {"text": data.describe()})
+        clock = Clock(run.log)
         recording = record(
             data, spec.surrogate, spec.surrogate_seed, out, device=device,
-            on_epoch=lambda p: notify("epoch", {"epoch": p.epoch, "epochs": p.epochs, "loss": p.loss}),
+            on_epoch=timed(clock, lambda p: notify("epoch", {"epoch": p.epoch, "epochs": p.epochs, "loss": p.loss})),
         )  # fmt: skip
         resolved = resolve_recorded(spec, recording)
         for text in notices(spec, resolved.values()):
@@ -279,7 +291,9 @@ def run_study(
         jobs: list[Job] = []
         with together(ranks, "score and select"):
             if ranks.rank == 0:
+                clock.start()
                 names = score(out / "trajectory", list(resolved.values()), out / "scores.parquet")
+                clock.stage("scored")
                 notify("scored", {"columns": list(names.values())})
                 verdicts = []
                 if spec.check_minutes is not None:

@@ -5,14 +5,37 @@ Nothing here reads a run directory or trains; `thresher.experiments.reporting` g
 
 from __future__ import annotations
 
-from thresher.report.content import Content, DataMap, Line, ScoreColumn, Selection
+from thresher.report.content import (
+    Content,
+    Cost,
+    DataMap,
+    Ledger,
+    Line,
+    Published,
+    ScoreColumn,
+    Selection,
+    Settling,
+    Suspects,
+)
 
 
 def render(content: Content) -> str:
-    """Return the report as HTML: no scripts, styles, fonts or images from elsewhere; equal content gives equal text."""
+    """Return the report as HTML: nothing in it comes from elsewhere, and equal content gives equal text."""
     from thresher.report.page import page  # here: Matplotlib and Jinja take a second to import
 
     return page(content)
 
 
-__all__ = ["Content", "DataMap", "Line", "ScoreColumn", "Selection", "render"]
+__all__ = [
+    "Content",
+    "Cost",
+    "DataMap",
+    "Ledger",
+    "Line",
+    "Published",
+    "ScoreColumn",
+    "Selection",
+    "Settling",
+    "Suspects",
+    "render",
+]

@@ -61,13 +61,77 @@ class Selection:
 class DataMap:
     """Per sample over the recorded epochs, (N,) float32 each: mean and standard deviation of the target probability.
 
-    `correctness` is the share of epochs with a right prediction, None where it was not recorded.
+    `correctness` is the share of epochs with a right prediction, None where it was not recorded. `shown` (S,) are the
+    samples whose image and trajectory the file carries; `trajectories` (S, T) float32 is their target probability, NaN in
+    epochs without them.
     """
 
     mean: Floats
     variability: Floats
     correctness: Floats | None
     epochs: int
+    shown: Ids = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    trajectories: Floats | None = None
+
+
+@dataclass(frozen=True)
+class Published:
+    """An accuracy of the literature in percent, with its standard deviation where that was printed."""
+
+    method: str
+    keep: float
+    accuracy: float
+    std: float | None = None
+
+
+@dataclass(frozen=True)
+class Settling:
+    """How near a score's ranking after `at` epochs is to the one after all of them.
+
+    `correlation` is Spearman's, `overlap` the share of the hardest samples that are the hardest at the end, too.
+    """
+
+    name: str
+    at: tuple[int, ...]
+    correlation: tuple[float, ...]
+    overlap: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Suspects:
+    """Samples that the surrogate never came to terms with, the worst first: `ids` (k,) with their `values` (k,)."""
+
+    title: str
+    ids: Ids
+    values: Floats
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one method costs at one kept share: the epochs of the surrogate that its score needs, and a retraining."""
+
+    method: str
+    keep: float
+    epochs: int
+    seconds: float
+    passes: int
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What was spent: seconds by the clock, None where not measured, and samples passed through a network (`passes`).
+
+    `epochs` is the number of epochs of the surrogate, `surrogate_passes` what they come to; `full` is one training on
+    everything.
+    """
+
+    epochs: int
+    surrogate_passes: int
+    surrogate_seconds: float | None
+    scoring_seconds: float | None
+    full_passes: int
+    full_seconds: float | None
+    costs: tuple[Cost, ...]
 
 
 @dataclass(frozen=True)
@@ -75,7 +139,9 @@ class Content:
     """Everything a report shows.
 
     `targets` (N,) int64; `facts` are (label, value) for the summary; `environment` and `spec` are JSON-ready; `command`
-    is what a person types to get these numbers again; `titles` says in words what each method is.
+    is what a person types to get these numbers again; `titles` says in words what each method is. `published` are the
+    literature's accuracies, and `published_note` says what they were measured with; `planted` (N,) bool are the samples that
+    were given a wrong label on purpose.
     """
 
     title: str
@@ -86,6 +152,13 @@ class Content:
     scores: tuple[ScoreColumn, ...] = ()
     selections: tuple[Selection, ...] = ()
     data_map: DataMap | None = None
+    published: tuple[Published, ...] = ()
+    published_note: str = ""
+    settling: tuple[Settling, ...] = ()
+    settling_keep: float = 0.1
+    suspects: tuple[Suspects, ...] = ()
+    planted: NDArray[np.bool_] | None = None
+    ledger: Ledger | None = None
     image: ImageOf | None = None
     facts: tuple[tuple[str, str], ...] = ()
     notices: tuple[str, ...] = ()

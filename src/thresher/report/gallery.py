@@ -1,4 +1,4 @@
-"""Which samples the galleries show: the ends of each score, and what each class kept and dropped."""
+"""Which samples the galleries show: suspects, the ends of each score, and what each class kept and dropped."""
 
 from __future__ import annotations
 
@@ -57,6 +57,17 @@ class Gallery:
     all_classes: bool
 
 
+@dataclass(frozen=True)
+class SuspectRow:
+    """One list of suspects. `planted` says how many of them have a label that was made wrong on purpose, None if unknown."""
+
+    title: str
+    thumbnails: tuple[Thumbnail, ...]
+    marked: tuple[bool, ...]
+    planted: int | None
+    chance: float
+
+
 Shown = Callable[[NDArray[np.int64]], tuple[Thumbnail, ...]]
 
 
@@ -79,6 +90,29 @@ def galleries(content: Content, keep: float) -> tuple[Gallery, ...]:
             return tuple(_thumbnail(content, picture, column, int(i)) for i in ids)
 
         made.append(_gallery(content, selection, column, show, ends, examples))
+    return tuple(made)
+
+
+def suspects(content: Content) -> tuple[SuspectRow, ...]:
+    """Return the lists of suspects with their images (none where the content has no images).
+
+    `marked` are those whose label is known to have been made wrong.
+    """
+    picture = cache(lambda sample_id: "" if content.image is None else data_uri(content.image(sample_id)))
+    made = []
+    for row in content.suspects:
+        shown = tuple(
+            Thumbnail(i, picture(i), content.class_name(int(content.targets[i])), f"{value:.3g}")
+            for i, value in zip(row.ids.tolist(), row.values.tolist(), strict=True)
+        )
+        planted = content.planted
+        marked = tuple(planted is not None and bool(planted[t.sample_id]) for t in shown)
+        made.append(
+            SuspectRow(
+                row.title, shown, marked, sum(marked) if planted is not None else None,
+                0.0 if planted is None else float(planted.mean()),
+            )
+        )  # fmt: skip
     return tuple(made)
 
 

@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from thresher.report import plots
+from thresher.report import curves, plots
 from thresher.report._environment import templates
-from thresher.report.content import FULL, RANDOM, Content, DataMap, Line, ScoreColumn, Selection
-from thresher.report.gallery import galleries
-from thresher.report.svg import LEVELS
+from thresher.report.agreement import overlap, ranks
+from thresher.report.balance import balances
+from thresher.report.content import FULL, RANDOM, Content, Line, ScoreColumn, Selection
+from thresher.report.costs import cost_lines, count, duration
+from thresher.report.gallery import galleries, suspects
+from thresher.report.map_data import map_data
 
 
 @dataclass(frozen=True)
@@ -25,40 +28,45 @@ class Histogram:
     svg: Markup | None
 
 
-@dataclass(frozen=True)
-class Overlap:
-    """Share of common samples of every two methods at one kept share: `cells[i][j]` in [0, 1]."""
-
-    keep: str
-    methods: tuple[str, ...]
-    cells: tuple[tuple[float, ...], ...]
-    chance: float
-
-
 def page(content: Content) -> str:
     """Return the whole report as HTML."""
     environment = templates()
     environment.filters |= {"share": plots.share, "plus_minus": _plus_minus, "verdict": _verdict}
+    environment.filters |= {"duration": duration, "count": count}
+    keep = content.keeps[0] if content.keeps else None
+    classes, balance = ((), ()) if keep is None else balances(content, keep)
     return environment.get_template("report.html.j2").render(
         content=content,
         FULL=FULL,
         RANDOM=RANDOM,
-        keep=content.keeps[0] if content.keeps else None,
+        keep=keep,
+        classes=classes,
         tiles=_tiles(content),
         accuracy=_accuracy(content),
         histograms=_histograms(content),
-        data_map=None if content.data_map is None else Markup(plots.data_map(content.data_map, "map")),
-        map_legend=_map_legend(content.data_map),
-        galleries=galleries(content, content.keeps[0]) if content.keeps else (),
-        overlaps=tuple(o for keep in content.keeps if (o := _overlap(content, keep)) is not None),
+        beside=[(method, Markup(svg)) for method, svg in plots.beside_published(content, "beside")],
+        map_data=map_data(content),
+        suspects=suspects(content),
+        settling=[(caption, Markup(svg)) for caption, svg in curves.settling(content)],
+        balance=balance,
+        balance_plot=_markup(None if keep is None else curves.balance(balance, keep, classes)),
+        galleries=() if keep is None else galleries(content, keep),
+        overlaps=tuple(o for k in content.keeps if (o := overlap(content, k, plots.share(k))) is not None),
+        ranks=ranks(content),
+        costs=cost_lines(content),
         spec_json=_json(content.spec),
     )
+
+
+def _markup(svg: str | None) -> Markup | None:
+    return None if svg is None else Markup(svg)
 
 
 def _plus_minus(mean: float | None, half: float | None, signed: bool = False) -> str:
     if mean is None:
         return "–"
     text = f"{mean:+.2f}" if signed else f"{mean:.2f}"
+    text = text.replace("-", "−")
     return text if half is None else f"{text} ± {half:.2f}"
 
 
@@ -134,28 +142,6 @@ def _histogram(column: ScoreColumn, kept: Any, title: str, note: str, number: in
     alt = f"Histogram of {title}{spread}" + ("." if kept is None else f"; {len(kept)} kept samples are filled in.")
     svg = plots.histogram(column, kept, alt, f"hist{number}")
     return Histogram(title, note, None if svg is None else Markup(svg))
-
-
-def _map_legend(data_map: DataMap | None) -> list[str]:
-    """Return what the colour levels stand for, from rarely to always right."""
-    if data_map is None or data_map.correctness is None:
-        return []
-    steps = len(LEVELS)
-    return [f"{round(100 * k / steps)}–{round(100 * (k + 1) / steps)} %" for k in range(steps)]
-
-
-def _overlap(content: Content, keep: float) -> Overlap | None:
-    chosen = content.selected(keep)
-    if len(chosen) < 2:
-        return None
-    n = max(len(content.targets), *(int(s.ids.max()) + 1 for s in chosen.values()))
-    masks = np.zeros((len(chosen), n), dtype=np.float32)
-    for row, selection in enumerate(chosen.values()):
-        masks[row, selection.ids] = 1
-    sizes = masks.sum(axis=1)
-    common = (masks @ masks.T) / np.minimum.outer(sizes, sizes)
-    cells = tuple(tuple(float(value) for value in row) for row in common)
-    return Overlap(plots.share(keep), tuple(chosen), cells, float(sizes.mean() / n))
 
 
 def _json(value: Any) -> str:

@@ -8,12 +8,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from thresher.report.content import FULL, RANDOM, Content, DataMap, Line, ScoreColumn
-from thresher.report.svg import ACCENT, INK, LEVELS, MUTED, PAPER, REST, SERIES, draw
+from thresher.report.content import FULL, RANDOM, Content, Line, ScoreColumn
+from thresher.report.svg import ACCENT, INK, MUTED, PAPER, REST, SERIES, draw
 
 _MARKERS = "osD^vPX<>*"
-_POINTS = 3000
-"""More samples than this are drawn as hexagons, fewer as points."""
 
 
 def share(keep: float) -> str:
@@ -32,6 +30,13 @@ def accuracy_by_method(content: Content, keep: float, name: str) -> str:
 
     def paint(axes: Axes) -> None:
         _rows(axes, lines)
+        places = {line.method: y for y, line in enumerate(lines)}
+        for number in content.published:
+            if abs(number.keep - keep) < 1e-6 and number.method in places:
+                axes.plot(
+                    [number.accuracy], [places[number.method]], "D", markersize=6, markerfacecolor=PAPER,
+                    markeredgecolor=INK, markeredgewidth=1.2,
+                )  # fmt: skip
         for line in lines:
             if line.method == RANDOM:
                 axes.axvline(line.accuracy_mean, color=MUTED, linewidth=1, linestyle=":")
@@ -95,6 +100,51 @@ def accuracy_by_keep(content: Content, name: str) -> str:
     return draw((720, 400), alt, name, paint)
 
 
+def beside_published(content: Content, name: str) -> list[tuple[str, str]]:
+    """Return one small plot a method, (method, SVG): its accuracy against kept share, the published curve, and Random's."""
+    methods = [
+        m for m in content.methods
+        if any(p.method == m for p in content.published) and any(x.method == m for x in content.lines)
+    ]  # fmt: skip
+    heights = [p.accuracy for p in content.published if p.method in methods]
+    heights += [line.accuracy_mean for line in content.lines]
+    if not methods:
+        return []
+    low, high = min(heights), max(heights)
+    made = []
+    for number, method in enumerate(methods):
+        svg = _small(content, method, (low - 0.06 * (high - low), high + 0.06 * (high - low)), f"{name}{number}")
+        made.append((method, svg))
+    return made
+
+
+def _small(content: Content, method: str, limits: tuple[float, float], name: str) -> str:
+    mine = sorted((x for x in content.lines if x.method == method), key=lambda x: x.keep)
+    random = sorted((x for x in content.lines if x.method == RANDOM), key=lambda x: x.keep)
+    theirs = sorted((p for p in content.published if p.method == method), key=lambda p: p.keep)
+
+    def paint(axes: Axes) -> None:
+        if method != RANDOM:
+            axes.plot([x.keep for x in random], [x.accuracy_mean for x in random], ":", color=MUTED, linewidth=1.2)
+        axes.errorbar(
+            [p.keep for p in theirs], [p.accuracy for p in theirs], yerr=[p.std or 0.0 for p in theirs], color=INK,
+            linestyle="--", linewidth=1.2, marker="D", markersize=4.5, markerfacecolor=PAPER, elinewidth=1,
+        )  # fmt: skip
+        axes.errorbar(
+            [x.keep for x in mine], [x.accuracy_mean for x in mine], yerr=[x.accuracy_half_width or 0.0 for x in mine],
+            color=ACCENT, linewidth=1.8, marker="o", markersize=5, elinewidth=1.4, markeredgecolor=PAPER,
+        )  # fmt: skip
+        axes.set_ylim(*limits)
+        keeps = sorted({x.keep for x in mine} | {p.keep for p in theirs})
+        shown = keeps if len(keeps) <= 4 else [keeps[0], keeps[len(keeps) // 2], keeps[-1]]
+        axes.set_xticks(shown, [share(keep) for keep in shown])
+        axes.grid(axis="y")
+
+    ours = ", ".join(f"{x.accuracy_mean:.2f} at {share(x.keep)}" for x in mine) or "none"
+    told = ", ".join(f"{p.accuracy:.2f} at {share(p.keep)}" for p in theirs)
+    return draw((300, 190), f"Accuracy of {method} in percent: ours {ours}; published {told}.", name, paint)
+
+
 def _curve(axes: Axes, lines: Sequence[Line], index: int, nudge: float, keeps: Sequence[float], log: bool) -> None:
     shares = np.array([line.keep for line in lines])
     # Methods stand a little side by side, so that their intervals can be told apart.
@@ -137,64 +187,6 @@ def histogram(column: ScoreColumn, kept: NDArray[np.int64] | None, alt: str, nam
         axes.margins(x=0.01)
 
     return draw((300, 130), alt, name, paint)
-
-
-def level_of(correctness: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Return the colour level 0..5 of shares in [0, 1]; NaN counts as never right."""
-    return np.clip(np.nan_to_num(correctness, nan=0.0) * len(LEVELS), 0, len(LEVELS) - 1).astype(np.int64)
-
-
-def data_map(content: DataMap, name: str) -> str:
-    """Return mean against variability of the target probability: points, or hexagons where samples are many."""
-
-    def paint(axes: Axes) -> None:
-        usable = np.isfinite(content.mean) & np.isfinite(content.variability)
-        mean, variability = content.mean[usable], content.variability[usable]
-        correctness = None if content.correctness is None else content.correctness[usable]
-        if len(mean) > _POINTS:
-            _hexagons(axes, mean, variability, correctness)
-        else:
-            _points(axes, mean, variability, correctness)
-        axes.set_xlabel("variability: standard deviation over epochs")
-        axes.set_ylabel("confidence: mean probability of the true class")
-        axes.set_ylim(-0.02, 1.02)
-        axes.grid()
-
-    alt = (
-        f"Data map of {len(content.mean)} samples over {content.epochs} epochs: mean target probability (upwards) against "
-        "its standard deviation, coloured by how often the prediction was right."
-    )
-    return draw((680, 440), alt, name, paint)
-
-
-def _points(
-    axes: Axes, mean: NDArray[np.float32], variability: NDArray[np.float32], correctness: NDArray[np.float32] | None
-) -> None:
-    level = np.full(len(mean), -1) if correctness is None else level_of(correctness)
-    for value in sorted(set(level.tolist()), reverse=True):  # the rarely right lie on top: they are few
-        here = level == value
-        axes.scatter(
-            variability[here], mean[here], s=12, color=LEVELS[value] if value >= 0 else ACCENT, alpha=0.7, linewidths=0
-        )
-
-
-def _hexagons(
-    axes: Axes, mean: NDArray[np.float32], variability: NDArray[np.float32], correctness: NDArray[np.float32] | None
-) -> None:
-    extent = (0.0, max(float(variability.max()), 0.05), 0.0, 1.0)
-    counts = axes.hexbin(variability, mean, gridsize=(44, 26), extent=extent, mincnt=1, linewidths=0.3)
-    number = np.asarray(counts.get_array())
-    colours = [ACCENT] * len(number)
-    if correctness is not None:
-        means = axes.hexbin(variability, mean, C=correctness, gridsize=(44, 26), extent=extent, mincnt=1)
-        colours = [LEVELS[level] for level in level_of(np.asarray(means.get_array(), dtype=np.float32))]
-        means.remove()
-    counts.set_array(None)
-    weight = np.log1p(number) / np.log1p(number.max())
-    # Opacity says how many: in steps, which keeps the file small.
-    opacity = np.round(0.3 + 0.7 * weight, 1)
-    counts.set_facecolor([(colour, float(alpha)) for colour, alpha in zip(colours, opacity, strict=True)])
-    counts.set_edgecolor("none")
 
 
 def _full(content: Content) -> Line | None:

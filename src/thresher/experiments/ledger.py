@@ -1,0 +1,100 @@
+"""What a run cost: stages are timed into the run's log while they work, and read from there for the report."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from thresher.experiments.tables import FULL, RANDOM
+from thresher.methods import ResolvedMethod
+from thresher.report import Cost, Ledger
+
+
+class Clock:
+    """Writes how long every epoch and every stage took into a log, `log(event, **details)`.
+
+    The first epoch holds the set-up, the last the evaluation pass. One that was interrupted and trained again counts once,
+    with its last time.
+
+    >>> lines = []
+    >>> clock = Clock(lambda event, **details: lines.append((event, sorted(details))))
+    >>> clock.epoch(1)
+    >>> clock.stage("scored")
+    >>> lines
+    [('epoch', ['epoch', 'seconds']), ('scored', ['seconds'])]
+    """
+
+    def __init__(self, log: Callable[..., None]) -> None:
+        self._log, self._last = log, time.perf_counter()
+
+    def start(self) -> None:
+        """Count from now on."""
+        self._last = time.perf_counter()
+
+    def _lap(self) -> float:
+        now = time.perf_counter()
+        seconds, self._last = now - self._last, now
+        return round(seconds, 4)
+
+    def epoch(self, epoch: int) -> None:
+        """The surrogate has completed this many epochs."""
+        self._log("epoch", epoch=epoch, seconds=self._lap())
+
+    def stage(self, event: str) -> None:
+        """A stage has ended."""
+        self._log(event, seconds=self._lap())
+
+
+def ledger(
+    log: Path, n: int, surrogate_epochs: int, coreset_epochs: int, resolved: Mapping[tuple[str, float], ResolvedMethod],
+    results: Sequence[Mapping[str, Any]],
+) -> Ledger:  # fmt: skip
+    """Return what the run cost whose log lies at `log`; times it does not hold are None.
+
+    A pass is one sample through the network, forward and backward: the measure that does not depend on the machine.
+    """
+    epochs, last = _times(log)
+    known = all(epoch in epochs for epoch in range(1, surrogate_epochs + 1))
+    groups: dict[tuple[str, float], list[Mapping[str, Any]]] = {}
+    for result in results:
+        groups.setdefault((result["method"], result["keep"]), []).append(result)
+    seconds = {key: sum(r["seconds"] for r in group) / len(group) for key, group in groups.items()}
+    costs = []
+    for (label, keep), method in resolved.items():
+        if (label, keep) not in groups or label == FULL:
+            continue
+        looks = method.scorer.name != RANDOM  # which needs no surrogate at all
+        needed = min(method.at or surrogate_epochs, surrogate_epochs) if looks else 0
+        kept = int(groups[label, keep][0]["kept"])
+        costs.append(Cost(label, keep, needed, seconds[label, keep], kept * coreset_epochs))
+    return Ledger(
+        surrogate_epochs,
+        n * surrogate_epochs,
+        sum(epochs[e] for e in range(1, surrogate_epochs + 1)) if known else None,
+        last.get("scored"),
+        n * coreset_epochs,
+        seconds.get((FULL, 1.0)),
+        tuple(costs),
+    )
+
+
+def _times(log: Path) -> tuple[dict[int, float], dict[str, float]]:
+    """Return the seconds of every epoch, and those of every other stage: of each the last entry."""
+    epochs: dict[int, float] = {}
+    stages: dict[str, float] = {}
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
+    for line in lines:
+        try:
+            entry = json.loads(line)
+        except ValueError:  # the line that a crash cut off
+            continue
+        if not isinstance(entry, dict) or not isinstance(entry.get("seconds"), int | float):
+            continue
+        if entry.get("event") == "epoch" and isinstance(entry.get("epoch"), int):
+            epochs[entry["epoch"]] = float(entry["seconds"])
+        elif entry.get("event") == "scored":
+            stages[entry["event"]] = float(entry["seconds"])
+    return epochs, stages

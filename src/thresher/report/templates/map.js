@@ -1,0 +1,320 @@
+// A data map on a canvas: every sample is drawn, the nearest one is found through a grid, so tens of thousands stay smooth.
+// Shared by the report and by `thresher explore`. Colours are names of CSS variables, so a page's light and dark both hold.
+"use strict";
+
+const element = (name, attributes = {}, ...children) => {
+  const made = name === "svg" || name === "path" || name === "line" || name === "text" || name === "circle"
+    ? document.createElementNS("http://www.w3.org/2000/svg", name) : document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  made.append(...children);  // strings become text, never markup
+  return made;
+};
+
+class DataMap {
+  // box: an element to fill. points: {x, y} Float32Array, NaN where a sample was never seen. on: {hover, pick, lasso}.
+  constructor(box, points, { xLabel, yLabel, pickable = null, on = {} }) {
+    Object.assign(this, { box, xLabel, yLabel, pickable, on, x: points.x, y: points.y, n: points.x.length });
+    this.base = element("canvas", { "aria-hidden": "true" });
+    this.over = element("canvas", { "aria-hidden": "true" });
+    box.append(this.base, this.over);
+    this.colour = new Uint8Array(this.n);
+    this.palette = ["accent"];
+    this.faint = null;  // Uint8Array, 1 where a sample is not part of what is looked at
+    let widest = 0.05;
+    for (const value of this.x) if (value > widest) widest = value;
+    this.whole = { left: -0.015 * widest, right: widest * 1.03, bottom: -0.03, top: 1.03 };
+    this.view = { ...this.whole };
+    this.hovered = this.picked = -1;
+    this.path = [];
+    this.lassoing = false;
+    new ResizeObserver(() => this.layout()).observe(box);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
+    this.listen();
+  }
+
+  layout() {
+    const ratio = window.devicePixelRatio || 1, { clientWidth: width, clientHeight: height } = this.box;
+    if (!width || !height) return;
+    Object.assign(this, { width, height, ratio, margin: { left: 44, right: 10, top: 10, bottom: 42 } });
+    for (const canvas of [this.base, this.over]) {
+      canvas.width = Math.round(width * ratio);
+      canvas.height = Math.round(height * ratio);
+    }
+    this.draw();
+  }
+
+  // Pixels of a sample, in CSS pixels of the box.
+  place(i) {
+    const { left, right, bottom, top } = this.view, m = this.margin;
+    return [
+      m.left + (this.x[i] - left) / (right - left) * (this.width - m.left - m.right),
+      m.top + (top - this.y[i]) / (top - bottom) * (this.height - m.top - m.bottom),
+    ];
+  }
+
+  draw() {
+    if (!this.width || this.waiting) return;
+    this.waiting = true;
+    requestAnimationFrame(() => {
+      this.waiting = false;
+      const begun = performance.now();
+      this.paint();
+      this.drawTime = performance.now() - begun;  // what a test of smoothness reads
+      this.paintOver();
+    });
+  }
+
+  style(name) {
+    return getComputedStyle(this.box).getPropertyValue("--" + name).trim();
+  }
+
+  paint() {
+    const pen = this.base.getContext("2d"), m = this.margin;
+    pen.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
+    pen.clearRect(0, 0, this.width, this.height);
+    this.axes(pen);
+    pen.save();
+    pen.beginPath();
+    pen.rect(m.left, m.top, this.width - m.left - m.right, this.height - m.top - m.bottom);
+    pen.clip();
+    const scale = Math.sqrt((this.whole.right - this.whole.left) / (this.view.right - this.view.left));
+    const size = Math.min(7, (this.n > 20000 ? 1.8 : this.n > 4000 ? 2.6 : 4.6) * scale), half = size / 2;
+    const cells = (this.cells = new Map());
+    const order = this.palette.map(() => []), back = [];
+    const { left, right, bottom, top } = this.view, { x, y, faint, colour } = this;  // as place() does, without its arrays
+    const across = (this.width - m.left - m.right) / (right - left), up = (this.height - m.top - m.bottom) / (top - bottom);
+    for (let i = 0; i < this.n; i++) {
+      const px = m.left + (x[i] - left) * across, py = m.top + (top - y[i]) * up;
+      if (!(px >= m.left - 4 && px <= this.width && py >= 0 && py <= this.height - m.bottom + 4)) continue;
+      const away = faint && faint[i];
+      (away ? back : order[colour[i]]).push(px, py);
+      if (away) continue;
+      const cell = (px >> 4) * 4096 + (py >> 4);
+      const members = cells.get(cell);
+      if (members) members.push(i); else cells.set(cell, [i]);
+    }
+    const round = this.n <= 4000;
+    const spread = (places, colour, alpha) => {
+      pen.fillStyle = colour;
+      pen.globalAlpha = alpha;
+      if (!round) {
+        for (let k = 0; k < places.length; k += 2) pen.fillRect(places[k] - half, places[k + 1] - half, size, size);
+        return;
+      }
+      for (let k = 0; k < places.length; k += 2) {
+        pen.beginPath();
+        pen.arc(places[k], places[k + 1], half, 0, 7);
+        pen.fill();
+      }
+    };
+    spread(back, this.style("rest"), 0.45);
+    // The first colour is drawn last: it stands for what is rare.
+    for (let level = order.length - 1; level >= 0; level--) {
+      spread(order[level], this.style(this.palette[level]), this.n > 20000 ? 0.55 : 0.72);
+    }
+    pen.restore();
+  }
+
+  axes(pen) {
+    const m = this.margin, { left, right, bottom, top } = this.view;
+    pen.globalAlpha = 1;
+    pen.lineWidth = 1;
+    pen.font = "12px system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif";
+    pen.fillStyle = this.style("muted");
+    pen.strokeStyle = this.style("grid");
+    const step = span => {
+      const rough = span / 6, power = 10 ** Math.floor(Math.log10(rough));
+      return [1, 2, 5, 10].map(k => k * power).find(value => value >= rough);
+    };
+    const digits = Math.max(1, Math.ceil(-Math.log10(step(right - left))));
+    pen.textAlign = "center";
+    for (let value = Math.max(0, Math.ceil(left / step(right - left)) * step(right - left)); value <= right; value += step(right - left)) {
+      const px = Math.round(m.left + (value - left) / (right - left) * (this.width - m.left - m.right)) + 0.5;
+      pen.globalAlpha = 0.6;
+      pen.beginPath(); pen.moveTo(px, m.top); pen.lineTo(px, this.height - m.bottom); pen.stroke();
+      pen.globalAlpha = 1;
+      pen.fillText(value.toFixed(digits), px, this.height - m.bottom + 16);
+    }
+    const rise = step(top - bottom), places = Math.max(1, Math.ceil(-Math.log10(rise)));
+    pen.textAlign = "right";
+    for (let value = Math.max(0, Math.ceil(bottom / rise) * rise); value <= Math.min(top, 1.0001); value += rise) {
+      const py = Math.round(m.top + (top - value) / (top - bottom) * (this.height - m.top - m.bottom)) + 0.5;
+      pen.globalAlpha = 0.6;
+      pen.beginPath(); pen.moveTo(m.left, py); pen.lineTo(this.width - m.right, py); pen.stroke();
+      pen.globalAlpha = 1;
+      pen.fillText(value.toFixed(places), m.left - 7, py + 4);
+    }
+    pen.textAlign = "center";
+    pen.fillText(this.xLabel, (m.left + this.width - m.right) / 2, this.height - 8);
+    pen.save();
+    pen.translate(11, (m.top + this.height - m.bottom) / 2);
+    pen.rotate(-Math.PI / 2);
+    pen.fillText(this.yLabel, 0, 0);
+    pen.restore();
+  }
+
+  paintOver() {
+    const pen = this.over.getContext("2d");
+    pen.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
+    pen.clearRect(0, 0, this.width, this.height);
+    const ring = (i, width, radius) => {
+      if (i < 0 || !Number.isFinite(this.x[i])) return;
+      const [px, py] = this.place(i);
+      for (const [colour, line] of [[this.style("paper"), width + 2.5], [this.style("ink"), width]]) {
+        pen.strokeStyle = colour;
+        pen.lineWidth = line;
+        pen.beginPath(); pen.arc(px, py, radius, 0, 7); pen.stroke();
+      }
+    };
+    ring(this.hovered, 1.2, 6);
+    ring(this.picked, 2, 7.5);
+    if (this.path.length < 2) return;
+    pen.beginPath();
+    for (const [px, py] of this.path) pen.lineTo(px, py);
+    pen.closePath();
+    pen.fillStyle = pen.strokeStyle = this.style("accent");
+    pen.globalAlpha = 0.12; pen.fill();
+    pen.globalAlpha = 1; pen.lineWidth = 1.5; pen.stroke();
+  }
+
+  // The nearest sample within `reach` pixels: one of `pickable` where there is one, else any within a third of that.
+  nearest(px, py, reach = 26) {
+    let best = -1, found = reach * reach, other = -1, close = reach * reach / 9;
+    const around = Math.ceil(reach / 16);
+    for (let cx = (px >> 4) - around; cx <= (px >> 4) + around; cx++) {
+      for (let cy = (py >> 4) - around; cy <= (py >> 4) + around; cy++) {
+        for (const i of (this.cells && this.cells.get(cx * 4096 + cy)) || []) {
+          const [qx, qy] = this.place(i), distance = (qx - px) ** 2 + (qy - py) ** 2;
+          if (distance < found && (!this.pickable || this.pickable[i])) { found = distance; best = i; }
+          if (distance < close) { close = distance; other = i; }
+        }
+      }
+    }
+    return best >= 0 ? best : other;
+  }
+
+  // The nearest pickable sample in a direction, for the arrow keys: what lies straight ahead counts as nearer.
+  towards(dx, dy) {
+    let best = -1, found = Infinity;
+    const [px, py] = this.picked >= 0 ? this.place(this.picked) : [this.width / 2, this.height / 2];
+    for (const members of (this.cells || new Map()).values()) {
+      for (const i of members) {
+        if (i === this.picked || this.pickable && !this.pickable[i]) continue;
+        const [qx, qy] = this.place(i), along = (qx - px) * dx + (qy - py) * dy, aside = Math.abs((qx - px) * dy) + Math.abs((qy - py) * dx);
+        const cost = along + 2.5 * aside;
+        if (along > 0.5 && aside <= 2 * along && cost < found) { found = cost; best = i; }
+      }
+    }
+    return best;
+  }
+
+  zoom(factor, centre = null) {
+    const v = this.view, w = this.whole;
+    const at = centre || (this.picked >= 0 && Number.isFinite(this.x[this.picked])
+      ? [this.x[this.picked], this.y[this.picked]] : [(v.left + v.right) / 2, (v.top + v.bottom) / 2]);
+    const width = Math.min((v.right - v.left) / factor, w.right - w.left), height = Math.min((v.top - v.bottom) / factor, w.top - w.bottom);
+    const left = Math.min(Math.max(at[0] - width / 2, w.left), w.right - width);
+    const bottom = Math.min(Math.max(at[1] - height / 2, w.bottom), w.top - height);
+    this.view = { left, right: left + width, bottom, top: bottom + height };
+    this.draw();
+  }
+
+  pick(i) {
+    this.picked = i;
+    this.paintOver();
+    if (this.on.pick) this.on.pick(i);
+  }
+
+  listen() {
+    const where = event => {
+      const box = this.over.getBoundingClientRect();
+      return [event.clientX - box.left, event.clientY - box.top];
+    };
+    this.over.addEventListener("pointermove", event => {
+      if (this.path.length) {
+        this.path.push(where(event));
+        this.paintOver();
+        return;
+      }
+      if (event.pointerType === "touch") return;
+      const i = this.nearest(...where(event));
+      if (i === this.hovered) return;
+      this.hovered = i;
+      this.paintOver();
+      if (this.on.hover) this.on.hover(i);
+    });
+    this.over.addEventListener("pointerdown", event => {
+      if (!this.lassoing || event.button) return;
+      event.preventDefault();
+      this.over.setPointerCapture(event.pointerId);
+      this.path = [where(event)];
+    });
+    this.over.addEventListener("pointerup", event => {
+      if (!this.path.length) return;
+      const path = this.path;
+      this.path = [];
+      this.paintOver();
+      if (path.length > 5 && this.on.lasso) this.on.lasso(this.within(path));
+    });
+    this.over.addEventListener("pointercancel", () => { this.path = []; this.paintOver(); });
+    this.over.addEventListener("pointerleave", () => {
+      this.hovered = -1;
+      this.paintOver();
+      if (this.on.hover) this.on.hover(-1);
+    });
+    this.over.addEventListener("click", event => {
+      if (this.lassoing) return;
+      const i = this.nearest(...where(event));
+      if (i >= 0) this.pick(i);
+    });
+    this.box.addEventListener("keydown", event => {
+      const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+      if (step) {
+        const i = this.towards(...step);
+        if (i >= 0) this.pick(i);
+      } else if (event.key === "+" || event.key === "=") this.zoom(1.6);
+      else if (event.key === "-") this.zoom(1 / 1.6);
+      else if (event.key === "0") this.zoom(1e-9);
+      else return;
+      event.preventDefault();
+    });
+  }
+
+  // Which samples lie inside a polygon of pixels, Uint8Array; even and odd crossings.
+  within(path) {
+    const inside = new Uint8Array(this.n);
+    for (let i = 0; i < this.n; i++) {
+      const [px, py] = this.place(i);
+      let odd = 0;
+      for (let a = 0, b = path.length - 1; a < path.length; b = a++) {
+        const [ax, ay] = path[a], [bx, by] = path[b];
+        if (ay > py !== by > py && px < (bx - ax) * (py - ay) / (by - ay) + ax) odd ^= 1;
+      }
+      inside[i] = odd;
+    }
+    return inside;
+  }
+}
+
+// A sample's target probability over the epochs, as an SVG; null where nothing was recorded.
+function trajectoryPlot(values) {
+  const seen = values.filter(value => value !== null && !Number.isNaN(value)).length;
+  if (!seen) return element("p", { class: "note" }, "No trajectory.");
+  const [w, h, l, b, t] = [300, 118, 26, 20, 6], across = k => l + (values.length < 2 ? 0 : k / (values.length - 1) * (w - l - 6));
+  const up = value => t + (1 - value) * (h - b - t);
+  let line = "", pen = "M";
+  values.forEach((value, k) => {
+    if (value === null || Number.isNaN(value)) { pen = "M"; return; }
+    line += `${pen}${across(k).toFixed(1)} ${up(value).toFixed(1)}`;
+    pen = "L";
+  });
+  const label = `Target probability over ${values.length} epochs, from ${Number(values.find(v => v !== null)).toFixed(2)} to ${Number(values.findLast(v => v !== null)).toFixed(2)}`;
+  const text = (x, y, anchor, words) => element("text", { x, y, "text-anchor": anchor }, words);
+  return element(
+    "svg", { viewBox: `0 0 ${w} ${h}`, class: "trajectory", role: "img", "aria-label": label },
+    ...[0, 0.5, 1].map(value => element("line", { x1: l, x2: w - 6, y1: up(value), y2: up(value) })),
+    ...[0, 0.5, 1].map(value => text(l - 5, up(value) + 3.5, "end", String(value))),
+    text(l, h - 5, "start", "epoch 0"), text(w - 6, h - 5, "end", String(values.length - 1)),
+    element("path", { d: line }), ...(seen === 1 ? [element("circle", { cx: across(values.findIndex(v => v !== null)), cy: up(values.find(v => v !== null)), r: 2 })] : []),
+  );
+}

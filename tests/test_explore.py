@@ -1,0 +1,273 @@
+"""The explorer: what it reads of a run, what its server answers and refuses, and the coresets it writes."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from thresher.coreset import Coreset
+from thresher.data import load
+from thresher.errors import FingerprintError, InputError, MissingFileError
+from thresher.experiments.dynamics import means, settling, spread_over_map, trajectories
+from thresher.experiments.ledger import ledger
+from thresher.experiments.study import StudySpec, resolve_all
+from thresher.explore.export import export
+from thresher.explore.run import OpenRun, open_run
+from thresher.explore.server import Server
+from thresher.scorers.el2n import EL2N
+from thresher.scorers.random import Random
+from thresher.train.spec import TrainSpec
+from thresher.trajectory.reader import Trajectory
+
+
+@pytest.fixture(scope="module")
+def opened(small_run: Path) -> OpenRun:
+    run, notice = open_run(small_run)
+    assert notice == ""
+    return run
+
+
+@contextmanager
+def serving(run: OpenRun, out: Path) -> Iterator[Server]:
+    with Server(run, 0, out) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def server(opened: OpenRun, tmp_path: Path) -> Iterator[Server]:
+    with serving(opened, tmp_path / "selections") as made:
+        yield made
+
+
+def ask(server: Server, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, bytes]:
+    """Send one request as given and return status and body."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=60)
+    try:
+        connection.request(method, path, body, headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+def post(server: Server, content: Any, **headers: str) -> tuple[int, bytes]:
+    usual = {"Content-Type": "application/json", "X-Thresher-Token": server.explorer.token}
+    return ask(server, "POST", "/export", json.dumps(content), **(usual | headers))
+
+
+def test_a_run_is_opened_with_everything_it_holds(opened: OpenRun, small_run: Path) -> None:
+    data = load("digits", mislabel="0.1:seed=0")
+    assert (opened.n, opened.fingerprint) == (1437, data.fingerprint)
+    assert {"el2n", "aum", "random", "mean target probability"} <= set(opened.columns)
+    assert opened.image is not None
+    np.testing.assert_array_equal(opened.image(3), data.train.image(3))
+    assert set(opened.coresets()) == {"random-0.1", "el2n-0.1", "aum-0.1"}
+    trajectory = Trajectory.open(small_run / "trajectory")
+    direct = np.array([frame.values["target_prob"][7] for frame in trajectory.frames(["target_prob"])])
+    np.testing.assert_allclose(opened.trajectory_of(7), direct, atol=1e-4)
+    np.testing.assert_allclose(opened.means.target_prob[7], direct.mean(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["el2n", "aum"])
+def test_the_ranking_is_that_of_select(opened: OpenRun, method: str) -> None:
+    coreset = opened.coresets()[f"{method}-0.1"]
+    assert np.sort(opened.ranking(method, "hard")[: len(coreset)]).tolist() == coreset.ids.tolist()
+    assert len(np.unique(opened.ranking(method, "easy"))) == opened.n
+
+
+def test_arrays_arrive_whole(server: Server, opened: OpenRun) -> None:
+    names = [column["name"] for column in json.loads(ask(server, "GET", "/run.json")[1])["columns"]]
+    status, body = ask(server, "GET", f"/array/score/{names.index('el2n')}")
+    assert status == 200
+    np.testing.assert_array_equal(np.frombuffer(body, "<f4"), opened.columns["el2n"].values)
+    kept = np.frombuffer(ask(server, "GET", "/array/kept/el2n-0.1")[1], "u1")
+    np.testing.assert_array_equal(np.flatnonzero(kept), opened.coresets()["el2n-0.1"].ids)
+    picture = np.asarray(Image.open(io.BytesIO(ask(server, "GET", "/image/5")[1])))
+    assert opened.image is not None
+    np.testing.assert_array_equal(picture, opened.image(5)[..., 0])
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/image/1437", "/image/-1", "/image/../spec.json", "/sample/x", "/array/score/99", "/array/kept/no", "/spec.json"],
+)
+def test_what_is_not_there_is_not_found(server: Server, path: str) -> None:
+    assert ask(server, "GET", path)[0] == 404
+
+
+def test_it_listens_on_this_machine_only(server: Server) -> None:
+    assert server.server_address[0] == "127.0.0.1"
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1", "0.0.0.0:8765", ""])
+def test_a_foreign_host_name_is_refused(server: Server, host: str) -> None:
+    for method, path in (("GET", "/"), ("GET", "/run.json"), ("POST", "/export")):
+        assert ask(server, method, path, None if method == "GET" else "{}", Host=host)[0] == 403
+
+
+def test_pages_elsewhere_cannot_export(server: Server) -> None:
+    content = {"name": "mine", "ids": [1, 2], "filters": {}}
+    assert post(server, content, **{"X-Thresher-Token": ""})[0] == 403
+    assert post(server, content, Origin="http://evil.example")[0] == 403
+    assert post(server, content, **{"Content-Type": "text/plain"})[0] == 400
+    assert post(server, [1])[0] == 400
+    assert not server.explorer.out.exists()
+    assert post(server, content, Origin=server.url.rstrip("/"))[0] == 200
+
+
+def test_an_export_is_a_coreset_with_provenance(server: Server, opened: OpenRun) -> None:
+    filters = {"score": "el2n", "end": "hard", "keep": 0.5, "classes": [3], "nonsense": "x"}
+    status, body = post(server, {"name": "three", "ids": [9, 4, 2], "filters": filters})
+    assert status == 200
+    path = server.explorer.out / "three.parquet"
+    assert json.loads(body)["path"] == str(path)
+    coreset = Coreset.load(path, fingerprint=opened.fingerprint, n=1437)
+    assert coreset.ids.tolist() == [2, 4, 9]
+    assert coreset.source["scorer"]["scorer"] == "el2n"
+    assert coreset.source["selector"]["params"] == {key: filters[key] for key in ("score", "end", "keep", "classes")}
+    status, body = post(server, {"name": "three", "ids": [1], "filters": {}})
+    assert (status, b"exists already" in body) == (409, True)
+    assert Coreset.load(path).ids.tolist() == [2, 4, 9]
+
+
+@pytest.mark.parametrize("name", ["../up", "a/b", "", ".hidden", "x" * 81, "a b", 5, None])
+def test_a_name_cannot_lead_elsewhere(opened: OpenRun, tmp_path: Path, name: Any) -> None:
+    with pytest.raises(InputError, match="Expected a name"):
+        export(opened, tmp_path, name, [1], {})
+
+
+@pytest.mark.parametrize("ids", [[], [1, 1], [-1], [1437], [True], ["1"], [1.5], None, {"a": 1}])
+def test_only_samples_can_be_exported(opened: OpenRun, tmp_path: Path, ids: Any) -> None:
+    with pytest.raises(InputError):
+        export(opened, tmp_path, "x", ids, {})
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_are_shown_as_text(opened: OpenRun, tmp_path: Path) -> None:
+    odd = replace(opened, name="<img src=x onerror=alert(1)>")
+    with serving(odd, tmp_path) as server:
+        page = ask(server, "GET", "/")[1].decode()
+    assert "&lt;img src=x" in page
+    assert "<img" not in page
+
+
+def test_what_is_no_run_is_refused(small_run: Path, tmp_path: Path, call: Any) -> None:
+    with pytest.raises(MissingFileError, match="holds none"):
+        open_run(tmp_path)
+    assert "thresher record" in call.refused("explore", tmp_path)
+    other = tmp_path / "run"
+    shutil.copytree(small_run, other)
+    manifest = other / "trajectory" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace("mislabel=0.1", "mislabel=0.2"))
+    with pytest.raises(FingerprintError, match="--data-dir it was recorded with"):
+        open_run(other)
+
+
+def test_a_run_without_its_data_has_no_pictures(small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from thresher.explore import run as module
+
+    def gone(*_: object, **__: object) -> None:
+        raise MissingFileError("Expected the data at DIR.")
+
+    monkeypatch.setattr(module, "load", gone)
+    run, notice = open_run(small_run)
+    assert "--data-dir" in notice
+    with serving(run, tmp_path) as server:
+        assert json.loads(ask(server, "GET", "/run.json")[1])["images"] is False
+        assert ask(server, "GET", "/image/1")[0] == 404
+
+
+def test_the_command_serves_until_it_is_interrupted(small_run: Path) -> None:
+    command = [sys.executable, "-u", "-m", "thresher.cli", "explore", str(small_run), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        port = int(line.split("127.0.0.1:")[1].split("/")[0])
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        connection.request("GET", "/")
+        assert connection.getresponse().status == 200
+        connection.close()
+        process.send_signal(2)
+        assert process.wait(60) == 0
+
+
+def test_trajectories_and_means_agree(small_run: Path) -> None:
+    trajectory = Trajectory.open(small_run / "trajectory")
+    found = means(trajectory)
+    ids = spread_over_map(found, 200, [np.array([5, 1400])])
+    assert len(ids) == 200
+    assert {5, 1400} <= set(ids.tolist())
+    rows = trajectories(trajectory, ids)
+    np.testing.assert_allclose(rows.mean(axis=1), found.target_prob[ids], rtol=1e-4)
+    np.testing.assert_allclose(rows.std(axis=1), found.variability[ids], atol=1e-4)
+    # Rare places are shown, too: the least sure sample of all is among the first that the map gives.
+    assert int(np.nanargmin(found.target_prob)) in spread_over_map(found, 700)
+
+
+def test_rankings_settle_at_one(small_run: Path) -> None:
+    trajectory = Trajectory.open(small_run / "trajectory")
+    (found,) = settling(trajectory, [EL2N(), Random()], 0.1)
+    assert (found.name, found.at[-1], found.correlation[-1], found.overlap[-1]) == ("el2n", 5, 1.0, 1.0)
+    assert 0 < found.overlap[0] < 1
+    assert found.correlation[0] < found.correlation[-2] < 1
+
+
+def test_the_log_is_the_ledger(small_run: Path, tmp_path: Path) -> None:
+    train = TrainSpec("tiny", epochs=5)
+    spec = StudySpec("digits", train, train, ("random", "el2n"), (0.1,), (0,), (0,))
+    resolved = resolve_all(spec, 5)
+    results = [
+        {"method": "full", "keep": 1.0, "kept": 1437, "seconds": 9.0},
+        {"method": "el2n", "keep": 0.1, "kept": 144, "seconds": 2.0},
+    ]
+    measured = ledger(small_run / "log.jsonl", 1437, 5, 5, resolved, results)
+    assert measured.surrogate_seconds is not None
+    assert measured.surrogate_seconds > 0
+    assert measured.scoring_seconds is not None
+    lines = [{"event": "epoch", "epoch": e, "seconds": 2.0} for e in (1, 2, 3)]
+    lines += [{"event": "epoch", "epoch": e, "seconds": 1.0} for e in (3, 4, 5)]  # the third was trained again
+    (tmp_path / "log").write_text("\n".join(map(json.dumps, lines)) + '\n{"event": "ep')
+    found = ledger(tmp_path / "log", 1437, 5, 5, resolved, results)
+    assert (found.surrogate_seconds, found.scoring_seconds, found.full_seconds) == (7.0, None, 9.0)
+    assert [(c.method, c.epochs, c.seconds, c.passes) for c in found.costs] == [("el2n", 5, 2.0, 720)]
+    assert ledger(tmp_path / "none", 1437, 5, 5, resolved, results).surrogate_seconds is None
+
+
+def test_published_curves_stand_beside_their_own_kind() -> None:
+    from thresher.experiments.published_curve import published_curve
+
+    train = TrainSpec("resnet18", epochs=200, batch_size=128)
+    spec = StudySpec("cifar100", train, train, ("random", "tdds"), (0.1,), (0,))
+    curve, note = published_curve(spec)
+    assert {p.method for p in curve} == {"random", "tdds"}
+    assert "Table 6" in note
+    assert "pattern" not in note
+    small = replace(spec, coreset=replace(train, model="small", epochs=30))
+    assert "pattern and not a target" in published_curve(small)[1]
+    noisy, note = published_curve(replace(spec, mislabel="0.2:seed=1"))
+    assert "Table 10" in note
+    assert {round(p.keep, 1) for p in noisy if p.method == "tdds"} >= {0.1, 0.7}
+    assert published_curve(replace(spec, mislabel="0.3")) == ((), "")
+    assert published_curve(replace(spec, data="digits")) == ((), "")
+    own = published_curve(replace(spec, methods=("tdds:window=5",)))[0]
+    assert all(p.method != "tdds:window=5" for p in own)  # other settings are another method
