@@ -16,7 +16,7 @@ from _measure import Target, finish, median, parser
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from thresher.experiments.study import RECORDED
+from thresher.experiments.recording import RECORDED
 from thresher.models import build
 from thresher.recorder import Recorder
 from thresher.scorers.tdds import TDDS

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from _measure import Target, alternate, finish, median, parser, timed
 
-from thresher.experiments.study import RECORDED
+from thresher.experiments.recording import RECORDED
 from thresher.replay import grid_requests, open_source, replay
 from thresher.signals import EVAL_PREFIX
 from thresher.trajectory.writer import TrajectoryWriter

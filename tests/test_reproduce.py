@@ -20,9 +20,9 @@ from thresher.experiments import targets
 from thresher.experiments.board import as_csv, as_markdown, board, columns
 from thresher.experiments.cells import Cell, Entry, Filter
 from thresher.experiments.pace import Pace
+from thresher.experiments.recording import identity
 from thresher.experiments.reproduce import Outcome, Place, read_result, recording_left, run_cells
 from thresher.experiments.rundir import RunDirectory, digest_of, locked
-from thresher.experiments.study import identity
 from thresher.experiments.targets import SCALES, TARGETS, entries
 from thresher.settings.tables import TABLES, PublishedNumber, published_table
 from thresher.train.spec import TrainSpec

@@ -19,8 +19,9 @@ from thresher.errors import InputError
 from thresher.experiments.defaults import adjusted, parse_keeps, parse_seeds, recipe, run_folder
 from thresher.experiments.jobs import Job, cached_data, run_jobs
 from thresher.experiments.ledger import Clock
+from thresher.experiments.recording import identity, record, timed
 from thresher.experiments.rundir import RunDirectory
-from thresher.experiments.study import StudySpec, identity, record, run_study, timed
+from thresher.experiments.study import StudySpec, run_study
 from thresher.experiments.tables import FULL, Row, markdown, plus_minus, table
 from thresher.files import write_atomic
 from thresher.keep import share_of

@@ -23,9 +23,10 @@ from thresher.errors import BusyError, CorruptFileError
 from thresher.experiments.cells import Cell
 from thresher.experiments.jobs import Job, Task, cached_data, run_task, values_digest
 from thresher.experiments.pace import Pace
+from thresher.experiments.recording import identity, record
 from thresher.experiments.rundir import RunDirectory, digest_of, read_json
 from thresher.experiments.scoring import Columns, choose, column_names, score
-from thresher.experiments.study import identity, record, scales_loss
+from thresher.experiments.study import scales_loss
 from thresher.experiments.tables import FULL
 from thresher.files import write_json
 from thresher.methods import ResolvedMethod, resolve

@@ -1,0 +1,99 @@
+"""The first stage of every experiment: a surrogate is trained and its dynamics are recorded into a run directory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from thresher import signals
+from thresher.data import Data
+from thresher.errors import RunDirectoryError
+from thresher.experiments.ledger import Clock
+from thresher.ranks import current
+from thresher.recorder import Recorder
+from thresher.train.loop import Progress, fit
+from thresher.train.spec import TrainSpec
+from thresher.trajectory.reader import Trajectory
+from thresher.trajectory.writer import TrajectoryWriter
+
+RECORDED = (
+    "correct",
+    "target_prob",
+    "prob_margin",
+    "logit_margin",
+    "error_norm",
+    "entropy",
+    "change",
+    "signed_change",
+    "eval_entropy",
+    "eval_target_prob",
+    "eval_error_norm",
+    "eval_feature_norm",
+)
+"""What a recording holds, so that every scorer of the house can be replayed from it."""
+
+
+def record(
+    data: Data,
+    spec: TrainSpec,
+    seed: int,
+    run: Path,
+    *,
+    device: str = "cpu",
+    workers: int = 2,
+    eval_pass: bool = True,
+    logits: Any = None,
+    until: int | None = None,
+    on_epoch: Callable[[Progress], None] | None = None,
+) -> Trajectory:
+    """Train the surrogate and record it into `run/trajectory`; continue after a crash, skip when complete.
+
+    `until` stops after that many epochs of the schedule; a later call goes on from there.
+
+    After `kill -9` at any moment the same call goes on from the last committed epoch, and the recording (and so every
+    score) is bit for bit that of an undisturbed run on the same CPU. The ranks of torch.distributed, where it is set up,
+    record together; every rank must make the call.
+    """
+    ranks = current()
+    folder, checkpoint = run / "trajectory", run / "checkpoints" / "surrogate.safetensors"
+    if ranks.share("record", (folder / "manifest.json").exists())[0]:
+        trajectory = Trajectory.open(folder)
+        if trajectory.epochs >= min(spec.epochs, until or spec.epochs):
+            return trajectory
+        store = TrajectoryWriter.resume(folder)
+        if logits is not None and store.logits != logits:
+            store.close()
+            raise RunDirectoryError(f"{folder} was begun with logits={store.logits}. Go on so, or choose another --out.")
+    else:
+        names = [s for s in RECORDED if eval_pass or not s.startswith(signals.EVAL_PREFIX)]
+        info = {"fingerprint": data.fingerprint, "data": data.name, "train": spec.to_json(), "seed": seed}
+        store = TrajectoryWriter.create(folder, len(data.train), data.num_classes, names, logits=logits, info=info)
+    recorder = Recorder(len(data.train), data.num_classes, store=store)
+    try:
+        fit(
+            data, spec, seed, recorder=recorder, eval_pass=eval_pass, device=device, workers=workers,
+            checkpoint=checkpoint, resume=True, until=until, on_epoch=on_epoch,
+        )  # fmt: skip
+    finally:
+        store.close()
+    return Trajectory.open(folder)
+
+
+def timed(clock: Clock, then: Callable[[Progress], None]) -> Callable[[Progress], None]:
+    """Return an `on_epoch` that notes the time and goes on."""
+
+    def on_epoch(progress: Progress) -> None:
+        clock.epoch(progress.epoch)
+        then(progress)
+
+    return on_epoch
+
+
+def identity(data: Data, surrogate: TrainSpec, seed: int) -> dict[str, Any]:
+    """Return what makes a run directory one run: its recording.
+
+    Methods, kept shares, seeds and the coreset recipe are not part of it: results are named by everything that
+    determines them, so more of them may be added to a recording at any time.
+    """
+    return {"data": data.name, "fingerprint": data.fingerprint, "surrogate": surrogate.to_json(), "seed": seed}
