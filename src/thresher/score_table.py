@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from thresher.arrow import table_of
 from thresher.errors import CorruptFileError, InputError, MissingFileError
-from thresher.files import replacing
+from thresher.files import parse_json, replacing, seal_of
 from thresher.ranking.blocks import BLOCK, Block
 from thresher.types import Floats, HardEnd, Scores
 
@@ -80,7 +80,8 @@ def write_score_parts(
     Returns the number of samples. An older table at `path` stays intact until the new one is safe.
     """
     about = {name: {"hard_end": c.hard_end, "source": dict(c.source)} for name, c in columns.items()}
-    metadata = json.dumps({"format": 1, "columns": about, "info": dict(info or {})})
+    header = parse_json(json.dumps({"format": 1, "columns": about, "info": dict(info or {})}))
+    metadata = json.dumps({**header, "seal": seal_of(header)})
     fields = [("sample_id", pa.int64()), *([("target", pa.int64())] if labelled else [])]
     schema = pa.schema([*fields, *((name, pa.float32()) for name in columns)]).with_metadata({_KEY: metadata.encode()})
     # Consecutive ids shrink to nothing, labels to their digits, and what scores hold cannot be compressed.
@@ -155,10 +156,12 @@ class ScoreFile:
             raise MissingFileError(f"Expected a score table at {path}, but there is none. Write one with `thresher score`.")
         with _sound(path), pq.ParquetFile(path) as file:
             names, metadata = file.schema_arrow.names, file.metadata
-            header = json.loads((metadata.metadata or {}).get(_KEY, b"{}"))
+            header = parse_json((metadata.metadata or {}).get(_KEY, b"{}"))
             about = header.get("columns", {})
             if "sample_id" not in names:
                 raise KeyError("it has no column sample_id")
+            if header.get("seal", seal_of(header)) != seal_of(header) or (about and set(about) != set(names) - set(_FIXED)):
+                raise ValueError("what it says of its columns was altered")
             columns = {}
             for name in names:
                 if name not in _FIXED:
@@ -166,6 +169,8 @@ class ScoreFile:
                     end = told.get("hard_end", "low" if name == "aum" else "high")
                     columns[name] = ScoreColumn(end, told.get("source", {"scorer": name}))
             rows = tuple(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
+            if sum(rows) != metadata.num_rows or (rows and min(rows) < 0):
+                raise ValueError(f"it has row groups of {sum(rows)} rows, not {metadata.num_rows}")
             return cls(path, metadata.num_rows, "target" in names, columns, header.get("info", {}), rows)
 
     def blocks(
@@ -192,6 +197,8 @@ class ScoreFile:
                 targets = found["target"].to_numpy(zero_copy_only=False).astype(np.int64) if labelled else None
                 yield Block(start, np.asarray(values, dtype=np.float32), hard_end, targets)
                 start += len(values)
+        if start != sum(self.group_rows[:stop]):
+            raise _out_of_order(self.path, self.n)
 
 
 def ahead(items: Iterable[T], depth: int = 2) -> Iterator[T]:

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import torch
 from mutate import Rng, mutated, mutated_json, mutated_text
 
-from thresher.coreset import Coreset, _seal
+from thresher.coreset import Coreset
 from thresher.data.cifar import load_cifar
 from thresher.data.corrupt import Corruption
 from thresher.data.holdout import Holdout
@@ -28,6 +28,7 @@ from thresher.errors import ThresherError
 from thresher.exchange import aum, cartography, ids, tdds, uids, webdataset
 from thresher.experiments.defaults import parse_keeps, parse_seeds
 from thresher.experiments.rundir import RunDirectory, read_result
+from thresher.files import seal_of
 from thresher.keep import keep_count
 from thresher.large.selecting import select_file
 from thresher.methods import METHODS, parse_methods, resolve
@@ -87,6 +88,7 @@ def make_store(folder: Path) -> None:
             frame = Frame(epoch, ids_, values, SEEN)
             features = rng.random((SEEN, 2)).astype(np.float32) if epoch == 3 else None
             writer.append(frame, logits, targets=ids_ % CLASSES, features=features)
+    (folder / "kept.json").write_bytes((folder / "trajectory" / "manifest.json").read_bytes())
 
 
 REQUESTS = [Request("tdds", TDDS(window=3)), Request("el2n", EL2N(epochs=4)), Request("forgetting", Forgetting())]
@@ -105,6 +107,24 @@ def score_store(folder: Path) -> dict[str, Any]:
         "logits": bits(source.logits(1)),
         "told": json.dumps(told),
     }
+
+
+def forge_store(folder: Path, rng: Rng) -> bool:
+    """Now and then write a manifest that tells another story under the right seal, as somebody could."""
+    if rng.random() > 0.2:
+        return False
+    path = folder / "trajectory" / "manifest.json"
+    raw = json.loads(path.read_text())
+    del raw["seal"]
+    raw = mutated_json(raw, rng)
+    path.write_text(json.dumps({**raw, "seal": seal_of(raw)} if isinstance(raw, dict) else raw))
+    return True
+
+
+def right_store(answer: Any, good: Any, folder: Path) -> bool:
+    """Somebody who forges a whole manifest, seal and checksums, may tell another story; anything else may not."""
+    forged = json.loads((folder / "trajectory" / "manifest.json").read_text()) != json.loads((folder / "kept.json").read_text())
+    return forged or bool(answer == good)
 
 
 # ---- scores
@@ -156,7 +176,7 @@ def forge_coreset(folder: Path, rng: Rng) -> bool:
     del info["seal"]
     info = mutated_json(info, rng)
     if isinstance(info, dict):
-        info["seal"] = _seal(info)
+        info["seal"] = seal_of(info)
     path = folder / "coreset.parquet"
     pq.write_table(table.replace_schema_metadata({"thresher": json.dumps(info)}), path)
     (folder / "coreset.parquet.json").unlink(missing_ok=True)
@@ -450,7 +470,8 @@ def right_spec(answer: Any, good: Any, folder: Path) -> bool:
 
 
 READERS = {
-    "store": Reader(make_store, score_store, ("trajectory/*.json", "trajectory/*.parquet", "trajectory/*/*.parquet")),
+    "store": Reader(make_store, score_store, ("trajectory/*.json", "trajectory/*.parquet", "trajectory/*/*.parquet"),
+                    right_store, forge_store),
     "score table": Reader(make_scores, read_table, ("scores.parquet",)),
     "selection from a score table": Reader(make_scores, select_table, ("scores.parquet",)),
     "coreset": Reader(make_coreset, read_coreset, ("coreset.parquet", "coreset.parquet.json"), right_coreset, forge_coreset),

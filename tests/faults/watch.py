@@ -38,21 +38,34 @@ class Watch:
     def _look(self, name: str, arguments: tuple[Any, ...]) -> None:
         if not self.on:
             return
-        if name in _RUNS:
+        if name in _RUNS and not _importing():
             self.acts.append(f"{name} {arguments!r}"[:200])
         elif name == "open":
             path, _, flags = arguments
             if isinstance(flags, int) and flags & _WRITING and not self._is_inside(path):
                 self.acts.append(f"open for writing {path!r}"[:200])
         elif name in _WRITES:
+            handles = [f for f in arguments[1:] if isinstance(f, int) and f > 2 and os.path.isdir(f"/proc/self/fd/{f}")]
+            above = os.readlink(f"/proc/self/fd/{handles[-1]}") if handles and name != "os.chmod" else ""
             for path in arguments[:2]:
-                if isinstance(path, str | bytes | os.PathLike) and not self._is_inside(path):
+                if isinstance(path, str | bytes | os.PathLike) and not self._is_inside(os.path.join(above, os.fsdecode(path))):
                     self.acts.append(f"{name} {path!r}"[:200])
 
     def _is_inside(self, path: Any) -> bool:
         if not isinstance(path, str | bytes | os.PathLike):
             return True  # a descriptor that was opened before
         return os.path.realpath(os.fsdecode(path)).startswith(self.inside + os.sep)
+
+
+def _importing() -> bool:
+    """Return whether a module of the installed packages is being imported, or annotations are looked up: both run code."""
+    frame = sys._getframe(2)
+    while frame is not None:
+        # typing evaluates the annotations of our own classes, which are texts
+        if frame.f_code.co_filename.startswith("<frozen importlib") or frame.f_globals.get("__name__") == "typing":
+            return True
+        frame = frame.f_back  # type: ignore[assignment]
+    return False
 
 
 def limit_memory(more: int) -> None:
