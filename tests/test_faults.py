@@ -1,5 +1,7 @@
-"""Processes killed at random moments, flipped bits and mutated inputs: a short run of the suite whose long one docs/reliability.md
-counts (`make faults`)."""
+"""Processes killed at random moments, flipped bits and mutated inputs: a short run of the suite.
+
+docs/reliability.md has the counts of the long one (`make faults`).
+"""
 
 from __future__ import annotations
 

@@ -102,4 +102,14 @@ def count_events(work: Callable[[], object]) -> int:
     return int(answer(counted))
 
 
-FILE_EVENTS = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.listdir", "os.scandir", "shutil.rmtree", "glob.glob"}
+FILE_EVENTS = {
+    "open",
+    "os.rename",
+    "os.remove",
+    "os.rmdir",
+    "os.mkdir",
+    "os.listdir",
+    "os.scandir",
+    "shutil.rmtree",
+    "glob.glob",
+}

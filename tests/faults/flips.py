@@ -45,7 +45,7 @@ def run_flips(every: int, seed: int, folder: Path) -> dict[str, Any]:
                     counts["wrong"] += 1
                     told.append(f"{name}, byte {position}: another answer")
         path.write_bytes(content)
-    return {**counts, "told": told[:40]}
+    return {**counts, "every": every, "told": told[:40]}
 
 
 def _seen(store: Path, name: str, plain: Any) -> str:

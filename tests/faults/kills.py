@@ -1,4 +1,4 @@
-"""`kill -9` at random moments: after the same call again everything is as if nothing had happened, and nothing is half-written.
+"""`kill -9` at random moments: after the same call again all is as if nothing had happened, and nothing is half-written.
 
 Each kill is a real SIGKILL of a real process. Half of them come from outside at a random moment of the job's time; half
 at a random file operation, which is the same one for the same seed. A job may be killed several times before it may end.
@@ -71,7 +71,11 @@ def commit(folder: Path) -> None:
     store = folder / "trajectory"
     there = (store / "manifest.json").exists()
     signals = tuple(frame(0).values)
-    with TrajectoryWriter.resume(store) if there else TrajectoryWriter.create(store, N, 10, signals, bucket_size=150) as writer:
+    with (
+        TrajectoryWriter.resume(store)
+        if there
+        else TrajectoryWriter.create(store, N, 10, signals, bucket_size=150) as writer
+    ):
         for epoch in range(writer.epochs, 12):
             features = np.full((N, 2), epoch, dtype=np.float32)
             writer.append(frame(epoch), targets=np.arange(N) % 10, features=features)

@@ -79,9 +79,9 @@ def _places(value: Any, path: tuple[Any, ...]) -> Any:
 def strange(rng: Rng) -> Any:
     """Return a value that hardly belongs where it is put."""
     values: list[Any] = [
-        None, True, False, 0, -1, 1, 2**31, 2**63, -(2**63), 2**70, 10**400, 0.5, -0.0, float("nan"), float("inf"), 1e308, "", "x",
-        "0", "high", "low", "/etc/passwd", "../../x", "epoch=0000/bucket=000.parquet", "a" * 5000, "\x00", "\ud800", "<script>",
-        [], {}, [[]], [None], [0, "a"], {"a": 1}, {"": {}}, [1] * 300,
+        None, True, False, 0, -1, 1, 2**31, 2**63, -(2**63), 2**70, 10**400, 0.5, -0.0, float("nan"), float("inf"), 1e308,
+        "", "x", "0", "high", "low", "/etc/passwd", "../../x", "epoch=0000/bucket=000.parquet", "a" * 5000, "\x00",
+        "\ud800", "<script>", [], {}, [[]], [None], [0, "a"], {"a": 1}, {"": {}}, [1] * 300,
     ]  # fmt: skip
     return values[int(rng.integers(len(values)))]
 
@@ -94,8 +94,39 @@ def _npy(content: bytes, rng: Rng) -> bytes | None:
     except (ValueError, SyntaxError):
         return None
     shape = header["shape"]
-    shapes = [(), (0,), (-1,), shape[::-1], (*shape, 1), (*shape, 0), (2**40,), (2**63,), (True,), (shape[0], 2**33), (1.5,), "x"]
-    kinds = ["|O", "<f4", ">f4", "<f8", "<f2", "<i8", ">i8", "<u8", "<i4", "|b1", "|V8", "<U4", "<M8[s]", "<c8", "x", "<f4,<i4", "|S0"]
+    shapes = [
+        (),
+        (0,),
+        (-1,),
+        shape[::-1],
+        (*shape, 1),
+        (*shape, 0),
+        (2**40,),
+        (2**63,),
+        (True,),
+        (shape[0], 2**33),
+        (1.5,),
+        "x",
+    ]
+    kinds = [
+        "|O",
+        "<f4",
+        ">f4",
+        "<f8",
+        "<f2",
+        "<i8",
+        ">i8",
+        "<u8",
+        "<i4",
+        "|b1",
+        "|V8",
+        "<U4",
+        "<M8[s]",
+        "<c8",
+        "x",
+        "<f4,<i4",
+        "|S0",
+    ]
     kinds += [[("a", "<f4")], [("a", "|O")], None, "<f16", "|V0"]
     choice = rng.random()
     if choice < 0.4:
@@ -121,7 +152,7 @@ def _spot(content: bytes, rng: Rng) -> int:
     where = rng.random()
     span = len(content) if where < 0.6 else min(64, len(content))
     spot = int(rng.integers(max(1, span)))
-    return len(content) - 1 - spot if 0.8 < where and content else spot
+    return len(content) - 1 - spot if where > 0.8 and content else spot
 
 
 def _flip(content: bytes, rng: Rng, _: Sequence[bytes]) -> bytes:
@@ -189,9 +220,9 @@ _BYTES: list[Callable[[bytes, Rng, Sequence[bytes]], bytes]] = [
 
 def mutated_text(text: str, rng: Rng, words: Sequence[str]) -> str:
     """Return a text with characters and words changed, moved, doubled or put in."""
-    odd = ["", " ", ":", "=", ",", ".", "-", "_", "0", "1", "9" * 30, "9" * 5000, "1e", "1e999", "1e-999999999", "nan", "inf", "-0",
-           "0x1", "1_0", "١", "½", "²", "\x00", "\n", "\u202e", "\ud800", "é", "{", "}", "{0}", "%s", "[" * 2000, "None", "True",
-           "__class__", "../", "/", "\\", "'", '"', ";", "$(x)", "::", "=="]  # fmt: skip
+    odd = ["", " ", ":", "=", ",", ".", "-", "_", "0", "1", "9" * 30, "9" * 5000, "1e", "1e999", "1e-999999999", "nan", "inf",
+           "-0", "0x1", "1_0", "١", "½", "²", "\x00", "\n", "\u202e", "\ud800", "é", "{", "}", "{0}", "%s", "[" * 2000, "None",
+           "True", "__class__", "../", "/", "\\", "'", '"', ";", "$(x)", "::", "=="]  # fmt: skip
     for _ in range(int(rng.choice([1, 1, 2, 3, 6]))):
         a, b = sorted(int(i) for i in rng.integers(0, len(text) + 1, 2))
         put = [*odd, *words][int(rng.integers(len(odd) + len(words)))]

@@ -1,4 +1,4 @@
-"""Every reader of files and texts that may come from elsewhere: how a good input is made, read, and what a right answer is."""
+"""Every reader of files and texts that may come from elsewhere: how a good input is made and read, what answer is right."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ CLASSES = 4
 class Reader:
     """`make(folder)` lays good files out; those that `files` matches are mutated; `read(folder)` gives an answer.
 
-    `right(answer, good, folder)` says whether it may be given: by default only what the good files gave. Some mutate in a way
-    of their own (`mutate`), which may hand `read` a text in `folder/text`.
+    `right(answer, good, folder)` says whether it may be given: by default only what the good files gave. Some mutate in
+    a way of their own (`mutate`), which may hand `read` a text in `folder/text`.
     """
 
     make: Callable[[Path], object]
@@ -123,7 +123,9 @@ def forge_store(folder: Path, rng: Rng) -> bool:
 
 def right_store(answer: Any, good: Any, folder: Path) -> bool:
     """Somebody who forges a whole manifest, seal and checksums, may tell another story; anything else may not."""
-    forged = json.loads((folder / "trajectory" / "manifest.json").read_text()) != json.loads((folder / "kept.json").read_text())
+    forged = json.loads((folder / "trajectory" / "manifest.json").read_text()) != json.loads(
+        (folder / "kept.json").read_text()
+    )
     return forged or bool(answer == good)
 
 
@@ -233,7 +235,11 @@ def make_cifar(folder: Path) -> None:
     inner = folder / "cifar-10-batches-py"
     inner.mkdir()
     for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
-        held = {b"data": rng.integers(0, 256, (3, 3072), dtype=np.uint8), b"labels": [0, 1, 2], b"batch_label": name.encode()}
+        held = {
+            b"data": rng.integers(0, 256, (3, 3072), dtype=np.uint8),
+            b"labels": [0, 1, 2],
+            b"batch_label": name.encode(),
+        }
         (inner / name).write_bytes(pickle.dumps(held, protocol=2))
     meta = {b"label_names": [f"class {i}".encode() for i in range(10)], b"num_vis": 3072}
     (inner / "batches.meta").write_bytes(pickle.dumps(meta, protocol=2))
@@ -276,10 +282,15 @@ def hostile_pickles(touched: str) -> tuple[bytes, ...]:
 
             return os.mkdir, (touched,)
 
-    calls = [f"cposix\nsystem\n(S'mkdir {touched}'\ntR.", f"cbuiltins\neval\n(S'__import__(\"os\").mkdir(\"{touched}\")'\ntR."]
+    calls = [f"cposix\nsystem\n(S'mkdir {touched}'\ntR.", f'cbuiltins\neval\n(S\'__import__("os").mkdir("{touched}")\'\ntR.']
     calls += [f"cnumpy\nload\n(S'{touched}'\ntR.", "cnumpy\ndtype\n(S'O'\ntR.", "c_codecs\nencode\n(S'x'\ntR."]
     heavy = [b"\x80\x04\x95" + b"\xff" * 7 + b"\x7f", b"\x80\x02\x8a" + b"\xff" * 5, b"\x80\x02r" + b"\xff" * 4 + b"N."]
-    heavy += [b"\x80\x02" + b"(" * 5000, b"\x80\x02" + b"]" + b"]a" * 3000 + b".", _tuples(60), b"\x80\x04(" + _tuples(60)[2:-3] + b"\x91."]
+    heavy += [
+        b"\x80\x02" + b"(" * 5000,
+        b"\x80\x02" + b"]" + b"]a" * 3000 + b".",
+        _tuples(60),
+        b"\x80\x04(" + _tuples(60)[2:-3] + b"\x91.",
+    ]
     nested = b"\x80\x02]" + b"q\x00]h\x00ah\x00a" * 60 + b"."
     return (*(pickle.dumps(Touch(), p) for p in (0, 2, 4)), *(c.encode() for c in calls), *heavy, nested)
 
@@ -363,13 +374,18 @@ def right_foreign(answer: Any, good: Any, folder: Path) -> bool:
     if name == "kept.csv":
         lines = [line.split(",") for line in (folder / name).read_text("utf-8-sig").splitlines()]
         column = lines[0].index("sample_id") if '"' not in lines[0] else 0
-        return '"' in (folder / name).read_text() or sorted(int(line[column]) for line in lines[1:] if line != [""]) == found.ids.tolist()
+        return (
+            '"' in (folder / name).read_text()
+            or sorted(int(line[column]) for line in lines[1:] if line != [""]) == found.ids.tolist()
+        )
     if name == "kept.npy":
         array = np.load(folder / name)
         return np.array_equal(np.sort(np.flatnonzero(array) if array.dtype == bool else array), found.ids)
     if "win10" in name:
         order, values = np.load(folder / FOREIGN[2]), np.load(folder / FOREIGN[3])
-        return np.array_equal(found.values[order], values.astype(np.float32), equal_nan=True) and set(more[0].ids) <= set(order)
+        return np.array_equal(found.values[order], values.astype(np.float32), equal_nan=True) and set(more[0].ids) <= set(
+            order
+        )
     if name == "aum_values.csv":
         return len(found.values) == SEEN and found.hard_end == "low"
     if name in ("pool.txt", "uids.npy"):
@@ -386,11 +402,23 @@ def right_foreign(answer: Any, good: Any, folder: Path) -> bool:
 
 def make_run(folder: Path) -> None:
     with RunDirectory(folder / "run", {"data": "digits", "surrogate": {"epochs": 2, "model": "tiny"}, "seed": 1}):
-        result = {"method": "el2n", "seed": 0, "kept": 9, "keep": 0.1, "test_accuracy": 0.5, "seconds": 1.5, "train": {"lr": 0.1}}
+        result = {
+            "method": "el2n",
+            "seed": 0,
+            "kept": 9,
+            "keep": 0.1,
+            "test_accuracy": 0.5,
+            "seconds": 1.5,
+            "train": {"lr": 0.1},
+        }
         (folder / "run" / "results" / "one.json").write_text(json.dumps(result))
     save_checkpoint(
         folder / "run" / "checkpoints" / "surrogate.safetensors",
-        {"epoch": 3, "model": {"w": torch.arange(12.0).reshape(3, 4)}, "recorder": {"seen": np.arange(5), "names": ["a", "b"]}},
+        {
+            "epoch": 3,
+            "model": {"w": torch.arange(12.0).reshape(3, 4)},
+            "recorder": {"seen": np.arange(5), "names": ["a", "b"]},
+        },
     )
 
 
@@ -426,7 +454,10 @@ def _method(text: str) -> Any:
 
 
 SPECS: dict[str, tuple[Callable[[str], Any], tuple[str, ...]]] = {
-    "methods": (_method, ("tdds:window=5:at=10", "ccs:cutoff=0.2", "el2n:selector=stratified,aum", "tdds:at=auto", "dual", "all")),
+    "methods": (
+        _method,
+        ("tdds:window=5:at=10", "ccs:cutoff=0.2", "el2n:selector=stratified,aum", "tdds:at=auto", "dual", "all"),
+    ),
     "corrupt": (Corruption.parse, ("intended:share=0.06:fog=0.2", "published-code:seed=3")),
     "mislabel": (Mislabeling.parse, ("0.2", "0.4:seed=7")),
     "holdout": (Holdout.parse, ("0.1:seed=2", "0.25")),
@@ -434,7 +465,24 @@ SPECS: dict[str, tuple[Callable[[str], Any], tuple[str, ...]]] = {
     "keeps": (parse_keeps, ("0.1,0.2", "100,1.0")),
     "seeds": (parse_seeds, ("0-4", "0,7,12", "3")),
 }
-WORDS = (*METHODS, "window", "at", "keep", "seed", "share", "cutoff", "selector", "auto", "epochs", "decay", "0.5", "1e9", "-1", "=5", ":at=")
+WORDS = (
+    *METHODS,
+    "window",
+    "at",
+    "keep",
+    "seed",
+    "share",
+    "cutoff",
+    "selector",
+    "auto",
+    "epochs",
+    "decay",
+    "0.5",
+    "1e9",
+    "-1",
+    "=5",
+    ":at=",
+)
 
 
 def make_spec(folder: Path) -> None:
@@ -470,8 +518,13 @@ def right_spec(answer: Any, good: Any, folder: Path) -> bool:
 
 
 READERS = {
-    "store": Reader(make_store, score_store, ("trajectory/*.json", "trajectory/*.parquet", "trajectory/*/*.parquet"),
-                    right_store, forge_store),
+    "store": Reader(
+        make_store,
+        score_store,
+        ("trajectory/*.json", "trajectory/*.parquet", "trajectory/*/*.parquet"),
+        right_store,
+        forge_store,
+    ),
     "score table": Reader(make_scores, read_table, ("scores.parquet",)),
     "selection from a score table": Reader(make_scores, select_table, ("scores.parquet",)),
     "coreset": Reader(make_coreset, read_coreset, ("coreset.parquet", "coreset.parquet.json"), right_coreset, forge_coreset),

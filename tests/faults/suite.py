@@ -4,8 +4,8 @@
     python tests/faults/suite.py --kills 10 --inputs 0 --every 0          what CI runs of it, in two parts
     python tests/faults/suite.py --kills 0 --inputs 200 --every 61
 
-Same seed: same mutated inputs, same flipped bits, same file operations at which processes are killed. The other kills come at
-random moments. Parts that have been run are kept in `--out`; `--only` runs some anew. Ends with status 1 where something
+Same seed: same mutated inputs, same flipped bits, same file operations at which processes are killed. The other kills come
+at random moments. Parts that have been run are kept in `--out`; `--only` runs some anew. Ends with status 1 where something
 went wrong.
 """
 
@@ -58,7 +58,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=200, help="processes to kill, over all kinds of jobs")
     parser.add_argument("--inputs", type=int, default=10_000, help="mutated inputs for each reader")
-    parser.add_argument("--every", type=int, default=1, help="flip a bit of every byte of a store, or of each so many; 0: none")
+    parser.add_argument(
+        "--every", type=int, default=1, help="flip a bit of every byte of a store, or of each so many; 0: none"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", help="names of parts, or their beginnings, with commas between")
     parser.add_argument("--out", type=Path, help="JSON file to keep the counts in")

@@ -1,4 +1,4 @@
-"""What a hostile input might do besides being refused, seen as it happens: run code, write elsewhere, hang, take all memory."""
+"""What a hostile input might do besides being refused, seen as it happens: run code, write elsewhere, hang."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from thresher.errors import ThresherError
 
 _RUNS = {
-    "exec", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty", "subprocess.Popen", "os.startfile",
+    "exec", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty", "subprocess.Popen",
     "pickle.find_class", "socket.connect", "socket.bind", "urllib.Request", "ctypes.dlopen", "marshal.loads", "os.kill",
 }  # fmt: skip
 _WRITES = {
@@ -48,7 +48,9 @@ class Watch:
             handles = [f for f in arguments[1:] if isinstance(f, int) and f > 2 and os.path.isdir(f"/proc/self/fd/{f}")]
             above = os.readlink(f"/proc/self/fd/{handles[-1]}") if handles and name != "os.chmod" else ""
             for path in arguments[:2]:
-                if isinstance(path, str | bytes | os.PathLike) and not self._is_inside(os.path.join(above, os.fsdecode(path))):
+                if isinstance(path, str | bytes | os.PathLike) and not self._is_inside(
+                    os.path.join(above, os.fsdecode(path))
+                ):
                     self.acts.append(f"{name} {path!r}"[:200])
 
     def _is_inside(self, path: Any) -> bool:

@@ -55,7 +55,10 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-            if metadata.get("crc", "") not in ("", str(_crc(tensors, metadata["plain"]))):  # those of the first days have none
+            if metadata.get("crc", "") not in (
+                "",
+                str(_crc(tensors, metadata["plain"])),
+            ):  # those of the first days have none
                 raise ValueError("its contents do not match their checksum")
             for name, value in tensors.items():
                 _put(state, name.split(_SEPARATOR), value)
@@ -73,7 +76,7 @@ def _crc(tensors: Mapping[str, Tensor], text: str) -> int:
         tensor = tensors[name].cpu().contiguous()
         crc = zlib.crc32(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode(), crc)
         if tensor.numel():
-            crc = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy(), crc)
+            crc = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, crc)
     return crc
 
 

@@ -70,7 +70,7 @@ def values_crc(values: pa.ChunkedArray, crc: int = 0) -> int:
     for chunk in values.chunks:
         numbers = chunk.flatten() if pa.types.is_fixed_size_list(chunk.type) else chunk
         if len(numbers):
-            crc = zlib.crc32(np.ascontiguousarray(numbers.to_numpy(zero_copy_only=False)), crc)
+            crc = zlib.crc32(np.ascontiguousarray(numbers.to_numpy(zero_copy_only=False)).data, crc)
     return crc
 
 
