@@ -36,7 +36,7 @@ def test_commands_of_the_readme_exist() -> None:
 
     text = (ROOT / "README.md").read_text()
     commands = set(
-        re.findall(r"thresher (run|record|score|select|train|methods|reproduce|tune|corrupt|export)\b([^`\n]*)", text)
+        re.findall(r"thresher (run|record|score|select|train|methods|plan|reproduce|tune|corrupt|export)\b([^`\n]*)", text)
     )
     assert {name for name, _ in commands} == {
         "run",
@@ -45,6 +45,7 @@ def test_commands_of_the_readme_exist() -> None:
         "select",
         "train",
         "methods",
+        "plan",
         "reproduce",
         "tune",
         "export",

@@ -220,9 +220,10 @@ _BYTES: list[Callable[[bytes, Rng, Sequence[bytes]], bytes]] = [
 
 def mutated_text(text: str, rng: Rng, words: Sequence[str]) -> str:
     """Return a text with characters and words changed, moved, doubled or put in."""
-    odd = ["", " ", ":", "=", ",", ".", "-", "_", "0", "1", "9" * 30, "9" * 5000, "1e", "1e999", "1e-999999999", "nan", "inf",
-           "-0", "0x1", "1_0", "١", "½", "²", "\x00", "\n", "\u202e", "\ud800", "é", "{", "}", "{0}", "%s", "[" * 2000, "None",
-           "True", "__class__", "../", "/", "\\", "'", '"', ";", "$(x)", "::", "=="]  # fmt: skip
+    odd = ["", " ", ":", "=", ",", ".", "-", "_", "0", "1", "9" * 30, "9" * 5000, "1e", "1e999", "1e-999999999", "nan",
+           "inf", "-0", "0x1", "1_0", "١", "½", "²", "\x00", "\n",
+           "\u202e", "\ud800", "é", "{", "}", "{0}", "%s", "[" * 2000,
+           "None", "True", "__class__", "../", "/", "\\", "'", '"', ";", "$(x)", "::", "=="]  # fmt: skip
     for _ in range(int(rng.choice([1, 1, 2, 3, 6]))):
         a, b = sorted(int(i) for i in rng.integers(0, len(text) + 1, 2))
         put = [*odd, *words][int(rng.integers(len(odd) + len(words)))]

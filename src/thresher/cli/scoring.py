@@ -1,4 +1,4 @@
-"""Commands that read and draw: `score`, `select`, `methods`, `corrupt`."""
+"""Commands that read and draw: `score`, `select`, `plan`, `methods`, `corrupt`."""
 
 from __future__ import annotations
 
@@ -62,6 +62,29 @@ def select(**options: Any) -> None:
     from thresher.commands.scoring import select_command
 
     select_command(**options)
+
+
+@app.command()
+@needed("--n", int, help="Samples of the training set.")
+@needed("--classes", int, help="Classes.")
+@needed("--epochs", int, help="Epochs of a full training.")
+@option("--gpus", int, 1, help="Ranks that record together, one a GPU.")
+@option("--features", int, 512, help="Width of the penultimate layer; 0 without an evaluation pass.")
+@option("--log-probs", default="float32", help="How the Recorder keeps log-probabilities: float32 or float16.")
+@option("--workers", int, 1, help="Cores that score.")
+@option("--keep", default="0.7", help="Share (or count) to keep, for when pruning pays.")
+@option("--surrogate-epochs", int, help="Epochs that are recorded. Default: all.")
+def plan(**options: Any) -> None:
+    """Tell what a recording will take, before it begins: memory a rank, network, disk, time, and when pruning pays.
+
+    Sizes are arithmetic; times come from measured constants. docs/scale.md shows how, and what a billion samples take.
+
+    \b
+    thresher plan --n 1281167 --classes 1000 --epochs 90 --gpus 8
+    """
+    from thresher.commands.planning import plan_command
+
+    plan_command(**options)
 
 
 @app.command()

@@ -75,7 +75,7 @@ class TrajectoryWriter:
     ) -> TrajectoryWriter:
         """Make an empty store in `folder`, which must not hold one, for `n` samples and these signals.
 
-        `bucket_size` ids go into one file, by default 65 536, or fewer that ranks share evenly; `logits` stores all logits
+        `bucket_size` ids go into one file, by default 65 536 (more of over 67 million), or fewer that ranks share evenly; `logits` stores all logits
         too, (N, C) an epoch, in that dtype; `info` is JSON-ready. Raises RunDirectoryError where there is a store,
         what is left of one, or another writer.
         """
