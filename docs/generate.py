@@ -58,7 +58,8 @@ def scale_page() -> str:
     train, evaluated = planning.row_bytes(big)
     pays = planning.payback(big, 0.3, 10)
     numbers = {
-        "table": grid, "machine": MEASURED.machine, "rows": f"{big.rows:,}".replace(",", " "), "train": train, "eval": evaluated,
+        "table": grid, "machine": MEASURED.machine, "rows": f"{big.rows:,}".replace(",", " "),
+        "train": train, "eval": evaluated,
         "state": bytes_text(planning.state_bytes(big)), "waiting": bytes_text(planning.waiting_bytes(big)),
         "features": bytes_text(planning.feature_bytes(big)), "memory": bytes_text(planning.memory_bytes(big)),
         "network": bytes_text(planning.network_bytes(big)), "each": bytes_text(planning.network_bytes(big) / 256),

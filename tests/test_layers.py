@@ -103,7 +103,8 @@ def test_importing_thresher_loads_nothing_heavy() -> None:
 
 def test_scoring_needs_no_torch(tmp_path: Path) -> None:
     code = "import thresher.cli, thresher.commands.scoring, thresher.trajectory.official, thresher.selection"
-    code += "; import thresher.commands.planning, thresher.commands.exporting, thresher.exchange.frames, thresher.exchange.cartography"
+    code += "; import thresher.commands.exporting, thresher.exchange.frames, thresher.exchange.cartography"
+    code += "; import thresher.commands.planning"
     assert not loaded_by(code) & {"torch", "scipy", "sklearn", "matplotlib", "jinja2"}
 
 

@@ -41,7 +41,7 @@ def batch(n: int, classes: int, width: int) -> tuple[torch.Tensor, ...]:
 
 def test_the_signals_are_those_that_are_recorded() -> None:
     evaluated = [name for name in RECORDED if name.startswith("eval_")]
-    assert (planning.TRAIN_SIGNALS, planning.EVAL_SIGNALS) == (len(RECORDED) - len(evaluated), len(evaluated))
+    assert (len(RECORDED) - len(evaluated), len(evaluated)) == (planning.TRAIN_SIGNALS, planning.EVAL_SIGNALS)
 
 
 @pytest.mark.parametrize("log_probs", ["float32", "float16"])
@@ -174,8 +174,9 @@ def test_the_command_prints_what_the_functions_say(call: Any) -> None:
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        (("--classes", 1), "classes of at least 2"), (("--gpus", 0), "ranks of at least 1"), (("--keep", "2.5"), "keep as a share"),
-        (("--surrogate-epochs", 91), "surrogate of 1 to 90"), (("--log-probs", "int8"), "float32 or float16"), (("--n", 0), "n of"),
+        (("--classes", 1), "classes of at least 2"), (("--gpus", 0), "ranks of at least 1"),
+        (("--keep", "2.5"), "keep as a share"), (("--n", 0), "n of"),
+        (("--surrogate-epochs", 91), "surrogate of 1 to 90"), (("--log-probs", "int8"), "float32 or float16"),
     ],
 )  # fmt: skip
 def test_impossible_plans(option: tuple[Any, ...], message: str, call: Any) -> None:

@@ -1,7 +1,7 @@
 """What recording, scoring and selecting will take, before they begin: memory, disk, network and time, by arithmetic.
 
-Sizes follow from what the code keeps and are exact but for file headers. Times are measured constants (`MEASURED`) times the size;
-`docs/scale.md` shows the arithmetic, and tests compare the sizes with real recorders, rows that travel and files.
+Sizes follow from what the code keeps and are exact but for file headers. Times are measured constants (`MEASURED`) times
+the size; `docs/scale.md` shows the arithmetic, and tests compare the sizes with real recorders, rows that travel and files.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from thresher.keep import Keep, keep_count
 from thresher.ranks.owners import Owners, even_bucket
 
 TRAIN_SIGNALS = 8
-"""Of the signals that `thresher record` stores, those of the training pass; two of them need the logits of the epoch before."""
+"""Of the signals that `thresher record` stores, those of the training pass; two need the logits of the epoch before."""
 
 EVAL_SIGNALS = 4
 """Of the signals that `thresher record` stores, those of the evaluation pass."""
@@ -31,9 +31,7 @@ class Measured:
     """Constants from `docs/results/benchmarks/` (the file of each is named beside it), all on the CPU of one machine."""
 
     machine: str = "2 cores of AMD EPYC"
-    record_seconds: float = (
-        4.132700e-9  # a sample, class and epoch: Recorder.update and end_epoch, two threads (imagenet_epoch)
-    )
+    record_seconds: float = 4.132669e-9  # a sample, class and epoch, on two threads (imagenet_epoch)
     write_bytes: float = 113.7e6  # a second: a store written and synced (replay_grid)
     score_seconds: float = 73.60551e-9  # a sample and epoch, of one core: six methods in one pass (scoring)
     select_seconds: float = 40.88814e-9  # a score: a tenth of 10^8 kept, whole process (selection)
@@ -49,8 +47,9 @@ MEASURED = Measured()
 class Setup:
     """A recording to be planned: `n` samples in `classes` classes for `epochs` epochs on `ranks` ranks.
 
-    `features` is the width of the penultimate layer, which the evaluation pass keeps for Moderate and GraNd (0: no such pass);
-    `log_prob_bytes` is 4 or 2 (16-bit log-probabilities); `workers` score at once. Raises InputError for sizes that cannot be.
+    `features` is the width of the penultimate layer, which the evaluation pass keeps for Moderate and GraNd (0: no
+    such pass); `log_prob_bytes` is 4 or 2 (16-bit log-probabilities); `workers` score at once. Raises InputError for sizes
+    that cannot be.
 
     >>> Setup(1281167, 1000, 90, 8).rows
     160146
@@ -87,8 +86,8 @@ class Setup:
 def state_bytes(setup: Setup, window: int = 0) -> int:
     """Return the bytes that the Recorder keeps on a rank between epochs: p C + 4 S + 12 a sample, and 4 K for TDDS live.
 
-    p are the bytes of a log-probability, S the signals, K the `window` of a live TDDS (0: the store alone is written). Features
-    come on top.
+    p are the bytes of a log-probability, S the signals, K the `window` of a live TDDS (0: the store alone is written).
+    Features come on top.
 
     >>> state_bytes(Setup(1281167, 1000, 90)) == 1281167 * (4 * 1000 + 4 * 12 + 12)
     True
@@ -146,7 +145,7 @@ def score_bytes(setup: Setup, columns: int = 6) -> int:
 
 
 def record_seconds(setup: Setup, measured: Measured = MEASURED) -> float:
-    """Return the seconds that recording takes a rank over the whole training, on a CPU, with writing its part of the store."""
+    """Return the seconds that recording takes a rank over the whole training, on a CPU, its part of the store included."""
     values = setup.rows * setup.classes * setup.epochs
     return values * measured.record_seconds + store_bytes(setup) / setup.ranks / measured.write_bytes
 
@@ -163,7 +162,7 @@ def selecting_seconds(setup: Setup, measured: Measured = MEASURED) -> float:
 
 @dataclass(frozen=True)
 class Payback:
-    """When a surrogate pays: with the `trainings`-th training on the coreset, where a full training takes at least `seconds`.
+    """When a surrogate pays: with the `trainings`-th training on the coreset, where a full training takes `seconds` or more.
 
     `trainings` is None where nothing is left away, so that it never does.
     """
@@ -175,9 +174,9 @@ class Payback:
 def payback(setup: Setup, keep: Keep, surrogate_epochs: int, measured: Measured = MEASURED) -> Payback:
     """Return from which training on the coreset on, and for how long full trainings, pruning has paid for its surrogate.
 
-    With F seconds for a full training, m trainings on a share k save m (1 - k) F and cost a surrogate of s F (s: the part of the
-    epochs that it trains, (1 + o) times for the overhead o) and c seconds of recording, scoring, selecting. m is the least number
-    with m (1 - k) > s (1 + o), and F >= c / (m (1 - k) - s (1 + o)).
+    With F seconds for a full training, m trainings on a share k save m (1 - k) F and cost a surrogate of s F (s: the part
+    of the epochs that it trains, (1 + o) times for the overhead o) and c seconds of recording, scoring, selecting. m is the
+    least number with m (1 - k) > s (1 + o), and F >= c / (m (1 - k) - s (1 + o)).
 
     >>> found = payback(Setup(1281167, 1000, 90, 8), 0.7, 30)
     >>> found.trainings, round(found.seconds)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import json
 import os
 import signal
@@ -56,6 +58,26 @@ def answer(work: Callable[[], Any]) -> Any:
     if status:
         raise RuntimeError(f"a check ended with status {status}; what it found is above")
     return json.loads(said)
+
+
+def import_what(work: Callable[[], object]) -> None:
+    """Import here what `work` imports in a child, so that later children need not; raises RuntimeError where that starts
+    threads, which would be missing in them. (Arrow has one of its own from the start, and knows of forks.)"""
+    before = len(os.listdir("/proc/self/task"))
+
+    def names() -> list[str]:
+        work()
+        return list(sys.modules)
+
+    for name in answer(names):
+        if name not in sys.modules and not name.startswith("__"):
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
+    threads = len(os.listdir("/proc/self/task"))
+    if threads > before:
+        raise RuntimeError(
+            f"expected no threads of imports, so that this process may fork, but there are {threads - before}"
+        )
 
 
 def kill_after(child: int, seconds: float) -> bool:

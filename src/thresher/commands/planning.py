@@ -27,8 +27,8 @@ def plan_command(
         click.echo(f"{title:<28}{value:>10}  {about}".rstrip())
     click.echo(payback_text(pays, keep_count(n, parse_keep(keep)), setup, epochs))
     click.echo(
-        f"Sizes are arithmetic (docs/scale.md). Times were measured on {MEASURED.machine} (docs/results/benchmarks.md), those of "
-        "recording too: on a GPU they are not measured yet."
+        f"Sizes are arithmetic (docs/scale.md). Times were measured on {MEASURED.machine} (docs/results/benchmarks.md), "
+        "those of recording too: on a GPU they are not measured yet."
     )
 
 
@@ -64,6 +64,6 @@ def payback_text(pays: planning.Payback, kept: int, setup: Setup, epochs: int) -
         return "pruning never pays for its surrogate where everything is kept"
     of = f"{setup.epochs} of {epochs} epochs" if setup.epochs < epochs else f"all {epochs} epochs"
     return (
-        f"pruning to {kept} samples pays for a surrogate of {of} with training {pays.trainings} on the coreset, where a full "
-        f"training takes more than {seconds_text(pays.seconds)}"
+        f"pruning to {kept} samples pays for a surrogate of {of} with training {pays.trainings} on the coreset, where a "
+        f"full training takes more than {seconds_text(pays.seconds)}"
     )
