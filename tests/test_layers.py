@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "thresher"
 LEVELS = [
-    {"types", "errors", "files", "arrow", "ranks"},
+    {"types", "errors", "files", "places", "arrow", "ranks"},
     {"signals", "keep", "ranking", "engines"},
     {"scorers", "selectors", "trajectory", "coreset", "settings", "score_table"},
     {"registry", "literature", "selection", "exchange"},

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,6 +20,7 @@ import numpy as np
 
 from thresher.errors import CorruptFileError, FingerprintError, InputError, MissingFileError, SampleIdError
 from thresher.files import PART, parse_json, replacing, seal_of, sync_folder, write_atomic
+from thresher.places import as_place, is_remote, send
 from thresher.types import Floats, Ids
 
 if TYPE_CHECKING:
@@ -118,7 +120,7 @@ class Coreset:
         Raises MissingFileError, CorruptFileError (truncated, altered, disagreeing with its sidecar, not a coreset) or
         FingerprintError.
         """
-        path = Path(path)
+        path = as_place(path)
         if not path.is_file():
             raise MissingFileError(f"Expected a coreset at {path}, but there is none. Write one with `thresher select`.")
         coreset, info = _read(cls, path)
@@ -154,8 +156,16 @@ def write_coreset(
 
     from thresher.arrow import table_of
 
-    path = Path(path)
+    path = as_place(path)
     _json_ready(source)
+    if is_remote(path):
+        with tempfile.TemporaryDirectory(prefix="thresher-") as folder:
+            local = Path(folder) / path.name
+            count = write_coreset(local, n, source, chunks, weights)
+            sidecar_path(path).unlink(missing_ok=True)  # as below: a Parquet file alone is complete
+            for made in (local, sidecar_path(local)):
+                send(made, path.with_name(made.name))
+        return count
     fields = [("sample_id", pa.int64()), *([] if weights is None else [("weight", pa.float32())])]
     # Without Arrow's own schema in the file, the metadata may follow the rows, when the checksum is known.
     options: dict[str, Any] = {"use_dictionary": False, "write_page_checksum": True, "store_schema": False}

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from thresher.arrow import table_of
 from thresher.errors import CorruptFileError, InputError, MissingFileError
 from thresher.files import parse_json, replacing, seal_of
+from thresher.places import as_place, for_arrow, staged
 from thresher.ranking.blocks import BLOCK, Block
 from thresher.types import Floats, HardEnd, Scores
 
@@ -88,8 +89,7 @@ def write_score_parts(
     encoding = {"sample_id": "DELTA_BINARY_PACKED"} | dict.fromkeys(columns, "PLAIN")
     options = {"compression": "none", "column_encoding": encoding, "write_page_checksum": True}
     rows = 0
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as part, part.open("wb") as file:
+    with staged(as_place(path)) as local, replacing(local) as part, part.open("wb") as file:
         with pq.ParquetWriter(file, schema, use_dictionary=["target"] if labelled else False, **options) as writer:
             waiting: list[pa.Table] = []  # row groups do not depend on how the parts were cut
             for values, targets in parts:
@@ -118,7 +118,7 @@ def read_scores(path: Path) -> ScoreTable:
     """
     file = ScoreFile.open(path)
     with _sound(path):
-        table = pq.read_table(pa.BufferReader(path.read_bytes()), page_checksum_verification=True)
+        table = pq.read_table(pa.BufferReader(file.path.read_bytes()), page_checksum_verification=True)
         ids = table.column("sample_id").to_numpy()
         columns = {name: Scores(table.column(name).to_numpy(), c.hard_end, c.source) for name, c in file.columns.items()}
         targets = table.column("target").to_numpy().astype(np.int64) if file.labelled else None
@@ -151,10 +151,11 @@ class ScoreFile:
 
     @classmethod
     def open(cls, path: Path) -> ScoreFile:
-        """Read what the table at `path` is. Raises MissingFileError or CorruptFileError."""
+        """Read what the table at `path` is, which may be a URL. Raises MissingFileError or CorruptFileError."""
+        path = as_place(path)
         if not path.is_file():
             raise MissingFileError(f"Expected a score table at {path}, but there is none. Write one with `thresher score`.")
-        with _sound(path), pq.ParquetFile(path) as file:
+        with _sound(path), pq.ParquetFile(for_arrow(path)) as file:
             names, metadata = file.schema_arrow.names, file.metadata
             header = parse_json((metadata.metadata or {}).get(_KEY, b"{}"))
             about = header.get("columns", {})
@@ -184,7 +185,7 @@ class ScoreFile:
         stop = len(self.group_rows) if stop is None else stop
         start, hard_end = sum(self.group_rows[:first]), self.columns[column].hard_end
         with _sound(self.path), pq.ParquetFile(
-            self.path, page_checksum_verification=True, buffer_size=_BUFFER, pre_buffer=False
+            for_arrow(self.path), page_checksum_verification=True, buffer_size=_BUFFER, pre_buffer=False
         ) as file:  # fmt: skip
             batches = file.iter_batches(BLOCK, row_groups=range(first, stop), columns=wanted, use_threads=False)
             for batch in ahead(batches):

@@ -156,9 +156,9 @@ def check_whole(folder: Path) -> None:
 def contents(folder: Path) -> dict[str, str]:
     """Return a digest of every file that is left at the end; what tells of times is left out of it.
 
-    So is the checkpoint: of a recording that was killed between its last epoch and the checkpoint after it, nothing is trained
-    again, and the checkpoint stays that of the epoch before. Of a killed writer outside a run or a store, whose writers sweep,
-    a part may be left, which no reader looks at.
+    So is the checkpoint: of a recording that was killed between its last epoch and the checkpoint after it, nothing is
+    trained again, and the checkpoint stays that of the epoch before. Of a killed writer outside a run or a store, whose
+    writers sweep, a part may be left, which no reader looks at.
     """
     found = {}
     for path in files_of(folder):

@@ -8,12 +8,12 @@ from typing import Any
 import click
 
 from thresher.cli._app import app
-from thresher.cli._options import PATH, address, data, data_dir, needed, option, switch, workers
+from thresher.cli._options import PLACE, address, data, data_dir, needed, option, switch, workers
 
 
 @app.command()
-@click.argument("source", type=PATH)
-@needed("--out", Path, help="Parquet file to write.")
+@click.argument("source", type=PLACE)
+@needed("--out", PLACE, help="Parquet file to write.")
 @option("--method", default="tdds", help="Scorers or methods (or all); parameters after a colon.")
 @option("--window", help="TDDS's window K; several, comma-separated, make a grid.")
 @option("--at", help="Trajectory length T (completed epochs); several make a grid.")
@@ -33,6 +33,7 @@ def score(**options: Any) -> None:
     \b
     thresher score runs/digits --method tdds,el2n --out scores.parquet
     thresher score dumps/ --method tdds --window 5,10 --at 10,20,30 --out grid.parquet
+    thresher score s3://bucket/store --out s3://bucket/scores.parquet      # a recording that was uploaded
     """
     from thresher.commands.scoring import score_command
 
@@ -40,9 +41,9 @@ def score(**options: Any) -> None:
 
 
 @app.command()
-@click.argument("scores", type=PATH)
+@click.argument("scores", type=PLACE)
 @needed("--keep", help="Share in (0, 1], or a count of samples.")
-@needed("--out", Path, help="Coreset file to write (Parquet).")
+@needed("--out", PLACE, help="Coreset file to write (Parquet).")
 @option("--method", default="tdds", help="Method, see `thresher methods`; parameters after a colon.")
 @option("--column", help="Score column. Default: the one with the method's settings.")
 @option("--data", help="Whose published settings to take. Default: the score table's data set.")

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from thresher.errors import CorruptFileError, InputError, MissingFileError, UnknownNameError
+from thresher.places import as_place, for_arrow, is_remote
 from thresher.trajectory.layout import FileEntry, Manifest, load_manifest
 from thresher.trajectory.part import Part
 from thresher.trajectory.pieces import values_crc
@@ -40,7 +41,7 @@ class Trajectory:
     def open(cls, folder: Path | str) -> Trajectory:
         """Open the store in `folder`. Raises MissingFileError where a file is not there, CorruptFileError where one is
         damaged."""
-        folder = Path(folder)
+        folder = as_place(folder)
         return cls(folder, load_manifest(folder))
 
     @property
@@ -155,7 +156,7 @@ class Trajectory:
     def _read(self, entry: FileEntry, columns: list[str]) -> pa.Table:
         path = self._path(entry)
         try:
-            with pq.ParquetFile(path, page_checksum_verification=True, memory_map=True) as file:
+            with pq.ParquetFile(for_arrow(path), page_checksum_verification=True, memory_map=not is_remote(path)) as file:
                 table = file.read(columns, use_threads=False)
         except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
             raise self._corrupt(entry, str(error)) from error
