@@ -85,7 +85,9 @@ def test_a_file_url_is_a_path(recorded: Path, tmp_path: Path, call: Any) -> None
     assert len(Coreset.load((tmp_path / "kept.parquet").as_uri())) == 100
 
 
-def test_scoring_and_selecting_where_everything_is_in_a_bucket(bucket: str, recorded: Path, tmp_path: Path, call: Any) -> None:
+def test_scoring_and_selecting_where_everything_is_in_a_bucket(
+    bucket: str, recorded: Path, tmp_path: Path, call: Any
+) -> None:
     local, remote = tmp_path / "scores.parquet", f"{bucket}/out/scores.parquet"
     call("score", recorded, *METHODS, "--out", local)
     call("score", f"{bucket}/store", *METHODS, "--out", remote)

@@ -1,8 +1,8 @@
 """Where files lie: paths on this machine, and URLs of object storage (`s3://`, `gs://`, ...), which answer like paths.
 
-universal_pathlib gives URLs the methods of `pathlib.Path` over fsspec, so what reads a store or a table asks a place and need
-not know where it is. What differs is here: a URL is read through an open file, and written as a whole, from a file that was
-finished on this machine first; object storage shows a new object at once or not at all.
+universal_pathlib gives URLs the methods of `pathlib.Path` over fsspec, so what reads a store or a table asks a place and
+need not know where it is. What differs is here: a URL is read through an open file, and written as a whole, from a file that
+was finished on this machine first; object storage shows a new object at once or not at all.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def storage_errors() -> Iterator[None]:
             raise
         raise StorageError(
             f"The object storage cannot be used ({type(error).__name__}: {error}). Check the URL, the credentials and the "
-            "connection (s3: AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL). Nothing was written."
+            "connection (s3: AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL)."
         ) from error
 
 

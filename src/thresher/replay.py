@@ -69,9 +69,10 @@ class Request:
 
 
 def open_source(path: Path | str) -> Source:
-    """Open what lies at `path`, which may be a URL (`s3://bucket/store`): a trajectory store, a run directory that holds one, or a folder of official TDDS dumps.
+    """Open what lies at `path`: a trajectory store, a run directory that holds one, or a folder of official TDDS dumps.
 
-    Raises MissingFileError where it is none of these, CorruptFileError where it is damaged.
+    A store may lie at a URL (`s3://bucket/store`). Raises MissingFileError where it is none of these, CorruptFileError where
+    it is damaged.
     """
     from thresher.trajectory.layout import MANIFEST
     from thresher.trajectory.reader import Trajectory
@@ -86,7 +87,9 @@ def open_source(path: Path | str) -> Source:
         from thresher.trajectory.official import OfficialDumps
 
         if is_remote(path):
-            raise InputError(f"Expected official TDDS dumps on this machine, but got {path}. Copy them here; stores are read there.")
+            raise InputError(
+                f"Expected official TDDS dumps on this machine, but got {path}. Copy them here; stores are read there."
+            )
         return OfficialDumps(path)
     raise MissingFileError(
         f"Expected {path} to be a trajectory store (manifest.json), a run directory, or a folder of official TDDS dumps "

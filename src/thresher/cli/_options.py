@@ -32,7 +32,7 @@ def switch(flag: str, name: str | None = None, default: bool = False, *, help: s
 PATH = click.Path(path_type=Path)
 
 
-class Place(click.ParamType):
+class Place(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions only
     """A path, or a URL of object storage."""
 
     name = "path or URL"
