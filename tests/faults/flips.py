@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from readers import make_store, score_store
+from ours import make_store, score_store
 
 from thresher.errors import ThresherError
 from thresher.trajectory.reader import Trajectory

@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 from children import ended, fork
+from foreign import hostile_pickles
 from mutate import mutated
-from readers import READERS, Reader, hostile_pickles
+from reader import Reader
+from readers import READERS
 from watch import Watch, limit_memory, verdict
 
 BATCH = 250

@@ -258,6 +258,8 @@ class TrajectoryWriter:
         if epochs >= self.epochs:
             return
         kept: dict[str, Any] = {"epochs": self.manifest.epochs[:epochs]}
+        if not epochs:  # its targets came with epoch 0, and come again
+            kept["targets"] = None
         if self.manifest.features_epoch is not None and self.manifest.features_epoch >= epochs:
             kept |= {"features": None, "features_epoch": None}
         manifest = replace(self.manifest, **kept)
