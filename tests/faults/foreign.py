@@ -96,9 +96,10 @@ def make_archive(folder: Path) -> None:
     (folder / "cifar-10-batches-py").rename(folder / "apart")
 
 
-def _tuples(depth: int) -> bytes:
-    """Return a pickle of a dict whose key is a tuple of the same tuple twice, and so on: hashing it would take for ever."""
-    return b"\x80\x02}" + b"N" + b"q\x00h\x00h\x00\x86" * depth + b"K\x01s."
+def _tuples(depth: int, key: bool = True) -> bytes:
+    """Return a pickle of a dict with a tuple of the same tuple twice, and so on; as a key, hashing it would take for ever."""
+    nested = b"N" + b"q\x00h\x00\x86" * depth
+    return b"\x80\x02}" + (nested + b"K\x01s." if key else b"U\x01a" + nested + b"s.")
 
 
 def hostile_pickles(touched: str) -> tuple[bytes, ...]:
@@ -113,12 +114,8 @@ def hostile_pickles(touched: str) -> tuple[bytes, ...]:
     calls = [f"cposix\nsystem\n(S'mkdir {touched}'\ntR.", f'cbuiltins\neval\n(S\'__import__("os").mkdir("{touched}")\'\ntR.']
     calls += [f"cnumpy\nload\n(S'{touched}'\ntR.", "cnumpy\ndtype\n(S'O'\ntR.", "c_codecs\nencode\n(S'x'\ntR."]
     heavy = [b"\x80\x04\x95" + b"\xff" * 7 + b"\x7f", b"\x80\x02\x8a" + b"\xff" * 5, b"\x80\x02r" + b"\xff" * 4 + b"N."]
-    heavy += [
-        b"\x80\x02" + b"(" * 5000,
-        b"\x80\x02" + b"]" + b"]a" * 3000 + b".",
-        _tuples(60),
-        b"\x80\x04(" + _tuples(60)[2:-3] + b"\x91.",
-    ]
+    heavy += [b"\x80\x02" + b"(" * 5000, b"\x80\x02" + b"]" + b"]a" * 3000 + b".", _tuples(60), _tuples(60, key=False)]
+    heavy += [b"\x80\x04}\x8c\x01a\x8f(" + _tuples(60)[3:-4] + b"\x90s."]  # the same in a set
     nested = b"\x80\x02]" + b"q\x00]h\x00ah\x00a" * 60 + b"."
     return (*(pickle.dumps(Touch(), p) for p in (0, 2, 4)), *(c.encode() for c in calls), *heavy, nested)
 
