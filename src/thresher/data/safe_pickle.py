@@ -139,7 +139,8 @@ def _refuse_set(reader: Any) -> None:
     raise pickle.UnpicklingError("a set")
 
 
-for _code, _keys in ((pickle.SETITEM, slice(-2, -1)), (pickle.SETITEMS, slice(None, None, 2)), (pickle.DICT, slice(None, None, 2))):
+_EVERY_OTHER = slice(None, None, 2)
+for _code, _keys in ((pickle.SETITEM, slice(-2, -1)), (pickle.SETITEMS, _EVERY_OTHER), (pickle.DICT, _EVERY_OTHER)):
     _Reader.dispatch[_code[0]] = _with_plain_keys(_Reader.dispatch[_code[0]], _keys)
 for _code in (pickle.EMPTY_SET, pickle.ADDITEMS, pickle.FROZENSET):
     _Reader.dispatch[_code[0]] = _refuse_set
