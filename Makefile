@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: run test check bench docs clean
+.PHONY: run test check bench faults docs clean
 
 .venv/done: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Thresher needs Python 3.11 or newer; set PYTHON=...")'
@@ -26,6 +26,10 @@ check: .venv/done
 bench: .venv/done
 	for script in score_dumps replay_grid recorder_overhead throughput imagenet_epoch packing scoring selection; do \
 		$(BIN)/python benchmarks/$$script.py $(ARGS) || exit 1; done
+
+faults: .venv/done
+	$(BIN)/python tests/faults/suite.py --out docs/reliability.json $(ARGS)
+	$(BIN)/python tests/faults/page.py
 
 docs: .venv/done
 	$(BIN)/python docs/generate.py

@@ -15,6 +15,7 @@ from PIL import Image
 
 from thresher.coreset import Coreset
 from thresher.data import load
+from thresher.files import seal_of
 from thresher.score_table import read_scores, write_scores
 from thresher.trajectory.reader import Trajectory
 from thresher.types import Scores
@@ -190,6 +191,7 @@ def test_a_damaged_checkpoint_is_named_and_the_recording_kept(tmp_path: Path, ca
     store = out / "trajectory"
     manifest = json.loads((store / "manifest.json").read_text())
     manifest["epochs"] = manifest["epochs"][:3]  # as if the last epoch had not been committed
+    manifest["seal"] = seal_of(manifest)
     (store / "manifest.json").write_text(json.dumps(manifest))
     checkpoint = out / "checkpoints" / "surrogate.safetensors"
     good = checkpoint.read_bytes()
@@ -223,7 +225,8 @@ def test_other_logits_than_begun_with_are_refused(tmp_path: Path, call: Any, mon
     call(*common)
     manifest = out / "trajectory" / "manifest.json"
     raw = json.loads(manifest.read_text())
-    manifest.write_text(json.dumps({**raw, "epochs": raw["epochs"][:1]}))
+    raw["epochs"] = raw["epochs"][:1]
+    manifest.write_text(json.dumps({**raw, "seal": seal_of(raw)}))
     assert "was begun with logits=None" in call.refused(*common, "--logits", "float16")
 
 

@@ -35,7 +35,7 @@ def test_commands_of_the_readme_exist() -> None:
     from thresher.cli import app
 
     text = (ROOT / "README.md").read_text()
-    names = "run|record|score|select|train|methods|reproduce|tune|corrupt|export|explore"
+    names = "run|record|score|select|train|methods|plan|suspects|reproduce|tune|corrupt|export|explore"
     commands = set(re.findall(rf"thresher ({names})\b([^`\n]*)", text))
     assert {name for name, _ in commands} == {
         "run",
@@ -44,6 +44,7 @@ def test_commands_of_the_readme_exist() -> None:
         "select",
         "train",
         "methods",
+        "plan",
         "reproduce",
         "tune",
         "export",

@@ -13,11 +13,11 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "thresher"
 LEVELS = [
-    {"types", "errors", "files", "arrow", "ranks"},
+    {"types", "errors", "files", "places", "arrow", "ranks"},
     {"signals", "keep", "ranking", "engines", "suspects", "learned"},
     {"scorers", "selectors", "trajectory", "coreset", "settings", "score_table"},
     {"registry", "literature", "selection", "exchange"},
-    {"intake", "memory", "spread", "recorder", "replay", "large", "methods", "derivation", "testing"},
+    {"planning", "intake", "memory", "spread", "recorder", "replay", "large", "methods", "derivation", "testing"},
     {"data", "models", "report", "tracking"},
     {"train"},
     {"experiments"},
@@ -105,6 +105,7 @@ def test_importing_thresher_loads_nothing_heavy() -> None:
 def test_scoring_needs_no_torch(tmp_path: Path) -> None:
     code = "import thresher.cli, thresher.commands.scoring, thresher.trajectory.official, thresher.selection"
     code += "; import thresher.commands.exporting, thresher.exchange.frames, thresher.exchange.cartography"
+    code += "; import thresher.commands.planning"
     assert not loaded_by(code) & {"torch", "scipy", "sklearn", "matplotlib", "jinja2"}
 
 

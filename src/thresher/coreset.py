@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from thresher.errors import CorruptFileError, FingerprintError, InputError, MissingFileError, SampleIdError
-from thresher.files import PART, replacing, sync_folder, write_atomic
+from thresher.files import PART, parse_json, replacing, seal_of, sync_folder, write_atomic
+from thresher.places import as_place, is_remote, send
 from thresher.types import Floats, Ids
 
 if TYPE_CHECKING:
@@ -118,7 +120,7 @@ class Coreset:
         Raises MissingFileError, CorruptFileError (truncated, altered, disagreeing with its sidecar, not a coreset) or
         FingerprintError.
         """
-        path = Path(path)
+        path = as_place(path)
         if not path.is_file():
             raise MissingFileError(f"Expected a coreset at {path}, but there is none. Write one with `thresher select`.")
         coreset, info = _read(cls, path)
@@ -154,8 +156,16 @@ def write_coreset(
 
     from thresher.arrow import table_of
 
-    path = Path(path)
+    path = as_place(path)
     _json_ready(source)
+    if is_remote(path):
+        with tempfile.TemporaryDirectory(prefix="thresher-") as folder:
+            local = Path(folder) / path.name
+            count = write_coreset(local, n, source, chunks, weights)
+            sidecar_path(path).unlink(missing_ok=True)  # as below: a Parquet file alone is complete
+            for made in (local, sidecar_path(local)):
+                send(made, path.with_name(made.name))
+        return count
     fields = [("sample_id", pa.int64()), *([] if weights is None else [("weight", pa.float32())])]
     # Without Arrow's own schema in the file, the metadata may follow the rows, when the checksum is known.
     options: dict[str, Any] = {"use_dictionary": False, "write_page_checksum": True, "store_schema": False}
@@ -175,7 +185,7 @@ def write_coreset(
                     digest.update(b"weights" + weights.astype("<f4").tobytes())
                 found = {"count": count, "checksum": digest.hexdigest()}
                 plain = _json_ready({"format": _FORMAT, "n": n, "source": source, **found})
-                info = json.dumps({**plain, "seal": _seal(plain)}, indent=2, sort_keys=True)
+                info = json.dumps({**plain, "seal": seal_of(plain)}, indent=2, sort_keys=True)
                 writer.add_key_value_metadata({_KEY.decode(): info})
             file.flush()
             os.fsync(file.fileno())
@@ -230,7 +240,7 @@ def _read(cls: type[Coreset], path: Path) -> tuple[Coreset, dict[str, Any]]:
         metadata = table.schema.metadata or {}
         if _KEY not in metadata:
             raise _corrupt(path, "it has no provenance of a coreset")
-        info = json.loads(metadata[_KEY])
+        info = parse_json(metadata[_KEY])
         if info["format"] != _FORMAT:
             raise _corrupt(path, f"its format is {info['format']!r}, and this version of Thresher reads {_FORMAT}")
         ids = table.column("sample_id").to_numpy()
@@ -239,10 +249,10 @@ def _read(cls: type[Coreset], path: Path) -> tuple[Coreset, dict[str, Any]]:
             raise _corrupt(path, f"its ids are {ids.dtype}, not int64")
         coreset = cls(ids, weights, int(info["n"]), info["source"])
         whole = coreset.digest == info["checksum"] and len(coreset) == info["count"]
-        sealed = info.get("seal", _seal(info)) == _seal(info)  # files of the first days have no seal
+        sealed = info.get("seal", seal_of(info)) == seal_of(info)  # files of the first days have no seal
     except CorruptFileError:
         raise
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise _corrupt(path, f"{type(error).__name__}: {error}") from error
     if not whole:
         raise _corrupt(path, "its ids or weights do not match their checksum")
@@ -251,15 +261,9 @@ def _read(cls: type[Coreset], path: Path) -> tuple[Coreset, dict[str, Any]]:
     return coreset, info
 
 
-def _seal(info: Mapping[str, Any]) -> str:
-    """Return the SHA-256 (hex) of everything else in the metadata, so that a changed `n` or fingerprint is noticed."""
-    rest = {key: value for key, value in info.items() if key != "seal"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
-
-
 def _read_sidecar(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise _corrupt(path, str(error)) from error
 

@@ -73,6 +73,10 @@ class OtherRankError(ThresherError, RuntimeError):
     """Another rank could not go on and said why; this one stops with it."""
 
 
+class StorageError(ThresherError, OSError):
+    """Object storage does not answer, or refuses."""
+
+
 class BusyError(RunDirectoryError):
     """Another process is writing this very file or folder."""
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,28 @@ def remove_parts(folder: Path) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Write JSON, indented and with sorted keys so that two files can be compared by eye; NaN is refused."""
     write_atomic(path, (json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n").encode())
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return what JSON text holds; raises ValueError for everything that is none, also for what is nested without end.
+
+    >>> parse_json('{"n": 3}')
+    {'n': 3}
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def seal_of(content: Mapping[str, Any]) -> str:
+    """Return the SHA-256 (hex) of JSON-ready content but for its own `seal`: a file that carries it shows what was altered.
+
+    >>> seal_of({"n": 3}) == seal_of({"n": 3, "seal": "anything"}), seal_of({"n": 3}) == seal_of({"n": 4})
+    (True, False)
+    """
+    rest = {key: value for key, value in content.items() if key != "seal"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def sync_folder(folder: Path) -> None:

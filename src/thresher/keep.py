@@ -14,6 +14,8 @@ from thresher.errors import InputError
 Keep = int | float | str
 """A count (int), a share in (0, 1] (float), or either as text."""
 
+_DIGITS = 18  # of a count of samples
+
 
 def keep_share(keep: float | str) -> Fraction:
     """Return a kept share as the exact fraction that its decimal text names.
@@ -90,6 +92,8 @@ def parse_keep(text: str) -> int | float:
     """
     stripped = text.strip()
     if stripped.isascii() and stripped.isdigit():
+        if len(stripped) > _DIGITS:  # Python refuses to read thousands of digits, with an error of its own
+            raise _share_error(f"{stripped[:_DIGITS]}...")
         count = int(stripped)
         if count == 0:
             raise _share_error(text)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thresher.errors import InputError, MissingFileError, TooFewEpochsError
+from thresher.places import as_place, is_remote
 from thresher.registry import make_scorer
 from thresher.scorers._base import Scorer, State
 from thresher.types import Floats, Frame, Ids, Pool, Scores
@@ -67,14 +68,16 @@ class Request:
     at: int | None = None
 
 
-def open_source(path: Path) -> Source:
+def open_source(path: Path | str) -> Source:
     """Open what lies at `path`: a trajectory store, a run directory that holds one, or a folder of official TDDS dumps.
 
-    Raises MissingFileError where it is none of these, CorruptFileError where it is damaged.
+    A store may lie at a URL (`s3://bucket/store`). Raises MissingFileError where it is none of these, CorruptFileError where
+    it is damaged.
     """
     from thresher.trajectory.layout import MANIFEST
     from thresher.trajectory.reader import Trajectory
 
+    path = as_place(path)
     if not path.is_dir():
         raise MissingFileError(f"Expected a folder of recorded dynamics at {path}, but there is none.")
     for folder in (path, path / "trajectory"):
@@ -83,6 +86,10 @@ def open_source(path: Path) -> Source:
     if any(path.glob("*_Output.npy")) or any(path.glob("*_Index.npy")):
         from thresher.trajectory.official import OfficialDumps
 
+        if is_remote(path):
+            raise InputError(
+                f"Expected official TDDS dumps on this machine, but got {path}. Copy them here; stores are read there."
+            )
         return OfficialDumps(path)
     raise MissingFileError(
         f"Expected {path} to be a trajectory store (manifest.json), a run directory, or a folder of official TDDS dumps "

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from thresher.arrow import table_of
 from thresher.errors import CorruptFileError, InputError, MissingFileError
-from thresher.files import replacing
+from thresher.files import parse_json, replacing, seal_of
+from thresher.places import as_place, for_arrow, staged
 from thresher.ranking.blocks import BLOCK, Block
 from thresher.types import Floats, HardEnd, Scores
 
@@ -80,15 +81,15 @@ def write_score_parts(
     Returns the number of samples. An older table at `path` stays intact until the new one is safe.
     """
     about = {name: {"hard_end": c.hard_end, "source": dict(c.source)} for name, c in columns.items()}
-    metadata = json.dumps({"format": 1, "columns": about, "info": dict(info or {})})
+    header = parse_json(json.dumps({"format": 1, "columns": about, "info": dict(info or {})}))
+    metadata = json.dumps({**header, "seal": seal_of(header)})
     fields = [("sample_id", pa.int64()), *([("target", pa.int64())] if labelled else [])]
     schema = pa.schema([*fields, *((name, pa.float32()) for name in columns)]).with_metadata({_KEY: metadata.encode()})
     # Consecutive ids shrink to nothing, labels to their digits, and what scores hold cannot be compressed.
     encoding = {"sample_id": "DELTA_BINARY_PACKED"} | dict.fromkeys(columns, "PLAIN")
     options = {"compression": "none", "column_encoding": encoding, "write_page_checksum": True}
     rows = 0
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as part, part.open("wb") as file:
+    with staged(as_place(path)) as local, replacing(local) as part, part.open("wb") as file:
         with pq.ParquetWriter(file, schema, use_dictionary=["target"] if labelled else False, **options) as writer:
             waiting: list[pa.Table] = []  # row groups do not depend on how the parts were cut
             for values, targets in parts:
@@ -117,7 +118,7 @@ def read_scores(path: Path) -> ScoreTable:
     """
     file = ScoreFile.open(path)
     with _sound(path):
-        table = pq.read_table(pa.BufferReader(path.read_bytes()), page_checksum_verification=True)
+        table = pq.read_table(pa.BufferReader(file.path.read_bytes()), page_checksum_verification=True)
         ids = table.column("sample_id").to_numpy()
         columns = {name: Scores(table.column(name).to_numpy(), c.hard_end, c.source) for name, c in file.columns.items()}
         targets = table.column("target").to_numpy().astype(np.int64) if file.labelled else None
@@ -150,15 +151,18 @@ class ScoreFile:
 
     @classmethod
     def open(cls, path: Path) -> ScoreFile:
-        """Read what the table at `path` is. Raises MissingFileError or CorruptFileError."""
+        """Read what the table at `path` is, which may be a URL. Raises MissingFileError or CorruptFileError."""
+        path = as_place(path)
         if not path.is_file():
             raise MissingFileError(f"Expected a score table at {path}, but there is none. Write one with `thresher score`.")
-        with _sound(path), pq.ParquetFile(path) as file:
+        with _sound(path), pq.ParquetFile(for_arrow(path)) as file:
             names, metadata = file.schema_arrow.names, file.metadata
-            header = json.loads((metadata.metadata or {}).get(_KEY, b"{}"))
+            header = parse_json((metadata.metadata or {}).get(_KEY, b"{}"))
             about = header.get("columns", {})
             if "sample_id" not in names:
                 raise KeyError("it has no column sample_id")
+            if header.get("seal", seal_of(header)) != seal_of(header) or (about and set(about) != set(names) - set(_FIXED)):
+                raise ValueError("what it says of its columns was altered")
             columns = {}
             for name in names:
                 if name not in _FIXED:
@@ -166,6 +170,8 @@ class ScoreFile:
                     end = told.get("hard_end", "low" if name == "aum" else "high")
                     columns[name] = ScoreColumn(end, told.get("source", {"scorer": name}))
             rows = tuple(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
+            if sum(rows) != metadata.num_rows or (rows and min(rows) < 0):
+                raise ValueError(f"it has row groups of {sum(rows)} rows, not {metadata.num_rows}")
             return cls(path, metadata.num_rows, "target" in names, columns, header.get("info", {}), rows)
 
     def blocks(
@@ -179,7 +185,7 @@ class ScoreFile:
         stop = len(self.group_rows) if stop is None else stop
         start, hard_end = sum(self.group_rows[:first]), self.columns[column].hard_end
         with _sound(self.path), pq.ParquetFile(
-            self.path, page_checksum_verification=True, buffer_size=_BUFFER, pre_buffer=False
+            for_arrow(self.path), page_checksum_verification=True, buffer_size=_BUFFER, pre_buffer=False
         ) as file:  # fmt: skip
             batches = file.iter_batches(BLOCK, row_groups=range(first, stop), columns=wanted, use_threads=False)
             for batch in ahead(batches):
@@ -192,6 +198,8 @@ class ScoreFile:
                 targets = found["target"].to_numpy(zero_copy_only=False).astype(np.int64) if labelled else None
                 yield Block(start, np.asarray(values, dtype=np.float32), hard_end, targets)
                 start += len(values)
+        if start != sum(self.group_rows[:stop]):
+            raise _out_of_order(self.path, self.n)
 
 
 def ahead(items: Iterable[T], depth: int = 2) -> Iterator[T]:

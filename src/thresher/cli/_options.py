@@ -31,6 +31,21 @@ def switch(flag: str, name: str | None = None, default: bool = False, *, help: s
 
 PATH = click.Path(path_type=Path)
 
+
+class Place(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions only
+    """A path, or a URL of object storage."""
+
+    name = "path or URL"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the place that a text names."""
+        from thresher.places import as_place
+
+        return as_place(value)
+
+
+PLACE = Place()
+
 data = option(
     "--data", default="digits",
     help="Data set: digits (built in), cifar10, cifar100, imagenet, or folder (ImageNet layout).",

@@ -1,4 +1,4 @@
-"""Commands that read and draw: `score`, `select`, `suspects`, `methods`, `corrupt`."""
+"""Commands that read and draw: `score`, `select`, `suspects`, `plan`, `methods`, `corrupt`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 import click
 
 from thresher.cli._app import app
-from thresher.cli._options import PATH, address, data, data_dir, needed, option, switch, workers
+from thresher.cli._options import PLACE, address, data, data_dir, needed, option, switch, workers
 
 
 @app.command()
-@click.argument("source", type=PATH)
-@needed("--out", Path, help="Parquet file to write.")
+@click.argument("source", type=PLACE)
+@needed("--out", PLACE, help="Parquet file to write.")
 @option("--method", default="tdds", help="Scorers or methods (or all); parameters after a colon.")
 @option("--window", help="TDDS's window K; several, comma-separated, make a grid.")
 @option("--at", help="Trajectory length T (completed epochs); several make a grid.")
@@ -33,6 +33,7 @@ def score(**options: Any) -> None:
     \b
     thresher score runs/digits --method tdds,el2n --out scores.parquet
     thresher score dumps/ --method tdds --window 5,10 --at 10,20,30 --out grid.parquet
+    thresher score s3://bucket/store --out s3://bucket/scores.parquet      # a recording that was uploaded
     """
     from thresher.commands.scoring import score_command
 
@@ -40,9 +41,9 @@ def score(**options: Any) -> None:
 
 
 @app.command()
-@click.argument("scores", type=PATH)
+@click.argument("scores", type=PLACE)
 @needed("--keep", help="Share in (0, 1], or a count of samples.")
-@needed("--out", Path, help="Coreset file to write (Parquet).")
+@needed("--out", PLACE, help="Coreset file to write (Parquet).")
 @option("--method", default="tdds", help="Method, see `thresher methods`; parameters after a colon.")
 @option("--column", help="Score column. Default: the one with the method's settings.")
 @option("--data", help="Whose published settings to take. Default: the score table's data set.")
@@ -65,7 +66,7 @@ def select(**options: Any) -> None:
 
 
 @app.command()
-@click.argument("source", type=PATH)
+@click.argument("source", type=PLACE)
 @option("--out", Path, help="File for all suspects: .csv or .parquet.")
 @switch("--force", help="Replace an older file at --out.")
 def suspects(**options: Any) -> None:
@@ -82,6 +83,29 @@ def suspects(**options: Any) -> None:
     from thresher.commands.suspects import suspects_command
 
     suspects_command(**options)
+
+
+@app.command()
+@needed("--n", int, help="Samples of the training set.")
+@needed("--classes", int, help="Classes.")
+@needed("--epochs", int, help="Epochs of a full training.")
+@option("--gpus", int, 1, help="Ranks that record together, one a GPU.")
+@option("--features", int, 512, help="Width of the penultimate layer; 0 without an evaluation pass.")
+@option("--log-probs", default="float32", help="How the Recorder keeps log-probabilities: float32 or float16.")
+@option("--workers", int, 1, help="Cores that score.")
+@option("--keep", default="0.7", help="Share (or count) to keep, for when pruning pays.")
+@option("--surrogate-epochs", int, help="Epochs that are recorded. Default: all.")
+def plan(**options: Any) -> None:
+    """Tell what a recording will take, before it begins: memory a rank, network, disk, time, and when pruning pays.
+
+    Sizes are arithmetic; times come from measured constants. docs/scale.md shows how, and what a billion samples take.
+
+    \b
+    thresher plan --n 1281167 --classes 1000 --epochs 90 --gpus 8
+    """
+    from thresher.commands.planning import plan_command
+
+    plan_command(**options)
 
 
 @app.command()

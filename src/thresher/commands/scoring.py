@@ -18,6 +18,7 @@ from thresher.keep import parse_keep, share_of
 from thresher.large.scoring import score_store, usual_engine
 from thresher.large.selecting import select_file
 from thresher.methods import AUTO, ResolvedMethod, find, parse_methods, parse_spec, resolve
+from thresher.places import is_remote, storage_errors
 from thresher.replay import Request, Source, grid_requests, open_source
 from thresher.score_table import ScoreFile, read_scores
 from thresher.scorers import TDDS, Entropy, Scorer
@@ -34,6 +35,7 @@ def parse_numbers(text: str | None, option: str) -> list[int]:
     return numbers
 
 
+@storage_errors()
 def score_command(
     *, source: Path, out: Path, method: str, window: str | None, at: str | None, keep: str | None, exact: bool,
     engine: str | None, workers: int | None, address: str | None,
@@ -52,7 +54,7 @@ def score_command(
 
 def _seen_by_all(path: Path, engine: str | None) -> Path:
     """Return a path that means the same on all machines of a cluster, whatever folder their workers are in."""
-    return path.resolve() if engine == "ray" else path
+    return path.resolve() if engine == "ray" and not is_remote(path) else path
 
 
 def _requests(label: str, source: Source, windows: list[int], ats: list[int], keep: str | None) -> list[Request]:
@@ -98,6 +100,7 @@ def _told_apart(requests: Sequence[Request]) -> list[Request]:
     return [r if sharing[r.column] == 1 else replace(r, column=names[r.scorer, r.at]) for r in distinct]
 
 
+@storage_errors()
 def select_command(
     *, scores: Path, keep: str, out: Path, method: str, column: str | None, data: str | None, seed: int,
     engine: str, workers: int | None, address: str | None,

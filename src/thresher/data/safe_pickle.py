@@ -10,7 +10,7 @@ import io
 import math
 import pickle
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,12 +110,40 @@ _ADMITTED = {(module, name): _Call(stand_in) for name, (modules, stand_in) in _N
 
 
 class _Reader(pickle._Unpickler):
-    """The reader in Python: the one in C makes room for as many values as a damaged number claims, up to 32 GB."""
+    """The reader in Python: the one in C makes room for as many values as a damaged number claims, up to 32 GB.
+
+    Keys are texts or numbers, and there are no sets: hashing a tuple of one tuple twice, and so on, would take for ever.
+    """
+
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = dict(pickle._Unpickler.dispatch)
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ADMITTED:
             raise _ForbiddenNameError(f"{module}.{name}")
         return _ADMITTED[module, name]
+
+
+def _with_plain_keys(load: Callable[[Any], None], keys: slice) -> Callable[[Any], None]:
+    """Return the step of the reader that fills a dict, for keys (in this part of its stack) that are texts or numbers."""
+
+    def checked(reader: Any) -> None:
+        odd = [type(key).__name__ for key in reader.stack[keys] if not isinstance(key, str | bytes | int)]
+        if odd:
+            raise pickle.UnpicklingError(f"a {odd[0]} as the key of a dict")
+        load(reader)
+
+    return checked
+
+
+def _refuse_set(reader: Any) -> None:
+    raise pickle.UnpicklingError("a set")
+
+
+_EVERY_OTHER = slice(None, None, 2)
+for _code, _keys in ((pickle.SETITEM, slice(-2, -1)), (pickle.SETITEMS, _EVERY_OTHER), (pickle.DICT, _EVERY_OTHER)):
+    _Reader.dispatch[_code[0]] = _with_plain_keys(_Reader.dispatch[_code[0]], _keys)
+for _code in (pickle.EMPTY_SET, pickle.ADDITEMS, pickle.FROZENSET):
+    _Reader.dispatch[_code[0]] = _refuse_set
 
 
 def read_pickle(content: bytes, where: str) -> dict[str, Any]:

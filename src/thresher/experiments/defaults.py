@@ -30,6 +30,8 @@ _DIGITS = Recipe(
     TrainSpec("tiny", epochs=30, batch_size=32, lr=0.05), TrainSpec("tiny", epochs=40, batch_size=16, lr=0.05), (0.1,)
 )
 
+_MOST = 1_000_000  # seeds or samples that a text may name; more is a slip of the finger
+
 
 def recipe(data: str) -> Recipe:
     """Return the recipe of a data set; folders get CIFAR's."""
@@ -78,8 +80,11 @@ def parse_seeds(text: str, what: str = "seeds") -> tuple[int, ...]:
     try:
         for part in text.split(","):
             first, _, last = part.partition("-")
-            seeds += range(int(first), int(last or first) + 1)
-    except ValueError:
+            several = range(int(first), int(last or first) + 1)
+            if len(several) + len(seeds) > _MOST:
+                raise InputError(f"Expected at most {_MOST} {what}, but got {text[:80]!r}.")
+            seeds += several
+    except (ValueError, OverflowError):
         seeds = []
     if not seeds or len(set(seeds)) != len(seeds):
         raise InputError(f"Expected distinct {what} such as 0-2 or 0,1,5, but got {text!r}.")

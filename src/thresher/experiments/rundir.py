@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from thresher.errors import BusyError, CorruptFileError, RunDirectoryError
-from thresher.files import remove_parts, write_json
+from thresher.files import parse_json, remove_parts, write_json
 from thresher.ranks import Alone, Ranks, together
 
 
@@ -38,7 +38,7 @@ def digest_of(content: Mapping[str, Any]) -> str:
 def read_json(path: Path, advice: str = "Delete it and run the same command again.") -> dict[str, Any]:
     """Return the object that a JSON file holds, or raise CorruptFileError naming it and what to do."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise CorruptFileError(f"{path} is not valid JSON ({error}). {advice}") from error
     if not isinstance(content, dict):

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 BUCKET = 65536
 """Sample ids in one file of a store, where nobody says otherwise."""
 
+MOST_BUCKETS = 1024
+"""Files of an epoch, where nobody says otherwise: the manifest names each, and is written anew with every epoch."""
+
 
 @dataclass(frozen=True)
 class Owners:
@@ -51,12 +54,14 @@ class Owners:
 
 
 def even_bucket(n: int, size: int) -> int:
-    """Return the bucket size of at most 65 536 ids with which `size` ranks own about as many samples each.
+    """Return the bucket size with which `size` ranks own about as many samples each: at most 65 536 ids, or as many more as
+    keep the files of an epoch at about 1 024.
 
-    >>> even_bucket(50000, 1), even_bucket(50000, 2), even_bucket(1281167, 8)
-    (65536, 25000, 53382)
+    >>> even_bucket(50000, 1), even_bucket(50000, 2), even_bucket(1281167, 8), even_bucket(10**9, 1)
+    (65536, 25000, 53382, 976563)
     """
+    most = max(BUCKET, -(-n // MOST_BUCKETS))
     if size == 1:
-        return BUCKET
+        return most
     each = -(-n // size)
-    return -(-each // -(-each // BUCKET))
+    return -(-each // -(-each // most))

@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import re
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from thresher.errors import CorruptFileError, MissingFileError
-from thresher.files import replacing
+from thresher.files import parse_json, replacing
 
 _SEPARATOR = "\x1f"  # a unit separator cannot occur in our keys
 
@@ -37,7 +38,8 @@ def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as part:
         try:
-            save_file(tensors, part, metadata={"plain": json.dumps(plain)})
+            text = json.dumps(plain)
+            save_file(tensors, part, metadata={"plain": text, "crc": str(_crc(tensors, text))})
         except SafetensorError as error:  # it hides what the system said in its text
             raise _of_the_system(error) from error
         with part.open("rb+") as file:
@@ -51,13 +53,31 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     state: dict[str, Any] = {}
     try:
         with safe_open(path, framework="pt") as file:
-            for name in file.keys():  # noqa: SIM118 - not a dict
-                _put(state, name.split(_SEPARATOR), file.get_tensor(name))
-            for keys, value in json.loads(file.metadata()["plain"]):
+            metadata = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            if metadata.get("crc", "") not in (
+                "",
+                str(_crc(tensors, metadata["plain"])),
+            ):  # those of the first days have none
+                raise ValueError("its contents do not match their checksum")
+            for name, value in tensors.items():
+                _put(state, name.split(_SEPARATOR), value)
+            for keys, value in parse_json(metadata["plain"]):
                 _put(state, keys, value)
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptFileError(f"{path} is not a complete checkpoint ({error}). Delete it to start over.") from error
     return state
+
+
+def _crc(tensors: Mapping[str, Tensor], text: str) -> int:
+    """Return the CRC-32 of everything that a checkpoint holds; safetensors itself has no checksum."""
+    crc = zlib.crc32(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].cpu().contiguous()
+        crc = zlib.crc32(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode(), crc)
+        if tensor.numel():
+            crc = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, crc)
+    return crc
 
 
 def _of_the_system(error: SafetensorError) -> OSError:

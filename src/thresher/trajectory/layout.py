@@ -16,11 +16,11 @@ import json
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from thresher.errors import CorruptFileError, MissingFileError
-from thresher.files import write_json
+from thresher.files import parse_json, seal_of, write_json
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -32,13 +32,18 @@ _CHUNK = 16 << 20
 
 @dataclass(frozen=True)
 class FileEntry:
-    """One file as it was written: `rows`, `size` in bytes, `crc` (CRC-32 of all of it), its columns."""
+    """One file as it was written: `rows`, `size` in bytes, `crc` (CRC-32 of all of it), its columns.
+
+    `crcs` are those of each column's values, for readers that take some columns only: they also show a sound file that lies
+    in another one's place. Stores of the first days have none.
+    """
 
     name: str
     rows: int
     size: int
     crc: int
     columns: tuple[str, ...]
+    crcs: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,9 @@ class Manifest:
 
     def save(self, folder: Path) -> None:
         """Replace the manifest of `folder`."""
-        write_json(folder / MANIFEST, {**asdict(self), "info": dict(self.info)})
+        content = {**asdict(self), "info": dict(self.info)}
+        plain = parse_json(json.dumps(content))  # as it will be read: keys are texts, tuples lists
+        write_json(folder / MANIFEST, {**plain, "seal": seal_of(plain)})
 
     def bucket_range(self, bucket: int) -> tuple[int, int]:
         """Return the first id of a bucket and the one after its last."""
@@ -72,13 +79,15 @@ def load_manifest(folder: Path) -> Manifest:
     if not path.is_file():
         raise MissingFileError(f"Expected a trajectory store in {folder}, but it has no {MANIFEST}.")
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = parse_json(path.read_text(encoding="utf-8"))
         if raw["format"] != FORMAT:
             raise CorruptFileError(f"{path} is of format {raw['format']}; this version of Thresher reads format {FORMAT}.")
+        if raw.pop("seal", None) not in (None, seal_of(raw)):  # stores of the first days have none
+            raise ValueError("it was altered")
         raw["signals"] = tuple(raw["signals"])
         raw["epochs"] = tuple(tuple(entry_from(entry) for entry in files) for files in raw["epochs"])
         raw["targets"], raw["features"] = (None if raw[k] is None else entry_from(raw[k]) for k in ("targets", "features"))
-        return Manifest(**raw)
+        return _checked(Manifest(**raw))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptFileError(
             f"{path} is not a complete manifest ({error}). It is replaced as a whole when an epoch is committed; "
@@ -86,18 +95,53 @@ def load_manifest(folder: Path) -> Manifest:
         ) from error
 
 
+def _checked(manifest: Manifest) -> Manifest:
+    """Return a manifest that names only what can be there, or raise ValueError: readers need not doubt it."""
+    for name in ("n", "num_classes", "bucket_size"):
+        _whole(name, getattr(manifest, name), 1)
+    buckets = -(-manifest.n // manifest.bucket_size)
+    for number, files in enumerate(manifest.epochs):
+        if len(files) != buckets:
+            raise ValueError(f"epoch {number} has {len(files)} files, not {buckets}")
+        for bucket, entry in enumerate(files):
+            first, end = manifest.bucket_range(bucket)
+            _check_entry(entry, end - first)
+    for whole in (manifest.targets, manifest.features):
+        if whole is not None:
+            _check_entry(whole, manifest.n)
+    if not all(isinstance(name, str) for name in manifest.signals) or not isinstance(manifest.info, Mapping):
+        raise TypeError("its signals are no names, or its info no object")
+    return manifest
+
+
+def _check_entry(entry: FileEntry, most: int) -> None:
+    if not isinstance(entry.name, str) or PurePosixPath(entry.name).is_absolute() or ".." in PurePosixPath(entry.name).parts:
+        raise ValueError(f"{entry.name!r} is no file of a store")
+    for name, high in (("rows", most), ("size", None), ("crc", None)):
+        _whole(f"{name} of {entry.name}", getattr(entry, name), 0, high)
+    if not all(isinstance(column, str) for column in entry.columns):
+        raise TypeError(f"the columns of {entry.name} are no names")
+    if len(entry.crcs) not in (0, len(entry.columns)):
+        raise ValueError(f"{entry.name} has {len(entry.crcs)} checksums for {len(entry.columns)} columns")
+
+
+def _whole(what: str, value: object, low: int, high: int | None = None) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < low or (high is not None and value > high):
+        raise ValueError(f"{what} is {value!r}"[:80])
+
+
 def entry_from(raw: Mapping[str, Any]) -> FileEntry:
     """Return the entry that a manifest holds as `raw`."""
-    return FileEntry(**{**raw, "columns": tuple(raw["columns"])})
+    return FileEntry(**{**raw, "columns": tuple(raw["columns"]), "crcs": tuple(raw.get("crcs", ()))})
 
 
-def entry_of(path: Path, name: str, rows: int, columns: tuple[str, ...]) -> FileEntry:
-    """Return the entry of a file that has just been written to `path`."""
+def entry_of(path: Path, name: str, rows: int, columns: Mapping[str, int]) -> FileEntry:
+    """Return the entry of a file that has just been written to `path`; `columns` with the CRC-32 of their values."""
     crc, size = 0, 0
     with path.open("rb") as file:
         while content := file.read(_CHUNK):  # a file of all features need not fit the memory
             crc, size = zlib.crc32(content, crc), size + len(content)
-    return FileEntry(name, rows, size, crc, columns)
+    return FileEntry(name, rows, size, crc, tuple(columns), tuple(columns.values()))
 
 
 def epoch_folder(epoch: int) -> str:

@@ -31,7 +31,7 @@ def read_header(path: Path) -> NpyArray:
             offset = file.tell()
     except FileNotFoundError:
         raise MissingFileError(f"Expected {path}, but it is not there.") from None
-    except (ValueError, EOFError, OSError) as error:
+    except Exception as error:  # NumPy reads the header as Python text, and a broken one raises almost anything
         raise CorruptFileError(f"{path} is not a .npy file ({error}). Copy it again.") from error
     if dtype.hasobject:
         raise CorruptFileError(f"{path} holds pickled objects, which could run code; nothing was read. Save plain numbers.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ def write(path: Path, name: str, pieces: Iterable[dict[str, pa.Array]]) -> FileE
     """Write one Parquet file, a row group a piece, bring it to disk and return its entry. There is at least one piece."""
     rest = iter(pieces)
     piece = next(rest)
-    schema, rows = pa.table(piece).schema, 0
+    schema, rows, crcs = pa.table(piece).schema, 0, dict.fromkeys(piece, 0)
     # Floats hardly compress and are read often, so they lie there as they are; sorted ids shrink to nearly nothing.
     options: dict[str, Any] = {
         "compression": "none", "use_dictionary": False, "write_statistics": False, "write_page_checksum": True,
@@ -38,13 +39,14 @@ def write(path: Path, name: str, pieces: Iterable[dict[str, pa.Array]]) -> FileE
                 table = pa.table(columns)
                 writer.write_table(table)
                 rows += table.num_rows
+                crcs = {name: values_crc(table.column(name), crcs[name]) for name in crcs}
     except OSError as error:
         if error.errno is None:
             raise
         raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
     with path.open("rb+") as file:
         os.fsync(file.fileno())
-    return entry_of(path, name, rows, tuple(piece))
+    return entry_of(path, name, rows, crcs)
 
 
 def gathered(ranks: Ranks, owners: Owners, rows: NDArray[Any]) -> Iterator[tuple[Ids, NDArray[Any]]]:
@@ -61,6 +63,15 @@ def gathered(ranks: Ranks, owners: Owners, rows: NDArray[Any]) -> Iterator[tuple
             mine = rows[low - first : high - first] if rank == ranks.rank else rows[:0]
             came, _ = ranks.exchange(mine, [len(mine), *[0] * (ranks.size - 1)])
             yield np.arange(low, low + len(came)), came
+
+
+def values_crc(values: pa.ChunkedArray, crc: int = 0) -> int:
+    """Return the CRC-32 of a column's values, those of lists too, going on from `crc`."""
+    for chunk in values.chunks:
+        numbers = chunk.flatten() if pa.types.is_fixed_size_list(chunk.type) else chunk
+        if len(numbers):
+            crc = zlib.crc32(np.ascontiguousarray(numbers.to_numpy(zero_copy_only=False)).data, crc)
+    return crc
 
 
 def matrix(values: NDArray[Any]) -> pa.Array:

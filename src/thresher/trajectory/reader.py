@@ -15,8 +15,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from thresher.errors import CorruptFileError, InputError, MissingFileError, UnknownNameError
+from thresher.places import as_place, for_arrow, is_remote
 from thresher.trajectory.layout import FileEntry, Manifest, load_manifest
 from thresher.trajectory.part import Part
+from thresher.trajectory.pieces import values_crc
 from thresher.types import Floats, Frame, Ids
 
 
@@ -39,7 +41,7 @@ class Trajectory:
     def open(cls, folder: Path | str) -> Trajectory:
         """Open the store in `folder`. Raises MissingFileError where a file is not there, CorruptFileError where one is
         damaged."""
-        folder = Path(folder)
+        folder = as_place(folder)
         return cls(folder, load_manifest(folder))
 
     @property
@@ -154,12 +156,16 @@ class Trajectory:
     def _read(self, entry: FileEntry, columns: list[str]) -> pa.Table:
         path = self._path(entry)
         try:
-            with pq.ParquetFile(path, page_checksum_verification=True, memory_map=True) as file:
+            with pq.ParquetFile(for_arrow(path), page_checksum_verification=True, memory_map=not is_remote(path)) as file:
                 table = file.read(columns, use_threads=False)
-        except (pa.ArrowException, OSError, KeyError) as error:
+        except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
             raise self._corrupt(entry, str(error)) from error
         if table.num_rows != entry.rows or table.num_columns != len(columns):
             raise self._corrupt(entry, f"it has {table.num_rows} rows of {table.num_columns} columns")
+        crcs = dict(zip(entry.columns, entry.crcs, strict=False))
+        for name in columns if crcs else ():
+            if values_crc(table.column(name)) != crcs.get(name):
+                raise self._corrupt(entry, f"the values of {name} do not match their checksum")
         return table
 
     def _column(self, table: pa.Table, name: str) -> NDArray[Any]:

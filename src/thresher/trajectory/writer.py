@@ -75,9 +75,9 @@ class TrajectoryWriter:
     ) -> TrajectoryWriter:
         """Make an empty store in `folder`, which must not hold one, for `n` samples and these signals.
 
-        `bucket_size` ids go into one file, by default 65 536, or fewer that ranks share evenly; `logits` stores all logits
-        too, (N, C) an epoch, in that dtype; `info` is JSON-ready. Raises RunDirectoryError where there is a store,
-        what is left of one, or another writer.
+        `bucket_size` ids go into one file, by default 65 536 (more of over 67 million), or fewer that ranks share evenly;
+        `logits` stores all logits too, (N, C) an epoch, in that dtype; `info` is JSON-ready. Raises RunDirectoryError where
+        there is a store, what is left of one, or another writer.
         """
         names, ranks = tuple(signals), ranks or current()
         bucket_size = even_bucket(n, ranks.size) if bucket_size is None else bucket_size
@@ -258,6 +258,8 @@ class TrajectoryWriter:
         if epochs >= self.epochs:
             return
         kept: dict[str, Any] = {"epochs": self.manifest.epochs[:epochs]}
+        if not epochs:  # its targets came with epoch 0, and come again
+            kept["targets"] = None
         if self.manifest.features_epoch is not None and self.manifest.features_epoch >= epochs:
             kept |= {"features": None, "features_epoch": None}
         manifest = replace(self.manifest, **kept)

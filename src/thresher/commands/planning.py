@@ -1,0 +1,69 @@
+"""`thresher plan`: no torch is imported here."""
+
+from __future__ import annotations
+
+import click
+
+from thresher import planning
+from thresher.errors import InputError
+from thresher.keep import keep_count, parse_keep
+from thresher.planning import MEASURED, Setup, bytes_text, seconds_text
+
+_BYTES = {"float32": 4, "float16": 2}
+
+
+def plan_command(
+    *, n: int, classes: int, epochs: int, gpus: int, features: int, log_probs: str, workers: int, keep: str,
+    surrogate_epochs: int | None,
+) -> None:  # fmt: skip
+    """Print what a recording takes."""
+    if log_probs not in _BYTES:
+        raise InputError(f"Expected --log-probs as float32 or float16, but got {log_probs!r}.")
+    recorded = epochs if surrogate_epochs is None else surrogate_epochs
+    whole = Setup(n, classes, epochs, gpus, features, _BYTES[log_probs], workers)
+    pays = planning.payback(whole, parse_keep(keep), recorded)
+    setup = Setup(n, classes, recorded, gpus, features, _BYTES[log_probs], workers)
+    for title, value, about in rows(setup):
+        click.echo(f"{title:<28}{value:>10}  {about}".rstrip())
+    click.echo(payback_text(pays, keep_count(n, parse_keep(keep)), setup, epochs))
+    click.echo(
+        f"Sizes are arithmetic (docs/scale.md). Times were measured on {MEASURED.machine} (docs/results/benchmarks.md), "
+        "those of recording too: on a GPU they are not measured yet."
+    )
+
+
+def rows(setup: Setup) -> list[tuple[str, str, str]]:
+    """Return the lines of a plan: title, value, what it is made of."""
+    state, features, waiting = (
+        part(setup) for part in (planning.state_bytes, planning.feature_bytes, planning.waiting_bytes)
+    )
+    parts = f"state {bytes_text(state)}, features {bytes_text(features)}, waiting rows {bytes_text(waiting)}"
+    store, table = planning.store_bytes(setup), planning.score_bytes(setup)
+    cores = "one core" if setup.workers == 1 else f"{setup.workers} cores"
+    return [
+        ("memory of a rank", bytes_text(planning.memory_bytes(setup)), parts),
+        ("network, all ranks, an epoch", bytes_text(planning.network_bytes(setup)), f"{setup.ranks} ranks, all to all"),
+        (
+            "disk",
+            bytes_text(store + table),
+            f"store {bytes_text(store)} ({setup.signals} signals), scores {bytes_text(table)}",
+        ),
+        (
+            "recording",
+            seconds_text(planning.record_seconds(setup)),
+            f"a rank, {setup.epochs} epochs, where logits lie on a CPU",
+        ),
+        ("scoring", seconds_text(planning.scoring_seconds(setup)), f"six methods in one pass, {cores}"),
+        ("selecting", seconds_text(planning.selecting_seconds(setup)), "one core"),
+    ]
+
+
+def payback_text(pays: planning.Payback, kept: int, setup: Setup, epochs: int) -> str:
+    """Return when a surrogate has paid for itself."""
+    if pays.trainings is None:
+        return "pruning never pays for its surrogate where everything is kept"
+    of = f"{setup.epochs} of {epochs} epochs" if setup.epochs < epochs else f"all {epochs} epochs"
+    return (
+        f"pruning to {kept} samples pays for a surrogate of {of} with training {pays.trainings} on the coreset, where a "
+        f"full training takes more than {seconds_text(pays.seconds)}"
+    )

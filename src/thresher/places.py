@@ -1,0 +1,103 @@
+"""Where files lie: paths on this machine, and URLs of object storage (`s3://`, `gs://`, ...), which answer like paths.
+
+universal_pathlib gives URLs the methods of `pathlib.Path` over fsspec, so what reads a store or a table asks a place and
+need not know where it is. What differs is here: a URL is read through an open file, and written as a whole, from a file that
+was finished on this machine first; object storage shows a new object at once or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import unquote, urlsplit
+
+from thresher.errors import InputError, MissingPackageError, StorageError
+
+_EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
+
+
+def as_place(text: str | os.PathLike[str]) -> Path:
+    """Return the place that a path or a URL names; `file://` is a path. A place comes back as it is.
+
+    What comes back for a URL is no `pathlib.Path`, but answers like one. Raises MissingPackageError where the packages for a
+    URL are not installed, InputError for a URL of a kind that nothing here reads.
+
+    >>> as_place("file:///data/my%20run/trajectory").as_posix(), is_remote(as_place("runs/digits"))
+    ('/data/my run/trajectory', False)
+    """
+    if not isinstance(text, str):
+        return cast(Path, text) if is_remote(text) else Path(text)
+    scheme, mark, _ = text.partition("://")
+    if not mark:
+        return Path(text)
+    if scheme == "file":
+        return Path(unquote(urlsplit(text).path))
+    try:
+        from upath import UPath
+    except ImportError:
+        raise _missing(text, _EXTRAS.get(scheme, "s3")) from None
+    try:
+        place = UPath(text)
+        _ = place.fs  # the package for this kind of URL is imported here
+    except ImportError:
+        raise _missing(text, _EXTRAS.get(scheme, "s3")) from None
+    except ValueError as error:
+        raise InputError(f"Expected a path, or a URL such as s3://bucket/name, but got {text!r}: {error}.") from None
+    return cast(Path, place)
+
+
+def is_remote(place: object) -> bool:
+    """Return whether a place is a URL of object storage."""
+    return hasattr(place, "fs") and hasattr(place, "protocol")
+
+
+def for_arrow(place: Path) -> Any:
+    """Return what Arrow opens: the path, or an open file of a URL, which is read in pieces where they are needed."""
+    return place.open("rb") if is_remote(place) else place
+
+
+@contextmanager
+def staged(place: Path) -> Iterator[Path]:
+    """Give a local path to write to what is to lie at `place`: itself, its folder made, or for a URL a file that is sent
+    there at the end.
+
+    Where the block ends with an error, nothing is sent. Raises OSError as the storage gives it.
+    """
+    if not is_remote(place):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        yield place
+        return
+    with tempfile.TemporaryDirectory(prefix="thresher-") as folder:
+        local = Path(folder) / place.name
+        yield local
+        send(local, place)
+
+
+def send(local: Path, place: Path) -> None:
+    """Bring a finished local file to a URL."""
+    remote = cast(Any, place)
+    remote.fs.put_file(str(local), remote.path)
+    remote.fs.invalidate_cache()
+
+
+@contextmanager
+def storage_errors() -> Iterator[None]:
+    """Turn what the packages of object storage raise into one error of ours; they share no base class with anything."""
+    try:
+        yield
+    except Exception as error:
+        package = type(error).__module__.partition(".")[0]
+        if package not in ("botocore", "aiobotocore", "aiohttp", "gcsfs", "google", "fsspec", "s3fs"):
+            raise
+        raise StorageError(
+            f"The object storage cannot be used ({type(error).__name__}: {error}). Check the URL, the credentials and the "
+            "connection (s3: AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL)."
+        ) from error
+
+
+def _missing(text: str, extra: str) -> MissingPackageError:
+    return MissingPackageError(f"{text} needs packages for object storage: pip install 'thresher[{extra}]'.")

@@ -1,0 +1,97 @@
+"""Processes killed at random moments, flipped bits and mutated inputs: a short run of the suite.
+
+docs/reliability.md has the counts of the long one (`make faults`).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+SUITE = Path(__file__).parent / "faults" / "suite.py"
+
+
+def run_suite(*options: str) -> dict[str, dict[str, Any]]:
+    """Run a part of the suite in a process of its own, for it forks and must have no threads, and return its counts."""
+    done = subprocess.run([sys.executable, str(SUITE), *options], capture_output=True, text=True, check=False)
+    found: dict[str, dict[str, Any]] = {}
+    for line in done.stdout.splitlines():
+        found |= {name: counts for name, counts in json.loads(line).items() if name != "seconds"}
+    wrong = {name: counts["told"] for name, counts in found.items() if counts["told"]}
+    assert (done.returncode, wrong) == (0, {}), done.stderr[-4000:]
+    return found
+
+
+def test_killed_at_random_moments_and_resumed() -> None:
+    found = run_suite("--kills", "10", "--inputs", "0", "--every", "0")
+    assert {name: counts["kills"] for name, counts in found.items()} == {
+        "kill: recording": 2, "kill: committing": 2, "kill: scoring": 2, "kill: selecting": 2, "kill: experimenting": 2,
+    }  # fmt: skip
+
+
+def test_flipped_bytes_and_mutated_inputs() -> None:
+    found = run_suite("--kills", "0", "--inputs", "250", "--every", "61", "--seed", "1")
+    flips = found.pop("flip: store")
+    assert flips["files"] == 15
+    assert flips["flips"] == flips["seen_by_verify"] + flips["harmless"] > 300
+    assert len(found) == 10
+    for name, counts in found.items():
+        assert counts["refused"] + counts["answered"] == counts["inputs"] == 250, name
+        assert counts["refused"] > 50 < 250 - counts["answered"], name
+        assert counts["answered"] > 0, name  # some mutations change nothing that counts
+
+
+def test_the_suite_sees_what_is_wrong() -> None:
+    """Half-written files, code that runs, writes elsewhere, other errors and other answers are told when they are there."""
+    script = f"""
+import sys
+sys.path.insert(0, {str(SUITE.parent)!r})
+import os, tempfile, json, time
+from pathlib import Path
+import numpy as np
+import kills, watch, fuzz
+from thresher.errors import InputError
+
+def careless(folder):
+    path = folder / "spec.json"
+    with path.open("w") as file:
+        file.write('{{"a": ')
+        file.flush()
+        time.sleep(0.5)
+        file.write("1}}")
+
+kills.JOBS["careless"] = kills.Job(careless)
+room = Path(tempfile.mkdtemp())
+found = kills.run_kills("careless", 3, 0, room / "kills")
+seen = watch.Watch(room)
+def wrong(): return 2
+def acts(): os.mkdir(room.parent / (room.name + "x"))
+def runs(): exec("1")
+def escapes(): return [][1]
+def hangs():
+    while True: pass
+def refuses(): raise InputError("no")
+hows = [watch.verdict(read, lambda found: found == 1, seen, 1)[0] for read in (wrong, acts, runs, escapes, hangs, refuses)]
+os.rmdir(room.parent / (room.name + "x"))
+print(json.dumps([found["half_written"], hows]))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    half_written, verdicts = json.loads(done.stdout.splitlines()[-1])
+    assert half_written >= 1
+    assert verdicts == ["wrong", "acted", "acted", "escaped", "hung", "refused"]
+
+
+def test_the_page_is_made_of_the_counts() -> None:
+    spec = importlib.util.spec_from_file_location("faults_page", SUITE.with_name("page.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    page = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(page)
+    counts = json.loads((ROOT / "docs" / "reliability.json").read_text())
+    assert (ROOT / "docs" / "reliability.md").read_text() == page.text(counts), "run python tests/faults/page.py"

@@ -1,0 +1,189 @@
+"""`thresher plan`: what it says of sizes is what recorders, rows and files take; its times are those that were measured."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from thresher import planning
+from thresher.errors import InputError
+from thresher.experiments.study import RECORDED
+from thresher.planning import MEASURED, Setup
+from thresher.ranks import Alone
+from thresher.ranks.owners import Owners
+from thresher.recorder import Recorder
+from thresher.score_table import write_scores
+from thresher.scorers import TDDS
+from thresher.spread.collect import Collector
+from thresher.trajectory.writer import TrajectoryWriter
+from thresher.types import Frame, Scores
+
+RESULTS = Path(__file__).parents[1] / "docs" / "results" / "benchmarks"
+
+
+def size_of(state: Any) -> int:
+    """Return the bytes of all tensors and arrays in nested dicts."""
+    return sum(map(size_of, state.values())) if isinstance(state, dict) else int(getattr(state, "nbytes", 0))
+
+
+def batch(n: int, classes: int, width: int) -> tuple[torch.Tensor, ...]:
+    """Return logits, targets, ids and features of all samples."""
+    ids = torch.arange(n)
+    return torch.randn(n, classes), ids % classes, ids, torch.randn(n, width)
+
+
+def test_the_signals_are_those_that_are_recorded() -> None:
+    evaluated = [name for name in RECORDED if name.startswith("eval_")]
+    assert (len(RECORDED) - len(evaluated), len(evaluated)) == (planning.TRAIN_SIGNALS, planning.EVAL_SIGNALS)
+
+
+@pytest.mark.parametrize("log_probs", ["float32", "float16"])
+def test_a_recorder_keeps_what_is_planned(log_probs: Any, tmp_path: Path) -> None:
+    n, classes, width = 300, 7, 5
+    setup = Setup(n, classes, 1, features=width, log_prob_bytes=4 if log_probs == "float32" else 2)
+    with TrajectoryWriter.create(tmp_path / "t", n, classes, RECORDED) as store:
+        recorder = Recorder(n, classes, store=store, log_probs=log_probs)
+        recorder.update(*batch(n, classes, width))
+        recorder.update_eval(*batch(n, classes, width))
+        recorder.end_epoch()
+        kept = recorder.state_dict()
+        assert size_of(kept) == planning.state_bytes(setup) + planning.feature_bytes(setup)
+        assert Setup(n, classes, 1, features=width).signals == len(store.signals)
+
+
+def test_a_live_tdds_keeps_four_bytes_an_epoch_of_its_window() -> None:
+    raw = json.loads((RESULTS / "imagenet_epoch.json").read_text())
+    measured, sizes = raw["raw"]["Recorder, TDDS, 16-bit log-probabilities"][0]["state"], raw["sizes"]
+    setup = Setup(sizes["N"], sizes["C"], 2, features=0, log_prob_bytes=2)
+    one_signal = 4 * setup.n * (setup.signals - 1)  # that run recorded the change alone
+    assert planning.state_bytes(setup, sizes["K"]) - one_signal == measured
+    recorder = Recorder(300, 7, {"tdds": TDDS(window=4)})
+    recorder.update(*batch(300, 7, 1)[:3])
+    recorder.end_epoch()
+    live = planning.state_bytes(Setup(300, 7, 1, features=0), 4) - 4 * 300 * (planning.TRAIN_SIGNALS - 1)
+    assert size_of(recorder.state_dict()) == live
+
+
+def test_rows_that_wait_are_as_wide_as_planned() -> None:
+    n, classes, width = 40, 7, 5
+    train = sorted(name for name in RECORDED if not name.startswith("eval_"))
+    evaluated = sorted(name for name in RECORDED if name.startswith("eval_"))
+    collector = Collector(Alone(), Owners(n, 20, 2), train, evaluated, False)
+    memory = Recorder(n, classes, extra_signals=RECORDED)._place()
+    from thresher.intake import as_batch
+
+    rows = as_batch(*batch(n, classes, width), num_classes=classes)
+    collector.add(memory, rows, 0)
+    collector.add_eval(memory, rows, [name.removeprefix("eval_") for name in evaluated], 0)
+    waiting = [size_of({k: v for k, v in state.items() if k != "step"}) for state in collector.state().values()]
+    setup = Setup(n, classes, 1, 2, width)
+    assert tuple(bytes_ // n for bytes_ in waiting) == planning.row_bytes(setup)
+    assert sum(waiting) == 2 * planning.waiting_bytes(setup)  # one process stands for both here
+    assert planning.network_bytes(setup) == sum(waiting) // 2
+    assert planning.waiting_bytes(Setup(n, classes, 1)) == planning.network_bytes(Setup(n, classes, 1)) == 0
+
+
+def test_a_store_and_scores_take_the_disk_that_is_planned(tmp_path: Path) -> None:
+    n, epochs, width = 60_000, 3, 4
+    setup, rng = Setup(n, 10, epochs, features=width), np.random.default_rng(0)
+    with TrajectoryWriter.create(tmp_path / "t", n, 10, RECORDED) as store:
+        for epoch in range(epochs):
+            values = dict(zip(RECORDED, rng.random((len(RECORDED), n), dtype=np.float32), strict=True))
+            if epoch == 0:
+                values["change"][:] = values["signed_change"][:] = np.nan
+            features = rng.random((n, width), dtype=np.float32)
+            store.append(Frame(epoch, np.arange(n), values, n), targets=rng.integers(0, 10, n), features=features)
+    found = sum(path.stat().st_size for path in (tmp_path / "t").rglob("*.parquet"))
+    assert found == pytest.approx(planning.store_bytes(setup), rel=0.02)
+    columns = {f"s{i}": Scores(rng.random(n, dtype=np.float32)) for i in range(6)}
+    write_scores(tmp_path / "scores.parquet", columns, rng.integers(0, 10, n))
+    assert (tmp_path / "scores.parquet").stat().st_size == pytest.approx(planning.score_bytes(setup), rel=0.05)
+
+
+def test_times_are_those_of_the_benchmarks() -> None:
+    def load(name: str) -> Any:
+        found = json.loads((RESULTS / f"{name}.json").read_text())
+        assert f"{found['environment']['cores']} cores of {found['environment']['cpu']}" == MEASURED.machine
+        return found
+
+    epoch = load("imagenet_epoch")
+    seconds = epoch["raw"]["Recorder, TDDS, 16-bit log-probabilities"][0]["seconds"]
+    assert MEASURED.record_seconds == pytest.approx(seconds / epoch["sizes"]["N"] / epoch["sizes"]["C"], rel=1e-4)
+    mib, wrote = re.findall(r"the store: (\d+) MiB, written and synced in ([\d.]+) s", str(load("replay_grid")["notes"]))[0]
+    assert MEASURED.write_bytes == pytest.approx(int(mib) * 2**20 / float(wrote), rel=1e-3)
+    largest = load("scoring")["table"][-1]
+    assert MEASURED.score_seconds == pytest.approx(largest["processor ns a sample and epoch"] * 1e-9, rel=1e-6)
+    selection = {row[""]: row["seconds"] for row in load("selection")["table"]}
+    assert MEASURED.select_seconds == pytest.approx(selection["thresher select, N = 1e+08"] / 1e8, rel=1e-6)
+    overhead = load("recorder_overhead")["raw"]["TDDS alone"]["share"]
+    assert MEASURED.overhead == pytest.approx(overhead, rel=1e-4)
+
+
+@pytest.mark.parametrize("keep", [0.1, 0.5, 0.7, 0.99, 1000])
+@pytest.mark.parametrize("surrogate", [1, 30, 90])
+def test_pruning_pays_there_and_not_before(keep: Any, surrogate: int) -> None:
+    setup = Setup(50_000, 100, 90)
+    found = planning.payback(setup, keep, surrogate)
+    recorded = Setup(50_000, 100, surrogate)
+    costs = (planning.record_seconds, planning.scoring_seconds, planning.selecting_seconds)
+    fixed = sum(cost(recorded) for cost in costs)
+    saved = 1 - (keep / 50_000 if isinstance(keep, int) else keep)
+
+    def gain(trainings: int, full: float) -> float:
+        return trainings * saved * full - surrogate / 90 * (1 + MEASURED.overhead) * full - fixed
+
+    assert found.trainings is not None
+    assert gain(found.trainings, 1.001 * found.seconds) > 0 > gain(found.trainings, 0.999 * found.seconds)
+    assert gain(found.trainings - 1, 1e12) <= 0
+
+
+def test_keeping_everything_never_pays(call: Any) -> None:
+    assert planning.payback(Setup(1000, 10, 9), 1.0, 3) == planning.Payback(None, math.inf)
+    assert "never pays" in call("plan", "--n", 1000, "--classes", 10, "--epochs", 9, "--keep", "1.0")
+
+
+def test_the_command_prints_what_the_functions_say(call: Any) -> None:
+    said = call("plan", "--n", 1281167, "--classes", 1000, "--epochs", 90, "--gpus", 8)
+    setup = Setup(1281167, 1000, 90, 8)
+    for part in (
+        "memory_bytes",
+        "state_bytes",
+        "feature_bytes",
+        "waiting_bytes",
+        "network_bytes",
+        "store_bytes",
+        "score_bytes",
+    ):
+        assert planning.bytes_text(getattr(planning, part)(setup)) in said, part
+    for part in ("record_seconds", "scoring_seconds", "selecting_seconds"):
+        assert planning.seconds_text(getattr(planning, part)(setup)) in said, part
+    assert "AMD EPYC" in said
+    assert "pays for a surrogate of all 90 epochs with training 4" in said
+    assert "surrogate of 30 of 90 epochs with training 2" in call(
+        "plan", "--n", 1281167, "--classes", 1000, "--epochs", 90, "--gpus", 8, "--surrogate-epochs", 30
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (("--classes", 1), "classes of at least 2"), (("--gpus", 0), "ranks of at least 1"),
+        (("--keep", "2.5"), "keep as a share"), (("--n", 0), "n of"),
+        (("--surrogate-epochs", 91), "surrogate of 1 to 90"), (("--log-probs", "int8"), "float32 or float16"),
+    ],
+)  # fmt: skip
+def test_impossible_plans(option: tuple[Any, ...], message: str, call: Any) -> None:
+    given = {"--n": 50_000, "--classes": 100, "--epochs": 90} | {option[0]: option[1]}
+    assert message in call.refused("plan", *(part for pair in given.items() for part in pair))
+
+
+def test_impossible_log_probabilities() -> None:
+    with pytest.raises(InputError, match="2 or 4 bytes"):
+        Setup(10, 2, 1, log_prob_bytes=8)
