@@ -12,6 +12,7 @@ import pytest
 
 from thresher.cli import main
 
+collect_ignore = ["faults"]  # a program of its own, which test_faults.py runs
 _UNPACK = Path(__file__).resolve().parents[2] / "shared" / "data" / "unpack_cifar.py"
 
 

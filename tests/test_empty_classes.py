@@ -63,7 +63,8 @@ def test_every_selector_keeps_what_was_asked(recorded: tuple[Data, Recorder, Pat
     has = "balanced" in make_selector(name).params()
     selector: Any = make_selector(name, {"balanced": True} if balanced and has else {})
     scores = recorder.scores()
-    pool = replace(recorder.pool(), aux={"mean_prob": scores["mean_prob"].values})
+    read = {"mean_prob": "mean_prob", "correctness": "correctness", "logit_margin": "aum"}
+    pool = replace(recorder.pool(), aux={key: scores[scorer].values for key, scorer in read.items()})
     assert pool.targets is not None
     for keep in (1, 2, 7, pool.n):  # fewer than there are classes, too
         coreset = select(scores["el2n"], pool, keep, selector)
@@ -97,7 +98,8 @@ def test_the_report_shows_them(recorded: tuple[Data, Recorder, Path]) -> None:
 
 def test_a_pool_of_one_sample_and_one_class() -> None:
     scores = Scores(np.array([0.5], dtype=np.float32))
-    pool = Pool(1, np.array([4]), aux={"mean_prob": np.array([0.5], dtype=np.float32)})
+    names = ("mean_prob", "correctness", "logit_margin")
+    pool = Pool(1, np.array([4]), aux={name: np.array([0.5], dtype=np.float32) for name in names})
     for name in selectors():
         coreset = select(scores, pool, 1, make_selector(name))
         assert coreset.ids.tolist() == [0], name

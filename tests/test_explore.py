@@ -28,6 +28,7 @@ from thresher.experiments.study import StudySpec, resolve_all
 from thresher.explore.export import export
 from thresher.explore.run import OpenRun, open_run
 from thresher.explore.server import Server
+from thresher.files import seal_of
 from thresher.scorers.el2n import EL2N
 from thresher.scorers.random import Random
 from thresher.train.spec import TrainSpec
@@ -178,7 +179,8 @@ def test_what_is_no_run_is_refused(small_run: Path, tmp_path: Path, call: Any) -
     other = tmp_path / "run"
     shutil.copytree(small_run, other)
     manifest = other / "trajectory" / "manifest.json"
-    manifest.write_text(manifest.read_text().replace("mislabel=0.1", "mislabel=0.2"))
+    content = json.loads(manifest.read_text().replace("mislabel=0.1", "mislabel=0.2"))
+    manifest.write_text(json.dumps({**content, "seal": seal_of(content)}))
     with pytest.raises(FingerprintError, match="--data-dir it was recorded with"):
         open_run(other)
 

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from thresher.data import load
-from thresher.experiments.study import StudySpec, record, run_study
+from thresher.experiments.recording import record
+from thresher.experiments.study import StudySpec, run_study
 from thresher.train.spec import TrainSpec
 from thresher.trajectory.reader import Trajectory
 
@@ -66,7 +67,7 @@ def test_a_finished_run_is_not_made_again_because_it_has_moved(tmp_path: Path, m
         raise AssertionError("trained again")
 
     monkeypatch.setattr("thresher.experiments.jobs.fit", train)
-    monkeypatch.setattr("thresher.experiments.study.fit", train)
+    monkeypatch.setattr("thresher.experiments.recording.fit", train)
     assert run_study(STUDY, moved) == first
 
 

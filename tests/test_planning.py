@@ -14,7 +14,7 @@ import torch
 
 from thresher import planning
 from thresher.errors import InputError
-from thresher.experiments.study import RECORDED
+from thresher.experiments.recording import RECORDED
 from thresher.planning import MEASURED, Setup
 from thresher.ranks import Alone
 from thresher.ranks.owners import Owners

@@ -34,7 +34,7 @@ def selectors() -> dict[str, type[Selector]]:
     """Return every selector class by name.
 
     >>> sorted(selectors())[:2]
-    ['beta', 'near_median']
+    ['beta', 'learnable']
     """
     return _walk("thresher.selectors", Selector)  # type: ignore[type-abstract]
 

@@ -98,7 +98,7 @@ def checkpoints(epochs: int, most: int = 8) -> tuple[int, ...]:
     """Return at most `most` numbers of completed epochs, dense where rankings still move: early.
 
     >>> checkpoints(200), checkpoints(5)
-    ((2, 3, 6, 11, 22, 46, 96, 200), (2, 3, 4, 5))
+    ((2, 4, 7, 14, 28, 54, 104, 200), (2, 3, 4, 5))
     """
     if epochs < 3:
         return ()
