@@ -9,7 +9,9 @@ from __future__ import annotations
 import io
 import json
 import secrets
+import socket
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -224,15 +226,37 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """Serves one run on 127.0.0.1; `port` 0 takes a free one. `url` is where it is."""
+    """Serves one run on 127.0.0.1; `port` 0 takes a free one. `url` is where it is.
 
-    daemon_threads = True
+    Closing it ends every connection and waits for its thread: one that lets go of a tensor while the interpreter is torn down
+    aborts the process.
+    """
+
+    daemon_threads = False
 
     def __init__(self, run: OpenRun, port: int = 0, out: Path | None = None) -> None:
         self.explorer = Explorer(run, run.path / SELECTIONS if out is None else out)
+        self._connections: set[Any] = set()
         super().__init__((LOOPBACK, port), _Handler)
         self.hosts = {f"{name}:{self.server_port}" for name in (LOOPBACK, "localhost")}
         self.url = f"http://{LOOPBACK}:{self.server_port}/"
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer a connection in a thread of its own."""
+        self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """End a connection."""
+        self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def server_close(self) -> None:
+        """Take no more connections, end those that are open, and wait for their threads."""
+        for connection in list(self._connections):
+            with suppress(OSError):  # it may be gone already
+                connection.shutdown(socket.SHUT_RDWR)
+        super().server_close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Let go of a browser that went away; show everything else."""
