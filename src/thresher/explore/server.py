@@ -228,8 +228,8 @@ class _Handler(BaseHTTPRequestHandler):
 class Server(ThreadingHTTPServer):
     """Serves one run on 127.0.0.1; `port` 0 takes a free one. `url` is where it is.
 
-    Closing it ends every connection and waits for its thread: one that lets go of a tensor while the interpreter is torn down
-    aborts the process.
+    Closing it ends every connection and waits for its thread: one that lets go of a tensor while the interpreter is torn
+    down aborts the process.
     """
 
     daemon_threads = False
