@@ -45,6 +45,7 @@ def test_commands_of_the_readme_exist() -> None:
         "train",
         "methods",
         "plan",
+        "suspects",
         "reproduce",
         "tune",
         "export",
