@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
+from sklearn.metrics import roc_auc_score
 
 from thresher.data import load
 from thresher.errors import InputError, MissingPackageError
@@ -27,12 +27,6 @@ from thresher.integrations.cleanlab import label_quality, suspected_label_errors
 from thresher.replay import Request, open_source, replay
 from thresher.scorers import AUM, EL2N, TDDS
 from thresher.suspects import find_suspects
-
-
-def auroc(suspicion: NDArray[np.floating], wrong: NDArray[np.bool_]) -> float:
-    """Return the chance that a wrong label is ranked above a right one, ties counting half."""
-    ranks, positive = rankdata(suspicion), int(wrong.sum())
-    return float((ranks[wrong].sum() - positive * (positive + 1) / 2) / (positive * (len(wrong) - positive)))
 
 
 def named(chosen: NDArray[np.int64], wrong: NDArray[np.bool_]) -> dict[str, float]:
@@ -71,7 +65,7 @@ def main() -> None:
         result["cleanlab suspects"] = f"not run: {error}"
     result["ranked"] = {
         name: {
-            "auroc": auroc(values, wrong),
+            "auroc": float(roc_auc_score(wrong, values)),
             "at our count": named(np.argsort(-values, kind="stable")[: int(found.mask.sum())], wrong),
             "at the true count": named(np.argsort(-values, kind="stable")[: int(wrong.sum())], wrong),
         }

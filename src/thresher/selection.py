@@ -45,18 +45,17 @@ def select(
     if pool.targets is not None and pool.targets.shape != (n,):
         raise InputError(f"Expected {n} targets, one per sample, but got shape {pool.targets.shape}.")
     count = keep_count(n, keep)
-    ids = selector.pick(scores, pool, count, np.random.default_rng(seed))
+    ids, why = selector.pick_and_tell(scores, pool, count, np.random.default_rng(seed))
     if len(ids) != count:
         raise InputError(
             f"Expected {count} samples from the selector {selector.name}, but it picked {len(ids)}. "
             "A selector must return exactly `keep` ids; check it with thresher.testing.selector_checks."
         )
-    why = dict(selector.explain(scores, pool, count))
     return Coreset(
         ids, None, n,
         {
             **(source or {}), **provenance(scores.source, scores.hard_end, selector, keep, count, seed),
-            **({"why": why} if why else {}),
+            **({"why": dict(why)} if why else {}),
         },
     )  # fmt: skip
 

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from thresher.errors import InputError
 from thresher.exchange.place import write_new
+from thresher.places import storage_errors
 from thresher.replay import Request, open_source, replay
 from thresher.scorers.aum import AUM
 from thresher.suspects import Suspects, find_suspects
@@ -20,6 +21,7 @@ from thresher.suspects import Suspects, find_suspects
 SHOWN = 20
 
 
+@storage_errors()
 def suspects_command(*, source: Path, out: Path | None, force: bool) -> None:
     """Print the estimated share of wrong labels and the most suspect samples; write all suspects where asked to."""
     opened = open_source(source)

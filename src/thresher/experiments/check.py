@@ -17,15 +17,14 @@ from thresher.data.holdout import Holdout, split_rows
 from thresher.engines import make_engine
 from thresher.experiments.jobs import Job, Task, cached_data, run_task
 from thresher.experiments.pace import Pace
-from thresher.experiments.scoring import Columns, choose, provenance_of
+from thresher.experiments.scoring import Columns, choose, unrecorded
 from thresher.experiments.tables import RANDOM, mean_interval, plus_minus
 from thresher.files import write_json
 from thresher.keep import keep_count
 from thresher.methods import AUTO, ResolvedMethod, parse_spec, resolve
 from thresher.score_table import ScoreTable, read_scores
-from thresher.selection import select
 from thresher.train.spec import TrainSpec
-from thresher.types import Pool, Scores
+from thresher.types import Pool
 
 HOLDOUT = "0.1"
 PAIRS = 5
@@ -142,6 +141,4 @@ def fallen_back(verdict: Verdict, pool: Pool, seed: int, data: Data) -> Coreset:
 
 def _random(pool: Pool, keep: float, seed: int, data: Data) -> Coreset:
     method = resolve(RANDOM, "", keep)
-    scores = Scores(method.scorer.compute(method.scorer.init(pool.n), pool), method.scorer.hard_end)
-    source = provenance_of(method, keep, {"fingerprint": data.fingerprint, "data": data.name})
-    return select(scores, pool, keep, method.selector, seed=seed, source=source)
+    return choose(method, *unrecorded(method, pool), pool, keep, seed, {"fingerprint": data.fingerprint, "data": data.name})

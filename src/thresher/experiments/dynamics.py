@@ -6,14 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import stats
 
 from thresher.keep import keep_count
 from thresher.ranking.keys import id_hash
 from thresher.replay import Request, Source, replay
 from thresher.report import DataMap, Settling
+from thresher.report.agreement import spearman
 from thresher.scorers._base import Scorer
+from thresher.selectors._quota import hardest_first
 from thresher.signals import EVAL_PREFIX
 from thresher.trajectory.reader import Trajectory
 from thresher.types import Floats, Ids, Scores
@@ -152,14 +152,7 @@ def _agreement(early: Scores, last: Scores, count: int) -> tuple[float, float]:
     one, other = early.difficulty[both], last.difficulty[both]
     if len(one) < 2:
         return float("nan"), float("nan")
-    constant = np.ptp(one) == 0 or np.ptp(other) == 0
-    correlation = float("nan") if constant else float(stats.spearmanr(one, other).statistic)
+    correlation = spearman(one, other)
     count = min(count, len(one))
-    common = np.intersect1d(_hardest(one, count), _hardest(other, count), assume_unique=True)
-    return correlation, len(common) / count
-
-
-def _hardest(difficulty: Floats, count: int) -> NDArray[np.int64]:
-    """Return the places of the hardest, equal ones in the order of a hash."""
-    hashes = id_hash(np.arange(len(difficulty)))
-    return np.lexsort((hashes, -difficulty))[:count].astype(np.int64)
+    common = np.intersect1d(hardest_first(one)[:count], hardest_first(other)[:count], assume_unique=True)
+    return float("nan") if correlation is None else correlation, len(common) / count

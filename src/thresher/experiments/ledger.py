@@ -56,7 +56,7 @@ def ledger(
 
     A pass is one sample through the network, forward and backward: the measure that does not depend on the machine.
     """
-    epochs, last = _times(log)
+    epochs, scored = _times(log)
     known = all(epoch in epochs for epoch in range(1, surrogate_epochs + 1))
     groups: dict[tuple[str, float], list[Mapping[str, Any]]] = {}
     for result in results:
@@ -74,17 +74,17 @@ def ledger(
         surrogate_epochs,
         n * surrogate_epochs,
         sum(epochs[e] for e in range(1, surrogate_epochs + 1)) if known else None,
-        last.get("scored"),
+        scored,
         n * coreset_epochs,
         seconds.get((FULL, 1.0)),
         tuple(costs),
     )
 
 
-def _times(log: Path) -> tuple[dict[int, float], dict[str, float]]:
-    """Return the seconds of every epoch, and those of every other stage: of each the last entry."""
+def _times(log: Path) -> tuple[dict[int, float], float | None]:
+    """Return the seconds of every epoch and those of scoring, of each the last entry; None where there is none."""
     epochs: dict[int, float] = {}
-    stages: dict[str, float] = {}
+    scored: float | None = None
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
     for line in lines:
         try:
@@ -96,5 +96,5 @@ def _times(log: Path) -> tuple[dict[int, float], dict[str, float]]:
         if entry.get("event") == "epoch" and isinstance(entry.get("epoch"), int):
             epochs[entry["epoch"]] = float(entry["seconds"])
         elif entry.get("event") == "scored":
-            stages[entry["event"]] = float(entry["seconds"])
-    return epochs, stages
+            scored = float(entry["seconds"])
+    return epochs, scored

@@ -25,7 +25,7 @@ from thresher.experiments.jobs import Job, Task, cached_data, run_task, values_d
 from thresher.experiments.pace import Pace
 from thresher.experiments.recording import identity, record
 from thresher.experiments.rundir import RunDirectory, digest_of, read_json
-from thresher.experiments.scoring import Columns, choose, column_names, score
+from thresher.experiments.scoring import Columns, choose, column_names, score, unrecorded
 from thresher.experiments.study import scales_loss
 from thresher.experiments.tables import FULL
 from thresher.files import write_json
@@ -196,8 +196,7 @@ def _unrecorded(cell: Cell, data: Data, place: Place) -> Task:
         return Task(_job(cell, data, place, n), place.result(cell), _about(cell))
     method = _resolved(cell)
     pool = Pool(n, data.train.targets, None, data.num_classes)
-    scores = Scores(method.scorer.compute(method.scorer.init(n), pool), method.scorer.hard_end)
-    return _task(cell, data, place, method, {"random": scores}, {(method.scorer, method.at): "random"}, None)
+    return _task(cell, data, place, method, *unrecorded(method, pool), None)
 
 
 def _planned(folder: Path, cells: Sequence[Cell], data: Data, place: Place) -> list[tuple[Cell, Task]]:

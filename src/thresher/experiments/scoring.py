@@ -67,6 +67,12 @@ def choose(
     return select(scores, filled, keep, method.selector, seed=seed, source=provenance_of(method, keep, provenance))
 
 
+def unrecorded(method: ResolvedMethod, pool: Pool) -> tuple[dict[str, Scores], Columns]:
+    """Return the score column of a method that looks at no recording (Random), as `choose` takes it."""
+    scores = Scores(method.scorer.compute(method.scorer.init(pool.n), pool), method.scorer.hard_end)
+    return {method.scorer.name: scores}, {(method.scorer, method.at): method.scorer.name}
+
+
 def provenance_of(method: ResolvedMethod, keep: float, provenance: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a coreset remembers of the method it was selected by."""
     return {"method": method.name, "notice": method.notice, "keep": keep, **provenance}

@@ -213,8 +213,10 @@ def run_study(
                 notify("scored", {"columns": list(names.values())})
                 verdicts = []
                 if spec.check_minutes is not None:
-                    common, pace = common_fields(data, data_dir, spec), (device, threads, spec.check_minutes)
-                    verdicts = check_auto(out, data, common, resolved, names, *pace, processes, notify)
+                    common = common_fields(data, data_dir, spec)
+                    verdicts = check_auto(
+                        out, data, common, resolved, names, device, threads, spec.check_minutes, processes, notify
+                    )
                 coresets = select_all(out, data, spec, resolved, names, verdicts)
                 jobs = build_jobs(out, data, data_dir, spec, resolved, names, coresets)
         jobs = [Job(**job) for job in ranks.share("trainings", [asdict(job) for job in jobs])[0]]

@@ -21,13 +21,13 @@ from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
-from jinja2 import Environment, PackageLoader
 from numpy.typing import NDArray
-from PIL import Image
 
 from thresher.errors import RunDirectoryError, ThresherError, one_line
 from thresher.explore.export import export
 from thresher.explore.run import SELECTIONS, OpenRun
+from thresher.report._environment import templates
+from thresher.report.thumbnails import as_picture
 
 LOOPBACK = "127.0.0.1"
 _LARGEST_BODY = 64 << 20
@@ -112,11 +112,8 @@ class Explorer:
 
     @cached_property
     def _page(self) -> str:
-        environment = Environment(
-            loader=PackageLoader("thresher.explore", "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True
-        )
-        page: str = environment.get_template("explore.html.j2").render(run=self.run, token=self.token, out=self.out.name)
-        return page
+        template = templates("thresher.explore").get_template("explore.html.j2")
+        return str(template.render(run=self.run, token=self.token, out=self.out.name))
 
     def _about(self) -> dict[str, Any]:
         return {
@@ -169,9 +166,8 @@ def _json(content: Any) -> Answer:
 
 
 def _png(image: NDArray[np.uint8]) -> bytes:
-    array = image[..., 0] if image.ndim == 3 and image.shape[2] in (1, 2) else image
     buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(array[..., :3] if array.ndim == 3 else array)).save(buffer, "PNG")
+    as_picture(image).save(buffer, "PNG")
     return buffer.getvalue()
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from jinja2 import Environment, PackageLoader
 
 
-def templates() -> Environment:
-    """Return a new environment with the templates of the report."""
-    return Environment(
-        loader=PackageLoader("thresher.report", "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
+def templates(package: str = "thresher.report") -> Environment:
+    """Return a new environment with the templates of a room."""
+    return Environment(loader=PackageLoader(package, "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True)

@@ -46,12 +46,13 @@ def ranks(content: Content) -> Matrix | None:
         return None
     sign = {"high": 1.0, "low": -1.0}
     values = [sign[c.hard_end] * c.values.astype(np.float64) for c in content.scores]
-    cells = tuple(tuple(_spearman(one, other) for other in values) for one in values)
+    cells = tuple(tuple(spearman(one, other) for other in values) for one in values)
     names = tuple(column.name for column in content.scores)
     return Matrix("Spearman's rank correlation of difficulty", "0: unrelated", names, cells)
 
 
-def _spearman(one: NDArray[np.float64], other: NDArray[np.float64]) -> float | None:
+def spearman(one: NDArray[np.floating], other: NDArray[np.floating]) -> float | None:
+    """Return Spearman's correlation of two (N,) where both are finite; None where there is none to be said."""
     both = np.isfinite(one) & np.isfinite(other)
     if both.sum() < 2 or np.ptp(one[both]) == 0 or np.ptp(other[both]) == 0:
         return None

@@ -8,10 +8,8 @@ from matplotlib.axes import Axes
 
 from thresher.report.balance import Balance
 from thresher.report.content import Content
-from thresher.report.plots import share
+from thresher.report.plots import MARKERS, share
 from thresher.report.svg import ACCENT, INK, MUTED, SERIES, draw
-
-_MARKERS = "osD^vPX<>*"
 
 
 def settling(content: Content) -> list[tuple[str, str]]:
@@ -30,7 +28,7 @@ def _settling(content: Content, what: str, caption: str, legend: bool) -> str:
     def paint(axes: Axes) -> None:
         for number, line in enumerate(content.settling):
             axes.plot(
-                line.at, getattr(line, what), marker=_MARKERS[number % len(_MARKERS)], markersize=4.5, linewidth=1.6,
+                line.at, getattr(line, what), marker=MARKERS[number % len(MARKERS)], markersize=4.5, linewidth=1.6,
                 color=SERIES[(number + 1) % len(SERIES)], label=line.name,
             )  # fmt: skip
         points = sorted({at for line in content.settling for at in line.at})

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, features
 
 from thresher.report.content import Content, DataMap, ImageOf
+from thresher.report.thumbnails import as_picture
 from thresher.types import Ids
 
 _TILE = 48
@@ -111,8 +112,7 @@ def sheet(image: ImageOf, ids: Ids) -> dict[str, Any]:
 
 
 def _picture(array: NDArray[np.uint8], tile: int) -> Image.Image:
-    plain = array[..., 0] if array.ndim == 3 and array.shape[2] in (1, 2) else array
-    picture = Image.fromarray(np.ascontiguousarray(plain[..., :3] if plain.ndim == 3 else plain))
+    picture = as_picture(array)
     if max(picture.size) > tile:
         picture.thumbnail((tile, tile), Image.Resampling.LANCZOS)
     return picture

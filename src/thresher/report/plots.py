@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from thresher.report.content import FULL, RANDOM, Content, Line, ScoreColumn
 from thresher.report.svg import ACCENT, INK, MUTED, PAPER, REST, SERIES, draw
 
-_MARKERS = "osD^vPX<>*"
+MARKERS = "osD^vPX<>*"
 
 
 def share(keep: float) -> str:
@@ -151,7 +151,7 @@ def _curve(axes: Axes, lines: Sequence[Line], index: int, nudge: float, keeps: S
     places = shares * 1.04**nudge if log else shares + nudge * 0.02 * (keeps[-1] - keeps[0])
     axes.errorbar(
         places, [line.accuracy_mean for line in lines], yerr=[line.accuracy_half_width or 0.0 for line in lines],
-        color=SERIES[index % len(SERIES)], marker=_MARKERS[index % len(_MARKERS)], markersize=6, linewidth=1.6,
+        color=SERIES[index % len(SERIES)], marker=MARKERS[index % len(MARKERS)], markersize=6, linewidth=1.6,
         elinewidth=1.2, markeredgecolor=PAPER, markeredgewidth=0.8, linestyle=("-", "--", ":")[index // len(SERIES) % 3],
         label=lines[0].method if lines else "",
     )  # fmt: skip

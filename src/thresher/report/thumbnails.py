@@ -13,14 +13,23 @@ _LARGEST = 64
 """Longest side that is embedded pixel by pixel; larger images are scaled down to it."""
 
 
+def as_picture(image: NDArray[np.uint8]) -> Image.Image:
+    """Return an image (H, W, C) or (H, W) uint8 as a picture: grey for up to two channels, else the first three in colour.
+
+    >>> as_picture(np.zeros((8, 4, 1), np.uint8)).mode, as_picture(np.zeros((8, 4, 4), np.uint8)).mode
+    ('L', 'RGB')
+    """
+    array = image[..., 0] if image.ndim == 3 and image.shape[2] in (1, 2) else image
+    return Image.fromarray(np.ascontiguousarray(array[..., :3] if array.ndim == 3 else array))
+
+
 def data_uri(image: NDArray[np.uint8]) -> str:
     """Return an image (H, W, C) or (H, W) uint8 as a `data:` URI; up to 64 pixels lossless, larger ones scaled and lossy.
 
     >>> data_uri(np.zeros((8, 8, 1), np.uint8)).split(",")[0]
     'data:image/png;base64'
     """
-    array = image[..., 0] if image.ndim == 3 and image.shape[2] in (1, 2) else image
-    picture = Image.fromarray(np.ascontiguousarray(array[..., :3] if array.ndim == 3 else array))
+    picture = as_picture(image)
     if max(picture.size) > _LARGEST:
         picture.thumbnail((_LARGEST, _LARGEST), Image.Resampling.LANCZOS)
         kind, content = _lossy(picture)

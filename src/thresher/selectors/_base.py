@@ -39,12 +39,14 @@ class Selector(ABC):
         The public entrance is `thresher.select`, which checks the input and wraps the ids into a `Coreset`.
         """
 
-    def explain(self, scores: Scores, pool: Pool, keep: int) -> Mapping[str, Any]:
-        """Return what a coreset is to remember of why these samples were kept, JSON-ready; nothing where the rule says it.
+    def pick_and_tell(
+        self, scores: Scores, pool: Pool, keep: int, rng: np.random.Generator
+    ) -> tuple[Ids, Mapping[str, Any]]:  # fmt: skip
+        """Return what `pick` does, and what a coreset is to remember of why; JSON-ready, nothing where the rule says it.
 
         Where there is something, `text` is a sentence for people.
         """
-        return {}
+        return self.pick(scores, pool, keep, rng), {}
 
 
 class Rule(Selector):

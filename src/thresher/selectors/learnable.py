@@ -14,7 +14,7 @@ from thresher.learned import late
 from thresher.ranking.keys import id_hash
 from thresher.selectors._base import Selector
 from thresher.selectors._draw import draw_keys, log_weights
-from thresher.selectors._quota import class_quotas
+from thresher.selectors._quota import class_quotas, hardest_first
 from thresher.suspects import Suspects, find_suspects
 from thresher.types import Ids, Pool, Scores
 
@@ -57,51 +57,60 @@ class Learnable(Selector):
 
     def pick(self, scores: Scores, pool: Pool, keep: int, rng: np.random.Generator) -> Ids:
         """Return the drawn ids, sorted."""
-        found, wrong = self._found(pool), self._wrong(pool)
-        level = self._levels(found, wrong, keep)
+        return self.pick_and_tell(scores, pool, keep, rng)[0]
+
+    def pick_and_tell(
+        self, scores: Scores, pool: Pool, keep: int, rng: np.random.Generator
+    ) -> tuple[Ids, Mapping[str, Any]]:  # fmt: skip
+        """Return the drawn ids, and what was left out and why, with a sentence that says so."""
+        found = find_suspects(_aux(pool, "logit_margin")) if self.suspects else None
+        right = _correctness(pool)
+        suspect = np.zeros(pool.n, dtype=bool) if found is None else found.mask
+        level = np.where(self.late & late(right, keep / pool.n, ~suspect), _LATE, _OPEN)
+        level[suspect] = _SUSPECT
+        return self._drawn(scores, pool, keep, rng, found, right, level), self._why(scores, keep, found, right, level)
+
+    def _drawn(
+        self, scores: Scores, pool: Pool, keep: int, rng: np.random.Generator, found: Suspects | None,
+        right: NDArray[np.float64], level: NDArray[np.int64],
+    ) -> Ids:  # fmt: skip
         keys = draw_keys(log_weights(scores.difficulty) if self.weighted else np.zeros(pool.n), rng)
         margins = np.zeros(pool.n) if found is None else found.margins
-        within = np.select([level == _OPEN, level == _LATE], [-keys, wrong], -margins)
+        within = np.select([level == _OPEN, level == _LATE], [-keys, -right], -margins)
         first = np.lexsort((id_hash(np.arange(pool.n)), within, level))
         targets = pool.need_targets("learnable(balanced=True)") if self.balanced else np.zeros(pool.n, dtype=np.int64)
         quotas = class_quotas(targets, keep).tolist()
         kept = [first[targets[first] == label][:quota] for label, quota in enumerate(quotas)]
         return np.sort(np.concatenate(kept)).astype(np.int64, copy=False)
 
-    def explain(self, scores: Scores, pool: Pool, keep: int) -> Mapping[str, Any]:
-        """Return what was left out and why, with a sentence that says so."""
-        found, wrong, share = self._found(pool), self._wrong(pool), keep / pool.n
-        level = self._levels(found, wrong, keep)
+    def _why(
+        self, scores: Scores, keep: int, found: Suspects | None, right: NDArray[np.float64], level: NDArray[np.int64]
+    ) -> Mapping[str, Any]:
+        n, share = len(level), keep / len(level)
         suspects, tardy = int((level == _SUSPECT).sum()), int((level == _LATE).sum())
-        hardest = level[np.argsort(-scores.difficulty, kind="stable")[:keep]]
-        first = float(wrong[level == _LATE].min()) if tardy else None
+        hardest = level[hardest_first(scores.difficulty)[:keep]]
+        first = float(1 - right[level == _LATE].max()) if tardy else None
         told = "" if first is None else f"left out {tardy} that were wrong in {first:.0%} of the epochs or more; "
+        of_random = {"suspects": round(share * suspects), "late": round(share * tardy)}
+        of_hardest = {"suspects": int((hardest == _SUSPECT).sum()), "late": int((hardest == _LATE).sum())}
         return {
             **({} if found is None else found.to_json()),
             "late": tardy,
             "late_from": first,
-            "of_random": {"suspects": round(share * suspects), "late": round(share * tardy)},
-            "of_hardest_first": {"suspects": int((hardest == _SUSPECT).sum()), "late": int((hardest == _LATE).sum())},
-            "text": f"{_told(found, pool.n)}; {told}drew {keep} of the {pool.n - suspects - tardy} others"
+            "of_random": of_random,
+            "of_hardest_first": of_hardest,
+            "text": f"{_told(found, n)}; {told}drew {keep} of the {n - suspects - tardy} others"
             f"{', classes in proportion' if self.balanced else ''}. A random draw would have held about "
-            f"{round(share * suspects)} suspects and {round(share * tardy)} late ones, hardest first "
-            f"{int((hardest == _SUSPECT).sum())} and {int((hardest == _LATE).sum())}",
+            f"{of_random['suspects']} suspects and {of_random['late']} late ones, hardest first "
+            f"{of_hardest['suspects']} and {of_hardest['late']}",
         }
 
-    def _levels(self, found: Suspects | None, wrong: NDArray[np.float64], keep: int) -> NDArray[np.int64]:
-        """Return (N,) whether a sample may be drawn, is late, or a suspect."""
-        suspect = np.zeros(len(wrong), dtype=bool) if found is None else found.mask
-        level = np.where(self.late & late(1 - wrong, keep / len(wrong), ~suspect), _LATE, _OPEN)
-        return np.where(suspect, _SUSPECT, level)
 
-    def _found(self, pool: Pool) -> Suspects | None:
-        return find_suspects(_aux(pool, "logit_margin")) if self.suspects else None
-
-    def _wrong(self, pool: Pool) -> NDArray[np.float64]:
-        right = _aux(pool, "correctness").astype(np.float64)
-        if not ((right >= 0) & (right <= 1)).all():
-            raise InputError(f"Expected a correctness in [0, 1], but got {right.min():g} to {right.max():g}.")
-        return 1 - right
+def _correctness(pool: Pool) -> NDArray[np.float64]:
+    right = _aux(pool, "correctness").astype(np.float64)
+    if not ((right >= 0) & (right <= 1)).all():
+        raise InputError(f"Expected a correctness in [0, 1], but got {right.min():g} to {right.max():g}.")
+    return right
 
 
 def _told(found: Suspects | None, n: int) -> str:
