@@ -63,10 +63,14 @@ def python(script: str, *arguments: object) -> list[str]:
 
 
 def run_child(command: Sequence[str]) -> Child:
-    """Run a process to its end; exits with its error output where it fails."""
+    """Run a process to its end; exits with its error output where it fails.
+
+    Python may keep the bytecode of what it imports, whatever this shell says: an installed package has its own.
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         started = time.perf_counter()
-        process = subprocess.Popen(command, stdout=output, stderr=errors)
+        process = subprocess.Popen(command, stdout=output, stderr=errors, env=environment)
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)  # it is reaped: Popen must not wait for it again
