@@ -17,7 +17,7 @@ LEVELS = [
     {"signals", "keep", "ranking", "engines", "suspects", "learned"},
     {"scorers", "selectors", "trajectory", "coreset", "settings", "score_table"},
     {"registry", "literature", "selection", "exchange"},
-    {"planning", "intake", "memory", "spread", "recorder", "replay", "large", "methods", "derivation", "testing"},
+    {"planning", "intake", "pending", "memory", "spread", "recorder", "replay", "large", "methods", "derivation", "testing"},
     {"data", "models", "report", "tracking"},
     {"train"},
     {"experiments"},

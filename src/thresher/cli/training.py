@@ -127,7 +127,11 @@ def train(**options: Any) -> None:
 @option("--out", Path, Path("runs/reproduce"), help="Folder of recordings and results; shared by all targets.")
 @given.device
 @option("--precision", default="recipe", help="fp32, bf16, or recipe (what the target's recipe says).")
-@option("--engine", default="processes", help="Who runs the coreset trainings: processes, serial, or ray (many machines).")
+@option(
+    "--engine",
+    help="Who runs the coreset trainings: processes, threads, serial, or ray (many machines). Default: threads on a GPU, "
+    "processes else.",
+)
 @given.address
 @given.compile_model
 def reproduce(**options: Any) -> None:

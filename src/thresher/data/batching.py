@@ -7,6 +7,7 @@ DataLoader. Both give the same order for the same seed and epoch.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -86,7 +87,7 @@ class Batches:
     def __len__(self) -> int:
         return len(self.sizes)
 
-    @property
+    @cached_property
     def sizes(self) -> list[int]:
         """Number of samples of each batch, of all parts together."""
         return batch_sizes(self._count, self.batch_size, self.train, self.part[1])

@@ -1,4 +1,4 @@
-"""The engines of one machine: this process, or several."""
+"""The engines of one machine: this process, several of its threads, or several processes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
@@ -67,7 +67,7 @@ class Processes:
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
-        self._pool: ProcessPoolExecutor | None = None
+        self._pool: Executor | None = None
         self._others: set[BaseProcess] = set()
 
     def run(
@@ -130,7 +130,7 @@ class Processes:
             self._close()
         return waiting
 
-    def _started(self) -> ProcessPoolExecutor:
+    def _started(self) -> Executor:
         if self._pool is None:
             # "spawn": forking a process that has used torch's thread pool may hang.
             context, self._others = multiprocessing.get_context("spawn"), set(multiprocessing.active_children())
@@ -149,6 +149,32 @@ class Processes:
 
     def __exit__(self, *reason: object) -> None:
         self._close()
+
+
+class Threads(Processes):
+    """Several threads of this process: for trainings that share one GPU, whose kernels overlap only within a process."""
+
+    def _started(self) -> Executor:
+        if self._pool is None:
+            self._others, self._pool = set(multiprocessing.active_children()), _Daemons()
+        return self._pool
+
+
+class _Daemons(Executor):
+    """A thread for every call, which an interrupted process does not wait for."""
+
+    def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """Start the call."""
+        future: Future[T] = Future()
+
+        def work() -> None:
+            try:
+                future.set_result(function(*args, **kwargs))
+            except BaseException as error:
+                future.set_exception(error)
+
+        threading.Thread(target=work, daemon=True).start()
+        return future
 
 
 def raise_failure(item: object, error: Exception) -> None:

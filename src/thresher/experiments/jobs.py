@@ -17,7 +17,7 @@ import torch
 
 from thresher.coreset import Coreset
 from thresher.data import Data, load
-from thresher.engines import make_engine
+from thresher.engines import engine_of, make_engine
 from thresher.errors import FingerprintError
 from thresher.experiments.rundir import digest_of, environment, locked, read_result
 from thresher.files import write_json
@@ -154,9 +154,12 @@ def run_jobs(
     device: str = "cpu",
     processes: int = 1,
     threads: int | None = None,
+    engine: str | None = None,
     on_result: Callable[[Job, dict[str, Any]], None] | None = None,
 ) -> list[dict[str, Any]]:
-    """Run the jobs that have no result yet, in this process or in several, and return all results in order.
+    """Run the jobs that have no result yet, `processes` at a time, and return all results in order.
+
+    `engine` says how; by default that of the device (`engines.engine_of`).
 
     The ranks of torch.distributed, where it is set up, deal the jobs out among them, and all return all results; every rank
     must make the call, with the same jobs.
@@ -177,9 +180,9 @@ def run_jobs(
             finished(task, read_result(task.path))
         else:
             todo.append(task)
-    with together(ranks, "trainings"), make_engine("processes", processes) as engine:
+    with together(ranks, "trainings"), make_engine(engine or engine_of(device), processes) as runner:
         mine = todo[ranks.rank :: ranks.size]
-        engine.run(mine, lambda task: (run_task, (task, device, threads)), on_result=finished)
+        runner.run(mine, lambda task: (run_task, (task, device, threads)), on_result=finished)
     for task in todo:  # what other ranks have trained
         if task.job.digest not in done:
             finished(task, read_result(task.path))

@@ -255,7 +255,10 @@ def _train(tasks: list[tuple[Cell, Task]], place: Place, pace: Pace, notify: Not
         return False
 
     def on_result(item: tuple[Cell, Task], result: dict[str, Any]) -> None:
-        outcome.done.append(item[0])
+        cell, task = item
+        outcome.done.append(cell)
+        if place.device.startswith("cuda"):  # there trainings share the device, and how well is only seen
+            pace.learn(place.load(cell), cell.coreset, task.job.kept, result["seconds"])
         place.failure(item[0]).unlink(missing_ok=True)
         notify("result", {**result, "method": item[0].method, "keep": item[0].keep})
 

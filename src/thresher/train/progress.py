@@ -6,6 +6,7 @@ whichever process is killed when.
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,31 @@ from thresher.errors import CorruptFileError, InputError
 from thresher.ranks import Alone, Ranks, together
 from thresher.recorder import Recorder
 from thresher.train.checkpoint import load_checkpoint, save_checkpoint
+
+
+class Saver:
+    """Writes a training's progress after its epochs: after every one where that is cheap beside an epoch.
+
+    Where writing takes long (more than 0.2 s) and epochs do not, as on a fast GPU, it waits until writing costs at most a
+    tenth of the time. What a crash then loses is trained again; the recording stays bit for bit what it would have been.
+    """
+
+    def __init__(self, path: Path | None, ranks: Ranks) -> None:
+        self.path, self.ranks = path, ranks
+        self._ended, self._cost = time.monotonic(), 0.0
+
+    def save(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, recorder: Recorder | None, epoch: int, stop: int
+    ) -> None:
+        """Write after `epoch` of `stop` epochs, if it is worth it; after the last one always. Raises as `save_progress`."""
+        waited = time.monotonic() - self._ended
+        due = epoch == stop or self._cost < 0.2 or waited > 10 * self._cost
+        if self.path is None or not self.ranks.share("due", due)[0]:
+            return
+        begun = time.monotonic()
+        save_progress(self.path, model, optimizer, recorder, epoch)
+        self._ended = time.monotonic()
+        self._cost = self._ended - begun
 
 
 def save_progress(

@@ -1,0 +1,151 @@
+"""The step of the training loop: forward, loss, backward, update; on a GPU replayed as a CUDA graph.
+
+A small network on a fast GPU is limited by the launching of its several hundred kernels a step, not by their work. A graph
+launches all of them at once: one step is captured, and from then on replayed on new inputs.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from functools import wraps
+from threading import Lock
+from typing import ParamSpec, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from thresher.train.spec import TrainSpec
+
+Forward = Callable[[Tensor], Tensor]
+P = ParamSpec("P")
+R = TypeVar("R")
+_WARM_UP = 3  # steps before the capture: lazy initialisation and the choice of algorithms happen in them
+_CAPTURING = Lock()  # one thread at a time: a capture must not see another's memory being released
+
+
+class Step:
+    """One optimiser step on a batch; keeps the sums of an epoch on the device, so that nothing waits for it.
+
+    `scale` (N,) multiplies each batch's mean loss by the mean over the batch's samples, or None. `share` multiplies the
+    loss of a part of a batch, on several ranks.
+    """
+
+    def __init__(
+        self, forward: Forward, optimizer: torch.optim.Optimizer, spec: TrainSpec, device: torch.device,
+        scale: Tensor | None = None,
+    ) -> None:  # fmt: skip
+        self.forward, self.optimizer, self.spec, self.device, self.scale = forward, optimizer, spec, device, scale
+        self.loss_sum, self.scale_sum = torch.zeros((), device=device), torch.zeros((), device=device)
+        # on a GPU the learning rate lies there, where a captured step can read it
+        self._lr = torch.zeros((), device=device) if device.type == "cuda" and spec.optimizer == "sgd" else None
+
+    def begin_epoch(self) -> None:
+        """Forget the sums of the epoch before."""
+        self.loss_sum.zero_()
+        self.scale_sum.zero_()
+
+    def set_lr(self, lr: float) -> None:
+        """Set the learning rate of the steps to come."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr if self._lr is None else self._lr
+        if self._lr is not None:
+            self._lr.fill_(lr)
+
+    def __call__(self, images: Tensor, targets: Tensor, sample_ids: Tensor, share: float = 1.0) -> Tensor:
+        """Train on one batch and return its logits (B, C) float32, those of before the update."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.spec.precision == "bf16"):
+            logits = self.forward(images)
+        logits = logits.float()
+        loss = F.cross_entropy(logits, targets, label_smoothing=self.spec.label_smoothing)
+        if share != 1.0:
+            loss = loss * share
+        self.loss_sum += loss.detach()
+        if self.scale is not None:
+            batch_scale = self.scale[sample_ids].mean()
+            self.scale_sum += batch_scale
+            loss = loss * batch_scale
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self.spec.clip_norm is not None:
+            parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+            nn.utils.clip_grad_norm_(parameters, self.spec.clip_norm)
+        self.optimizer.step()
+        return logits.detach()
+
+
+class GraphedStep(Step):
+    """A step that is captured once and replayed; batches of another size (an epoch's last) run as a plain step.
+
+    The logits it returns are overwritten by the next step. Call it on a stream of its own (`on_device`). Where the capture
+    fails (a layer that waits for the device), it warns and goes on as a plain step.
+    """
+
+    _calls = 0
+    _graph: torch.cuda.CUDAGraph | None = None
+    _refused = False
+
+    def __call__(self, images: Tensor, targets: Tensor, sample_ids: Tensor, share: float = 1.0) -> Tensor:
+        """See `Step`."""
+        self._calls += 1
+        inputs = (images, targets, sample_ids)
+        if self._refused or self._calls <= _WARM_UP or share != 1.0 or len(images) != self.spec.batch_size:
+            return super().__call__(*inputs, share)
+        if self._graph is None and not self._capture(*inputs):
+            return super().__call__(*inputs)
+        for place, value in zip(self._inputs, inputs, strict=True):
+            place.copy_(value)
+        assert self._graph is not None
+        self._graph.replay()
+        return self._logits
+
+    def _capture(self, images: Tensor, targets: Tensor, sample_ids: Tensor) -> bool:
+        """Capture a step on copies of these inputs, without running it; return whether that was possible."""
+        graph = torch.cuda.CUDAGraph()
+        self._inputs = (images.clone(), targets.clone(), sample_ids.clone())
+        try:
+            with _CAPTURING, torch.cuda.graph(graph, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"):
+                self._logits = super().__call__(*self._inputs)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            warnings.warn(f"Training goes on without CUDA graphs, several times slower: {reason}", stacklevel=2)
+            self._refused = True
+            return False
+        self.optimizer.zero_grad(set_to_none=True)  # the graph has gradients of its own
+        self._graph = graph
+        return True
+
+
+def make_step(
+    forward: Forward, optimizer: torch.optim.Optimizer, spec: TrainSpec, device: torch.device,
+    scale: Tensor | None = None, graphs: bool = True,
+) -> Step:  # fmt: skip
+    """Return the step of a training: with `graphs`, a graphed one where device, optimiser and model allow it."""
+    possible = device.type == "cuda" and spec.optimizer == "sgd" and not spec.compile
+    return (GraphedStep if graphs and possible else Step)(forward, optimizer, spec, device, scale)
+
+
+def on_device(train: Callable[P, R]) -> Callable[P, R]:
+    """Give a training with `device=` a GPU a stream of its own, so that several in one process overlap, and its fastest
+    kernels."""
+
+    @wraps(train)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        device = torch.device(str(kwargs.get("device", "cpu")))
+        if device.type != "cuda":
+            return train(*args, **kwargs)
+        before, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, True
+        stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream(device))
+        try:
+            with torch.cuda.device(device), torch.cuda.stream(stream):
+                result = train(*args, **kwargs)
+                stream.synchronize()
+        finally:
+            torch.backends.cudnn.benchmark = before
+        return result
+
+    return wrapper
