@@ -46,9 +46,10 @@ def overhead(args: argparse.Namespace, batch: int, graphs: bool, signals: list[s
             torch.cuda.synchronize()
             started = time.perf_counter()
             for ids in batches[first : first + steps]:
-                logits = step(images, targets[ids], ids)
+                labels = targets[ids]
+                logits = step(images, labels, ids)
                 if record:
-                    recorder.update(logits, targets[ids], ids)
+                    recorder.update(logits, labels, ids)
             torch.cuda.synchronize()
             return (time.perf_counter() - started) / steps
 

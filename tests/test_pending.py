@@ -22,7 +22,7 @@ def waiting(rows: int) -> Iterator[None]:
     """Let batches wait on every device, at most that many rows."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(memory, "defers", lambda device: True)
-        patch.setattr(pending, "_ROWS", rows)
+        patch.setattr(pending, "_VALUES", rows * C)
         yield
 
 

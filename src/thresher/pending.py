@@ -1,7 +1,7 @@
 """What a Recorder has taken from an accelerator and not looked at yet.
 
 Looking at a batch is some eighty small kernels, whatever its size, and a training step on a fast GPU is hardly more. So
-there batches are only copied, side by side, and looked at thousands of rows at a time. On a CPU, where a kernel costs what
+there batches are only copied, side by side, and looked at many thousand rows at a time. On a CPU, where a kernel costs what
 its rows cost, every batch is looked at when it comes, and a bad one is refused at once.
 """
 
@@ -12,8 +12,7 @@ from torch import Tensor
 
 from thresher.intake import Batch
 
-_VALUES = 1 << 22  # 16 MiB of float32 logits
-_ROWS = 8192
+_VALUES = 1 << 23  # 32 MiB of float32 logits
 
 
 def defers(device: torch.device) -> bool:
@@ -22,14 +21,14 @@ def defers(device: torch.device) -> bool:
 
 
 class Pending:
-    """Copies of batches that wait, at most 8192 rows or 16 MiB of logits, in the order in which they came.
+    """Copies of batches that wait, at most 32 MiB of logits, in the order in which they came.
 
     They are copies because a captured step (a CUDA graph) writes its next logits where the last ones were.
     """
 
     def __init__(self, num_classes: int, device: torch.device) -> None:
         self.device, self.used = device, 0
-        self.rows = max(1, min(_ROWS, _VALUES // num_classes))
+        self.rows = max(1, _VALUES // num_classes)
         self._places: list[Tensor] | None = None
 
     def fits(self, batch: Batch) -> bool:

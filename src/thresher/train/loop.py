@@ -132,13 +132,14 @@ def fit(
         if ranks.size > 1:
             torchrun.send_from_first(list(model.buffers()))
         last = epoch + 1 == spec.epochs
-        if recorder is not None:
-            if eval_pass and last:
-                record_evaluation(model, data, spec, recorder, device, workers)
-            recorder.end_epoch()
-        if last or (eval_every and (epoch + 1) % eval_every == 0):
-            accuracy = evaluate(model, data, spec, device, workers, ranks)
-            best = accuracy if best is None else max(best, accuracy)
+        with train_step.exclusive():
+            if recorder is not None:
+                if eval_pass and last:
+                    record_evaluation(model, data, spec, recorder, device, workers)
+                recorder.end_epoch()
+            if last or (eval_every and (epoch + 1) % eval_every == 0):
+                accuracy = evaluate(model, data, spec, device, workers, ranks)
+                best = accuracy if best is None else max(best, accuracy)
         saver.save(model, optimizer, recorder, epoch + 1, stop)
         if on_epoch is not None:
             on_epoch(Progress(epoch + 1, stop, mean_loss(), lr, accuracy))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from threading import Lock
 from typing import ParamSpec, TypeVar
@@ -22,7 +23,7 @@ Forward = Callable[[Tensor], Tensor]
 P = ParamSpec("P")
 R = TypeVar("R")
 _WARM_UP = 3  # steps before the capture: lazy initialisation and the choice of algorithms happen in them
-_CAPTURING = Lock()  # one thread at a time: a capture must not see another's memory being released
+_ALONE = Lock()  # held by a capture, and by what may wait for the whole device, which fails while a thread captures
 
 
 class Step:
@@ -37,9 +38,14 @@ class Step:
         scale: Tensor | None = None,
     ) -> None:  # fmt: skip
         self.forward, self.optimizer, self.spec, self.device, self.scale = forward, optimizer, spec, device, scale
+        self.uncompiled: Forward = getattr(forward, "_orig_mod", forward)
         self.loss_sum, self.scale_sum = torch.zeros((), device=device), torch.zeros((), device=device)
         # on a GPU the learning rate lies there, where a captured step can read it
         self._lr = torch.zeros((), device=device) if device.type == "cuda" and spec.optimizer == "sgd" else None
+
+    def exclusive(self) -> AbstractContextManager[object]:
+        """Return what evaluation and other work beside the steps must be done in."""
+        return nullcontext()
 
     def begin_epoch(self) -> None:
         """Forget the sums of the epoch before."""
@@ -55,8 +61,11 @@ class Step:
 
     def __call__(self, images: Tensor, targets: Tensor, sample_ids: Tensor, share: float = 1.0) -> Tensor:
         """Train on one batch and return its logits (B, C) float32, those of before the update."""
+        return self._train(self.forward, images, targets, sample_ids, share)
+
+    def _train(self, forward: Forward, images: Tensor, targets: Tensor, sample_ids: Tensor, share: float = 1.0) -> Tensor:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.spec.precision == "bf16"):
-            logits = self.forward(images)
+            logits = forward(images)
         logits = logits.float()
         loss = F.cross_entropy(logits, targets, label_smoothing=self.spec.label_smoothing)
         if share != 1.0:
@@ -78,22 +87,28 @@ class Step:
 class GraphedStep(Step):
     """A step that is captured once and replayed; batches of another size (an epoch's last) run as a plain step.
 
-    The logits it returns are overwritten by the next step. Call it on a stream of its own (`on_device`). Where the capture
-    fails (a layer that waits for the device), it warns and goes on as a plain step.
+    The logits it returns are overwritten by the next step. Call it on a stream of its own (`on_device`); threads may train
+    side by side. Where the capture fails (a layer that waits for the device), it warns and goes on as a plain step.
     """
 
     _calls = 0
     _graph: torch.cuda.CUDAGraph | None = None
     _refused = False
 
+    def exclusive(self) -> AbstractContextManager[object]:
+        """See `Step`."""
+        return _ALONE
+
     def __call__(self, images: Tensor, targets: Tensor, sample_ids: Tensor, share: float = 1.0) -> Tensor:
         """See `Step`."""
-        self._calls += 1
         inputs = (images, targets, sample_ids)
-        if self._refused or self._calls <= _WARM_UP or share != 1.0 or len(images) != self.spec.batch_size:
-            return super().__call__(*inputs, share)
-        if self._graph is None and not self._capture(*inputs):
-            return super().__call__(*inputs)
+        if len(images) != self.spec.batch_size or share != 1.0:
+            with self.exclusive():  # not compiled anew for this size
+                return self._train(self.uncompiled, *inputs, share)
+        self._calls += 1
+        if self._refused or self._calls <= _WARM_UP or (self._graph is None and not self._capture(*inputs)):
+            with self.exclusive():
+                return self._train(self.forward, *inputs)
         for place, value in zip(self._inputs, inputs, strict=True):
             place.copy_(value)
         assert self._graph is not None
@@ -105,8 +120,8 @@ class GraphedStep(Step):
         graph = torch.cuda.CUDAGraph()
         self._inputs = (images.clone(), targets.clone(), sample_ids.clone())
         try:
-            with _CAPTURING, torch.cuda.graph(graph, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"):
-                self._logits = super().__call__(*self._inputs)
+            with _ALONE, torch.cuda.graph(graph, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"):
+                self._logits = self._train(self.forward, *self._inputs)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
@@ -124,7 +139,7 @@ def make_step(
     scale: Tensor | None = None, graphs: bool = True,
 ) -> Step:  # fmt: skip
     """Return the step of a training: with `graphs`, a graphed one where device, optimiser and model allow it."""
-    possible = device.type == "cuda" and spec.optimizer == "sgd" and not spec.compile
+    possible = device.type == "cuda" and spec.optimizer == "sgd"
     return (GraphedStep if graphs and possible else Step)(forward, optimizer, spec, device, scale)
 
 
