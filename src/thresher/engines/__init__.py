@@ -67,6 +67,10 @@ def make_engine(name: str, workers: int | None = None, address: str | None = Non
         from thresher.engines.ray import Ray
 
         return Ray(address, workers, gpus)
-    from thresher.engines.local import Processes, Serial
+    if name == "serial":
+        from thresher.engines.serial import Serial
 
-    return Serial() if name == "serial" else Processes(workers or os.cpu_count() or 1)
+        return Serial()
+    from thresher.engines.local import Processes
+
+    return Processes(workers or os.cpu_count() or 1)
