@@ -101,6 +101,14 @@ class Memory:
         values = {name: value.cpu().numpy()[rows].copy() for name, value in self.values.items()}
         return Frame(epoch, ids, values, n)
 
+    def beside(self, frame: Frame, targets: bool) -> dict[str, Any]:
+        """Return what a store is given besides an epoch's frame: logits, `targets` where asked, features where new."""
+        return {
+            "logits": None if self.logits is None else self.logits.cpu().numpy()[frame.ids],
+            "targets": self.intake.targets.cpu().numpy() if targets else None,
+            "features": self.features if bool((self.intake.eval_visits > 0).any()) else None,
+        }
+
     def start_epoch(self) -> None:
         """Forget the row of the epoch that was committed, not the log-probabilities."""
         self.intake.start_epoch()

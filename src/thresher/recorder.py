@@ -191,22 +191,14 @@ class Recorder:
         check_epoch(self.epoch, missing or self.missing, parts)
         frame = memory.frame(self.epoch)
         if self.store is not None:
-            self._store_epoch(self.store, memory, frame, any(part["targets"] for part in parts))
+            shown = Frame(frame.epoch, frame.ids + self._span[0], frame.values, self.n)
+            self.store.append(shown, **memory.beside(frame, any(part["targets"] for part in parts)))
         memory.targets_incomplete = bool((memory.intake.targets < 0).any())
         if self._own:
             for name, scorer in self.scorers.items():
                 scorer.update(self._states[name], frame)
         memory.start_epoch()
         self.epoch += 1
-
-    def _store_epoch(self, store: TrajectoryWriter, memory: Memory, frame: Frame, targets: bool) -> None:
-        logits = None if memory.logits is None else memory.logits.cpu().numpy()[frame.ids]
-        store.append(
-            Frame(frame.epoch, frame.ids + self._span[0], frame.values, self.n),
-            logits,
-            targets=memory.intake.targets.cpu().numpy() if targets else None,
-            features=memory.features if bool((memory.intake.eval_visits > 0).any()) else None,
-        )
 
     def pool(self) -> Pool:
         """Return what is known besides the dynamics: targets and features; on several ranks the targets of all samples."""

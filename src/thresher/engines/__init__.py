@@ -67,10 +67,12 @@ def make_engine(name: str, workers: int | None = None, address: str | None = Non
         from thresher.engines.ray import Ray
 
         return Ray(address, workers, gpus)
-    from thresher.engines.local import Processes, Serial, Threads
-
     if name == "serial":
+        from thresher.engines.serial import Serial
+
         return Serial()
+    from thresher.engines.local import Processes, Threads
+
     return (Threads if name == "threads" else Processes)(workers or os.cpu_count() or 1)
 
 

@@ -1,4 +1,4 @@
-"""The engines of one machine: this process, several of its threads, or several processes."""
+"""The engines of one machine: several processes, or several threads of this one."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 from thresher.engines import Call
+from thresher.engines.serial import Serial, raise_failure
 from thresher.errors import ThresherError
 
 T = TypeVar("T")
@@ -26,40 +27,6 @@ _KILLED = (
 
 class WorkerDied(ThresherError, RuntimeError):
     """A worker process ended without a word, as one that the system killed for its memory does."""
-
-
-class Serial:
-    """One call after another, in this process."""
-
-    workers = 1
-
-    def run(
-        self,
-        items: Sequence[T],
-        call: Callable[[T], Call],
-        *,
-        on_result: Callable[[T, Any], None],
-        on_failure: Callable[[T, Exception], None] | None = None,
-        admit: Callable[[T], bool] = lambda item: True,
-    ) -> None:
-        """See `Engine.run`."""
-        failed = on_failure or raise_failure
-        for item in items:
-            if not admit(item):
-                continue
-            function, arguments = call(item)
-            try:
-                result = function(*arguments)
-            except Exception as error:
-                failed(item, error)
-            else:
-                on_result(item, result)
-
-    def __enter__(self) -> Serial:
-        return self
-
-    def __exit__(self, *reason: object) -> None:
-        return None
 
 
 class Processes:
@@ -175,11 +142,6 @@ class _Daemons(Executor):
 
         threading.Thread(target=work, daemon=True).start()
         return future
-
-
-def raise_failure(item: object, error: Exception) -> None:
-    """Take a failure for the end of everything."""
-    raise error
 
 
 @contextmanager

@@ -15,9 +15,10 @@ from thresher.coreset import Coreset
 from thresher.data import Data
 from thresher.data.holdout import Holdout, split_rows
 from thresher.engines import engine_of, make_engine
+from thresher.experiments.columns import Columns
 from thresher.experiments.jobs import Job, Task, cached_data, run_task
 from thresher.experiments.pace import Pace
-from thresher.experiments.scoring import Columns, choose, unrecorded
+from thresher.experiments.scoring import choose, unrecorded
 from thresher.experiments.tables import RANDOM, mean_interval, plus_minus
 from thresher.files import write_json
 from thresher.keep import keep_count

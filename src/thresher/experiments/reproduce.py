@@ -21,11 +21,12 @@ from thresher.derivation import settle
 from thresher.engines import Engine, make_engine
 from thresher.errors import BusyError, CorruptFileError
 from thresher.experiments.cells import Cell
+from thresher.experiments.columns import Columns, column_names
 from thresher.experiments.jobs import Job, Task, cached_data, run_task, values_digest
 from thresher.experiments.pace import Pace
 from thresher.experiments.recording import identity, record
 from thresher.experiments.rundir import RunDirectory, digest_of, read_json
-from thresher.experiments.scoring import Columns, choose, column_names, score, unrecorded
+from thresher.experiments.scoring import choose, score, unrecorded
 from thresher.experiments.study import scales_loss
 from thresher.experiments.tables import FULL
 from thresher.files import write_json
