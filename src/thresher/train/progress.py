@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from thresher.dynamic.sampler import DynamicSampler
 from thresher.errors import CorruptFileError, InputError
 from thresher.ranks import Alone, Ranks, together
 from thresher.recorder import Recorder
@@ -19,8 +20,9 @@ from thresher.train.checkpoint import load_checkpoint, save_checkpoint
 
 
 def save_progress(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, recorder: Recorder | None, epoch: int
-) -> None:
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, recorder: Recorder | None, epoch: int,
+    dynamic: DynamicSampler | None = None,
+) -> None:  # fmt: skip
     """Write what is needed to go on after `epoch` completed epochs; every rank of the recorder must call this.
 
     Raises OSError where the disk is full or gone; what was written before is then as it was.
@@ -28,6 +30,8 @@ def save_progress(
     ranks: Ranks = Alone() if recorder is None else recorder.ranks
     moments = {str(i): dict(s) for i, s in optimizer.state_dict()["state"].items()}
     state: dict[str, Any] = {"epoch": epoch, "model": model.state_dict(), "optimizer": moments}
+    if dynamic is not None:
+        state["dynamic"] = dynamic.state_dict()
     if recorder is not None and ranks.size == 1:
         state["recorder"] = recorder.state_dict()
     elif recorder is not None:
@@ -44,7 +48,10 @@ def save_progress(
             old.unlink()
 
 
-def load_progress(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, recorder: Recorder | None) -> int:
+def load_progress(
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, recorder: Recorder | None,
+    dynamic: DynamicSampler | None = None,
+) -> int:  # fmt: skip
     """Load what was saved, if anything was, and return the number of completed epochs; every rank must call this.
 
     Raises InputError where it is of another number of ranks, CorruptFileError where it is no such file.
@@ -64,7 +71,8 @@ def load_progress(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer
             )
         if recorder is not None and size > 1:
             state["recorder"] = load_checkpoint(_of_rank(path, int(state["epoch"]), ranks))
-        if not {"epoch", "model", "optimizer", *(["recorder"] if recorder is not None else [])} <= set(state):
+        extra = [*(["recorder"] if recorder is not None else []), *(["dynamic"] if dynamic is not None else [])]
+        if not {"epoch", "model", "optimizer", *extra} <= set(state):
             raise CorruptFileError(
                 f"{path} is no checkpoint of such a training, it holds {sorted(state)}. Delete it to start over."
             )
@@ -77,6 +85,8 @@ def load_progress(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer
             whole = value.shape == parameter.shape and value.ndim > 0
             placed = torch.empty_like(parameter).copy_(value) if whole else value.to(parameter.device)
             optimizer.state[parameter][name] = placed
+    if dynamic is not None:
+        dynamic.load_state_dict(state["dynamic"])
     if recorder is not None:
         recorder.load_state_dict(state["recorder"])
     return int(state["epoch"])
