@@ -25,7 +25,7 @@ class Live:
     """What a rule sees when epoch `epoch` (from 0) of `epochs` begins.
 
     `scores` are those of the rule's own scorers over the completed epochs, NaN where a sample was not seen; empty where the
-    rule asked for none. `pool` has the number of samples, and the targets once all are known.
+    rule asked for none. `pool` has the number of samples, and where scores were asked for the targets.
     """
 
     epoch: int

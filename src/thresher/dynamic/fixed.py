@@ -38,6 +38,7 @@ class Fixed(Rule):
         """Return it. Raises FingerprintError where it was selected from another number of samples."""
         if self.coreset.n != live.pool.n:
             raise FingerprintError(
-                f"Expected a coreset of a data set of {live.pool.n} samples, but this one was selected from {self.coreset.n}."
+                f"Expected a coreset selected from {live.pool.n} samples, but this one was selected from {self.coreset.n}. "
+                "Give the coreset of this data set."
             )
         return self.coreset

@@ -25,21 +25,21 @@ class InfoBatch(Rule):
 
         w_i = m / (m - d)   for those of the m that stay,    1   for all others
 
-    so that over the draw E[ sum_kept w_i g_i ] = sum_all g_i for whatever g_i: an epoch's gradients, taken at one point, have the
-    sum of the full data's in expectation, from fewer steps. So the mean gradient of a step is larger than that of the full
-    data by N / kept, less than 1 / (1 - ratio); the learning rate is left as it is, as published. The last epochs, those
-    from `delta` times all on, show everything. The first does, too: there are no losses yet.
+    so that over the draw E[ sum_kept w_i g_i ] = sum_all g_i for whatever g_i: an epoch's gradients, taken at one point,
+    have the sum of the full data's in expectation, from fewer steps. So the mean gradient of a step is larger than that of
+    the full data by N / kept, less than 1 / (1 - ratio); the learning rate is left as it is, as published. The last epochs,
+    those from `delta` times all on, show everything. The first does, too: there are no losses yet.
 
-    `ratio` in [0, 1), `delta` in [0, 1]; the published 0.5 and 0.875.
+    `ratio` in [0, 1), `delta` in [0, 1]; the published 0.5 and 0.875. Raises InputError outside.
 
-    Source: Z. Qin et al., "InfoBatch: Lossless Training Speed Up by Unbiased Dynamic Data Pruning", ICLR 2024, equations 2 to
-    6, and its official code.
+    Source: Z. Qin et al., "InfoBatch: Lossless Training Speed Up by Unbiased Dynamic Data Pruning", ICLR 2024, and its
+    official code.
     Differences to the official code: w is m / (m - d), which is 1 / (1 - ratio) where ratio m is whole and keeps the sum
     unbiased where it is not; a sample that was not seen yet (a loader that drops its last batch) is never dropped and not
     part of the mean, where the package gives it the loss 3 and the older research copy 1; the weights are 1 in the last
-    epochs also where delta times the epochs is not whole, where the package keeps its last draw's; all samples of a draw are
-    shown on several ranks, where the package drops the remainder; draws hang on (seed, epoch), and no global generator or
-    DataLoader is touched.
+    epochs also where delta times the epochs is not whole, where the package keeps those of its last draw; on several ranks
+    all samples of a draw are shown, where the package drops the remainder; draws hang on (seed, epoch), no global generator
+    is seeded and no DataLoader patched.
 
     >>> from thresher.types import Pool, Scores
     >>> losses = Scores(np.array([0.1, 0.2, 0.3, 0.4, 4.0], dtype=np.float32))

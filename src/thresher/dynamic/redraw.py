@@ -24,17 +24,17 @@ class Redraw(Rule):
     """Show everything for `warmup` epochs, then what `method` keeps by the scores of now, drawn again every `every` epochs.
 
     `method` is a label of `thresher.methods.resolve`, with parameters after colons where wanted (`tdds:window=5`,
-    `ccs:cutoff=0.3`); `keep` the share in (0, 1] that stays; `dataset` names one whose published settings are to be used. Scores
-    are asked at the epoch of the draw, so the published T does not apply. A method that draws does so anew each time, from
-    (seed, epoch). Samples that are not shown keep the score they had; losses are not rescaled.
+    `ccs:cutoff=0.3`); `keep` the share in (0, 1] that stays; `dataset` names one whose published settings are to be used.
+    Scores are asked at the epoch of the draw, so the published T does not apply. A method that draws does so anew each time,
+    from (seed, epoch). Samples that are not shown keep the score they had; losses are not rescaled.
 
-    `random` needs no warm-up: with `every=1` it is repeated random sampling (P. Okanovic et al., "Repeated Random Sampling for
-    Minimizing the Time-to-Accuracy of Learning", ICLR 2024, with independent draws), the baseline to beat. Methods that read an
-    evaluation pass (Entropy, Moderate, GraNd) need one before every draw: `Recorder.update_eval` in a loop of yours,
-    `eval_pass=True` in `thresher.train.loop.fit`.
+    `random` needs no warm-up: with `every=1` it is repeated random sampling with independent draws (P. Okanovic et al.,
+    "Repeated Random Sampling for Minimizing the Time-to-Accuracy of Learning", ICLR 2024), the baseline to beat. Methods
+    that read an evaluation pass (Entropy, Moderate, GraNd) need one before every draw: `Recorder.update_eval` in a loop of
+    yours, `eval_pass=True` in `thresher.train.loop.fit`.
 
-    Raises InputError for impossible values and for `at` in the label, TooFewEpochsError where the warm-up is shorter than what
-    the method needs for a score, and what `resolve` raises.
+    Raises InputError for impossible values and for `at` in the label, TooFewEpochsError where the warm-up is shorter than
+    what the method needs for a score, and what `resolve` raises.
 
     >>> rule = Redraw("tdds:window=3", keep=0.5, every=2, warmup=4)
     >>> [epoch for epoch in range(10) if rule.due(epoch, 10)]
@@ -58,8 +58,8 @@ class Redraw(Rule):
         needed = max(scorer.min_epochs for scorer in self.scorers.values())
         if needed > self.warmup:
             raise TooFewEpochsError(
-                f"{self.method} gives scores after {needed} epochs, but the warm-up has {self.warmup}. Make it that long, or "
-                "choose a shorter window (tdds:window=3)."
+                f"{self.method} gives scores after {needed} epochs, but the warm-up has {self.warmup}. Make it that long, "
+                "or choose a shorter window (tdds:window=3)."
             )
 
     @cached_property

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,13 +28,14 @@ from thresher.dynamic._base import Live, Rule, draw_seed
 from thresher.errors import InputError
 from thresher.intake import tensor
 from thresher.recorder import Recorder
+from thresher.types import Pool
 
 
 class DynamicSampler(Sampler[int]):
     """Yields the sample ids of the Recorder's running epoch, as `rule` draws them, in an order of that epoch.
 
     `epochs` is the length of the training, which rules that end before it go by. Draw and order are a function of (`seed`,
-    epoch, scores). The Recorder must have the rule's scorers (`rule.scorers`) and `missing="allow"`, since epochs have holes.
+    epoch, scores). The Recorder must have the rule's scorers (`rule.scorers`) and `missing="allow"`: epochs have holes.
 
     On several ranks of torch.distributed all draw the same from the scores that they share, and each is shown its part, as
     torch's DistributedSampler deals it: every R-th, and at most R - 1 samples twice to make the parts alike. Beginning an
@@ -86,8 +88,10 @@ class DynamicSampler(Sampler[int]):
         return drawn
 
     def _draw(self, epoch: int) -> Coreset:
-        scores = self.recorder.scores(self.rule.scorers) if self.rule.reads(epoch, self.epochs) else {}
-        drawn = self.rule.draw(Live(epoch, self.epochs, scores, self.recorder.pool()), draw_seed(self.seed, epoch))
+        live = Live(epoch, self.epochs, {}, Pool(self.recorder.n, num_classes=self.recorder.num_classes))
+        if self.rule.reads(epoch, self.epochs):
+            live = replace(live, scores=self.recorder.scores(self.rule.scorers), pool=self.recorder.pool())
+        drawn = self.rule.draw(live, draw_seed(self.seed, epoch))
         about = {"rule": {"name": self.rule.name, "params": self.rule.params()}, "epoch": epoch, "seed": self.seed}
         drawn = Coreset(drawn.ids, drawn.weights, drawn.n, {**drawn.source, "dynamic": about})
         if len(set(self.recorder.ranks.share(f"draw {epoch}", drawn.digest))) > 1:
@@ -104,8 +108,8 @@ class DynamicSampler(Sampler[int]):
         """
         if epoch != self.recorder.epoch:
             raise InputError(
-                f"Expected the Recorder's epoch {self.recorder.epoch}, but got {epoch}. Call recorder.end_epoch() after every "
-                "epoch, and restore the Recorder's state when a training is resumed."
+                f"Expected the Recorder's epoch {self.recorder.epoch}, but got {epoch}. Call recorder.end_epoch() after "
+                "every epoch, and restore the Recorder's state when a training is resumed."
             )
         _ = self.coreset
 
@@ -115,7 +119,7 @@ class DynamicSampler(Sampler[int]):
         return sum(self.counts)
 
     def steps(self, batch_size: int, epochs: int) -> int:
-        """Return the number of optimiser steps of the first `epochs` epochs, in batches as `thresher.data.batching` cuts them."""
+        """Return the number of optimiser steps of the first `epochs` epochs, in batches as `Batches` cuts them."""
         size = self.recorder.ranks.size
         return sum(len(batch_sizes(count, batch_size, train=True, parts=size)) for count in self.counts[:epochs])
 
@@ -181,7 +185,7 @@ class DynamicSampler(Sampler[int]):
         self.counts = [int(count) for count in state["counts"]]
         self._epoch, self._coreset, self._weights = int(state["epoch"]), None, None
         if "ids" in state:
-            ids, weights = (np.array(tensor(state[key])) if key in state else None for key in ("ids", "weights"))
+            ids, weights = (np.array(tensor(state[key]).numpy()) if key in state else None for key in ("ids", "weights"))
             assert ids is not None
             self._coreset = Coreset(ids, weights, self.recorder.n, state["source"])
 

@@ -20,8 +20,8 @@ class LastLoss(Scorer):
 
         s = loss[t*],  t* the last epoch in which the sample was seen
 
-    Scores are (N,) float32 in [0, inf) nat; high = hard. It is what InfoBatch prunes by (`thresher.dynamic.InfoBatch`), where
-    samples that are dropped keep the loss they had. State: 4 bytes a sample.
+    Scores are (N,) float32 in [0, inf) nat; high = hard. It is what `thresher.dynamic.InfoBatch` prunes by: samples that are
+    dropped keep the loss they had. State: 4 bytes a sample.
 
     Source: Z. Qin et al., "InfoBatch: Lossless Training Speed Up by Unbiased Dynamic Data Pruning", ICLR 2024, section 3.
     Differences to the official code: a sample that was never seen has no score, where the package says 3 and its older

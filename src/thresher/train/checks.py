@@ -31,7 +31,7 @@ def check_dynamic(
 ) -> None:
     """Raise InputError where a dynamic sampler does not go with the rest of what a training is given.
 
-    `alone` says that neither a static coreset nor a scale of the loss is given, `evaluates` that there are evaluation passes.
+    `alone` says that neither a static coreset nor a scale of the loss is given, `evaluates` that evaluation passes are made.
     """
     if not alone:
         raise InputError("Expected dynamic without ids and loss_scale: it says itself what an epoch shows, and its weights.")
@@ -41,6 +41,6 @@ def check_dynamic(
         raise InputError(f"Expected a dynamic sampler made for {spec.epochs} epochs, but got one for {dynamic.epochs}.")
     if dynamic.rule.reads_evaluation and not evaluates:
         raise InputError(
-            "This rule goes by scores of an evaluation pass. Give eval_pass=True, or choose a method that reads the training "
-            "alone (entropy:view=train)."
+            "This rule goes by scores of an evaluation pass. Give eval_pass=True, or choose a method that reads the "
+            "training alone (entropy:view=train)."
         )

@@ -77,9 +77,8 @@ def fit(
 
     `recorder` gets every batch's train-mode logits before the optimiser step, as published; with `eval_pass` also one
     un-augmented pass in eval mode after the last epoch, with features (Entropy, Moderate and GraNd read it).
-    `dynamic` restricts each epoch to what it draws, and weighs the losses; its Recorder is fed. The learning rate then goes by
-    the share of the epochs that is done, so it ends where that of the full data does; with `eval_pass` there is a pass before
-    every draw that reads one.
+    `dynamic` restricts each epoch to what it draws and weighs the losses; its Recorder is fed. The learning rate goes by the
+    share of the epochs that is done, whatever they show; with `eval_pass` a pass precedes every draw that reads one.
     `loss_scale` (N,) multiplies each batch's mean loss by the mean over the batch's samples (the TDDS code's trick).
     `eval_every` > 0 evaluates on the test set during training too; the reported accuracy is always the last one.
     `checkpoint` is written after every epoch; `resume` continues from it. `until` stops after that many of the spec's
