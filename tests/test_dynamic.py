@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -338,6 +339,17 @@ def test_a_training_refuses_what_does_not_go_with_its_sampler() -> None:
 def test_a_rule_that_cannot_be_is_refused(text: str, error: type[Exception], said: str) -> None:
     with pytest.raises(error, match=said):
         parse_rule(text)
+
+
+def test_the_command_trains_by_a_rule(call: Any, tmp_path: Path) -> None:
+    options = ("train", "--epochs", 3, "--batch-size", 128, "--seeds", "0", "--jobs", 1, "--out", tmp_path)
+    said = call(*options, "--dynamic", "redraw:method=entropy:keep=0.25:warmup=1:every=1")
+    assert "50.0% of all samples shown" in said  # 1437 + 360 + 360 of 3 * 1437
+    (path,) = tmp_path.glob("redraw*.json")
+    result = json.loads(path.read_text())
+    assert (result["shown"], result["dynamic"][:6], result["steps"]) == (1437 + 2 * 360, "redraw", 12 + 2 * 3)
+    assert "not both" in call.refused(*options, "--dynamic", "infobatch", "--coreset", "c.parquet")
+    assert "did you mean infobatch" in call.refused(*options, "--dynamic", "infobach")
 
 
 def test_several_ranks_draw_and_train_as_one(tmp_path: Path) -> None:
