@@ -3,7 +3,7 @@
     python recipes/dynamic_pruning.py --data-dir DIR [--out runs/dynamic-pruning] [--epochs 8] [--seeds 0]
 
 Every arm is shown the same number of samples in batches of 128: as many as InfoBatch shows in `--epochs` epochs with its
-published ratio and delta. The others: all samples, epoch after epoch, until the number is used up (`full`, which is
+published ratio and delta. The others: all samples for the whole number of epochs that comes nearest (`full`, which is
 recorded); a coreset of about `--keep`, uniform or by TDDS's score over that recording, for more epochs (`static-...`); a new
 uniform draw every epoch (`redraw-random`); TDDS drawn again every other epoch after a warm-up of three (`redraw-tdds`). One
 training after another, in one thread; run it again to go on after an interruption.
@@ -18,13 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from thresher.coreset import Coreset
 from thresher.data import Data, load
 from thresher.dynamic import DynamicSampler, Fixed, InfoBatch, Redraw, Rule
-from thresher.dynamic._base import Live, everything
+from thresher.dynamic._base import everything
 from thresher.experiments.rundir import environment
 from thresher.files import write_json
 from thresher.keep import share_of
@@ -36,29 +34,6 @@ from thresher.train.spec import TrainSpec
 
 TDDS = "tdds:window=3"  # the longest window of which a recording this short has several
 WARMUP = 3
-
-
-@dataclass(frozen=True)
-class Budget(Rule):
-    """Show everything, epoch after epoch, until `samples` were shown; the last epoch is a draw of what is left."""
-
-    samples: int
-
-    def due(self, epoch: int, epochs: int) -> bool:
-        """Every epoch."""
-        return True
-
-    def reads(self, epoch: int, epochs: int) -> bool:
-        """Never."""
-        return False
-
-    def draw(self, live: Live, seed: int) -> Coreset:
-        """Return everything, or what is left."""
-        n = live.pool.n
-        left = self.samples - live.epoch * n
-        if left >= n:
-            return everything(n)
-        return Coreset(np.sort(np.random.default_rng(seed).choice(n, left, replace=False)), None, n)
 
 
 @dataclass
@@ -103,7 +78,7 @@ class Bench:
         first, _ = self.train("infobatch", InfoBatch(), epochs)
         budget = int(first["shown"])
         method = resolve(TDDS, "", keep)
-        full, recorder = self.train("full", Budget(budget), -(-budget // n), {"tdds": method.scorer})
+        full, recorder = self.train("full", Fixed(everything(n)), round(budget / n), {"tdds": method.scorer})
         longer = round(budget / (keep * n))
         size = budget // longer
         redrawn, _ = self.train("redraw-random", Redraw("random", share_of(n, size), every=1, warmup=0), longer)
