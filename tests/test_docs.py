@@ -71,6 +71,10 @@ def run_blocks(path: Path) -> int:
     return len(blocks)
 
 
+def test_code_of_the_dynamic_page_runs() -> None:
+    assert run_blocks(ROOT / "docs" / "dynamic.md") >= 1
+
+
 def test_code_of_the_score_variance_page_runs() -> None:
     assert run_blocks(ROOT / "docs" / "score_variance.md") >= 3
 

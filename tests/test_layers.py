@@ -19,6 +19,7 @@ LEVELS = [
     {"registry", "literature", "selection", "exchange"},
     {"planning", "intake", "pending", "memory", "spread", "recorder", "replay", "large", "methods", "derivation", "testing"},
     {"data", "models", "report", "tracking"},
+    {"dynamic"},
     {"train"},
     {"experiments"},
     {"explore"},

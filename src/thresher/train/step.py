@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from thresher.train.spec import TrainSpec
 
 Forward = Callable[[Tensor], Tensor]
+Mean = Callable[[Tensor, Tensor], Tensor]
 P = ParamSpec("P")
 R = TypeVar("R")
 _WARM_UP = 3  # steps before the capture: lazy initialisation and the choice of algorithms happen in them
@@ -29,15 +30,17 @@ _ALONE = Lock()  # held by a capture, and by what may wait for the whole device,
 class Step:
     """One optimiser step on a batch; keeps the sums of an epoch on the device, so that nothing waits for it.
 
-    `scale` (N,) multiplies each batch's mean loss by the mean over the batch's samples, or None. `share` multiplies the
-    loss of a part of a batch, on several ranks.
+    `scale` (N,) multiplies each batch's mean loss by the mean over the batch's samples, or None. `weighed` takes the place
+    of the mean over losses (B,) of samples (B,), or None. `share` multiplies the loss of a part of a batch, on several
+    ranks.
     """
 
     def __init__(
         self, forward: Forward, optimizer: torch.optim.Optimizer, spec: TrainSpec, device: torch.device,
-        scale: Tensor | None = None,
+        scale: Tensor | None = None, weighed: Mean | None = None,
     ) -> None:  # fmt: skip
-        self.forward, self.optimizer, self.spec, self.device, self.scale = forward, optimizer, spec, device, scale
+        self.forward, self.optimizer, self.spec, self.device = forward, optimizer, spec, device
+        self.scale, self.weighed = scale, weighed
         self.uncompiled: Forward = getattr(forward, "_orig_mod", forward)
         self.loss_sum, self.scale_sum = torch.zeros((), device=device), torch.zeros((), device=device)
         # on a GPU the learning rate lies there, where a captured step can read it
@@ -67,7 +70,10 @@ class Step:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.spec.precision == "bf16"):
             logits = forward(images)
         logits = logits.float()
-        loss = F.cross_entropy(logits, targets, label_smoothing=self.spec.label_smoothing)
+        reduction = "mean" if self.weighed is None else "none"
+        loss = F.cross_entropy(logits, targets, label_smoothing=self.spec.label_smoothing, reduction=reduction)
+        if self.weighed is not None:
+            loss = self.weighed(loss, sample_ids)
         if share != 1.0:
             loss = loss * share
         self.loss_sum += loss.detach()
@@ -136,11 +142,11 @@ class GraphedStep(Step):
 
 def make_step(
     forward: Forward, optimizer: torch.optim.Optimizer, spec: TrainSpec, device: torch.device,
-    scale: Tensor | None = None, graphs: bool = True,
+    scale: Tensor | None = None, weighed: Mean | None = None, graphs: bool = True,
 ) -> Step:  # fmt: skip
-    """Return the step of a training: with `graphs`, a graphed one where device, optimiser and model allow it."""
-    possible = device.type == "cuda" and spec.optimizer == "sgd"
-    return (GraphedStep if graphs and possible else Step)(forward, optimizer, spec, device, scale)
+    """Return the step of a training: with `graphs`, a graphed one where device, optimiser and loss allow it."""
+    possible = device.type == "cuda" and spec.optimizer == "sgd" and weighed is None  # weights change between epochs
+    return (GraphedStep if graphs and possible else Step)(forward, optimizer, spec, device, scale, weighed)
 
 
 def on_device(train: Callable[P, R]) -> Callable[P, R]:
