@@ -153,26 +153,23 @@ def test_what_cannot_work_is_one_clear_line(case: str, dumps: Path, tmp_path: Pa
     assert message in call.refused(*(a.format(**places) for a in arguments))
 
 
-@pytest.mark.parametrize("name", sorted(app.commands.keys() - {"methods"}))
+@pytest.mark.parametrize("name", sorted(app.commands))
 def test_every_option_reaches_its_command(name: str) -> None:
-    """The functions of the command line pass options on by name: both sides must know the same ones."""
+    """The functions of the command line pass options on by name: both sides must know the same ones.
+
+    What all commands share, --quiet and --json, reaches them as `say`.
+    """
     rooms = [
         import_module(f"thresher.commands.{room}")
         for room in (
-            "training",
-            "scoring",
-            "selecting",
-            "reproduce",
-            "tune",
-            "corrupt",
-            "exporting",
-            "explore",
-            "planning",
-            "suspects",
+            "training", "scoring", "selecting", "reproduce", "tune", "corrupt", "exporting", "explore", "planning",
+            "suspects", "methods",
         )
-    ]
+    ]  # fmt: skip
     (command,) = {getattr(room, f"{name}_command") for room in rooms if hasattr(room, f"{name}_command")}
-    assert {parameter.name for parameter in app.commands[name].params} == set(inspect.signature(command).parameters)
+    options = {parameter.name for parameter in app.commands[name].params}
+    assert {"quiet", "as_json"} <= options
+    assert options - {"quiet", "as_json"} == set(inspect.signature(command).parameters) - {"say"}
 
 
 def test_seeds() -> None:

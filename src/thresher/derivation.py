@@ -8,7 +8,7 @@ learned: where it has learned nearly everything, hard samples may be kept, and w
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -54,11 +54,16 @@ def grid(epochs: int) -> list[tuple[int, int]]:
     return [(length, window) for length in lengths for window in WINDOWS if window <= length]
 
 
-def candidates(source: Source, keeps: Sequence[float]) -> dict[float, list[Setting]]:
-    """Return for each kept share what every (T, K) of the grid would keep, from one pass over the recording."""
+def candidates(
+    source: Source, keeps: Sequence[float], on_step: Callable[[int, int], None] | None = None
+) -> dict[float, list[Setting]]:
+    """Return for each kept share what every (T, K) of the grid would keep, from one pass over the recording.
+
+    `on_step` is told how many epochs are read, and of how many.
+    """
     pairs = grid(source.epochs)
     requests = [Request(f"{length},{window}", TDDS(window=window), length) for length, window in pairs]
-    columns = replay(source, [*requests, Request("correctness", Correctness())])
+    columns = replay(source, [*requests, Request("correctness", Correctness())], on_step=on_step)
     correctness = columns["correctness"].values
     if np.isnan(correctness).any():
         unseen = int(np.isnan(correctness).sum())
@@ -75,14 +80,14 @@ def candidates(source: Source, keeps: Sequence[float]) -> dict[float, list[Setti
     return found
 
 
-def derive(source: Source, keep: float) -> Setting:
+def derive(source: Source, keep: float, on_step: Callable[[int, int], None] | None = None) -> Setting:
     """Return TDDS's (T, K) for the share `keep` in (0, 1] of a recording of at least 5 epochs.
 
     Of the grid's settings whose coresets hold at most a third of late samples the one with the longest T, and of these the
     smallest K; where all hold more, the one that holds the fewest. Raises TooFewEpochsError for shorter recordings,
     InputError where it has no record of who was right, or samples that it never saw.
     """
-    return best(candidates(source, [keep])[keep])
+    return best(candidates(source, [keep], on_step)[keep])
 
 
 def best(settings: Sequence[Setting]) -> Setting:

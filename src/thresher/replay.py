@@ -6,7 +6,7 @@ asked for, the pass starts at the earliest epoch that can still change a float32
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -113,16 +113,20 @@ def grid_requests(name: str, windows: Sequence[int], ats: Sequence[int | None], 
     return requests
 
 
-def replay(source: Source, requests: Sequence[Request], exact: bool = False) -> dict[str, Scores]:
+def replay(
+    source: Source, requests: Sequence[Request], exact: bool = False, *,
+    on_step: Callable[[int, int], None] | None = None,
+) -> dict[str, Scores]:  # fmt: skip
     """Return the scores of every request by its column.
 
     They are bit for bit what a Recorder with these scorers would have given live. Epochs that cannot change them are
-    not read, unless `exact`. Raises TooFewEpochsError where a request asks for more epochs than there are or fewer
-    than its scorer needs, InputError where the source lacks a signal or two columns have one name.
+    not read, unless `exact`. `on_step` is told how many epochs are read, and of how many. Raises TooFewEpochsError where a
+    request asks for more epochs than there are or fewer than its scorer needs, InputError where the source lacks a signal or
+    two columns have one name.
     """
     asked = check_requests(source, requests)
     start = 0 if exact else first_start(asked)
-    columns, unsettled = _pass(source, asked, start)
+    columns, unsettled = _pass(source, asked, start, on_step)
     if unsettled:
         _settle(source, asked, columns, unsettled)
     return columns
@@ -182,7 +186,9 @@ def first_start(asked: Sequence[tuple[Request, int]]) -> int:
     return max(0, min(starts, default=0))
 
 
-def _pass(source: Source, asked: Sequence[tuple[Request, int]], start: int) -> tuple[dict[str, Scores], dict[str, Ids]]:
+def _pass(
+    source: Source, asked: Sequence[tuple[Request, int]], start: int, on_step: Callable[[int, int], None] | None = None
+) -> tuple[dict[str, Scores], dict[str, Ids]]:  # fmt: skip
     """Run one pass from epoch `start`; return the columns, and the ids whose score an earlier epoch could have changed.
 
     A pass that starts late is run twice at once: from the smallest state that the omitted epochs can have left, and from
@@ -222,4 +228,6 @@ def _pass(source: Source, asked: Sequence[tuple[Request, int]], start: int) -> t
                     for states in (low, high) if start else (low,):
                         scorer.update(states[scorer], frame)
             ask(frame.epoch + 1)
+            if on_step is not None:
+                on_step(frame.epoch + 1 - start, max(last.values()) - start)
     return {request.column: found[request.column] for request, _ in asked}, unsettled

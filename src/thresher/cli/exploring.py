@@ -18,6 +18,7 @@ from thresher.cli._options import PATH, option, switch
 @option("--port", click.IntRange(0, 65535), 8765, help="Port on 127.0.0.1; 0 takes a free one.")
 @option("--out", Path, help="Folder for exported coresets. Default: selections in the run directory.")
 @switch("--open", "browser", help="Open the page in a browser.")
+@given.speaking
 def explore(**options: Any) -> None:
     """Walk through RUN, a run directory, on a page of this machine.
 

@@ -25,6 +25,7 @@ from thresher.cli._options import PATH, needed, option, switch
 @option("--data", help="Data set that the coreset must be of: its fingerprint is compared. Default: none; folder: folder.")
 @given.data_dir
 @switch("--force", help="Replace an older export at --out.")
+@given.speaking
 def export(**options: Any) -> None:
     """Write CORESET, a file of `thresher select`, in a format of other tools.
 

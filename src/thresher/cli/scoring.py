@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from thresher.cli import _options as given
 from thresher.cli._app import app
 from thresher.cli._options import PLACE, address, data, data_dir, needed, option, switch, workers
 
@@ -22,6 +23,7 @@ from thresher.cli._options import PLACE, address, data, data_dir, needed, option
 @option("--engine", help="Who scores: serial, processes, or ray (many machines). Default: processes for large stores.")
 @workers
 @address
+@given.speaking
 def score(**options: Any) -> None:
     """Score recorded dynamics.
 
@@ -51,6 +53,7 @@ def score(**options: Any) -> None:
 @option("--engine", default="serial", help="Who reads the scores: serial, processes, or ray (many machines).")
 @workers
 @address
+@given.speaking
 def select(**options: Any) -> None:
     """Select a coreset from SCORES, a score table written by `thresher score` or `thresher run`.
 
@@ -69,6 +72,7 @@ def select(**options: Any) -> None:
 @click.argument("source", type=PLACE)
 @option("--out", Path, help="File for all suspects: .csv or .parquet.")
 @switch("--force", help="Replace an older file at --out.")
+@given.speaking
 def suspects(**options: Any) -> None:
     """List the samples whose labels the training argued against.
 
@@ -95,6 +99,7 @@ def suspects(**options: Any) -> None:
 @option("--workers", int, 1, help="Cores that score.")
 @option("--keep", default="0.7", help="Share (or count) to keep, for when pruning pays.")
 @option("--surrogate-epochs", int, help="Epochs that are recorded. Default: all.")
+@given.speaking
 def plan(**options: Any) -> None:
     """Tell what a recording will take, before it begins: memory a rank, network, disk, time, and when pruning pays.
 
@@ -110,7 +115,8 @@ def plan(**options: Any) -> None:
 
 @app.command()
 @click.argument("name", required=False)
-def methods(name: str | None) -> None:
+@given.speaking
+def methods(**options: Any) -> None:
     """List the methods, or show the card of one: formula, parameters, direction, source, differences.
 
     A method is a scorer with a selector and the settings that were published for them. Wherever a command takes
@@ -120,14 +126,9 @@ def methods(name: str | None) -> None:
     thresher methods
     thresher methods tdds
     """
-    from thresher.methods import METHODS, card
+    from thresher.commands.methods import methods_command
 
-    if name is not None:
-        click.echo(card(name))
-        return
-    width = max(map(len, METHODS))
-    for key, method in METHODS.items():
-        click.echo(f"{key:<{width}}  {method.title}")
+    methods_command(**options)
 
 
 @app.command()
@@ -140,6 +141,7 @@ def methods(name: str | None) -> None:
     help="What --corrupt takes: intended or published-code, seed and strengths after colons.",
 )
 @option("--sample", help="Training sample ids: 0-2 or 0,7. Default: the first of each of six classes.")
+@given.speaking
 def corrupt(**options: Any) -> None:
     """Show what --corrupt does: one row per sample, clean and with each of the five corruptions.
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from rich.console import Console
 
+from thresher.commands.output import Output
 from thresher.data import Data, load
 from thresher.data.corrupt import KINDS, Corruption, corrupted_image
 from thresher.errors import InputError, SampleIdError
@@ -19,7 +21,7 @@ _ROWS = 6
 _MOST = 50
 
 
-def corrupt_command(*, show: Path, data: str, data_dir: Path | None, variant: str, sample: str | None) -> None:
+def corrupt_command(*, show: Path, data: str, data_dir: Path | None, variant: str, sample: str | None, say: Output) -> None:
     """`thresher corrupt`."""
     if show.suffix.lower() != ".png":
         raise InputError(f"Expected a picture to write that ends in .png, but got {show}.")
@@ -29,17 +31,21 @@ def corrupt_command(*, show: Path, data: str, data_dir: Path | None, variant: st
     if ids is None:
         ids = tuple(np.sort(np.unique(loaded.train.targets, return_index=True)[1])[:_ROWS].tolist())
     show.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(show, corruption_picture(loaded, spec, ids))
-    Console().print(
-        f"{show} shows {len(ids)} samples of {loaded.name}, clean and corrupted ({spec})", highlight=False, markup=False,
-        soft_wrap=True,
-    )  # fmt: skip
+    with say.screen() as screen:
+        picture = corruption_picture(loaded, spec, ids, partial(screen.step, "drawing"))
+    write_atomic(show, picture)
+    say.wrote(show)
+    say.line(f"{show} shows {len(ids)} samples of {loaded.name}, clean and corrupted ({spec})")
+    say.result({"data": loaded.name, "variant": str(spec), "sample_ids": ids, "kinds": KINDS})
 
 
-def corruption_picture(data: Data, spec: Corruption, ids: tuple[int, ...]) -> bytes:
+def corruption_picture(
+    data: Data, spec: Corruption, ids: tuple[int, ...], on_step: Callable[[int, int], None] = lambda done, total: None
+) -> bytes:
     """Return a PNG: a row for each of the training samples `ids`, a column for each of `KINDS`, both labelled.
 
-    Every sample is shown as it would look if it were its turn to be corrupted in that way. Raises SampleIdError for an id
+    Every sample is shown as it would look if it were its turn to be corrupted in that way. `on_step` is told how many rows
+    are drawn, and of how many. Raises SampleIdError for an id
     that the training split lacks, InputError for more than 50.
     """
     outside = [i for i in ids if not 0 <= i < len(data.train)]
@@ -49,7 +55,7 @@ def corruption_picture(data: Data, spec: Corruption, ids: tuple[int, ...]) -> by
         raise InputError(f"Expected 1 to {_MOST} samples to show, but got {len(ids)}.")
     figure = Figure(figsize=(1.5 * len(KINDS) + 1.2, 1.5 * len(ids) + 0.5), dpi=120, layout="constrained")
     places = figure.subplots(len(ids), len(KINDS), squeeze=False)
-    for row, sample_id in zip(places, ids, strict=True):
+    for number, (row, sample_id) in enumerate(zip(places, ids, strict=True), start=1):
         image = data.train.image(sample_id)
         for place, kind in zip(row, KINDS, strict=True):
             place.imshow(_shown(corrupted_image(image, kind, sample_id, spec)), cmap="gray", vmin=0, vmax=255)
@@ -57,6 +63,7 @@ def corruption_picture(data: Data, spec: Corruption, ids: tuple[int, ...]) -> by
             place.set_yticks([])
         label = data.class_names[int(data.train.targets[sample_id])]
         row[0].set_ylabel(f"{label}\n({sample_id})", rotation=0, ha="right", va="center")
+        on_step(number, len(ids))
     for place, kind in zip(places[0], KINDS, strict=True):
         place.set_title(kind.replace("_", " "), fontsize="medium")
     buffer = io.BytesIO()

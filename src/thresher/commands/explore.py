@@ -6,18 +6,17 @@ import errno
 import webbrowser
 from pathlib import Path
 
-import click
-
+from thresher.commands.output import Output
 from thresher.errors import InputError
 from thresher.explore.run import open_run
 from thresher.explore.server import LOOPBACK, Server
 
 
-def explore_command(*, run: Path, data_dir: Path | None, port: int, out: Path | None, browser: bool) -> None:
+def explore_command(*, run: Path, data_dir: Path | None, port: int, out: Path | None, browser: bool, say: Output) -> None:
     """`thresher explore`."""
     opened, notice = open_run(run, data_dir)
     if notice:
-        click.echo(notice, err=True)
+        say.note(notice)
     try:
         server = Server(opened, port, out)
     except OSError as error:
@@ -25,10 +24,11 @@ def explore_command(*, run: Path, data_dir: Path | None, port: int, out: Path | 
             raise
         raise InputError(f"Expected a free port, but {LOOPBACK}:{port} is not. Choose another --port (0: any).") from None
     with server:
-        click.echo(f"{opened.name}: {opened.n} samples at {server.url} (Ctrl-C ends it)")
+        say.line(f"{opened.name}: {opened.n} samples at {server.url} (Ctrl-C ends it)")
+        say.result({"run": run, "data": opened.name, "samples": opened.n, "url": server.url})
         if browser:
             webbrowser.open(server.url)
         try:
             server.serve_forever(poll_interval=0.2)
         except KeyboardInterrupt:  # the way to leave, not a failure
-            click.echo("")
+            say.line()

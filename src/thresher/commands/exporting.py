@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-import click
-
+from thresher.commands.output import Output
 from thresher.coreset import Coreset
 from thresher.errors import FingerprintError, InputError, MissingFileError, UnknownNameError
 from thresher.exchange.folders import How, Pictures, export_folder
@@ -20,6 +21,7 @@ from thresher.score_table import read_scores
 def export_command(
     *, coreset: Path, to: str, out: Path, scores: Path | None, column: str | None, pool: Path | None,
     shards: tuple[Path, ...], per_shard: int, how: How, data: str | None, data_dir: Path | None, force: bool,
+    say: Output,
 ) -> None:  # fmt: skip
     """`thresher export`."""
     if to == "folder":
@@ -33,7 +35,7 @@ def export_command(
         loaded = load(data, data_dir)
         pictures = loaded.train
         kept = Coreset.load(coreset, fingerprint=loaded.fingerprint, n=len(loaded.train))
-    note = ""
+    note, facts = "", dict[str, Any]()
     if to == "csv":
         write_csv(kept, out, force=force)
     elif to == "npy":
@@ -42,21 +44,31 @@ def export_command(
         check_free(out, force)
         kept.save(out)
     elif to == "tdds":
-        note = _tdds(kept, out, _needed(scores, "--scores", to), column, force)
+        rate = _tdds(kept, out, _needed(scores, "--scores", to), column, force)
+        note, facts = f" (train it with --subset_rate {rate!r})", {"subset_rate": rate}
     elif to == "uids":
         write_uids(kept, read_pool(_needed(pool, "--pool", to)), out, force=force)
     elif to == "folder":
         if not hasattr(pictures, "path"):
             raise InputError(f"Expected a data set of picture files (folder, imagenet), but {data} holds none.")
-        export_folder(kept, _as_pictures(pictures), out, how=how, force=force)
+        with say.screen() as screen:
+            step = partial(screen.step, "copying" if how == "copy" else "linking")
+            export_folder(kept, _as_pictures(pictures), out, how=how, force=force, on_step=step)
     else:
-        written = reshard(kept, _tar_files(shards), out, per_shard=per_shard, force=force)
-        note = f", {len(written)} shards"
-    click.echo(f"{out}: {len(kept)} of {kept.n} samples as {to}{note}")
+        with say.screen() as screen:
+            step = partial(screen.step, "re-sharding")
+            written = reshard(kept, _tar_files(shards), out, per_shard=per_shard, force=force, on_step=step)
+        note, facts = f", {len(written)} shards", {"shards": written}
+    say.wrote(out)
+    say.line(f"{out}: {len(kept)} of {kept.n} samples as {to}{note}")
+    say.result({"format": to, "kept": len(kept), "samples": kept.n, **facts})
 
 
-def _tdds(kept: Coreset, out: Path, scores: Path, column: str | None, force: bool) -> str:
-    """Write the pair; the files are named by the settings that the column says it has, 0 where it does not say."""
+def _tdds(kept: Coreset, out: Path, scores: Path, column: str | None, force: bool) -> float:
+    """Write the pair and return the rate that the official training is given.
+
+    The files are named by the settings that the column says it has, 0 where it does not say.
+    """
     table = read_scores(scores)
     of = table.info.get("fingerprint")
     if kept.fingerprint is not None and of not in (None, kept.fingerprint):
@@ -69,8 +81,7 @@ def _tdds(kept: Coreset, out: Path, scores: Path, column: str | None, force: boo
         raise UnknownNameError(f"{scores} has no column {name}, but {', '.join(table.columns)}. Name one with --column.")
     chosen = table.columns[name]
     window, at = chosen.source.get("params", {}).get("window", 0), chosen.source.get("at", 0)
-    rate = write_pair(kept, chosen, out, window, at, force=force)
-    return f" (train it with --subset_rate {rate!r})"
+    return write_pair(kept, chosen, out, window, at, force=force)
 
 
 def _needed(path: Path | None, option: str, to: str) -> Path:

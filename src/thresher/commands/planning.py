@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import click
-
 from thresher import planning
+from thresher.commands.output import Output
 from thresher.errors import InputError
 from thresher.keep import keep_count, parse_keep
 from thresher.planning import MEASURED, Setup, bytes_text, seconds_text
 
+_SIZES = ("state", "feature", "waiting", "memory", "network", "store", "score")
+_TIMES = ("record", "scoring", "selecting")
 _BYTES = {"float32": 4, "float16": 2}
 
 
 def plan_command(
     *, n: int, classes: int, epochs: int, gpus: int, features: int, log_probs: str, workers: int, keep: str,
-    surrogate_epochs: int | None,
+    surrogate_epochs: int | None, say: Output,
 ) -> None:  # fmt: skip
     """Print what a recording takes."""
     if log_probs not in _BYTES:
@@ -23,13 +24,22 @@ def plan_command(
     whole = Setup(n, classes, epochs, gpus, features, _BYTES[log_probs], workers)
     pays = planning.payback(whole, parse_keep(keep), recorded)
     setup = Setup(n, classes, recorded, gpus, features, _BYTES[log_probs], workers)
+    kept = keep_count(n, parse_keep(keep))
     for title, value, about in rows(setup):
-        click.echo(f"{title:<28}{value:>10}  {about}".rstrip())
-    click.echo(payback_text(pays, keep_count(n, parse_keep(keep)), setup, epochs))
-    click.echo(
+        say.line(f"{title:<28}{value:>10}  {about}".rstrip())
+    say.line(payback_text(pays, kept, setup, epochs))
+    say.line(
         f"Sizes are arithmetic (docs/scale.md). Times were measured on {MEASURED.machine} (docs/results/benchmarks.md), "
         "those of recording too: on a GPU they are not measured yet."
     )
+    say.result(
+        {
+            "setup": setup, "bytes": {part: getattr(planning, f"{part}_bytes")(setup) for part in _SIZES},
+            "seconds": {part: getattr(planning, f"{part}_seconds")(setup) for part in _TIMES},
+            "kept": kept, "pays_after_trainings": pays.trainings, "where_a_full_training_takes_seconds": pays.seconds,
+            "measured_on": MEASURED.machine,
+        }
+    )  # fmt: skip
 
 
 def rows(setup: Setup) -> list[tuple[str, str, str]]:

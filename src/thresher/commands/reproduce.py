@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from thresher.commands.corrupt import corruption_picture
-from thresher.commands.screen import Screen, parallel
+from thresher.commands.output import Output
+from thresher.commands.screen import parallel
 from thresher.commands.training import as_precision, pick_device
 from thresher.engines import engine_of
 from thresher.errors import InputError
-from thresher.experiments.board import BoardRow, as_csv, as_markdown, board, columns, lines
+from thresher.experiments.board import BoardRow, as_csv, as_markdown, board, columns, lines, records
 from thresher.experiments.cells import Cell, Entry, Filter
 from thresher.experiments.defaults import parse_seeds
 from thresher.experiments.pace import Pace
@@ -33,12 +33,11 @@ PICTURE = "figure8"
 def reproduce_command(
     *, target: str, scale: str, only: str, seeds: str, jobs: int | None, limit_minutes: float | None, dry_run: bool,
     out: Path, data_dir: Path | None, device: str, precision: str, compile_model: bool, engine: str | None,
-    address: str | None,
+    address: str | None, say: Output,
 ) -> None:  # fmt: skip
     """`thresher reproduce`."""
-    console = Console()
     if target == PICTURE:
-        _picture(Place(out, data_dir), console)
+        _picture(Place(out, data_dir), say)
         return
     wanted = _wanted(target, scale, only, precision, compile_model)
     chosen = parse_seeds(seeds)
@@ -48,17 +47,24 @@ def reproduce_command(
     pace = Pace(device, threads, limit_minutes, (place.processes or 1) if device.startswith("cuda") else 1)
     cells = list(dict.fromkeys(cell for entry in wanted for cell in entry.cells(chosen)))
     if dry_run:
-        _announce(cells, place, pace, console)
+        _announce(cells, place, pace, say)
         return
-    screen = Screen(console)
-    with screen.progress:
+    with say.screen() as screen:
         outcome = run_cells(cells, place, pace, screen.notify)
     rows = board(wanted, chosen, place)
     name = f"{target}-{scale}"
     _write(rows, target, scale, place, name)
-    _show(rows, console)
-    _tell(outcome, console)
-    console.print(f"\n{out}/{name}.md, .csv and .html hold this board", highlight=False, soft_wrap=True)
+    say.wrote(*(out / f"{name}.{ending}" for ending in ("md", "csv", "html")))
+    say.table(lambda: _view(rows))
+    _tell(outcome, say)
+    say.line(f"\n{out}/{name}.md, .csv and .html hold this board")
+    say.result(
+        {
+            "rows": records(rows), "cells": len(cells), "done": len(outcome.done),
+            "failed": [{**_named(cell), "reason": reason} for cell, reason in outcome.failed.items()],
+            "left": [{**_named(cell), "reason": reason} for cell, reason in outcome.left.items()],
+        }
+    )  # fmt: skip
 
 
 def _place(
@@ -92,7 +98,7 @@ def _wanted(target: str, scale: str, only: str, precision: str, compile_model: b
     return changed
 
 
-def _announce(cells: Sequence[Cell], place: Place, pace: Pace, console: Console) -> None:
+def _announce(cells: Sequence[Cell], place: Place, pace: Pace, say: Output) -> None:
     """Say how much is missing and how long it would take here; measures a few steps of each kind of training."""
     missing = [cell for cell in cells if read_result(place, cell) is None]
     seconds, recordings = 0.0, 0
@@ -106,14 +112,19 @@ def _announce(cells: Sequence[Cell], place: Place, pace: Pace, console: Console)
     with place.make_engine() as engine:
         workers = engine.workers
     hours = (seconds + trainings / workers) / 3600
-    console.print(
+    say.line(
         f"{len(cells)} cells, {len(cells) - len(missing)} of them done, {len(missing)} to run; {recordings} recordings to "
-        f"make or finish; about {hours:.1f} hours here ({workers} at a time, {place.device})",
-        highlight=False, soft_wrap=True,
+        f"make or finish; about {hours:.1f} hours here ({workers} at a time, {place.device})"
+    )
+    say.result(
+        {
+            "cells": len(cells), "done": len(cells) - len(missing), "to_run": len(missing), "recordings": recordings,
+            "hours": round(hours, 3), "at_a_time": workers, "device": place.device,
+        }
     )  # fmt: skip
 
 
-def _picture(place: Place, console: Console) -> None:
+def _picture(place: Place, say: Output) -> None:
     """Write Figure 8 of the supplementary in both variants."""
     from thresher.data import load
     from thresher.data.corrupt import VARIANTS, Corruption
@@ -124,26 +135,31 @@ def _picture(place: Place, console: Console) -> None:
     for variant in VARIANTS:
         path = place.root / f"{PICTURE}-{variant}.png"
         write_atomic(path, corruption_picture(data, Corruption(variant), ids))
-        console.print(f"{path}", highlight=False, soft_wrap=True)
+        say.wrote(path)
+        say.line(str(path))
+    say.result({"sample_ids": ids, "variants": VARIANTS})
 
 
-def _show(rows: Sequence[BoardRow], console: Console) -> None:
+def _view(rows: Sequence[BoardRow]) -> Table:
     view = Table()
     for heading in columns(rows):
         view.add_column(heading, overflow="fold")
     for line in lines(rows):
         view.add_row(*line)
-    console.print(view)
+    return view
 
 
-def _tell(outcome: Outcome, console: Console) -> None:
+def _named(cell: Cell) -> dict[str, Any]:
+    return {"data": cell.data, "method": cell.method, "keep": cell.keep, "seed": cell.seed, "cell": cell.digest}
+
+
+def _tell(outcome: Outcome, say: Output) -> None:
     """Say what failed, and what was left and why."""
     for cell, reason in outcome.failed.items():
-        text = f"failed: {cell.method} at keep={cell.keep:g} on {cell.data}, seed {cell.seed}: {reason}"
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
+        say.line(f"failed: {cell.method} at keep={cell.keep:g} on {cell.data}, seed {cell.seed}: {reason}")
     for reason in dict.fromkeys(outcome.left.values()):
         count = sum(1 for why in outcome.left.values() if why == reason)
-        console.print(f"{count} cells left: {reason}", highlight=False, markup=False, soft_wrap=True)
+        say.line(f"{count} cells left: {reason}")
 
 
 def _write(rows: Sequence[BoardRow], target: str, scale: str, place: Place, name: str) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-import click
-
+from thresher.commands.output import Output
+from thresher.commands.screen import Screen
 from thresher.derivation import derive
 from thresher.engines import make_engine
 from thresher.errors import InputError
@@ -17,7 +18,7 @@ from thresher.keep import parse_keep, share_of
 from thresher.large.scoring import score_store, usual_engine
 from thresher.methods import AUTO, find, parse_methods, parse_spec, resolve
 from thresher.places import seen_by_all, storage_errors
-from thresher.replay import Request, Source, grid_requests, open_source
+from thresher.replay import Request, Source, grid_requests, open_source, provenance
 from thresher.scorers import TDDS, Entropy
 
 
@@ -33,25 +34,32 @@ def parse_numbers(text: str | None, option: str) -> list[int]:
 @storage_errors()
 def score_command(
     *, source: Path, out: Path, method: str, window: str | None, at: str | None, keep: str | None, exact: bool,
-    engine: str | None, workers: int | None, address: str | None,
+    engine: str | None, workers: int | None, address: str | None, say: Output,
 ) -> None:  # fmt: skip
     """Replay a source with the named scorers (or methods) and write the score table."""
     labels, windows, ats = parse_methods(method), parse_numbers(window, "--window"), parse_numbers(at, "--at")
     opened = open_source(seen_by_all(source, engine))
-    requests = [request for label in labels for request in _requests(label, opened, windows, ats, keep)]
+    with say.screen() as screen:
+        requests = [r for label in labels for r in _requests(label, opened, windows, ats, keep, say, screen)]
     if windows and not any(request.scorer.name == "tdds" for request in requests):
         raise InputError(f"--window is TDDS's, but {method} does not read it. Parameters follow a colon: {method}:window=5.")
     asked = _told_apart(requests)
-    with make_engine(engine or usual_engine(opened, asked, workers, exact=exact), workers, address) as runs:
-        score_store(opened, asked, out, exact=exact, engine=runs)
-    click.echo(f"{out}: {opened.n} samples, {', '.join(request.column for request in asked)}")
+    name = engine or usual_engine(opened, asked, workers, exact=exact)
+    with make_engine(name, workers, address) as runs, say.screen() as screen:
+        score_store(opened, asked, out, exact=exact, engine=runs, on_step=partial(screen.step, "scoring"))
+    say.wrote(out)
+    say.line(f"{out}: {opened.n} samples, {', '.join(request.column for request in asked)}")
+    columns = {r.column: provenance(r.scorer, opened.epochs if r.at is None else r.at) for r in asked}
+    say.result({"samples": opened.n, "epochs": opened.epochs, "columns": columns, "engine": name})
 
 
-def _requests(label: str, source: Source, windows: list[int], ats: list[int], keep: str | None) -> list[Request]:
+def _requests(
+    label: str, source: Source, windows: list[int], ats: list[int], keep: str | None, say: Output, screen: Screen
+) -> list[Request]:
     """Return the columns that a label stands for: TDDS's grid, or a method's scorer and what its selector reads besides."""
     name, given = parse_spec(label)
     if given.get("at") == AUTO:
-        return [_derived(label, source, keep)]
+        return [_derived(label, source, keep, say, screen)]
     grid = find(name).scorer_name == "tdds"  # what it asks for is never shortened
     for option, values in (("window", windows if grid else []), ("at", ats)):
         if values and option in given:
@@ -64,21 +72,19 @@ def _requests(label: str, source: Source, windows: list[int], ats: list[int], ke
     scorers = [resolved.scorer, *resolved.aux_scorers.values()]
     if scorers[0] == Entropy() and "view" not in given and "eval_entropy" not in source.signals:
         scorers[0] = Entropy(view="train")
-        click.echo("entropy: no evaluation pass was recorded; scoring the train-mode logits", err=True)
+        say.note("entropy: no evaluation pass was recorded; scoring the train-mode logits")
     single = len(whens) == 1
     return [
         Request(scorer.name if single else f"{scorer.name}[T={when}]", scorer, when) for scorer in scorers for when in whens
     ]
 
 
-def _derived(label: str, source: Source, keep: str | None) -> Request:
+def _derived(label: str, source: Source, keep: str | None, say: Output, screen: Screen) -> Request:
     """Return TDDS's column with the (T, K) that the recording gives for the share to keep."""
     if keep is None:
         raise InputError(f"{label} has (T, K) derived for a share to keep. Name it: --keep 0.1.")
-    setting = derive(source, share_of(source.n, parse_keep(keep)))
-    click.echo(
-        f"{label}: T={setting.epochs}, K={setting.window}: {setting.late:.0%} of what it keeps is learned late", err=True
-    )
+    setting = derive(source, share_of(source.n, parse_keep(keep)), on_step=partial(screen.step, "deriving (T, K)"))
+    say.note(f"{label}: T={setting.epochs}, K={setting.window}: {setting.late:.0%} of what it keeps is learned late")
     return Request("tdds", TDDS(window=setting.window), setting.epochs)
 
 

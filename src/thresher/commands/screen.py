@@ -1,14 +1,15 @@
-"""Live progress in a terminal, and how many trainings run at once."""
+"""Live progress from the events of a study, and how many trainings run at once. Imports rich only to draw."""
 
 from __future__ import annotations
 
 import os
-from typing import Any
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from typing import TYPE_CHECKING, Any
 
 from thresher.errors import InputError
+
+if TYPE_CHECKING:
+    from thresher.commands.bars import Bars
+    from thresher.commands.output import Output
 
 
 def parallel(jobs: int | None, device: str, ranks: int = 1) -> tuple[int, int | None]:
@@ -30,41 +31,72 @@ def parallel(jobs: int | None, device: str, ranks: int = 1) -> tuple[int, int | 
 
 
 class Screen:
-    """Live progress: one bar for the surrogate's epochs, one for the coreset trainings, notices above them."""
+    """Live progress: a bar for everything that takes long, notes above them. Without a terminal there are only the notes.
 
-    def __init__(self, console: Console) -> None:
-        self.console = console
-        self.progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-            TextColumn("{task.fields[note]}"), console=console,
-        )  # fmt: skip
-        self.tasks: dict[str, Any] = {}
+    Use it in a `with` block, and hand on `notify` to a study, `step` to anything that counts.
+    """
+
+    def __init__(self, say: Output) -> None:
+        self._say = say
+        self._bars: Bars | None = None
         self._total, self._done = 0, 0
+        self._work, self._worked, self._shares = 0.0, 0.0, dict[str, float]()
 
     def notify(self, event: str, details: dict[str, Any]) -> None:
         """Show one event of a study."""
         if event in ("data", "notice"):
-            self.console.print(details["text"], highlight=False, markup=False, soft_wrap=True)
+            self._say.note(details["text"])
+        elif event == "step":
+            self.step(details["label"], details["done"], details["total"], details.get("count"))
         elif event == "epoch":
-            label = details.get("label", "surrogate")
-            self._advance(label, details["epochs"], details["epoch"], f"loss {details['loss']:.3f}")
+            epoch, epochs = details["epoch"], details["epochs"]
+            label, note = details.get("label", "surrogate"), f"loss {details['loss']:.3f}"
+            self._show(label, epoch / epochs, f"{epoch}/{epochs} epochs", note)
         elif event == "scored":
-            self.console.print(f"scored: {', '.join(details['columns'])}", highlight=False, markup=False, soft_wrap=True)
-        elif event == "failure":
-            text = f"failed: {details['method']} {details['keep']:g} (seed {details['seed']}): {details['reason']}"
-            self.console.print(text, highlight=False, markup=False, soft_wrap=True)
-            self._step("")
+            self._say.note(f"scored: {', '.join(details['columns'])}")
         elif event == "jobs":
             self._total += details["total"]
-            self._advance("trainings", self._total, self._done, "")
+            self._work += details["work"]
+            self._trainings("", anew=True)
+        elif event == "training":
+            self._shares[details["name"]] = details["work"] * details["epoch"] / details["epochs"]
+            self._trainings(f"{details['name']}: epoch {details['epoch']}/{details['epochs']}")
+        elif event == "failure":
+            text = f"failed: {details['method']} {details['keep']:g} (seed {details['seed']}): {details['reason']}"
+            self._say.failure(text)
+            self._finish(details["work"], "")
         elif event == "result":
-            self._step(f"{details['method']} {details['keep']:g}: {100 * details['test_accuracy']:.2f} %")
+            self._finish(details["work"], f"{details['method']} {details['keep']:g}: {100 * details['test_accuracy']:.2f} %")
 
-    def _step(self, note: str) -> None:
+    def step(self, label: str, done: float, total: float, count: str | None = None) -> None:
+        """Show that `done` of `total` is done of what `label` says; `count` says it in words, "" where the bar is enough."""
+        self._show(label, done / total if total else 1.0, count)
+
+    def _finish(self, work: float, note: str) -> None:
         self._done += 1
-        self._advance("trainings", self._total, self._done, note)
+        self._worked += work
+        self._shares.clear()  # one training at a time is watched from within
+        self._trainings(note)
 
-    def _advance(self, name: str, total: int, completed: int, note: str) -> None:
-        if name not in self.tasks:
-            self.tasks[name] = self.progress.add_task(name, total=total, note=note)
-        self.progress.update(self.tasks[name], completed=completed, note=note)
+    def _trainings(self, note: str, *, anew: bool = False) -> None:
+        """Trainings count by their work, so that the time left is not that of the first, large ones."""
+        worked = self._worked + sum(self._shares.values())
+        self._show("trainings", worked / self._work if self._work else 1.0, f"{self._done}/{self._total}", note, anew)
+
+    def _show(self, label: str, share: float, count: str | None = None, note: str | None = None, anew: bool = False) -> None:
+        if self._bars is not None:
+            self._bars.show(label, share, count, note, anew=anew)
+
+    def __enter__(self) -> Screen:
+        if self._say.shows_bars:
+            from thresher.commands.bars import Bars
+
+            self._bars = Bars().__enter__()
+            self._say.print_notes_by(self._bars.print)
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        if self._bars is not None:
+            self._bars.__exit__()
+            self._bars = None
+            self._say.print_notes_by(None)

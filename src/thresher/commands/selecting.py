@@ -6,8 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import click
-
+from thresher.commands.output import Output
 from thresher.engines import make_engine
 from thresher.errors import UnknownNameError
 from thresher.experiments.columns import Columns
@@ -25,7 +24,7 @@ from thresher.types import Pool
 @storage_errors()
 def select_command(
     *, scores: Path, keep: str, out: Path, method: str, column: str | None, data: str | None, seed: int,
-    engine: str, workers: int | None, address: str | None,
+    engine: str, workers: int | None, address: str | None, say: Output,
 ) -> None:  # fmt: skip
     """Select a coreset from a score table."""
     file = ScoreFile.open(seen_by_all(scores, engine))
@@ -44,19 +43,24 @@ def select_command(
     resolved = replace(resolved, notice=notice)
     fingerprint = file.info.get("fingerprint")
     provenance = {"data": data, **({"fingerprint": fingerprint} if fingerprint else {})}
-    with make_engine(engine, workers, address) as runs:
+    main = names[resolved.scorer, resolved.at]
+    with make_engine(engine, workers, address) as runs, say.screen() as screen:
         if isinstance(resolved.selector, Rule):
             source = provenance_of(resolved, wanted, provenance)
-            main = names[resolved.scorer, resolved.at]
-            count = select_file(file, main, out, wanted, resolved.selector, seed, source=source, engine=runs)
+            count = select_file(
+                file, main, out, wanted, resolved.selector, seed, source=source, engine=runs,
+                on_step=lambda number, done, total: screen.step(f"pass {number} over the scores", done, total),
+            )  # fmt: skip
         else:  # it must see all samples at once
             table = read_scores(scores)
             coreset = choose(resolved, table.columns, names, Pool(table.n, table.targets), wanted, seed, provenance)
             coreset.save(out)
             count = len(coreset)
     if notice:
-        click.echo(notice, err=True)
-    click.echo(f"{out}: {count} of {file.n} samples by {resolved.name}")
+        say.note(notice)
+    say.wrote(out)
+    say.line(f"{out}: {count} of {file.n} samples by {resolved.name}")
+    say.result({"kept": count, "samples": file.n, "method": resolved.name, "column": main, "seed": seed})
 
 
 def _find_columns(method: ResolvedMethod, table: ScoreFile, column: str | None) -> tuple[Columns, str]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-import click
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from thresher.commands.output import Output
 from thresher.errors import InputError
 from thresher.exchange.place import write_new
 from thresher.places import storage_errors
@@ -22,27 +24,43 @@ SHOWN = 20
 
 
 @storage_errors()
-def suspects_command(*, source: Path, out: Path | None, force: bool) -> None:
+def suspects_command(*, source: Path, out: Path | None, force: bool, say: Output) -> None:
     """Print the estimated share of wrong labels and the most suspect samples; write all suspects where asked to."""
     opened = open_source(source)
-    found = find_suspects(replay(opened, [Request("margin", AUM(margin="logit"))])["margin"].values)
-    count = int(found.mask.sum())
+    with say.screen() as screen:
+        step = partial(screen.step, "reading")
+        margins = replay(opened, [Request("margin", AUM(margin="logit"))], on_step=step)["margin"].values
+    found = find_suspects(margins)
+    count, shown = int(found.mask.sum()), _shown(found, opened.targets)
     humps = f"separation {found.separation:.2f}, centres {found.centres[0]:+.2f} and {found.centres[1]:+.2f}"
     if not count:
-        click.echo(f"{opened.n} samples, nobody suspected: the mean logit margins have one hump ({humps}).")
+        say.line(f"{opened.n} samples, nobody suspected: the mean logit margins have one hump ({humps}).")
     else:
-        click.echo(
+        say.line(
             f"{opened.n} samples, about {found.share:.1%} wrong labels: {count} suspects ({humps})\n"
             f"{'sample_id':>10} {'target':>7} {'margin':>8} {'wrong':>6}"
         )
-        for i in ranked(found)[:SHOWN].tolist():
-            label = "" if opened.targets is None else str(opened.targets[i])
-            click.echo(f"{i:>10} {label:>7} {found.margins[i]:>8.2f} {found.wrong[i]:>6.3f}")
+        for row in shown:
+            label = row.get("target", "")
+            say.line(f"{row['sample_id']:>10} {label:>7} {row['margin']:>8.2f} {row['wrong']:>6.3f}")
         if count > SHOWN:
-            click.echo(f"... and {count - SHOWN} more" + ("" if out else "; --out writes all of them"))
+            say.line(f"... and {count - SHOWN} more" + ("" if out else "; --out writes all of them"))
     if out is not None:
         write(found, opened.targets, out, force)
-        click.echo(f"{out}: {count} suspects")
+        say.wrote(out)
+        say.line(f"{out}: {count} suspects")
+    say.result({"samples": opened.n, **found.to_json(), "rows": shown})
+
+
+def _shown(found: Suspects, targets: np.ndarray[tuple[int], np.dtype[np.int64]] | None) -> list[dict[str, Any]]:
+    """Return the most suspect samples, as they are printed."""
+    return [
+        {
+            "sample_id": i, **({} if targets is None else {"target": int(targets[i])}),
+            "margin": float(found.margins[i]), "wrong": float(found.wrong[i]),
+        }
+        for i in ranked(found)[:SHOWN].tolist()
+    ]  # fmt: skip
 
 
 def ranked(found: Suspects) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

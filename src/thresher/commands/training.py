@@ -5,19 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
-from thresher.commands.screen import Screen, parallel
+from thresher.commands.output import Output
+from thresher.commands.screen import parallel
 from thresher.coreset import Coreset
 from thresher.data import load
 from thresher.dynamic import parse_rule
 from thresher.errors import InputError
 from thresher.experiments.defaults import adjusted, parse_keeps, parse_seeds, recipe, run_folder
+from thresher.experiments.events import watched
 from thresher.experiments.jobs import Job, cached_data, run_jobs
 from thresher.experiments.ledger import Clock
 from thresher.experiments.recording import identity, record, timed
@@ -44,8 +46,8 @@ def pick_device(name: str) -> str:
     return name
 
 
-def show_table(rows: list[Row], console: Console) -> None:
-    """Print the results table."""
+def results_table(rows: list[Row]) -> Table:
+    """Return the results for a terminal."""
     view = Table(title="accuracy on the test set, 95 % intervals over seeds")
     view.add_column("method", overflow="fold")
     for heading in ("keep", "kept", "accuracy %", "gap to Random", "seeds", "seconds"):
@@ -55,7 +57,7 @@ def show_table(rows: list[Row], console: Console) -> None:
             r.method, f"{r.keep:g}", str(r.kept), plus_minus(r.accuracy_mean, r.accuracy_half_width),
             plus_minus(r.gap_mean, r.gap_half_width, signed=True), str(r.n_seeds), f"{r.seconds:.1f}",
         )  # fmt: skip
-    console.print(view)
+    return view
 
 
 def run_command(
@@ -64,7 +66,7 @@ def run_command(
     seeds: str, full: bool, epochs: int | None, batch_size: int | None, surrogate_epochs: int | None,
     surrogate_schedule: int | None, surrogate_batch_size: int | None, lr: float | None, scale_loss: str,
     precision: str, device: str, jobs: int | None, out: Path | None, resume: bool, report: bool, compile_model: bool,
-    check: bool, budget_minutes: float | None, track: str | None,
+    check: bool, budget_minutes: float | None, track: str | None, say: Output,
 ) -> None:  # fmt: skip
     """`thresher run`."""
     started = time.perf_counter()
@@ -93,12 +95,12 @@ def run_command(
     if not resume and (out / "spec.json").exists():
         raise InputError(f"{out} holds a run already. Choose another --out, or leave --no-resume away to continue it.")
     with joined(device) as (ranks, own_device), _tracked(track if ranks.rank == 0 else None, out.name) as tracker:
-        console = Console(quiet=ranks.rank > 0)
         processes, threads = parallel(jobs, device, ranks.size)
-        screen = Screen(console)
+        if ranks.rank > 0:
+            say.hush()
         if tracker is not None:
             tracker.params(spec.to_json())
-        with screen.progress:
+        with say.screen() as screen:
             results = run_study(
                 spec, out, data_dir=str(data_dir) if data_dir else None, device=own_device, processes=processes,
                 threads=threads, notify=followed(screen.notify, tracker),
@@ -107,15 +109,20 @@ def run_command(
         return
     rows = table(results)
     write_atomic(out / "table.md", markdown(rows).encode())
-    show_table(rows, console)
+    say.table(lambda: results_table(rows))
     if report:
         from thresher.experiments.reporting import report_run
 
-        report_run(out, spec, results, data_dir)
-    console.print(
+        with say.screen() as screen:
+            report_run(out, spec, results, data_dir, partial(screen.step, "report"))
+    seconds = time.perf_counter() - started
+    names = ["scores.parquet", "coresets", "results", "table.md", *(["report.html"] if report else [])]
+    say.wrote(out / "trajectory", *(out / name for name in names))
+    say.line(
         f"\n{out}/ holds scores.parquet, coresets/, results/, table.md{' and report.html' if report else ''} "
-        f"({time.perf_counter() - started:.0f} s)", highlight=False, soft_wrap=True,
-    )  # fmt: skip
+        f"({seconds:.0f} s)"
+    )
+    say.result({"run": out, "rows": rows, "trainings": len(results), "seconds": round(seconds, 1)})
 
 
 @contextmanager
@@ -132,7 +139,7 @@ def _tracked(track: str | None, name: str) -> Iterator[Tracker | None]:
 def record_command(
     *, out: Path, data: str, data_dir: Path | None, corrupt: str | None, mislabel: str | None, model: str | None,
     epochs: int | None, schedule_epochs: int | None, batch_size: int | None, lr: float | None, seed: int, precision: str,
-    device: str, features: bool, logits: str | None, compile_model: bool,
+    device: str, features: bool, logits: str | None, compile_model: bool, say: Output,
 ) -> None:  # fmt: skip
     """`thresher record`."""
     device = pick_device(device)
@@ -144,26 +151,27 @@ def record_command(
     )  # fmt: skip
     loaded = load(data, data_dir, corrupt=corrupt, mislabel=mislabel)
     with joined(device) as (ranks, own_device):
-        console = Console(quiet=ranks.rank > 0)
-        screen = Screen(console)
-        with RunDirectory(out, identity(loaded, spec, seed), ranks=ranks) as run, screen.progress:
+        if ranks.rank > 0:
+            say.hush()
+        with RunDirectory(out, identity(loaded, spec, seed), ranks=ranks) as run, say.screen() as screen:
             trajectory = record(
                 loaded, spec, seed, out, device=own_device, eval_pass=features, logits=logits,
                 on_epoch=timed(
                     Clock(run.log),
                     lambda p: screen.notify("epoch", {"epoch": p.epoch, "epochs": p.epochs, "loss": p.loss}),
                 ),
+                on_step=partial(screen.step, "surrogate"),
             )  # fmt: skip
-    console.print(
-        f"{out}/trajectory holds {trajectory.epochs} epochs of {trajectory.n} samples", highlight=False, soft_wrap=True
-    )
+    say.wrote(out / "trajectory")
+    say.line(f"{out}/trajectory holds {trajectory.epochs} epochs of {trajectory.n} samples")
+    say.result({"run": out, "epochs": trajectory.epochs, "samples": trajectory.n, "signals": trajectory.signals})
 
 
 def train_command(
     *, data: str, data_dir: Path | None, corrupt: str | None, mislabel: str | None, coreset: Path | None,
     dynamic: str | None, model: str | None, seeds: str, epochs: int | None,
     batch_size: int | None, lr: float | None, precision: str, device: str, jobs: int | None, out: Path,
-    compile_model: bool,
+    compile_model: bool, say: Output,
 ) -> None:  # fmt: skip
     """`thresher train`."""
     device = pick_device(device)
@@ -195,20 +203,26 @@ def train_command(
     out.mkdir(parents=True, exist_ok=True)
     with joined(device) as (ranks, own_device):
         processes, threads = parallel(jobs, device, ranks.size)
-        console = Console(quiet=ranks.rank > 0)
-        screen = Screen(console)
-        with screen.progress:
-            screen.notify("jobs", {"total": len(todo)})
+        if ranks.rank > 0:
+            say.hush()
+        with say.screen() as screen:
+            screen.notify("jobs", {"total": len(todo), "work": sum(job.work for job in todo)})
             results = run_jobs(
                 todo, out, device=own_device, processes=min(processes, len(todo)), threads=threads,
-                on_result=lambda job, r: screen.notify("result", {**r, "method": job.method, "keep": job.keep}),
+                on_result=lambda job, r: screen.notify(
+                    "result", {**r, "method": job.method, "keep": job.keep, "work": job.work}
+                ),
+                on_epoch=watched(screen.notify),
             )  # fmt: skip
-    show_table(table(results), console)
+    rows = table(results)
+    say.table(lambda: results_table(rows))
+    facts: dict[str, Any] = {}
     if dynamic is not None:
-        shown = sum(int(r["shown"]) for r in results)
-        share = shown / (n * spec.epochs * len(results))
-        console.print(f"{share:.1%} of all samples shown, on average over the epochs", highlight=False, soft_wrap=True)
-    console.print(f"results in {out}/", highlight=False, soft_wrap=True)
+        facts["shown_share"] = sum(int(r["shown"]) for r in results) / (n * spec.epochs * len(results))
+        say.line(f"{facts['shown_share']:.1%} of all samples shown, on average over the epochs")
+    say.wrote(*(job.result_path(out) for job in todo))
+    say.line(f"results in {out}/")
+    say.result({"rows": rows, "trainings": len(results), **facts})
 
 
 def _shares(text: str, data: str, data_dir: Path | None) -> tuple[float, ...]:

@@ -7,15 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
-from thresher.commands.screen import Screen, parallel
+from thresher.commands.output import Output
+from thresher.commands.screen import parallel
 from thresher.commands.training import as_precision, pick_device
 from thresher.data.holdout import Holdout
 from thresher.derivation import grid
 from thresher.errors import InputError
-from thresher.experiments.board import BoardRow, as_csv, board
+from thresher.experiments.board import BoardRow, as_csv, board, records
 from thresher.experiments.cells import Cell, Entry
 from thresher.experiments.defaults import adjusted, parse_keeps, parse_seeds, recipe
 from thresher.experiments.pace import Pace
@@ -29,7 +29,7 @@ def tune_command(
     *, data: str, data_dir: Path | None, corrupt: str | None, mislabel: str | None, model: str | None, keep: str,
     budget_minutes: float, holdout: str, seeds: str, epochs: int | None, batch_size: int | None,
     surrogate_epochs: int | None, surrogate_batch_size: int | None, lr: float | None, precision: str, device: str,
-    jobs: int | None, out: Path | None,
+    jobs: int | None, out: Path | None, say: Output,
 ) -> None:  # fmt: skip
     """`thresher tune`."""
     keeps = parse_keeps(keep)
@@ -45,13 +45,13 @@ def tune_command(
     processes, threads = parallel(jobs, device)
     place = Place(out or Path("runs") / f"tune-{data}", data_dir, device, processes, threads)
     pace = Pace(device, threads, budget_minutes)
-    console = Console()
-    screen = Screen(console)
-    with screen.progress:  # seed by seed, so that a budget that ends early has compared many settings once
+    with say.screen() as screen:  # seed by seed, so that a budget that ends early has compared many settings once
         run_cells([cell for seed in chosen for e in entries for cell in e.cells([seed])], place, pace, screen.notify)
     rows = board(entries, chosen, place)
-    write_atomic(place.root / f"tune-{keeps[0]:g}.csv", as_csv(rows).encode())
-    _say(rows, console, place)
+    path = place.root / f"tune-{keeps[0]:g}.csv"
+    write_atomic(path, as_csv(rows).encode())
+    say.wrote(path)
+    _tell(rows, say, place)
 
 
 def candidates(data: str, keep: float, epochs: int, seed: int = 0) -> list[str]:
@@ -80,22 +80,26 @@ def _entry(template: Cell, method: str) -> Entry:
     return Entry("tune", replace(template, method=method), {"method": method, "keep": f"{template.keep:g}"})
 
 
-def _say(rows: Sequence[BoardRow], console: Console, place: Place) -> None:
+def _view(run: Sequence[BoardRow]) -> Table:
     view = Table(title="accuracy on the held-out part of the training set")
     for heading in ("method", "accuracy %", "gap to Random", "seeds"):
         view.add_column(heading, overflow="fold")
-    run = sorted((row for row in rows if row.mean is not None), key=lambda row: -(row.mean or 0.0))
     for row in run:
         gap = plus_minus(row.gap, row.gap_half, signed=True)
         view.add_row(row.entry.cell.method, plus_minus(row.mean, row.half), gap, str(len(row.accuracies)))
-    console.print(view)
-    winner = best(rows)
+    return view
+
+
+def _tell(rows: Sequence[BoardRow], say: Output, place: Place) -> None:
+    run = sorted((row for row in rows if row.mean is not None), key=lambda row: -(row.mean or 0.0))
+    say.table(lambda: _view(run))
+    winner, left = best(rows), len(rows) - len(run)
     if winner is None:
-        console.print("The budget was too short for a single setting. Give more minutes, or a smaller network.")
-        return
-    left = len(rows) - len(run)
-    note = f"; {left} settings were not tried, the budget ended" if left else ""
-    console.print(
-        f"best: --method {winner.entry.cell.method}{note}\n{place.root} holds all results; run again with more minutes to "
-        "try more", highlight=False, soft_wrap=True,
-    )  # fmt: skip
+        say.line("The budget was too short for a single setting. Give more minutes, or a smaller network.")
+    else:
+        note = f"; {left} settings were not tried, the budget ended" if left else ""
+        say.line(
+            f"best: --method {winner.entry.cell.method}{note}\n{place.root} holds all results; run again with more minutes "
+            "to try more"
+        )
+    say.result({"best": winner and winner.entry.cell.method, "rows": records(run), "not_tried": left, "results": place.root})

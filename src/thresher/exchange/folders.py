@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -24,12 +25,16 @@ class Pictures(Protocol):
         """Return the file of a sample."""
 
 
-def export_folder(coreset: Coreset, pictures: Pictures, out: Path, *, how: How = "symlink", force: bool = False) -> int:
+def export_folder(
+    coreset: Coreset, pictures: Pictures, out: Path, *, how: How = "symlink", force: bool = False,
+    on_step: Callable[[int, int], None] = lambda done, total: None,
+) -> int:  # fmt: skip
     """Fill `out/train` with the kept pictures, under the same relative paths, and return how many there are.
 
     Symbolic links are absolute and need no room; they break when the originals move. A copy keeps times and is independent.
-    Nothing in the original folder is touched. Raises FingerprintError where there are not `coreset.n` pictures,
-    MissingFileError where one is gone, RunDirectoryError where `out` may not be written to; `out` is then as it was.
+    Nothing in the original folder is touched. `on_step` is told how many are there, and of how many. Raises
+    FingerprintError where there are not `coreset.n` pictures, MissingFileError where one is gone, RunDirectoryError where
+    `out` may not be written to; `out` is then as it was.
     """
     if how not in ("symlink", "copy"):
         raise InputError(f"Expected symlink or copy, but got {how!r}.")
@@ -40,7 +45,7 @@ def export_folder(coreset: Coreset, pictures: Pictures, out: Path, *, how: How =
         )
     check_apart([pictures.root], out)
     with new_folder(out, force) as folder:
-        for sample_id in coreset.ids.tolist():
+        for number, sample_id in enumerate(coreset.ids.tolist(), start=1):
             source = pictures.path(sample_id)
             if not source.is_file():
                 raise MissingFileError(f"{source} was there when the folder was listed but is gone now.")
@@ -51,5 +56,6 @@ def export_folder(coreset: Coreset, pictures: Pictures, out: Path, *, how: How =
                 place.symlink_to(source.resolve())
             else:
                 shutil.copy2(source, place)
+            on_step(number, len(coreset))
         coreset.save(folder / MARK)
     return len(coreset)

@@ -8,7 +8,7 @@ package reads them. Keys, names and bytes are kept; what is no plain file is pas
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -20,13 +20,15 @@ Sample = list[tuple[str, bytes]]
 
 
 def reshard(
-    coreset: Coreset, shards: Sequence[Path], out: Path, *, per_shard: int = 10_000, force: bool = False
-) -> list[Path]:
+    coreset: Coreset, shards: Sequence[Path], out: Path, *, per_shard: int = 10_000, force: bool = False,
+    on_step: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Path]:  # fmt: skip
     """Write the kept samples of `shards` into `out` as `000000.tar` and so on and return these files.
 
-    `per_shard` samples go into each. The coreset itself lies beside them. Raises MissingFileError, CorruptFileError (cut
-    off, no tar file), InputError (a member whose name leads out of its folder), FingerprintError where the shards do not
-    hold `coreset.n` samples, RunDirectoryError where `out` may not be written to. `out` is then as it was.
+    `per_shard` samples go into each. The coreset itself lies beside them. `on_step` is told how many samples are read, and
+    of how many. Raises MissingFileError, CorruptFileError (cut off, no tar file), InputError (a member whose name leads out
+    of its folder), FingerprintError where the shards do not hold `coreset.n` samples, RunDirectoryError where `out` may not
+    be written to. `out` is then as it was.
     """
     if per_shard < 1:
         raise InputError(f"Expected per_shard >= 1 samples, but got {per_shard}.")
@@ -49,6 +51,7 @@ def reshard(
                     _write(target, sample)
                     written, last = written + 1, key
                 seen += 1
+                on_step(seen, coreset.n)
         finally:
             if target is not None:
                 target.close()

@@ -131,20 +131,38 @@ def as_markdown(rows: Sequence[BoardRow]) -> str:
     return "\n".join(texts) + "\n"
 
 
+def numbers(row: BoardRow) -> dict[str, float | int | None]:
+    """Return the numbers of a row under their names in the CSV file."""
+    published = row.entry.published
+    return {
+        "published": None if published is None else published.accuracy,
+        "published_std": None if published is None else published.std,
+        "mean": row.mean, "half_width": row.half, "n": len(row.accuracies), "difference": row.difference, "gap": row.gap,
+        "gap_half_width": row.gap_half, "steps": row.steps,
+    }  # fmt: skip
+
+
+def records(rows: Sequence[BoardRow]) -> list[dict[str, Any]]:
+    """Return the rows as plain values: target, labels, numbers, accuracy by seed, status."""
+    labels = columns(rows)[: -len(HEADINGS)]
+    return [
+        {
+            "target": row.entry.target, **{key: row.entry.labels.get(key, "") for key in labels}, **numbers(row),
+            "accuracies": {str(seed): value for seed, value in row.accuracies.items()}, "status": row.status,
+        }
+        for row in rows
+    ]  # fmt: skip
+
+
 def as_csv(rows: Sequence[BoardRow]) -> str:
     """Return one line per entry with plain numbers and the accuracy of every seed."""
-    labels = columns(rows)[: -len(HEADINGS)]
     buffer = io.StringIO()
+    found = records(rows)
     writer = csv.writer(buffer, lineterminator="\n")
-    numbers = ("published", "published_std", "mean", "half_width", "n", "difference", "gap", "gap_half_width", "steps")
-    writer.writerow(["target", *labels, *numbers, "accuracies", "status"])
-    for row in rows:
-        number = row.entry.published
-        values = (
-            None if number is None else number.accuracy, None if number is None else number.std, row.mean, row.half,
-            len(row.accuracies), row.difference, row.gap, row.gap_half, row.steps,
-        )  # fmt: skip
-        texts = ["" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value) for value in values]
-        seeds = " ".join(f"{seed}:{value:.2f}" for seed, value in row.accuracies.items())
-        writer.writerow([row.entry.target, *(row.entry.labels.get(k, "") for k in labels), *texts, seeds, row.status])
+    writer.writerow(found[0] if found else [])
+    for record in found:
+        record["accuracies"] = " ".join(f"{seed}:{value:.2f}" for seed, value in record["accuracies"].items())
+        writer.writerow(
+            "" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value) for value in record.values()
+        )
     return buffer.getvalue()

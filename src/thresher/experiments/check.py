@@ -16,6 +16,7 @@ from thresher.data import Data
 from thresher.data.holdout import Holdout, split_rows
 from thresher.engines import engine_of, make_engine
 from thresher.experiments.columns import Columns
+from thresher.experiments.events import Notify, stepped
 from thresher.experiments.jobs import Job, Task, cached_data, run_task
 from thresher.experiments.pace import Pace
 from thresher.experiments.scoring import choose, unrecorded
@@ -75,12 +76,13 @@ class Verdict:
 
 def check(
     method: ResolvedMethod, keep: float, table: ScoreTable, names: Columns, data: Data, job: Mapping[str, Any],
-    folder: Path, pace: Pace, *, processes: int = 1,
+    folder: Path, pace: Pace, *, processes: int = 1, on_step: Callable[[float, float], None] = lambda done, total: None,
 ) -> Verdict:  # fmt: skip
     """Train pairs of coresets of the method and of Random on what is left, and return what the held-out part says.
 
     `table` and `names` are the scores of `data`; `job` has the fields that the study's jobs share. Results are kept in
-    `folder`, so that a check that was interrupted goes on. Pairs are started while `pace` has time for them.
+    `folder`, so that a check that was interrupted goes on. Pairs are started while `pace` has time for them; `on_step` is
+    told how many are done, and how many there are at most.
     """
     held = cached_data(job["data"], job["data_dir"], job["corrupt"], job["mislabel"], HOLDOUT)
     left, _ = split_rows(len(data.train), Holdout.parse(HOLDOUT))
@@ -112,6 +114,7 @@ def check(
             if pace.training(held, spec, count) * -(-len(todo) // processes) > pace.left:
                 break
             engine.run(pair, lambda one: (run_task, (one, pace.device, pace.threads)), on_result=finished)
+            on_step(seed + 1, PAIRS)
     seeds = sorted(made[RANDOM])
     return Verdict(
         method.name, keep, tuple(made[method.name][seed] for seed in seeds), tuple(made[RANDOM][seed] for seed in seeds)
@@ -120,7 +123,7 @@ def check(
 
 def check_auto(
     run: Path, data: Data, job: Mapping[str, Any], resolved: Mapping[tuple[str, float], ResolvedMethod], names: Columns,
-    device: str, threads: int | None, minutes: float, processes: int, notify: Callable[[str, dict[str, Any]], None],
+    device: str, threads: int | None, minutes: float, processes: int, notify: Notify,
 ) -> list[Verdict]:  # fmt: skip
     """Check `auto` at every kept share of a run directory, in `minutes` all in all, and leave the verdicts in `check/`."""
     asked = [key for key in resolved if parse_spec(key[0])[0] == AUTO]
@@ -128,7 +131,12 @@ def check_auto(
     (run / "check").mkdir(exist_ok=True)
     for number, key in enumerate(asked):
         pace = Pace(device, threads, minutes / len(asked))
-        verdicts.append(check(resolved[key], key[1], table, names, data, job, run / "check", pace, processes=processes))
+        verdicts.append(
+            check(
+                resolved[key], key[1], table, names, data, job, run / "check", pace, processes=processes,
+                on_step=stepped(notify, f"checking {key[0]} at {key[1]:g}"),
+            )
+        )  # fmt: skip
         write_json(run / "check" / f"verdict-{number}.json", verdicts[-1].to_json())
         notify("notice", {"text": verdicts[-1].text})
     return verdicts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,11 @@ from thresher.types import Floats, Ids, Scores
 _MOST_RANKED = 50_000
 """Samples whose rankings are compared over the epochs: a correlation needs no more."""
 _CELLS = 48
+OnStep = Callable[[float, float], None]
+
+
+def nothing(done: float, total: float) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +45,8 @@ class Means:
         return DataMap(self.target_prob, self.variability, self.correct, self.epochs, ids, trajectories)
 
 
-def means(trajectory: Trajectory) -> Means:
-    """Return the mean signals of every sample, read in one pass with sums in float64."""
+def means(trajectory: Trajectory, on_step: OnStep = nothing) -> Means:
+    """Return the mean signals of every sample, read in one pass with sums in float64; `on_step(epochs read, of all)`."""
     wanted = [s for s in ("target_prob", "correct", "error_norm", "logit_margin") if s in trajectory.signals]
     total = {name: np.zeros(trajectory.n) for name in wanted}
     count, squares = np.zeros(trajectory.n), np.zeros(trajectory.n)
@@ -52,6 +57,7 @@ def means(trajectory: Trajectory) -> Means:
         squares[ids] += frame.values["target_prob"][seen].astype(np.float64) ** 2
         for name in wanted:
             total[name][ids] += frame.values[name][seen]
+        on_step(frame.epoch + 1, trajectory.epochs)
     with np.errstate(invalid="ignore"):  # 0 / 0 is the NaN of a sample never seen
         found = {name: (values / count).astype(np.float32) for name, values in total.items()}
         mean = total["target_prob"] / count
@@ -62,8 +68,11 @@ def means(trajectory: Trajectory) -> Means:
     )  # fmt: skip
 
 
-def trajectories(trajectory: Trajectory, ids: Ids) -> Floats:
-    """Return the target probability of the samples `ids` (S,), sorted, in every epoch: (S, T), NaN where not seen."""
+def trajectories(trajectory: Trajectory, ids: Ids, on_step: OnStep = nothing) -> Floats:
+    """Return the target probability of the samples `ids` (S,), sorted, in every epoch: (S, T), NaN where not seen.
+
+    `on_step(epochs read, of all)` is told of every epoch.
+    """
     found = np.full((len(ids), trajectory.epochs), np.nan, dtype=np.float32)
     for frame in trajectory.frames(["target_prob"], 0, trajectory.epochs):
         if frame.complete:
@@ -71,6 +80,7 @@ def trajectories(trajectory: Trajectory, ids: Ids) -> Floats:
         else:
             here = np.isin(ids, frame.ids, assume_unique=True)
             found[here, frame.epoch] = frame.values["target_prob"][np.searchsorted(frame.ids, ids[here])]
+        on_step(frame.epoch + 1, trajectory.epochs)
     return found
 
 
@@ -105,10 +115,11 @@ def checkpoints(epochs: int, most: int = 8) -> tuple[int, ...]:
     return tuple(np.unique(np.geomspace(2, epochs, most).round().astype(np.int64)).tolist())
 
 
-def settling(source: Source, scorers: Iterable[Scorer], keep: float) -> tuple[Settling, ...]:
+def settling(source: Source, scorers: Iterable[Scorer], keep: float, on_step: OnStep = nothing) -> tuple[Settling, ...]:
     """Return for each scorer that follows the training how its ranking after some epochs agrees with the last one.
 
     Those that read an evaluation pass at the end, or nothing, have no earlier ranking and are left out.
+    `on_step(epochs read, of all)` is told of every epoch.
     """
     if source.n > _MOST_RANKED:
         source = source.only(np.linspace(0, source.n - 1, _MOST_RANKED).astype(np.int64))
@@ -126,7 +137,7 @@ def settling(source: Source, scorers: Iterable[Scorer], keep: float) -> tuple[Se
     if not asked:
         return ()
     requests = [Request(f"{k}:{at}", scorer, at) for k, (scorer, when) in enumerate(asked.items()) for at in when]
-    columns = replay(source, requests)
+    columns = replay(source, requests, on_step=on_step)
     count = keep_count(source.n, keep)
     names = _names(list(asked))
     made = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from thresher.files import write_json
 from thresher.ranks import Alone, current, together
 from thresher.recorder import Recorder
 from thresher.score_table import read_scores
-from thresher.train.loop import fit, normalised
+from thresher.train.loop import Progress, fit, normalised
 from thresher.train.spec import TrainSpec
 from thresher.types import Floats
 
@@ -58,6 +58,11 @@ class Job:
     mislabel: str | None = None
     holdout: str | None = None
     dynamic: str | None = None
+
+    @property
+    def work(self) -> int:
+        """How many samples go through the network, those that come again counted again."""
+        return self.kept * int(self.train["epochs"])
 
     @property
     def digest(self) -> str:
@@ -98,21 +103,29 @@ class Task:
     about: Mapping[str, Any] = field(default_factory=dict)
 
 
-def run_task(task: Task, device: str = "cpu", threads: int | None = None) -> dict[str, Any]:
+OnEpoch = Callable[[Progress], None]
+
+
+def run_task(
+    task: Task, device: str = "cpu", threads: int | None = None, on_epoch: OnEpoch | None = None
+) -> dict[str, Any]:  # fmt: skip
     """Train, write the result file and return the result; a result that is there already is returned as it is.
 
-    Raises BusyError while another process trains for the same file, FingerprintError where data or scores are not those
-    the job was made for, and what training raises.
+    `on_epoch` is told of every epoch, where this runs in the process that asked. Raises BusyError while another process
+    trains for the same file, FingerprintError where data or scores are not those the job was made for, and what training
+    raises.
     """
     with locked(task.path.with_suffix(".lock")):
         if task.path.exists():
             return read_result(task.path)
-        result = {**train(task.job, device, threads), **task.about}
+        result = {**train(task.job, device, threads, on_epoch), **task.about}
         write_json(task.path, result)
         return result
 
 
-def train(job: Job, device: str = "cpu", threads: int | None = None) -> dict[str, Any]:
+def train(
+    job: Job, device: str = "cpu", threads: int | None = None, on_epoch: OnEpoch | None = None
+) -> dict[str, Any]:  # fmt: skip
     """Run the training of a job and return its result: what determines it, accuracy, cost and environment."""
     data = cached_data(job.data, job.data_dir, job.corrupt, job.mislabel, job.holdout)
     if data.fingerprint != job.fingerprint:
@@ -133,7 +146,7 @@ def train(job: Job, device: str = "cpu", threads: int | None = None) -> dict[str
     try:
         fitted = fit(
             data, spec, job.seed, ids=ids, loss_scale=_loss_scale(job), device=device, dynamic=sampler,
-            eval_pass=sampler is not None and sampler.rule.reads_evaluation,
+            eval_pass=sampler is not None and sampler.rule.reads_evaluation, on_epoch=on_epoch,
         )  # fmt: skip
     finally:
         torch.set_num_threads(before)  # in this process others may be at work
@@ -175,10 +188,13 @@ def run_jobs(
     threads: int | None = None,
     engine: str | None = None,
     on_result: Callable[[Job, dict[str, Any]], None] | None = None,
+    on_epoch: Callable[[Job, Progress], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Run the jobs that have no result yet, `processes` at a time, and return all results in order.
 
     `engine` says how; by default that of the device (`engines.engine_of`).
+
+    `on_epoch` is told of the epochs of trainings in this process.
 
     The ranks of torch.distributed, where it is set up, deal the jobs out among them, and all return all results; every rank
     must make the call, with the same jobs.
@@ -201,7 +217,12 @@ def run_jobs(
             todo.append(task)
     with together(ranks, "trainings"), make_engine(engine or engine_of(device), processes) as runner:
         mine = todo[ranks.rank :: ranks.size]
-        runner.run(mine, lambda task: (run_task, (task, device, threads)), on_result=finished)
+        inside = (
+            on_epoch if engine != "ray" and (processes == 1 or len(mine) == 1) else None
+        )  # others cannot be watched from here
+        runner.run(
+            mine, lambda task: (run_task, (task, device, threads, inside and partial(inside, task.job))), on_result=finished
+        )
     for task in todo:  # what other ranks have trained
         if task.job.digest not in done:
             finished(task, read_result(task.path))

@@ -46,10 +46,12 @@ def record(
     logits: Any = None,
     until: int | None = None,
     on_epoch: Callable[[Progress], None] | None = None,
+    on_step: Callable[[int, int], None] | None = None,
 ) -> Trajectory:
     """Train the surrogate and record it into `run/trajectory`; continue after a crash, skip when complete.
 
-    `until` stops after that many epochs of the schedule; a later call goes on from there.
+    `until` stops after that many epochs of the schedule; a later call goes on from there. `on_epoch` and `on_step` are
+    told of what is done, as by `fit`.
 
     After `kill -9` at any moment the same call goes on from the last committed epoch, and the recording (and so every
     score) is bit for bit that of an undisturbed run on the same CPU. The ranks of torch.distributed, where it is set up,
@@ -73,7 +75,7 @@ def record(
     try:
         fit(
             data, spec, seed, recorder=recorder, eval_pass=eval_pass, device=device, workers=workers,
-            checkpoint=checkpoint, resume=True, until=until, on_epoch=on_epoch,
+            checkpoint=checkpoint, resume=True, until=until, on_epoch=on_epoch, on_step=on_step,
         )  # fmt: skip
     finally:
         store.close()

@@ -16,7 +16,7 @@ from thresher.data import Data, load
 from thresher.data.mislabel import Mislabeling, flip_targets
 from thresher.experiments.columns import column_names
 from thresher.experiments.defaults import recipe
-from thresher.experiments.dynamics import means, settling, spread_over_map, trajectories
+from thresher.experiments.dynamics import OnStep, means, nothing, settling, spread_over_map, trajectories
 from thresher.experiments.ledger import ledger
 from thresher.experiments.published_curve import published_curve
 from thresher.experiments.rundir import read_json
@@ -36,28 +36,32 @@ SHOWN = 2000
 _SUSPECTS = 24
 
 
-def report_run(out: Path, spec: StudySpec, results: Results, data_dir: Path | None) -> Path:
+def report_run(out: Path, spec: StudySpec, results: Results, data_dir: Path | None, on_step: OnStep = nothing) -> Path:
     """Write `report.html` into the run directory `out` and return its path.
 
-    `results` is what `run_study` returns. What the run does not have (no recording, no full-data training) is left out.
+    `results` is what `run_study` returns; `on_step` is told what is done of what there is. What the run does not have (no
+    recording, no full-data training) is left out.
+
     Raises what reading gives: MissingFileError, CorruptFileError, or FingerprintError where `data_dir` holds other data
     than the run was made from.
     """
     data = load(spec.data, data_dir, corrupt=spec.corrupt, mislabel=spec.mislabel)
     path = out / "report.html"
-    write_atomic(path, render(gather(out, spec, results, data)).encode())
+    content = gather(out, spec, results, data, on_step)
+    write_atomic(path, render(content).encode())
+    on_step(1, 1)
     return path
 
 
-def gather(out: Path, spec: StudySpec, results: Results, data: Data) -> Content:
-    """Return what the report of the run in `out` shows."""
+def gather(out: Path, spec: StudySpec, results: Results, data: Data, on_step: OnStep = nothing) -> Content:
+    """Return what the report of the run in `out` shows; `on_step` is told of its passes over the recording."""
     store = out / "trajectory"
     trajectory = Trajectory.open(store) if (store / "manifest.json").exists() else None
     resolved = resolve_all(spec, spec.surrogate.epochs) if trajectory is None else resolve_recorded(spec, trajectory)
     environment = _if_there(out / "env.json")
     columns = read_scores(out / "scores.parquet").columns
     keep = min(spec.keeps, default=0.1)
-    shown, suspects = _looked_at(trajectory)
+    shown, suspects = _looked_at(trajectory, on_step)
     scorers = [method.scorer for (_, kept), method in resolved.items() if kept == keep]
     published, note = published_curve(spec)
     return Content(
@@ -71,7 +75,7 @@ def gather(out: Path, spec: StudySpec, results: Results, data: Data) -> Content:
         data_map=shown,
         published=published,
         published_note=note,
-        settling=() if trajectory is None else settling(trajectory, scorers, keep),
+        settling=() if trajectory is None else settling(trajectory, scorers, keep, _pass(2, on_step)),
         settling_keep=keep,
         suspects=suspects,
         planted=_planted(spec, data),
@@ -86,13 +90,16 @@ def gather(out: Path, spec: StudySpec, results: Results, data: Data) -> Content:
     )
 
 
-def _looked_at(
-    trajectory: Trajectory | None,
-) -> tuple[DataMap | None, tuple[Suspects, ...]]:
+def _pass(number: int, on_step: OnStep) -> OnStep:
+    """Return what a pass over the recording is to tell its epochs: it is one of three, and then there is the drawing."""
+    return lambda done, total: on_step(number + done / total, 4)
+
+
+def _looked_at(trajectory: Trajectory | None, on_step: OnStep) -> tuple[DataMap | None, tuple[Suspects, ...]]:
     """Return the data map with the trajectories of some samples, and the suspects, which are among these."""
     if trajectory is None or not trajectory.epochs:
         return None, ()
-    found = means(trajectory)
+    found = means(trajectory, _pass(0, on_step))
     suspects = tuple(
         Suspects(title, ids, sign * values[ids])
         for title, values, sign in (
@@ -102,7 +109,7 @@ def _looked_at(
         if values is not None and len(ids := _largest(values, _SUSPECTS))
     )
     shown = spread_over_map(found, SHOWN, [s.ids for s in suspects])
-    return found.map(shown, trajectories(trajectory, shown)), suspects
+    return found.map(shown, trajectories(trajectory, shown, _pass(1, on_step))), suspects
 
 
 def _largest(values: Floats, count: int) -> Ids:

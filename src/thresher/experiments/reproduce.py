@@ -10,8 +10,9 @@ A digest names everything that determines a cell, so whatever stands there is co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from thresher.engines import Engine, make_engine
 from thresher.errors import BusyError, CorruptFileError
 from thresher.experiments.cells import Cell
 from thresher.experiments.columns import Columns, column_names
-from thresher.experiments.jobs import Job, Task, cached_data, run_task, values_digest
+from thresher.experiments.events import Notify, stepped, watched
+from thresher.experiments.jobs import Job, OnEpoch, Task, cached_data, run_task, values_digest
 from thresher.experiments.pace import Pace
 from thresher.experiments.recording import identity, record
 from thresher.experiments.rundir import RunDirectory, digest_of, read_json
@@ -36,8 +38,6 @@ from thresher.train.spec import TrainSpec
 from thresher.trajectory.layout import MANIFEST
 from thresher.trajectory.reader import Trajectory
 from thresher.types import Pool, Scores
-
-Notify = Callable[[str, dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -117,6 +117,8 @@ def run_cells(cells: Iterable[Cell], place: Place, pace: Pace, notify: Notify = 
             outcome.failed[cell] = str(error)
             continue
         groups.setdefault(digest_of(cell.source if cell.recorded else cell.origin), []).append(cell)
+    todo = [cell for group in groups.values() for cell in group]
+    notify("jobs", {"total": len(todo), "work": sum(_work(cell) for cell in todo)})
     for key, group in groups.items():
         _run_group(key, group, place, pace, notify, outcome)
     return outcome
@@ -135,7 +137,7 @@ def _run_group(key: str, cells: list[Cell], place: Place, pace: Pace, notify: No
         if not recorded:
             outcome.left.update(dict.fromkeys(cells, "its recording is not finished"))
             return
-        tasks = _planned(folder, cells, data, place)
+        tasks = _planned(folder, cells, data, place, notify)
     _train(tasks, place, pace, notify, outcome)
 
 
@@ -155,6 +157,7 @@ def _record(folder: Path, cells: Sequence[Cell], data: Data, place: Place, pace:
         record(
             data, spec, seed, folder, device=place.device, until=until,
             on_epoch=lambda p: notify("epoch", {"label": label, "epoch": p.epoch, "epochs": needed, "loss": p.loss}),
+            on_step=stepped(notify, label),
         )  # fmt: skip
     return until >= needed
 
@@ -200,7 +203,7 @@ def _unrecorded(cell: Cell, data: Data, place: Place) -> Task:
     return _task(cell, data, place, method, *unrecorded(method, pool), None)
 
 
-def _planned(folder: Path, cells: Sequence[Cell], data: Data, place: Place) -> list[tuple[Cell, Task]]:
+def _planned(folder: Path, cells: Sequence[Cell], data: Data, place: Place, notify: Notify) -> list[tuple[Cell, Task]]:
     """Score the recording for these cells and return their tasks."""
     recording = Trajectory.open(folder / "trajectory")
     methods = settle({cell: _resolved(cell) for cell in cells}, {cell: cell.keep for cell in cells}, recording)
@@ -208,7 +211,7 @@ def _planned(folder: Path, cells: Sequence[Cell], data: Data, place: Place) -> l
     asked = sorted([column, scorer.params(), at] for (scorer, at), column in names.items())
     path = folder / f"scores-{digest_of({'columns': asked})}.parquet"
     if not path.exists():
-        score(folder / "trajectory", list(methods.values()), path)
+        score(folder / "trajectory", list(methods.values()), path, on_step=stepped(notify, f"scoring {data.name}"))
     columns = read_scores(path).columns
     return [(cell, _task(cell, data, place, method, columns, names, path)) for cell, method in methods.items()]
 
@@ -241,6 +244,11 @@ def _job(cell: Cell, data: Data, place: Place, kept: int, **extra: Any) -> Job:
     )  # fmt: skip
 
 
+def _work(cell: Cell) -> float:
+    """Return how long a cell's training is, beside the others: in epochs of the whole data set."""
+    return cell.keep * cell.coreset.epochs
+
+
 def _about(cell: Cell) -> dict[str, Any]:
     return {"cell": cell.to_json()}
 
@@ -261,7 +269,7 @@ def _train(tasks: list[tuple[Cell, Task]], place: Place, pace: Pace, notify: Not
         if place.device.startswith("cuda"):  # there trainings share the device, and how well is only seen
             pace.learn(place.load(cell), cell.coreset, task.job.kept, result["seconds"])
         place.failure(item[0]).unlink(missing_ok=True)
-        notify("result", {**result, "method": item[0].method, "keep": item[0].keep})
+        notify("result", {**result, "method": item[0].method, "keep": item[0].keep, "work": _work(item[0])})
 
     def on_failure(item: tuple[Cell, Task], error: Exception) -> None:
         cell = item[0]
@@ -272,11 +280,17 @@ def _train(tasks: list[tuple[Cell, Task]], place: Place, pace: Pace, notify: Not
         outcome.failed[cell] = reason
         place.failure(cell).parent.mkdir(parents=True, exist_ok=True)
         write_json(place.failure(cell), {"cell": cell.to_json(), "reason": reason})
-        notify("failure", {"method": cell.method, "keep": cell.keep, "seed": cell.seed, "reason": reason})
+        notify(
+            "failure", {"method": cell.method, "keep": cell.keep, "seed": cell.seed, "work": _work(cell), "reason": reason}
+        )
 
-    notify("jobs", {"total": len(tasks)})
+    def watch(cell: Cell, task: Task) -> OnEpoch:
+        return partial(watched(notify, _work(cell)), task.job)
+
+    notify("jobs", {"total": 0, "work": 0})  # those announced begin: until now something else took the time
     with place.make_engine() as engine:
+        inside = place.engine != "ray" and (engine.workers == 1 or len(tasks) == 1)
         engine.run(
-            tasks, lambda item: (run_task, (item[1], place.device, place.threads)),
+            tasks, lambda item: (run_task, (item[1], place.device, place.threads, watch(*item) if inside else None)),
             on_result=on_result, on_failure=on_failure, admit=admit,
         )  # fmt: skip

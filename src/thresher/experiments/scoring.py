@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,19 @@ from thresher.selection import select
 from thresher.types import Pool, Scores
 
 
-def score(source_path: Path, resolved: Sequence[ResolvedMethod], out: Path, *, exact: bool = False) -> Columns:
-    """Replay a store or dumps for these methods and write the score table; return the column of each (scorer, at)."""
+def score(
+    source_path: Path, resolved: Sequence[ResolvedMethod], out: Path, *, exact: bool = False,
+    on_step: Callable[[int, int], None] | None = None,
+) -> Columns:  # fmt: skip
+    """Replay a store or dumps for these methods and write the score table; return the column of each (scorer, at).
+
+    `on_step` is told what is done of what there is.
+    """
     names = column_names(resolved)
     source = open_source(source_path)
     requests = [Request(column, scorer, at) for (scorer, at), column in names.items()]
     with make_engine(usual_engine(source, requests, exact=exact)) as engine:
-        score_store(source, requests, out, exact=exact, engine=engine)
+        score_store(source, requests, out, exact=exact, engine=engine, on_step=on_step)
     return names
 
 

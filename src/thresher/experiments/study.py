@@ -6,7 +6,7 @@ skipped when they are there. The stages are functions of their own, which the si
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from thresher.derivation import settle
 from thresher.errors import InputError
 from thresher.experiments.check import Verdict, check_auto, fallen_back
 from thresher.experiments.columns import Columns
+from thresher.experiments.events import Notify, stepped, watched
 from thresher.experiments.jobs import Job, run_jobs, values_digest
 from thresher.experiments.ledger import Clock
 from thresher.experiments.recording import identity, record, timed
@@ -33,8 +34,6 @@ from thresher.settings.published import SCALED_LOSS, dataset_key
 from thresher.train.spec import TrainSpec
 from thresher.trajectory.reader import Trajectory
 from thresher.types import Pool
-
-Notify = Callable[[str, dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -182,7 +181,7 @@ def run_study(
 ) -> list[dict[str, Any]]:
     """Run (or continue) a study in `out` and return its results, one record a training (`table` makes lines of them).
 
-    `notify(event, details)` is told of everything worth showing: epochs, notices, finished trainings. The ranks of
+    `notify(event, details)` is told of everything worth showing: steps, epochs, notices, finished trainings. The ranks of
     torch.distributed, where it is set up, record together; then rank 0 scores and selects, and each takes its share of the
     coreset trainings, which are those of one process.
     """
@@ -201,6 +200,7 @@ def run_study(
         recording = record(
             data, spec.surrogate, spec.surrogate_seed, out, device=device,
             on_epoch=timed(clock, lambda p: notify("epoch", {"epoch": p.epoch, "epochs": p.epochs, "loss": p.loss})),
+            on_step=stepped(notify, "surrogate"),
         )  # fmt: skip
         resolved = resolve_recorded(spec, recording)
         for text in notices(spec, resolved.values()):
@@ -209,7 +209,9 @@ def run_study(
         with together(ranks, "score and select"):
             if ranks.rank == 0:
                 clock.start()
-                names = score(out / "trajectory", list(resolved.values()), out / "scores.parquet")
+                names = score(
+                    out / "trajectory", list(resolved.values()), out / "scores.parquet", on_step=stepped(notify, "scoring")
+                )
                 clock.stage("scored")
                 notify("scored", {"columns": list(names.values())})
                 verdicts = []
@@ -221,10 +223,13 @@ def run_study(
                 coresets = select_all(out, data, spec, resolved, names, verdicts)
                 jobs = build_jobs(out, data, data_dir, spec, resolved, names, coresets)
         jobs = [Job(**job) for job in ranks.share("trainings", [asdict(job) for job in jobs])[0]]
-        notify("jobs", {"total": len(jobs)})
+        notify("jobs", {"total": len(jobs), "work": sum(job.work for job in jobs)})
 
         def on_result(job: Job, result: dict[str, Any]) -> None:
             run.log("result", method=job.method, keep=job.keep, seed=job.seed, accuracy=result["test_accuracy"])
-            notify("result", {"method": job.method, "keep": job.keep, "seed": job.seed, **result})
+            notify("result", {"method": job.method, "keep": job.keep, "seed": job.seed, "work": job.work, **result})
 
-        return run_jobs(jobs, out / "results", device=device, processes=processes, threads=threads, on_result=on_result)
+        return run_jobs(
+            jobs, out / "results", device=device, processes=processes, threads=threads, on_result=on_result,
+            on_epoch=watched(notify),
+        )  # fmt: skip

@@ -6,7 +6,7 @@ A score needs nothing of other samples, so the buckets of a recording are scored
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -21,28 +21,31 @@ from thresher.score_table import ScoreColumn, write_score_parts
 from thresher.trajectory.reader import Trajectory
 from thresher.types import Floats
 
+OnStep = Callable[[int, int], None]
 _PART_ROWS = 1 << 18
 _PARTS = 4  # a worker; enough that the last ones to end leave no worker idle for long
 _WORTH = 3 * 10**8  # values to read and update; below, starting processes takes longer than they save
 
 
 def score_store(
-    source: Source, requests: Sequence[Request], out: Path, *, exact: bool = False, engine: Engine | None = None
-) -> None:
+    source: Source, requests: Sequence[Request], out: Path, *, exact: bool = False, engine: Engine | None = None,
+    on_step: OnStep | None = None,
+) -> None:  # fmt: skip
     """Replay recorded dynamics for these requests and write the score table to `out`, part by part.
 
     The scores are those of `replay`, bit for bit, whoever makes them. Held at once are some parts' scores, the targets, and
-    the columns of scorers that must see all samples (`Scorer.reads_pool`). Official dumps are one part.
+    the columns of scorers that must see all samples (`Scorer.reads_pool`). Official dumps are one part. `on_step` is
+    told what is done of what there is: parts, or epochs of parts.
 
     Raises what `replay` raises, before anything is read, and WorkerDied.
     """
     asked, engine = check_requests(source, requests), engine or Serial()
     columns = {r.column: ScoreColumn(r.scorer.hard_end, provenance(r.scorer, at)) for r, at in asked}
     pooled = [request for request, _ in asked if request.scorer.reads_pool]
-    whole = replay(source, pooled, exact=exact) if pooled else {}
+    whole = replay(source, pooled, exact=exact, on_step=on_step) if pooled else {}
     rest = [request for request, _ in asked if not request.scorer.reads_pool]
     targets = source.targets
-    parts = _score_parts(source, rest, exact, engine) if rest else iter([(0, source.n, dict[str, Floats]())])
+    parts = _score_parts(source, rest, exact, engine, on_step) if rest else iter([(0, source.n, dict[str, Floats]())])
 
     def rows() -> Iterator[tuple[dict[str, Floats], NDArray[np.int64] | None]]:
         for start, stop, found in parts:
@@ -53,20 +56,43 @@ def score_store(
 
 
 def _score_parts(
-    source: Source, requests: Sequence[Request], exact: bool, engine: Engine
+    source: Source, requests: Sequence[Request], exact: bool, engine: Engine, on_step: OnStep | None
 ) -> Iterator[tuple[int, int, dict[str, Floats]]]:
     """Yield first id, end and columns of one part after the other; as many are made at a time as keep the workers busy."""
     if not isinstance(source, Trajectory):
-        yield 0, source.n, _score_part(source, requests, exact)
+        yield 0, source.n, _score_part(source, requests, exact, on_step)
         return
     cuts = _bucket_cuts(source, engine.workers)
+    count = len(cuts) - 1
+    if isinstance(engine, Serial):  # which is this process: parts can be watched from within
+        for number, (a, b) in enumerate(pairwise(cuts)):
+            part = source.part(a, b)
+            yield part.start, part.start + part.n, _score_part(part, requests, exact, _within(on_step, number, count))
+        return
     wave = _PARTS * engine.workers if engine.workers > 1 else 1
-    for first in range(0, len(cuts) - 1, wave):
+    for first in range(0, count, wave):
         parts = [source.part(a, b) for a, b in pairwise(cuts[first : first + wave + 1])]
         found: dict[int, dict[str, Floats]] = {}
-        engine.run(range(len(parts)), partial(_call, parts, requests, exact), on_result=found.__setitem__)
+        engine.run(
+            range(len(parts)), partial(_call, parts, requests, exact), on_result=partial(_take, found, on_step, first, count)
+        )
         for number, part in enumerate(parts):
             yield part.start, part.start + part.n, found.pop(number)
+
+
+def _within(on_step: OnStep | None, number: int, count: int) -> OnStep | None:
+    """Return what to tell of the steps of one of `count` parts."""
+    return None if on_step is None else lambda done, total: on_step(number * total + done, count * total)
+
+
+def _take(
+    found: dict[int, dict[str, Floats]], on_step: OnStep | None, first: int, count: int, number: int,
+    columns: dict[str, Floats],
+) -> None:  # fmt: skip
+    """Keep the columns of a part that is done, and tell of it."""
+    found[number] = columns
+    if on_step is not None:
+        on_step(first + len(found), count)
 
 
 def _call(parts: Sequence[Trajectory], requests: Sequence[Request], exact: bool, number: int) -> Call:
@@ -80,9 +106,11 @@ def _bucket_cuts(source: Trajectory, workers: int) -> list[int]:
     return [source.buckets * part // count for part in range(count + 1)]
 
 
-def _score_part(source: Source, requests: Sequence[Request], exact: bool) -> dict[str, Floats]:
+def _score_part(
+    source: Source, requests: Sequence[Request], exact: bool, on_step: OnStep | None = None
+) -> dict[str, Floats]:  # fmt: skip
     """Replay a part, in whatever process this is."""
-    return {column: scores.values for column, scores in replay(source, requests, exact=exact).items()}
+    return {column: scores.values for column, scores in replay(source, requests, exact=exact, on_step=on_step).items()}
 
 
 def usual_engine(

@@ -7,7 +7,7 @@ out about the samples adds up over blocks, so the coreset is the same, bit for b
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -37,12 +37,14 @@ def select_file(
     *,
     source: Mapping[str, Any] | None = None,
     engine: Engine | None = None,
+    on_step: Callable[[int, int, int], None] | None = None,
 ) -> int:
     """Write the coreset that `thresher.select` would pick by a column of a score file to `out`; return its size.
 
     Same arguments, errors and bits as `thresher.select` and `Coreset.save`. Memory does not grow with the number of
     samples, but with that of classes (and strata). `engine` says who reads; by default this process does, with a thread
-    that reads ahead. With Ray, all nodes must see the file under the same path.
+    that reads ahead. With Ray, all nodes must see the file under the same path. `on_step` is told in which pass over the
+    file it is (from 1), and how many samples of all that pass has read.
 
     >>> import tempfile
     >>> from pathlib import Path
@@ -58,7 +60,7 @@ def select_file(
     [1, 3]
     """
     count = keep_count(file.n, keep)
-    samples = FileSamples(file, column, engine or Serial())
+    samples = FileSamples(file, column, engine or Serial(), on_step)
     kept = selector.kept(samples, count, np.random.default_rng(seed))
     about = file.columns[column]
     told = provenance(about.source, about.hard_end, selector, keep, count, seed)
@@ -75,8 +77,10 @@ class FileSamples:
     file: ScoreFile
     column: str
     engine: Engine
+    on_step: Callable[[int, int, int], None] | None = None
     has_labels: bool = False
     checked: bool = False
+    passes: int = 0
 
     @property
     def n(self) -> int:
@@ -93,6 +97,8 @@ class FileSamples:
     def reduce(self, step: Step[R]) -> R:
         """Return what a step finds out about all samples."""
         first, self.checked = not self.checked, True
+        told = self._begin_pass()
+        inside = told if isinstance(self.engine, Serial) else None  # this process: blocks can be counted
         found: list[tuple[_Health, R]] = []  # one at most: parts are merged as they come, so that many do not add up
         parts = self._parts()
 
@@ -101,10 +107,12 @@ class FileSamples:
                 (health, before), (other, more) = found.pop(), result
                 result = _Survey().merge(health, other), step.merge(before, more)
             found.append(result)
+            if inside is None:
+                told(sum(self.file.group_rows[slice(*parts[part])]))
 
         self.engine.run(
             range(len(parts)),
-            lambda part: (_reduce, (self.file, self.column, *parts[part], self.has_labels, first, step)),
+            lambda part: (_reduce, (self.file, self.column, *parts[part], self.has_labels, first, step, inside)),
             on_result=take,
         )
         health, result = found.pop()
@@ -115,8 +123,9 @@ class FileSamples:
     def where(self, mask: Mask) -> Iterator[Ids]:
         """Yield the ids that stay, sorted, in chunks; as many parts at a time are at work as there are workers."""
         parts = self._parts()
+        told = self._begin_pass()
         if self.engine.workers == 1:
-            for block in self.file.blocks(self.column, labelled=self.has_labels, checked=False):
+            for block in _counted(self.file.blocks(self.column, labelled=self.has_labels, checked=False), told):
                 yield block.first + np.flatnonzero(mask(block))
             return
         for start in range(0, len(parts), self.engine.workers):
@@ -128,6 +137,20 @@ class FileSamples:
             )
             for part in sorted(found):
                 yield from found[part]
+                told(sum(self.file.group_rows[slice(*parts[part])]))
+
+    def _begin_pass(self) -> Callable[[int], None]:
+        """Return what to tell how many more samples are read in this pass."""
+        self.passes += 1
+        number, done = self.passes, 0
+
+        def told(more: int) -> None:
+            nonlocal done
+            done += more
+            if self.on_step is not None:
+                self.on_step(number, done, self.n)
+
+        return told
 
     def _parts(self) -> list[tuple[int, int]]:
         """Return ranges of row groups, about equally large and none empty."""
@@ -178,11 +201,20 @@ class _Both:
         return _Survey().merge(one[0], other[0]), self.step.merge(one[1], other[1])
 
 
+def _counted(blocks: Iterable[Block], told: Callable[[int], None]) -> Iterator[Block]:
+    """Yield the blocks, and tell of each after its work."""
+    for block in blocks:
+        yield block
+        told(len(block.values))
+
+
 def _reduce(
-    file: ScoreFile, column: str, first: int, stop: int, labelled: bool, survey: bool, step: Step[R]
-) -> tuple[_Health, R]:
+    file: ScoreFile, column: str, first: int, stop: int, labelled: bool, survey: bool, step: Step[R],
+    told: Callable[[int], None] | None = None,
+) -> tuple[_Health, R]:  # fmt: skip
     """Run a step over a part of the file, in whatever process this is."""
     blocks = file.blocks(column, first=first, stop=stop, labelled=labelled, checked=survey)
+    blocks = blocks if told is None else _counted(blocks, told)
     return reduce_blocks(_Both(step), blocks) if survey else (_Health(), reduce_blocks(step, blocks))
 
 

@@ -74,6 +74,7 @@ def fit(
     until: int | None = None,
     graphs: bool = True,
     on_epoch: Callable[[Progress], None] | None = None,
+    on_step: Callable[[int, int], None] | None = None,
 ) -> FitResult:
     """Train `spec.model` on `data.train` (on the samples `ids`, if given) and evaluate on the clean test set.
 
@@ -85,7 +86,8 @@ def fit(
     `eval_every` > 0 evaluates on the test set during training too; the reported accuracy is always the last one.
     `checkpoint` is written after every epoch (`Saver`); `resume` continues from it. `until` stops after that many of the
     spec's epochs, without an evaluation; with a checkpoint a later call goes on from there. `graphs` replays the steps on a
-    GPU as a CUDA graph where that can be done. Raises what the recorder raises.
+    GPU as a CUDA graph where that can be done. `on_epoch` is told of every completed epoch, `on_step` of the steps that are
+    done and those there are in all. Raises what the recorder raises.
 
     Where the recorder is one of several ranks, each trains on its part of every batch and gradients are averaged over the
     whole batch (DistributedDataParallel): order, augmentation, batch size and steps are those of one process. Batch
@@ -142,6 +144,8 @@ def fit(
             logits = train_step(images, targets, sample_ids, share)
             if recorder is not None:
                 recorder.update(logits, targets, sample_ids)
+            if on_step is not None:
+                on_step(step + 1, stop * steps)
         if ranks.size > 1:
             torchrun.send_from_first(list(model.buffers()))
         last = epoch + 1 == spec.epochs

@@ -1,0 +1,92 @@
+"""Progress bars in a terminal, each with what is done, the time it took and the time that is left. Drawn by rich."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+_SETTLE = 1.0  # seconds; what comes earlier was there before (a training that goes on, results on disk) and tells no speed
+
+
+class TimeLeft(ProgressColumn):
+    """The time that is left at the speed so far; nothing where no speed is known yet.
+
+    rich's own column looks at the last 30 seconds, in which an epoch or a training rarely ends.
+    """
+
+    max_refresh = 0.5
+
+    def render(self, task: Task) -> Text:
+        """Return `0:12:34 left`."""
+        left = time_left(task.fields["seen"], time.monotonic())
+        return Text("" if left is None else f"{timedelta(seconds=round(left))} left", style="progress.remaining")
+
+
+def time_left(seen: tuple[float, float, float, float], now: float) -> float | None:
+    """Return seconds until everything is done, None where that is not known or nothing is left.
+
+    `seen` is when counting began and the share in [0, 1] that was done then; when something was last heard, and the share.
+
+    >>> time_left((0.0, 0.2, 10.0, 0.4), 12.0)
+    28.0
+    >>> time_left((0.0, 0.2, 0.0, 0.2), 12.0) is None
+    True
+    """
+    began, first, heard, share = seen
+    if heard <= began or share <= first or share >= 1:
+        return None
+    return max(0.0, (1 - share) * (heard - began) / (share - first) - (now - heard))
+
+
+class Bars:
+    """The bars, by name, on stderr. Use it in a `with` block."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[count]}", markup=False),
+            TimeElapsedColumn(), TimeLeft(), TextColumn("{task.fields[note]}", markup=False), console=self._console,
+        )  # fmt: skip
+        self._tasks: dict[str, TaskID] = {}
+        self._seen: dict[str, tuple[float, float, float, float]] = {}
+
+    def show(
+        self, name: str, share: float, count: str | None = None, note: str | None = None, *, anew: bool = False
+    ) -> None:
+        """Draw the bar `name` up to `share` in [0, 1]; `count` and `note` stay what they were where None.
+
+        `anew` forgets the speed so far, for what went on meanwhile was something else.
+        """
+        now, share = time.monotonic(), min(1.0, share)
+        if name not in self._tasks:
+            self._seen[name] = (now, share, now, share)
+            shown = count if count is not None else f"{share:.0%}"
+            self._tasks[name] = self._progress.add_task(name, total=1.0, count=shown, note=note or "", seen=self._seen[name])
+        began, first, _, before = self._seen[name]
+        if anew or share < before:
+            began, first = now, share
+        elif now - began < _SETTLE:
+            first = share
+        self._seen[name] = (began, first, now, share)
+        fields: dict[str, Any] = {"seen": self._seen[name]}
+        if count is not None:
+            fields["count"] = count
+        if note is not None:
+            fields["note"] = note
+        self._progress.update(self._tasks[name], completed=share, **fields)
+
+    def print(self, text: str) -> None:
+        """Print a line above the bars."""
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def __enter__(self) -> Bars:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        self._progress.stop()

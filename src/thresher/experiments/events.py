@@ -1,0 +1,41 @@
+"""What a study tells while it works: `notify(event, details)`, made from what its parts count.
+
+data, notice    text
+step            label, done, total: of anything that takes long, as fine as it counts
+epoch           epoch, epochs, loss (and label): a completed epoch of a surrogate
+scored          columns
+jobs            total, work: trainings that are to come, and how many samples go through them
+training        name, epoch, epochs, work: a completed epoch of a training in this process
+result          method, keep, seed, work, test_accuracy and the rest of a result
+failure         method, keep, seed, work, reason
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from thresher.experiments.jobs import Job
+from thresher.train.loop import Progress
+
+Notify = Callable[[str, dict[str, Any]], None]
+
+
+def stepped(notify: Notify, label: str) -> Callable[[float, float], None]:
+    """Return an `on_step(done, total)` that tells of it as a step of what `label` says.
+
+    >>> stepped(print, "scoring")(1, 5)
+    step {'label': 'scoring', 'done': 1, 'total': 5}
+    """
+    return lambda done, total: notify("step", {"label": label, "done": done, "total": total})
+
+
+def watched(notify: Notify, work: float | None = None) -> Callable[[Job, Progress], None]:
+    """Return an `on_epoch` of trainings that tells of it; `work` is that of the training where it is not the job's own."""
+
+    def on_epoch(job: Job, progress: Progress) -> None:
+        name = f"{job.method} {job.keep:g} (seed {job.seed})"
+        size = job.work if work is None else work
+        notify("training", {"name": name, "epoch": progress.epoch, "epochs": progress.epochs, "work": size})
+
+    return on_epoch
