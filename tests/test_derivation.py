@@ -11,7 +11,7 @@ import pytest
 
 from thresher.coreset import Coreset
 from thresher.derivation import MOST_LATE, candidates, derive, grid, settle
-from thresher.errors import InputError
+from thresher.errors import InputError, TooFewEpochsError
 from thresher.methods import resolve
 from thresher.recorder import Recorder
 from thresher.replay import Request, replay
@@ -88,6 +88,8 @@ def test_recordings_that_tell_nothing_leave_methods_as_they_are(tmp_path: Path) 
         assert settle(methods, {"auto": 0.1}, source) == methods
     with pytest.raises(InputError, match="but 7 of 400 were never seen"):
         derive(record(tmp_path / "holes", unseen=7), 0.1)
+    with pytest.raises(TooFewEpochsError, match="at least 5 epochs to derive"):
+        derive(record(tmp_path / "shorter", epochs=4), 0.1)
 
 
 @pytest.mark.parametrize("label", ["el2n:at=auto", "tdds:at=auto:window=5", "tdds:at=soon"])

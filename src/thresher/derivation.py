@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from thresher.errors import InputError
+from thresher.errors import InputError, TooFewEpochsError
 from thresher.keep import keep_count
 from thresher.learned import late
 from thresher.methods import ResolvedMethod
@@ -62,6 +62,11 @@ def candidates(
     `on_step` is told how many epochs are read, and of how many.
     """
     pairs = grid(source.epochs)
+    if not pairs:
+        raise TooFewEpochsError(
+            f"Expected a recording of at least {min(WINDOWS)} epochs to derive (T, K) from, but it has {source.epochs}. "
+            "Record more, or give T and the window yourself: tdds:at=4:window=3."
+        )
     requests = [Request(f"{length},{window}", TDDS(window=window), length) for length, window in pairs]
     columns = replay(source, [*requests, Request("correctness", Correctness())], on_step=on_step)
     correctness = columns["correctness"].values

@@ -53,20 +53,24 @@ class Bars:
             TimeElapsedColumn(), TimeLeft(), TextColumn("{task.fields[note]}", markup=False), console=self._console,
         )  # fmt: skip
         self._tasks: dict[str, TaskID] = {}
+        self._counted: set[str] = set()
         self._seen: dict[str, tuple[float, float, float, float]] = {}
 
     def show(
         self, name: str, share: float, count: str | None = None, note: str | None = None, *, anew: bool = False
     ) -> None:
-        """Draw the bar `name` up to `share` in [0, 1]; `count` and `note` stay what they were where None.
+        """Draw the bar `name` up to `share` in [0, 1]; `count` (by default percent) and `note` stay as they were where None.
 
         `anew` forgets the speed so far, for what went on meanwhile was something else.
         """
         now, share = time.monotonic(), min(1.0, share)
+        if count is not None:
+            self._counted.add(name)
+        elif name not in self._counted:
+            count = f"{share:.0%}"
         if name not in self._tasks:
             self._seen[name] = (now, share, now, share)
-            shown = count if count is not None else f"{share:.0%}"
-            self._tasks[name] = self._progress.add_task(name, total=1.0, count=shown, note=note or "", seen=self._seen[name])
+            self._tasks[name] = self._progress.add_task(name, total=1.0, count=count, note="", seen=self._seen[name])
         began, first, _, before = self._seen[name]
         if anew or share < before:
             began, first = now, share

@@ -44,8 +44,8 @@ def corruption_picture(
 ) -> bytes:
     """Return a PNG: a row for each of the training samples `ids`, a column for each of `KINDS`, both labelled.
 
-    Every sample is shown as it would look if it were its turn to be corrupted in that way. `on_step` is told how many rows
-    are drawn, and of how many. Raises SampleIdError for an id
+    Every sample is shown as it would look if it were its turn to be corrupted in that way. `on_step` is told what is
+    done of what there is: the rows, and the writing. Raises SampleIdError for an id
     that the training split lacks, InputError for more than 50.
     """
     outside = [i for i in ids if not 0 <= i < len(data.train)]
@@ -63,11 +63,12 @@ def corruption_picture(
             place.set_yticks([])
         label = data.class_names[int(data.train.targets[sample_id])]
         row[0].set_ylabel(f"{label}\n({sample_id})", rotation=0, ha="right", va="center")
-        on_step(number, len(ids))
+        on_step(number, len(ids) + 1)
     for place, kind in zip(places[0], KINDS, strict=True):
         place.set_title(kind.replace("_", " "), fontsize="medium")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
+    on_step(1, 1)
     return buffer.getvalue()
 
 

@@ -52,8 +52,7 @@ class Output:
             self._print_note(text)
 
     def failure(self, text: str) -> None:
-        """Say that a part failed while the rest goes on; in silence too."""
-        self._notes.append(text)
+        """Say that a part failed while the rest went on; in silence too."""
         self._print_note(text)
 
     def line(self, text: str = "") -> None:

@@ -156,7 +156,7 @@ def _named(cell: Cell) -> dict[str, Any]:
 def _tell(outcome: Outcome, say: Output) -> None:
     """Say what failed, and what was left and why."""
     for cell, reason in outcome.failed.items():
-        say.line(f"failed: {cell.method} at keep={cell.keep:g} on {cell.data}, seed {cell.seed}: {reason}")
+        say.failure(f"failed: {cell.method} at keep={cell.keep:g} on {cell.data}, seed {cell.seed}: {reason}")
     for reason in dict.fromkeys(outcome.left.values()):
         count = sum(1 for why in outcome.left.values() if why == reason)
         say.line(f"{count} cells left: {reason}")

@@ -63,7 +63,7 @@ class Screen:
             self._trainings(f"{details['name']}: epoch {details['epoch']}/{details['epochs']}")
         elif event == "failure":
             text = f"failed: {details['method']} {details['keep']:g} (seed {details['seed']}): {details['reason']}"
-            self._say.failure(text)
+            self._say.note(text)
             self._finish(details["work"], "")
         elif event == "result":
             self._finish(details["work"], f"{details['method']} {details['keep']:g}: {100 * details['test_accuracy']:.2f} %")

@@ -1,0 +1,252 @@
+"""What commands say and where: one document with --json, nothing with --quiet, bars with the time left in a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import thresher
+from thresher.cli import app, main
+from thresher.commands import bars
+from thresher.experiments import targets
+from thresher.experiments.cells import Cell, Entry
+from thresher.explore.server import Server
+from thresher.train.spec import TrainSpec
+
+Said = tuple[int, str, str]
+Speak = Callable[..., Said]
+
+
+@pytest.fixture
+def speak(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Speak:
+    """Run a command line in this process; return its exit status and what it said on stdout and stderr."""
+
+    def run(*arguments: Any) -> Said:
+        monkeypatch.setattr("sys.argv", ["thresher", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        out, err = capsys.readouterr()
+        assert isinstance(end.value.code, int)
+        return end.value.code, out, err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for all of these commands, which follow one another: what one writes, the next one reads."""
+    return tmp_path_factory.mktemp("home")
+
+
+SMALL = ("--epochs", "1", "--batch-size", "64", "--device", "cpu")
+# In this order. What --json is told is looked at by CHECKS; the second time, with --quiet, trainings are there already.
+COMMANDS: dict[str, tuple[str, ...]] = {
+    "record": ("--out", "{home}/run", "--epochs", "3", "--batch-size", "64", "--device", "cpu", "--model", "tiny"),
+    "score": ("{home}/run", "--method", "tdds:window=3,aum", "--out", "{home}/scores.parquet"),
+    "select": ("{home}/scores.parquet", "--method", "aum", "--keep", "100", "--out", "{home}/kept.parquet"),
+    "export": ("{home}/kept.parquet", "--to", "csv", "--out", "{home}/kept.csv", "--force"),
+    "train": ("--coreset", "{home}/kept.parquet", "--seeds", "0-1", "--jobs", "1", "--out", "{home}/trained", *SMALL),
+    "run": (
+        "--out", "{home}/run", "--surrogate-epochs", "3", "--surrogate-batch-size", "64", *SMALL, "--model", "tiny",
+        "--method", "random,aum", "--seeds", "0", "--no-full", "--jobs", "1",
+    ),
+    "suspects": ("{home}/run", "--out", "{home}/suspects.csv", "--force"),
+    "plan": ("--n", "1000", "--classes", "10", "--epochs", "5", "--keep", "1.0"),
+    "methods": ("tdds",),
+    "corrupt": ("--show", "{home}/corrupt.png", "--sample", "0-1"),
+    "explore": ("{home}/run", "--port", "0"),
+    "reproduce": (
+        "table6", "--scale", "small", "--seeds", "0", "--jobs", "1", "--device", "cpu", "--out", "{home}/reproduce",
+    ),
+    "tune": (
+        "--keep", "0.1", "--budget-minutes", "5", "--surrogate-epochs", "3", *SMALL, "--jobs", "1", "--model", "tiny",
+        "--out", "{home}/tune",
+    ),
+}  # fmt: skip
+
+
+def rows(found: dict[str, Any]) -> list[tuple[Any, ...]]:
+    return [(row["method"], row["kept"], row["n_seeds"], row["gap_mean"] is None) for row in found["rows"]]
+
+
+CHECKS: dict[str, Callable[[dict[str, Any]], bool]] = {
+    "record": lambda found: (found["epochs"], found["samples"]) == (3, 1437) and "correct" in found["signals"],
+    "score": lambda found: [(name, told["scorer"], told["at"]) for name, told in found["columns"].items()]
+    == [("tdds", "tdds", 3), ("aum", "aum", 3)],
+    "select": lambda found: (found["kept"], found["samples"], found["column"]) == (100, 1437, "aum"),
+    "export": lambda found: (found["format"], found["kept"], found["samples"]) == ("csv", 100, 1437),
+    "train": lambda found: rows(found) == [("aum", 100, 2, True)] and len(found["wrote"]) == 2,
+    "run": lambda found: rows(found) == [("random", 144, 1, True), ("aum", 144, 1, False)]
+    and any("digits: 1437 training" in note for note in found["notes"]),
+    "suspects": lambda found: found["samples"] == 1437 and len(found["rows"]) == min(20, found["suspects"]),
+    "plan": lambda found: found["bytes"]["state"] > 0 and found["pays_after_trainings"] is None
+    and found["where_a_full_training_takes_seconds"] is None,  # never pays: infinite, which JSON has no number for
+    "methods": lambda found: found["method"]["scorer"] == "tdds" and "formula" in found["card"],
+    "corrupt": lambda found: found["sample_ids"] == [0, 1],
+    "explore": lambda found: found["url"].startswith("http://127.0.0.1:") and found["samples"] == 1437,
+    "reproduce": lambda found: (found["cells"], found["done"], found["failed"]) == (1, 1, [])
+    and 0 < found["rows"][0]["mean"] <= 100,
+    "tune": lambda found: found["best"].startswith("tdds:at=3") and found["rows"][0]["n"] == 1,
+}  # fmt: skip
+
+
+@pytest.fixture
+def places(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A small target of `reproduce`, and an explorer that is left at once."""
+    spec = TrainSpec("tiny", epochs=1, batch_size=64)
+    entry = Entry("table6", Cell("digits", "random", 0.1, spec, spec), {"data": "digits", "method": "random"})
+    monkeypatch.setitem(targets.TARGETS, "table6", lambda scale: [entry])
+
+    def leave(self: Server, poll_interval: float = 0.5) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Server, "serve_forever", leave)
+    return home
+
+
+def test_every_command_is_looked_at() -> None:
+    assert set(COMMANDS) == set(CHECKS) == set(app.commands)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_json_is_one_document_and_quiet_is_silence(name: str, places: Path, speak: Speak) -> None:
+    arguments = [name, *(argument.format(home=places) for argument in COMMANDS[name])]
+    status, out, _ = speak(*arguments, "--json")
+    assert status == 0
+    found = json.loads(out)
+    assert (found["command"], found["version"]) == (name, thresher.__version__)
+    assert CHECKS[name](found), found
+    assert all(Path(path).exists() for path in found["wrote"])
+    assert bool(found["wrote"]) == (name not in ("plan", "methods", "explore"))
+    assert speak(*arguments, "--quiet") == (0, "", "")
+
+
+def test_notes_go_to_stderr_and_into_the_document(tmp_path: Path, speak: Speak) -> None:
+    for epoch in range(3):
+        np.save(tmp_path / f"{epoch}_Output.npy", np.random.default_rng(epoch).normal(size=(20, 3)).astype(np.float32))
+        np.save(tmp_path / f"{epoch}_Index.npy", np.arange(20))
+    np.save(tmp_path / "targets.npy", np.arange(20) % 3)
+    command = ("score", tmp_path, "--method", "entropy", "--out", tmp_path / "scores.parquet")
+    note = "entropy: no evaluation pass was recorded; scoring the train-mode logits"
+    status, out, err = speak(*command)
+    assert (status, err) == (0, note + "\n")
+    assert "20 samples, entropy" in out
+    status, out, err = speak(*command, "--json")
+    assert (status, err, json.loads(out)["notes"]) == (0, note + "\n", [note])
+    status, out, err = speak(*command, "--json", "--quiet")
+    assert (status, err, json.loads(out)["notes"]) == (0, "", [note])
+
+
+@pytest.mark.parametrize("how", ["--json", "--quiet"])
+def test_errors_are_one_line_on_stderr(how: str, home: Path, tmp_path: Path, speak: Speak) -> None:
+    status, out, err = speak("score", tmp_path / "none", "--out", tmp_path / "s.parquet", how)
+    assert (status, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith("thresher: Expected a folder")
+
+
+def test_the_other_documents_of_reproduce_and_methods(places: Path, speak: Speak, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = ("reproduce", "table6", "--scale", "small", "--seeds", "0,1", "--jobs", "1", "--device", "cpu")
+    status, out, _ = speak(*table, "--out", places / "dry", "--dry-run", "--json")
+    assert status == 0
+    found = json.loads(out)
+    assert (found["cells"], found["to_run"], found["done"], found["recordings"]) == (2, 2, 0, 0)
+    status, out, _ = speak("methods", "--json")
+    assert {"tdds", "random", "auto"} <= {method["name"] for method in json.loads(out)["methods"]}
+
+
+def test_what_fails_is_said_in_silence_too(places: Path, tmp_path: Path, speak: Speak) -> None:
+    """A cell whose result is somebody else's fails; the others go on."""
+    cell = targets.TARGETS["table6"]("small")[0].cells([0])[0]
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / f"{cell.digest}.json").write_text("{}")
+    table = ("reproduce", "table6", "--scale", "small", "--seeds", "0", "--jobs", "1", "--device", "cpu", "--out", tmp_path)
+    status, out, err = speak(*table, "--quiet")
+    assert (status, out) == (0, "")
+    assert err.startswith("failed: random at keep=0.1 on digits, seed 0: Expected the result of random")
+    status, out, _ = speak(*table, "--json")
+    assert json.loads(out)["failed"][0]["method"] == "random"
+
+
+@contextmanager
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
+    """Make stderr a terminal of 160 columns and collect what is drawn there."""
+    monkeypatch.setattr(bars, "_SETTLE", 0.0)  # these steps take less than the second in which no speed is told
+    for name, value in {"TERM": "xterm", "COLUMNS": "160", "LINES": "40"}.items():
+        monkeypatch.setenv(name, value)
+    master, slave = pty.openpty()
+    drawn: list[bytes] = []
+
+    def read() -> None:
+        while True:
+            try:
+                found = os.read(master, 65536)
+            except OSError:  # the other end is closed
+                return
+            if not found:
+                return
+            drawn.append(found)
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    with os.fdopen(slave, "w") as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        yield drawn
+        stream.flush()
+        monkeypatch.setattr(sys, "stderr", sys.__stderr__)
+    reader.join(10)
+    os.close(master)
+
+
+BARS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "record": (
+        ("--out", "{tmp}/run", "--epochs", "2", "--model", "tiny", "--device", "cpu", "--no-features"),
+        ("surrogate", "2/2 epochs", "left"),
+    ),
+    "score": (("{home}/run", "--out", "{tmp}/s.parquet", "--method", "aum"), ("scoring", "100%")),
+    "select": (
+        ("{home}/scores.parquet", "--method", "aum", "--keep", "9", "--out", "{tmp}/c.parquet"),
+        ("pass 1 over the scores",),
+    ),
+    "suspects": (("{home}/run",), ("reading", "100%")),
+    "corrupt": (("--show", "{tmp}/c.png", "--sample", "0-2"), ("drawing", "100%")),
+    "train": (
+        ("--coreset", "{home}/kept.parquet", "--seeds", "2-3", "--jobs", "1", "--out", "{tmp}", *SMALL),
+        ("trainings", "2/2", "left"),
+    ),
+    "run": (
+        ("--out", "{home}/run", "--surrogate-epochs", "3", "--surrogate-batch-size", "64", *SMALL, "--model", "tiny",
+         "--method", "random,el2n", "--seeds", "3", "--no-full", "--jobs", "1"),
+        ("scoring", "trainings", "2/2", "report", "100%"),
+    ),
+    "reproduce": (
+        ("table6", "--scale", "small", "--seeds", "5", "--jobs", "1", "--device", "cpu", "--out", "{tmp}"),
+        ("trainings", "1/1"),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BARS)
+def test_long_steps_draw_bars_in_a_terminal(
+    name: str, places: Path, tmp_path: Path, speak: Speak, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments, shown = BARS[name]
+    filled = [name, *(argument.format(home=places, tmp=tmp_path) for argument in arguments)]
+    with terminal(monkeypatch) as drawn:
+        status, out, _ = speak(*filled, "--json")
+    assert status == 0
+    assert json.loads(out)["command"] == name  # and nothing else is there
+    text = b"".join(drawn).decode()
+    assert all(part in text for part in shown), text
+    with terminal(monkeypatch) as drawn:
+        assert speak(*filled, "--quiet")[:2] == (0, "")
+    assert not drawn
