@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
+
+from thresher.cli import completion
+from thresher.cli.completion import among
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Decorator = Callable[[Command], Command]
@@ -44,12 +48,17 @@ class Place(click.ParamType):  # type: ignore[type-arg]  # generic in newer vers
 
         return as_place(value)
 
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Let the shell complete it as a file."""
+        return [CompletionItem(incomplete, type="file")]
+
 
 PLACE = Place()
 
 data = option(
     "--data", default="digits",
     help="Data set: digits (built in), cifar10, cifar100, imagenet, or folder (ImageNet layout).",
+    shell_complete=among(*completion.DATA_SETS),
 )  # fmt: skip
 data_dir = option(
     "--data-dir", Path, help="Where the data lies: the official CIFAR archive or its unpacked folder; the root of folders."
@@ -59,13 +68,21 @@ model = option(
     help="Small: tiny, small. For 32x32: resnet18, resnet34, resnet50, resnet101, vgg16, mobilenet_v2, shufflenet_v2 "
     "(also _x0_5, _x1_5, _x2_0), shufflenet_g2, shufflenet_g3. For 224x224: resnet34_imagenet, resnet50_imagenet, "
     "swin_t. Or timm:NAME. Default: fits the data set.",
+    shell_complete=among(*completion.MODELS),
 )
 corrupt = option(
-    "--corrupt", help="Corrupt training images: intended or published-code, then :share=0.04:seed=0 and strengths."
-)
+    "--corrupt", help="Corrupt training images: intended or published-code, then :share=0.04:seed=0 and strengths.",
+    shell_complete=among("intended", "published-code"),
+)  # fmt: skip
 mislabel = option("--mislabel", help="Give this share of the training samples a wrong label: 0.2 or 0.2:seed=0.")
-device = option("--device", default="auto", help="cpu, cuda, cuda:1, or auto (cuda where there is one).")
-precision = option("--precision", default="fp32", help="fp32 or bf16 (autocast; weights stay fp32).")
+device = option(
+    "--device", default="auto", help="cpu, cuda, cuda:1, or auto (cuda where there is one).",
+    shell_complete=among("auto", "cpu", "cuda"),
+)  # fmt: skip
+precision = option(
+    "--precision", default="fp32", help="fp32 or bf16 (autocast; weights stay fp32).",
+    shell_complete=among("fp32", "bf16"),
+)  # fmt: skip
 epochs = option("--epochs", int, help="Epochs to train. Default: the data set's recipe (CIFAR: 200).")
 batch_size = option("--batch-size", int, help="Samples a step. Default: the recipe's (100 surrogate, 128 coreset).")
 surrogate_epochs = option("--surrogate-epochs", int, help="Epochs of the recorded surrogate.")

@@ -8,8 +8,10 @@ from typing import Any
 import click
 
 from thresher.cli import _options as given
+from thresher.cli import completion
 from thresher.cli._app import app
 from thresher.cli._options import PATH, needed, option, switch
+from thresher.cli.completion import among
 
 
 @app.command()
@@ -22,7 +24,10 @@ from thresher.cli._options import PATH, needed, option, switch
 @option("--shards", Path, multiple=True, help="webdataset: a shard, or a folder of .tar files; may be given several times.")
 @option("--per-shard", int, 10_000, help="webdataset: samples in each new shard.")
 @option("--how", click.Choice(["symlink", "copy"]), "symlink", help="folder: how pictures get there.")
-@option("--data", help="Data set that the coreset must be of: its fingerprint is compared. Default: none; folder: folder.")
+@option(
+    "--data", help="Data set that the coreset must be of: its fingerprint is compared. Default: none; folder: folder.",
+    shell_complete=among(*completion.DATA_SETS),
+)  # fmt: skip
 @given.data_dir
 @switch("--force", help="Replace an older export at --out.")
 @given.speaking

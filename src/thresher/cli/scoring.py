@@ -8,19 +8,27 @@ from typing import Any
 import click
 
 from thresher.cli import _options as given
+from thresher.cli import completion
 from thresher.cli._app import app
 from thresher.cli._options import PLACE, address, data, data_dir, needed, option, switch, workers
+from thresher.cli.completion import among
 
 
 @app.command()
 @click.argument("source", type=PLACE)
 @needed("--out", PLACE, help="Parquet file to write.")
-@option("--method", default="tdds", help="Scorers or methods (or all); parameters after a colon.")
+@option(
+    "--method", default="tdds", help="Scorers or methods (or all); parameters after a colon.",
+    shell_complete=completion.methods,
+)  # fmt: skip
 @option("--window", help="TDDS's window K; several, comma-separated, make a grid.")
 @option("--at", help="Trajectory length T (completed epochs); several make a grid.")
 @option("--keep", help="Share to derive (T, K) for, with --method tdds:at=auto.")
 @switch("--exact", help="Read every epoch, also those that change no score.")
-@option("--engine", help="Who scores: serial, processes, or ray (many machines). Default: processes for large stores.")
+@option(
+    "--engine", help="Who scores: serial, processes, or ray (many machines). Default: processes for large stores.",
+    shell_complete=among("serial", "processes", "ray"),
+)  # fmt: skip
 @workers
 @address
 @given.speaking
@@ -46,11 +54,20 @@ def score(**options: Any) -> None:
 @click.argument("scores", type=PLACE)
 @needed("--keep", help="Share in (0, 1], or a count of samples.")
 @needed("--out", PLACE, help="Coreset file to write (Parquet).")
-@option("--method", default="tdds", help="Method, see `thresher methods`; parameters after a colon.")
+@option(
+    "--method", default="tdds", help="Method, see `thresher methods`; parameters after a colon.",
+    shell_complete=completion.method,
+)  # fmt: skip
 @option("--column", help="Score column. Default: the one with the method's settings.")
-@option("--data", help="Whose published settings to take. Default: the score table's data set.")
+@option(
+    "--data", help="Whose published settings to take. Default: the score table's data set.",
+    shell_complete=among(*completion.DATA_SETS),
+)  # fmt: skip
 @option("--seed", int, 0, help="Seed of selectors that draw at random.")
-@option("--engine", default="serial", help="Who reads the scores: serial, processes, or ray (many machines).")
+@option(
+    "--engine", default="serial", help="Who reads the scores: serial, processes, or ray (many machines).",
+    shell_complete=among("serial", "processes", "ray"),
+)  # fmt: skip
 @workers
 @address
 @given.speaking
@@ -95,7 +112,10 @@ def suspects(**options: Any) -> None:
 @needed("--epochs", int, help="Epochs of a full training.")
 @option("--gpus", int, 1, help="Ranks that record together, one a GPU.")
 @option("--features", int, 512, help="Width of the penultimate layer; 0 without an evaluation pass.")
-@option("--log-probs", default="float32", help="How the Recorder keeps log-probabilities: float32 or float16.")
+@option(
+    "--log-probs", default="float32", help="How the Recorder keeps log-probabilities: float32 or float16.",
+    shell_complete=among("float32", "float16"),
+)  # fmt: skip
 @option("--workers", int, 1, help="Cores that score.")
 @option("--keep", default="0.7", help="Share (or count) to keep, for when pruning pays.")
 @option("--surrogate-epochs", int, help="Epochs that are recorded. Default: all.")
@@ -114,7 +134,7 @@ def plan(**options: Any) -> None:
 
 
 @app.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completion.method)
 @given.speaking
 def methods(**options: Any) -> None:
     """List the methods, or show the card of one: formula, parameters, direction, source, differences.
@@ -139,6 +159,7 @@ def methods(**options: Any) -> None:
     "--variant",
     default="intended",
     help="What --corrupt takes: intended or published-code, seed and strengths after colons.",
+    shell_complete=among("intended", "published-code"),
 )
 @option("--sample", help="Training sample ids: 0-2 or 0,7. Default: the first of each of six classes.")
 @given.speaking

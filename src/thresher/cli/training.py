@@ -8,15 +8,22 @@ from typing import Any
 import click
 
 from thresher.cli import _options as given
+from thresher.cli import completion
 from thresher.cli._app import app
 from thresher.cli._options import needed, option, switch
+from thresher.cli.completion import among
 
 
 @app.command()
 @given.which_data
 @given.model
-@option("--coreset-model", help="Another model for the coreset trainings.")
-@option("--method", default="all", help="Methods, comma-separated, or all. Parameters after a colon: tdds:window=5:at=10.")
+@option(
+    "--coreset-model", help="Another model for the coreset trainings.", shell_complete=among(*completion.MODELS)
+)  # fmt: skip
+@option(
+    "--method", default="all", help="Methods, comma-separated, or all. Parameters after a colon: tdds:window=5:at=10.",
+    shell_complete=completion.methods,
+)  # fmt: skip
 @option("--keep", help="Shares in (0, 1] or counts, comma-separated. Default: 0.1.")
 @option("--seeds", default="0-2", help="Seeds of the coreset trainings: 0-2 or 0,1,5.")
 @switch("--full/--no-full", default=True, help="Also train on the full set, for comparison.")
@@ -30,6 +37,7 @@ from thresher.cli._options import needed, option, switch
     "--scale-loss",
     default="published",
     help="Scale the loss by the score (TDDS code): published (TDDS on CIFAR only), none, all.",
+    shell_complete=among("published", "none", "all"),
 )
 @given.precision
 @given.device
@@ -76,7 +84,7 @@ def run(**options: Any) -> None:
 @switch(
     "--features/--no-features", default=True, help="Run the final evaluation pass (Entropy, Moderate and GraNd need it)."
 )
-@option("--logits", help="Also store all logits, as float16 or float32.")
+@option("--logits", help="Also store all logits, as float16 or float32.", shell_complete=among("float16", "float32"))
 @given.compile_model
 @given.speaking
 def record(**options: Any) -> None:
@@ -97,7 +105,10 @@ def record(**options: Any) -> None:
 @app.command()
 @given.which_data
 @option("--coreset", Path, help="Coreset to train on. Default: the full training set.")
-@option("--dynamic", help="Draw each epoch anew from live scores: infobatch, redraw:method=tdds:keep=0.3:every=5:warmup=10.")
+@option(
+    "--dynamic", help="Draw each epoch anew from live scores: infobatch, redraw:method=tdds:keep=0.3:every=5:warmup=10.",
+    shell_complete=among("infobatch", "redraw"),
+)  # fmt: skip
 @given.model
 @option("--seeds", default="0", help="Seeds: 0-2 or 0,1,5.")
 @given.epochs
@@ -121,9 +132,12 @@ def train(**options: Any) -> None:
 
 
 @app.command()
-@click.argument("target")
+@click.argument("target", shell_complete=among(*completion.TARGETS))
 @given.data_dir
-@option("--scale", default="full", help="full: the published recipe. small: a miniature for a CPU.")
+@option(
+    "--scale", default="full", help="full: the published recipe. small: a miniature for a CPU.",
+    shell_complete=among("full", "small"),
+)  # fmt: skip
 @option("--only", default="", help="Conditions on the entries: 'method=tdds,random keep=0.1'.", show_default=False)
 @option("--seeds", default="0-2", help="Seeds of selection and coreset training: 0-2 or 0,1,5.")
 @option("--jobs", int, help="Trainings at once, also on one GPU. Default: one per core, 1 on a GPU.")
@@ -131,11 +145,15 @@ def train(**options: Any) -> None:
 @switch("--dry-run", help="Only say how much is to run and how long it would take.")
 @option("--out", Path, Path("runs/reproduce"), help="Folder of recordings and results; shared by all targets.")
 @given.device
-@option("--precision", default="recipe", help="fp32, bf16, or recipe (what the target's recipe says).")
+@option(
+    "--precision", default="recipe", help="fp32, bf16, or recipe (what the target's recipe says).",
+    shell_complete=among("recipe", "fp32", "bf16"),
+)  # fmt: skip
 @option(
     "--engine",
     help="Who runs the coreset trainings: processes, threads, serial, or ray (many machines). Default: threads on a GPU, "
     "processes else.",
+    shell_complete=among("processes", "threads", "serial", "ray"),
 )
 @given.address
 @given.compile_model

@@ -1,0 +1,59 @@
+"""What shells complete: names of methods, data sets, models and targets. Knows them by heart, for a shell does not wait.
+
+The names of data sets, models and targets stand here a second time, since where they belong torch is imported; a test
+compares them. Shells are told to ask by `_THRESHER_COMPLETE` (click's way, see docs/cli.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import click
+from click.shell_completion import CompletionItem
+
+DATA_SETS = ("digits", "cifar10", "cifar100", "imagenet", "folder")
+MODELS = (
+    "tiny", "small", "resnet18", "resnet34", "resnet50", "resnet101", "vgg16", "mobilenet_v2", "shufflenet_v2",
+    "shufflenet_v2_x0_5", "shufflenet_v2_x1_5", "shufflenet_v2_x2_0", "shufflenet_g2", "shufflenet_g3", "resnet34_imagenet",
+    "resnet50_imagenet", "swin_t",
+)  # fmt: skip
+TARGETS = (
+    "table6", "table7", "table8", "table9", "table10", "figure7", "figure8", "imagenet-resnet34", "imagenet-swin", "auto",
+    "all",
+)  # fmt: skip
+
+Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
+
+
+def among(*names: str) -> Complete:
+    """Return what completes one of these names."""
+
+    def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return _beginning(incomplete, ((name, None) for name in names))
+
+    return complete
+
+
+def methods(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete the last of several methods, separated by commas, to one that is not there yet.
+
+    >>> [item.value for item in methods(None, None, "random,dua")]
+    ['random,dual', 'random,dual_beta']
+    """
+    from thresher.literature import METHODS
+
+    there, comma, last = incomplete.rpartition(",")
+    named = {label.partition(":")[0] for label in there.split(",")}
+    left = ((name, method.title) for name, method in METHODS.items() if name not in named)
+    return _beginning(last, left, there + comma)
+
+
+def method(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete one method."""
+    from thresher.literature import METHODS
+
+    return _beginning(incomplete, ((name, found.title) for name, found in METHODS.items()))
+
+
+def _beginning(start: str, names: Iterable[tuple[str, str | None]], before: str = "") -> list[CompletionItem]:
+    return [CompletionItem(before + name, help=about) for name, about in names if name.startswith(start)]
