@@ -21,6 +21,7 @@ TITLES = {
     "packing": "Several coreset trainings on one GPU",
     "scoring": "Scoring a store, by its size and with several workers",
     "selection": "Selecting a tenth from a score file, in bounded memory",
+    "import_time": "Importing",
 }
 HEAD = """# Speed and memory
 

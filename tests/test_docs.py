@@ -111,7 +111,22 @@ def test_code_of_the_files_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert run_blocks(ROOT / "docs" / "files.md") >= 8
 
 
-@pytest.mark.parametrize(("page", "commands"), [("files", {"export", "run"}), ("explore", {"explore", "train", "export"})])
+def test_code_of_the_page_of_the_command_line_runs() -> None:
+    assert run_blocks(ROOT / "docs" / "cli.md") >= 1
+
+
+def test_the_page_of_the_command_line_knows_every_command() -> None:
+    from thresher.cli import app
+
+    text = (ROOT / "docs" / "cli.md").read_text()
+    assert set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)) == set(app.commands)
+
+
+@pytest.mark.parametrize(
+    ("page", "commands"), [
+        ("files", {"export", "run"}), ("explore", {"explore", "train", "export"}), ("cli", {"run", "score"}),
+    ],
+)  # fmt: skip
 def test_commands_of_a_page_exist(page: str, commands: set[str]) -> None:
     from click.testing import CliRunner
 
