@@ -108,7 +108,8 @@ def record(name: str, size: int, rank: int | None, folder: Path, logits: Any = N
     """Record all epochs with one sampler into a store and return the scores."""
     needs = sorted({need for scorer in SCORERS.values() for need in scorer.needs})
     with TrajectoryWriter.create(folder / f"store-{name}", N, C, needs, logits=logits) as store:
-        recorder = Recorder(N, C, SCORERS, store=store, duplicates="first")
+        known = rows(0, 0, np.arange(N))[1] if name == "padded" else None  # which changes nothing but errors
+        recorder = Recorder(N, C, SCORERS, targets=known, store=store, duplicates="first")
         for epoch in range(EPOCHS):
             feed(recorder, epoch, SAMPLERS[name](epoch, size), rank, evaluate=epoch == EPOCHS - 1)
             recorder.end_epoch()
@@ -157,6 +158,11 @@ def errors(size: int, rank: int, folder: Path) -> None:
     logits, targets, ids, _ = rows(1, 0, own)
     changed.update(logits, (targets + (ids == 51)) % C, ids)
     raises((InputError, OtherRankError), "Sample 51 came with target", changed.end_epoch)
+
+    labels = rows(0, 0, np.arange(N))[1]
+    told = Recorder(N, C, {"el2n": EL2N()}, targets=(labels + (np.arange(N) == 51)) % C)
+    told.update(*rows(0, 0, own)[:3])
+    raises((InputError, OtherRankError), f"but targets= says {(int(labels[51]) + 1) % C}", told.end_epoch)
 
     empty = Recorder(N, C, {"el2n": EL2N()}, missing="allow")
     raises(MissingSamplesError, "Epoch 0 has no samples", empty.end_epoch)

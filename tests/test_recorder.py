@@ -191,6 +191,62 @@ def test_targets_that_change_between_epochs_are_refused() -> None:
         recorder.update(LOGITS, (TARGETS + 1) % C, IDS)
 
 
+def test_targets_known_up_front_are_compared_with_the_first_batch() -> None:
+    recorder = Recorder(N, C, {"el2n": EL2N()}, targets=np.arange(N) % C)
+    logits, targets, ids = batch()
+    mixed_up = targets.clone()
+    mixed_up[3] = (targets[3] + 1) % C
+    named = f"Sample {int(ids[3])} came with target {int(mixed_up[3])}, but targets= says {int(targets[3])}"
+    with pytest.raises(InputError, match=named):
+        recorder.update(logits, mixed_up, ids)
+    recorder.update(logits, targets, ids)  # nothing was changed
+    recorder.end_epoch()
+    assert np.isfinite(recorder.scores()["el2n"].values).all()
+
+
+def test_targets_known_up_front_are_those_of_missing_samples_too(tmp_path: Path) -> None:
+    labels = np.arange(N) % C
+    for known in (None, labels.astype(np.uint8)):
+        folder = tmp_path / str(known is None)
+        with TrajectoryWriter.create(folder, N, C, ("correct",)) as store:
+            recorder = Recorder(N, C, {"el2n": EL2N()}, targets=known, store=store, missing="allow")
+            before = recorder.pool().targets
+            logits, targets, ids = batch()
+            recorder.update(logits[:7], targets[:7], ids[:7])
+            recorder.end_epoch()
+        found = (before, recorder.pool().targets, Trajectory.open(folder).targets)
+        if known is None:
+            assert found == (None, None, None)
+        else:
+            for these in found:
+                np.testing.assert_array_equal(these, labels)
+
+
+def test_targets_are_compared_with_those_of_a_state() -> None:
+    recorder = Recorder(N, C, {"el2n": EL2N()}, missing="allow")
+    logits, targets, ids = batch()
+    recorder.update(logits[:7], targets[:7], ids[:7])
+    recorder.end_epoch()
+    later = Recorder(N, C, {"el2n": EL2N()}, targets=np.arange(N) % C, missing="allow")
+    later.load_state_dict(recorder.state_dict())
+    np.testing.assert_array_equal(later.pool().targets, np.arange(N) % C)
+    other = Recorder(N, C, {"el2n": EL2N()}, targets=np.zeros(N, dtype=np.int64), missing="allow")
+    with pytest.raises(InputError, match=r"was recorded with target \d, but targets= says 0"):
+        other.load_state_dict(recorder.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        (np.zeros(N - 1, dtype=np.int64), "12 integer labels"), (np.zeros(N), "of torch.float64"),
+        (np.arange(N), r"in \[0, 3\), but sample 3 has 3 \(9 such"), (np.full(N, -1), "but sample 0 has -1"),
+    ],
+)  # fmt: skip
+def test_impossible_targets_are_refused_at_once(targets: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Recorder(N, C, targets=targets)
+
+
 def test_one_sample_batches() -> None:
     recorder = Recorder(1, 2, {"tdds": TDDS(window=3), "aum": AUM(margin="logit")})
     for epoch in range(4):

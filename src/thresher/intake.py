@@ -24,7 +24,7 @@ _FAULTS = (
     "ids seen twice",
     "logits that are NaN or infinite",
     "targets outside the classes",
-    "targets that changed between epochs",
+    "targets that changed between epochs, or are not those given as targets=",
 )
 _OUTSIDE, _TWICE, _NOT_FINITE, _NO_CLASS, _CHANGED = range(len(_FAULTS))
 
@@ -44,7 +44,8 @@ class Intake:
     """Checks batches and knows which samples an epoch has shown, and every sample's target.
 
     It knows the samples `first` to `first + n - 1` of a data set, here numbered from 0; `n` is all of it in one process.
-    `visits` and `eval_visits` (n,) count the rows of the running epoch; `targets` (n,) int64 is -1 where unknown.
+    `visits` and `eval_visits` (n,) count the rows of the running epoch; `targets` (n,) int64 is -1 where unknown. `told`
+    says that they were known up front.
     """
 
     def __init__(self, n: int, num_classes: int, duplicates: Duplicates, device: torch.device, first: int = 0) -> None:
@@ -53,7 +54,20 @@ class Intake:
         self.visits = torch.zeros(n, dtype=torch.int16, device=device)
         self.eval_visits = torch.zeros(n, dtype=torch.int16, device=device)
         self.targets = torch.full((n,), -1, dtype=torch.int64, device=device)
+        self.told = False
         self.faults = torch.zeros(len(_FAULTS), dtype=torch.bool, device=device)
+
+    def know(self, targets: Tensor) -> None:
+        """Take the labels (n,) int64 that are known up front; raises InputError where a sample came with another one."""
+        other = torch.nonzero((self.targets >= 0) & (self.targets != targets.to(self.device)))[:, 0]
+        if len(other):
+            row = int(other[0])
+            raise InputError(
+                f"Sample {self.first + row} was recorded with target {int(self.targets[row])}, but targets= says "
+                f"{int(targets[row])}. Give the labels of the data set that was recorded, in the order of its ids."
+            )
+        self.targets.copy_(targets)
+        self.told = True
 
     def take(self, batch: Batch, visits: Tensor, epoch: int) -> Batch:
         """Check a batch's contents, count it in `visits` and return the rows to use; raises with nothing changed (CPU)."""
@@ -123,8 +137,9 @@ class Intake:
             raise InputError(f"Expected targets in [0, {self.num_classes}), but got {bad[0].item()}. Number them from 0.")
         known = self.targets[ids]
         row = int(torch.nonzero((known >= 0) & (known != targets))[0])
+        before = f"{'targets= says' if self.told else 'earlier with'} {int(known[row])}"
         raise InputError(
-            f"Sample {self.first + int(ids[row])} came with target {int(targets[row])}, but earlier with {int(known[row])}. "
+            f"Sample {self.first + int(ids[row])} came with target {int(targets[row])}, but {before}. "
             "Ids and samples are mixed up, or labels changed; ids must name positions in one fixed data set."
         )
 
@@ -240,3 +255,20 @@ def check_settings(log_probs: object, missing: object, duplicates: object) -> No
     ):
         if value not in known:
             raise InputError(f"Expected {what} to be {known[0]!r} or {known[1]!r}, but got {value!r}.")
+
+
+def known_targets(targets: ArrayLike, n: int, num_classes: int) -> Tensor:
+    """Return the labels of all samples as (n,) int64 on the CPU, checked: integers in [0, num_classes), one a sample."""
+    labels = tensor(targets).cpu()
+    if labels.dtype.is_floating_point or labels.dtype.is_complex or labels.dtype == torch.bool or labels.shape != (n,):
+        raise InputError(
+            f"Expected targets as {n} integer labels, one a sample in the order of the ids, but got shape "
+            f"{tuple(labels.shape)} of {labels.dtype}."
+        )
+    wrong = torch.nonzero((labels < 0) | (labels >= num_classes))[:, 0]
+    if len(wrong):
+        raise InputError(
+            f"Expected targets in [0, {num_classes}), but sample {int(wrong[0])} has {int(labels[wrong[0]])} "
+            f"({len(wrong)} such labels). Number the classes from 0."
+        )
+    return labels.to(torch.int64, copy=True)

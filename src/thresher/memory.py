@@ -148,3 +148,20 @@ class Memory:
         if self.logits is not None:
             self.logits.copy_(tensor(state["logits"]))
         self.features = np.array(tensor(state["features"]).numpy()) if "features" in state else None
+
+
+def check_state(state: Mapping[str, Any], identity: Mapping[str, Any], stored: int | None) -> None:
+    """Raise InputError unless a Recorder's state is of the recording that `identity` names.
+
+    `stored` is how many epochs the store holds, None where there is none: it may be ahead of the state, not behind.
+    """
+    for key, value in identity.items():
+        found = state.get(key, [0, state["n"]] if key == "samples" else None)
+        if found != value:
+            about = " Resume on as many ranks as recorded it, each with its own state." if key == "samples" else ""
+            raise InputError(f"Expected a recorder state with {key}={value!r}, but got {found!r}.{about}")
+    if stored is not None and stored < state["epoch"]:
+        raise InputError(
+            f"The store holds {stored} epochs, but the state is of epoch {state['epoch']}: they are not of one recording, "
+            "or the store was cut back. Resume from a state that old, or without one from the start."
+        )

@@ -30,10 +30,11 @@ from thresher.intake import (
     check_epoch,
     check_features,
     check_settings,
+    known_targets,
     no_samples,
     tensor,
 )
-from thresher.memory import Memory
+from thresher.memory import Memory, check_state
 from thresher.ranks import Ranks, current, together
 from thresher.ranks.owners import Owners, even_bucket
 from thresher.scorers._base import Scorer, State
@@ -48,8 +49,10 @@ _LOG_PROB_DTYPES = {"float32": torch.float32, "float16": torch.float16}
 class Recorder:
     """Records the training dynamics of `n` samples over `num_classes` classes.
 
-    `scorers` maps a column name to a scorer that is updated live. `store` is an open `TrajectoryWriter`; each epoch is
-    committed to it before the scorers see it. `extra_signals` are recorded besides those that the scorers need.
+    `scorers` maps a column name to a scorer that is updated live. `targets` (n,) are the class labels where they are known
+    up front: from the first batch on what comes is compared with them, and those of missing samples are known. `store` is
+    an open `TrajectoryWriter`; each epoch is committed to it before the scorers see it. `extra_signals` are recorded
+    besides those that the scorers need.
     `log_probs` is the dtype of the remembered log-probabilities: with "float32" TDDS's state is 4(C+K) bytes a
     sample, with "float16" the C part is half of that, at a relative error of the score of about 1e-3.
     `missing="allow"` commits epochs in which samples are missing (they keep their state); `duplicates="first"` keeps
@@ -77,6 +80,7 @@ class Recorder:
         num_classes: int,
         scorers: Mapping[str, Scorer] | None = None,
         *,
+        targets: ArrayLike | None = None,
         store: TrajectoryWriter | None = None,
         extra_signals: Iterable[str] = (),
         log_probs: Literal["float32", "float16"] = "float32",
@@ -96,6 +100,7 @@ class Recorder:
         owners = Owners(n, bucket, self.ranks.size)
         self._span = owners.span(self.ranks.rank)
         own = self._own = self._span[1] - self._span[0]
+        self._known = None if targets is None else known_targets(targets, n, num_classes)[slice(*self._span)]
         self.missing: Missing = missing
         self.duplicates: Duplicates = duplicates or ("first" if self.ranks.size > 1 else "error")
         self.scorers: dict[str, Scorer] = dict(scorers or {})
@@ -170,6 +175,8 @@ class Recorder:
             self._memory = Memory(self._own, self.num_classes, names, previous, kept, self.duplicates, device, self._span[0])
             if before is not None:
                 self._memory.load(before.state())
+            if self._known is not None:
+                self._memory.intake.know(self._known)
         assert self._memory is not None
         return self._memory
 
@@ -210,7 +217,7 @@ class Recorder:
 
     def _own_pool(self) -> Pool:
         """Return what is known of the owned samples; targets only where those of all samples are known."""
-        memory = self._memory
+        memory = self._memory if self._known is None else self._place()
         if memory is not None:
             memory.settle(self._train_names, self.epoch)
         targets = memory.intake.targets.cpu().numpy().copy() if memory is not None else None
@@ -262,8 +269,11 @@ class Recorder:
         on several ranks goes on on as many.
         """
         with together(self.ranks, "load_state_dict"):
-            self._check_state(state)
-            self._place().load(state["memory"])
+            check_state(state, self._identity(), None if self.store is None else self.store.epochs)
+            memory = self._place()
+            memory.load(state["memory"])
+            if self._known is not None:
+                memory.intake.know(self._known)
         epochs = self.ranks.share("load_state_dict", int(state["epoch"]))
         if len(set(epochs)) > 1:
             raise InputError(
@@ -282,15 +292,3 @@ class Recorder:
         """Return what a state must have in common with this Recorder."""
         scorers = {name: [scorer.name, scorer.params()] for name, scorer in self.scorers.items()}
         return {"n": self.n, "num_classes": self.num_classes, "scorers": scorers, "samples": list(self._span)}
-
-    def _check_state(self, state: Mapping[str, Any]) -> None:
-        for key, value in self._identity().items():
-            found = state.get(key, [0, state["n"]] if key == "samples" else None)
-            if found != value:
-                about = " Resume on as many ranks as recorded it, each with its own state." if key == "samples" else ""
-                raise InputError(f"Expected a recorder state with {key}={value!r}, but got {found!r}.{about}")
-        if self.store is not None and self.store.epochs < state["epoch"]:
-            raise InputError(
-                f"The store holds {self.store.epochs} epochs, but the state is of epoch {state['epoch']}: they are not of "
-                "one recording, or the store was cut back. Resume from a state that old, or without one from the start."
-            )
