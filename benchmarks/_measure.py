@@ -26,11 +26,12 @@ HERE = Path(__file__).resolve().parent
 
 @dataclass(frozen=True)
 class Child:
-    """A finished process: wall seconds from start to end, peak resident bytes, and what it printed."""
+    """A finished process: wall seconds from start to end, peak resident bytes, what it printed, seconds of its processor."""
 
     seconds: float
     peak_bytes: int
     output: str
+    processor: float
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def run_child(command: Sequence[str]) -> Child:
         if process.returncode:
             sys.exit(f"{Path(command[1]).name} ended with {process.returncode}:\n{errors.read().decode()[-4000:]}")
         unit = 1 if sys.platform == "darwin" else 1024
-        return Child(seconds, usage.ru_maxrss * unit, output.read().decode())
+        return Child(seconds, usage.ru_maxrss * unit, output.read().decode(), usage.ru_utime + usage.ru_stime)
 
 
 def alternate(runs: Mapping[str, Callable[[], Result]], rounds: int) -> dict[str, list[Result]]:
