@@ -111,6 +111,7 @@ def places(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Server, "serve_forever", leave)
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)  # one thread a training, as in the other tests
     return home
 
 
