@@ -22,6 +22,7 @@ nitpicky = True
 
 myst_heading_anchors = 3  # [text](page.md#a-heading) leads there, as on code hosts
 highlight_language = "text"
+smartquotes = False  # "--corrupt" is an option, no dash
 
 html_theme = "furo"
 html_title = "Thresher"

@@ -62,8 +62,8 @@ def card(method: Method) -> str:
     selector = selectors()[method.selector_name]
     chosen = [parts(type(scorer)), parts(selector)]
     sections = {
-        "What it needs": table(["", ""], _needs(method, scorer), left=2),
-        "What it costs": table(["", ""], _cost(method, scorer, selector), left=2),
+        "What it needs": table(["for", "it needs"], _needs(method, scorer), left=2),
+        "What it costs": table(["for", "it takes"], _cost(method, scorer, selector), left=2),
         "When it fails": "\n".join(f"* **{what}** fails {_lower(part.fails)}" for what, part in _named(method, chosen) if part.fails),
         "Numbers": _numbers(method),
         "Settings": _settings(method),
