@@ -1,4 +1,4 @@
-"""Writes the pages of the site that follow from the code and from docs/results, so that they cannot disagree. `make docs` runs this."""
+"""Writes the pages that follow from the code and from docs/results, so that they cannot disagree. `make docs` runs this."""
 
 from __future__ import annotations
 

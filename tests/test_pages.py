@@ -39,7 +39,7 @@ from thresher.data import load
 
 ROOT = Path(__file__).parents[1]
 LANGUAGES = {"python", "sh", "text", "{toctree}", "{include}"}
-PER_FILE = 80  # images that are left of each official file of CIFAR
+PER_FILE = 20  # images that are left of each official file of CIFAR
 
 
 @dataclass(frozen=True)
@@ -234,7 +234,9 @@ class Reader:
             self.call(*words[1:])
         elif words[0] in ("torchrun", "python"):
             module = ["-m", "torch.distributed.run"] if words[0] == "torchrun" else []
-            done = subprocess.run([sys.executable, *module, *words[1:]], capture_output=True, text=True, check=False, timeout=300)
+            done = subprocess.run(
+                [sys.executable, *module, *words[1:]], capture_output=True, text=True, check=False, timeout=300
+            )
             assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
         else:
             pytest.fail(f"{self.page.name}: nothing here runs {words}; say why above its block with <!-- not run: ... -->")

@@ -16,7 +16,7 @@ from thresher.scorers._base import Scorer
 from thresher.selectors._base import Rule, Selector
 from thresher.settings.published import dataset_key
 from writers import numbers
-from writers.docstrings import parts
+from writers.docstrings import Parts, parts
 from writers.markdown import NOTE, table, text_block
 
 _KEEPS = ("0.7", "0.5", "0.3", "0.2", "0.1")
@@ -30,14 +30,14 @@ def overview() -> str:
 # Methods
 
 A method is a scorer, which turns what was recorded into a number per sample, with a selector, which keeps samples by that
-number, and the settings that were published for both. [Choosing a method](choosing.md) says which to take; each card says what
-it needs, what it costs and when it fails. `thresher methods NAME` prints formula, parameters, source and differences.
+number, and the settings that were published for both. [Choosing a method](choosing.md) says which to take; each card says
+what it needs, what it costs and when it fails. `thresher methods NAME` prints formula, parameters, source and differences.
 
 {table(["method", "what", "keeps"], rows, left=3)}
 
-Parameters of both parts may be given after colons wherever a command takes methods: `tdds:window=5:at=10`, `ccs:cutoff=0.2`. Any
-scorer goes with any selector: `el2n:selector=stratified`. Two scorers serve others and have no method of their own: `correctness`
-and `mean_prob`.
+Parameters of both parts may be given after colons wherever a command takes methods: `tdds:window=5:at=10`,
+`ccs:cutoff=0.2`. Any scorer goes with any selector: `el2n:selector=stratified`. Two scorers serve others and have no
+method of their own: `correctness` and `mean_prob`.
 
 ```{{toctree}}
 :hidden:
@@ -64,7 +64,7 @@ def card(method: Method) -> str:
     sections = {
         "What it needs": table(["for", "it needs"], _needs(method, scorer), left=2),
         "What it costs": table(["for", "it takes"], _cost(method, scorer, selector), left=2),
-        "When it fails": "\n".join(f"* **{what}** fails {_lower(part.fails)}" for what, part in _named(method, chosen) if part.fails),
+        "When it fails": "\n".join(f"* **{what}** fails {_lower(part.fails)}" for what, part in _named(method, chosen)),
         "Numbers": _numbers(method),
         "Settings": _settings(method),
         f"The scorer `{method.scorer_name}`": f"{chosen[0].summary}\n\n{chosen[0].body}",
@@ -73,10 +73,11 @@ def card(method: Method) -> str:
     }
     body = "\n\n".join(f"## {title}\n\n{text.strip()}" for title, text in sections.items() if text.strip())
     formula = f"\n\n{text_block(method.formula)}" if method.formula else ""
-    return f"{NOTE}\n# {method.name}\n\n**{_capital(method.title)}.** {method.computes} It {method.direction}.{formula}\n\n{body}\n"
+    first = f"**{_capital(method.title)}.** {method.computes} It {method.direction}.{formula}"
+    return f"{NOTE}\n# {method.name}\n\n{first}\n\n{body}\n"
 
 
-def _named(method: Method, chosen: list) -> list[tuple[str, object]]:  # type: ignore[type-arg]
+def _named(method: Method, chosen: list[Parts]) -> list[tuple[str, Parts]]:
     names = (f"The scorer `{method.scorer_name}`", f"The selector `{method.selector_name}`")
     return list(zip(names, chosen, strict=True))
 
@@ -172,26 +173,31 @@ def _numbers(method: Method) -> str:
         text += [" ".join(remarks)] if remarks else []
     else:
         text.append("**Published:** not in the tables of the TDDS study, which are those that this package holds.")
-    mine = sorted(
-        (n for n in numbers.ours() if n.method == method.name), key=lambda n: (n.data, n.change, n.model, n.label != n.method, -n.keep)
-    )
-    if mine:
-        rows = [
-            [
-                ", ".join(p for p in (numbers.DATA[n.data], numbers.CHANGES[n.change]) if p), n.model,
-                f"`{n.label}`", f"{n.keep:g}", n.accuracy_text, n.gap_text, str(n.seeds), numbers.beside(n),
-                f"[here](../results/{n.page})",
-            ]
-            for n in mine
-        ]  # fmt: skip
-        head = ["ours", "network", "method", "keep", "accuracy", "gap to Random", "seeds", "published, ResNet-18", "command"]
-        text += ["**Ours**, measured with the small networks of this package, every method with the same budget:"]
-        text += [table(head, rows, left=3)]
-        text.append("Half-widths are 95 % intervals over the seeds; with one seed there is none. A published number of ResNet-18 after 200 "
-                    "epochs stands beside ours as a pattern: compare the gaps.")  # fmt: skip
-    else:
-        text.append("**Ours:** no file of results holds it yet.")
+    mine = [n for n in numbers.ours() if n.method == method.name]
+    if not mine:
+        return "\n\n".join([*text, "**Ours:** no file of results holds it yet."])
+    mine.sort(key=lambda n: (n.data, n.change, n.model, n.label != n.method, -n.keep))
+    labelled = any(n.label != n.method for n in mine)
+    named = ["ours, with a link to the command", *(["method"] if labelled else [])]
+    rows = [
+        [
+            f"[{_where(n)}](../results/{n.page})", *([f"`{n.label}`"] if labelled else []),
+            f"{n.keep:g}", n.accuracy_text, n.gap_text, str(n.seeds), numbers.beside(n),
+        ]
+        for n in mine
+    ]  # fmt: skip
+    text += [
+        "**Ours**, measured with the small networks of this package, every method with the same budget:",
+        table([*named, "keep", "accuracy", "gap to Random", "seeds", "published, ResNet-18"], rows, left=len(named)),
+        "Half-widths are 95 % intervals over the seeds; with one seed there is none. A published number of ResNet-18 after 200 "
+        "epochs stands beside ours as a pattern: compare the gaps.",
+    ]
     return "\n\n".join(text)
+
+
+def _where(number: numbers.Ours) -> str:
+    """Return data set, what was done to it, and network."""
+    return ", ".join(p for p in (numbers.DATA[number.data], numbers.CHANGES[number.change], number.model) if p)
 
 
 def _published(value: float, random: float | None, method: Method) -> str:
@@ -212,7 +218,7 @@ def _settings(method: Method) -> str:
     if method.settings is not None:
         rows = [[label, *(_setting(method, name, keep) for keep in _KEEPS)] for name, label in _SETS.items()]
         rows = [row for row in rows if any(row[1:])]
-        text.append("What is put in for a data set and a kept share, unless you say otherwise; between published shares the nearest:")
+        text.append("What is put in for a data set and a kept share, unless you say otherwise (that of the nearest published):")
         text.append(table(["data", *(f"keep {keep}" for keep in _KEEPS)], rows))
     return "\n\n".join(text)
 
@@ -224,14 +230,15 @@ def _setting(method: Method, data: str, keep: str) -> str:
     return ", ".join(f"{key}={value:g}" for key, value in values.items() if value is not None)
 
 
-def _sources(method: Method, chosen: list) -> str:  # type: ignore[type-arg]
-    lines = [f"**Source:** {method.paper}."]
-    lines += [f"**Differences:** {method.differences}."] if method.differences else []
+def _sources(method: Method, chosen: list[Parts]) -> str:
+    first = [f"**Source:** {method.paper}."]
+    first += [f"**Differences:** {method.differences}."] if method.differences else []
+    more = []
     for what, part in _named(method, chosen):
-        said = [part.source] if part.source else []  # type: ignore[attr-defined]
-        said += [f"Differs from the official code: {part.differences}"] if part.differences else []  # type: ignore[attr-defined]
-        lines += [f"* {what}: {' '.join(said)}"] if said else []
-    return "\n\n".join(lines[:2]) + "\n\n" + "\n".join(lines[2:]) if method.differences else lines[0] + "\n\n" + "\n".join(lines[1:])
+        said = [part.source] if part.source else []
+        said += [f"Differs from the official code: {part.differences}"] if part.differences else []
+        more += [f"* {what}: {' '.join(said)}"] if said else []
+    return "\n\n".join([*first, "\n".join(more)])
 
 
 def _capital(text: str) -> str:

@@ -41,7 +41,9 @@ def _section(name: str, command: click.Command) -> str:
     for paragraph in _paragraphs(command):
         if paragraph.startswith("\b"):
             example = paragraph.removeprefix("\b").strip("\n")
-            text.append(f"<!-- not run: examples of a reference; that they can be parsed is tested -->\n```sh\n{example}\n```")
+            text.append(
+                f"<!-- not run: examples of a reference; that they can be parsed is tested -->\n```sh\n{example}\n```"
+            )
         else:
             text.append(_prose(" ".join(paragraph.split())))
     rows = [row for parameter in command.params if (row := _row(parameter))]

@@ -52,7 +52,9 @@ def _markdown(lines: list[str]) -> str:
             groups.append((indented, []))
         groups[-1][1].append(line)
     texts = ["\n".join(group).strip("\n") for _, group in groups]
-    blocks = [text_block(textwrap.dedent(t)) if g[0] else _listed(t) for g, t in zip(groups, texts, strict=True) if t.strip()]
+    blocks = [
+        text_block(textwrap.dedent(t)) if g[0] else _listed(t) for g, t in zip(groups, texts, strict=True) if t.strip()
+    ]
     return "\n\n".join(blocks)
 
 

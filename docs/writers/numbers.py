@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from thresher.experiments.targets import entries
 from thresher.experiments.tables import FULL, RANDOM, plus_minus
 from thresher.experiments.tables import table as grouped
+from thresher.experiments.targets import entries
 from thresher.methods import parse_spec
 from thresher.settings.tables import TABLES, PublishedNumber, published_table
 
