@@ -6,14 +6,15 @@ Comments above a block, which no reader of the page sees, tell the tests what to
     <!-- file: loop.py -->                            the block is written to that file, which a later command runs
     <!-- not run: why -->                             it is not run; its commands are parsed all the same
 
-`<!-- given: runs/digits, ... -->` anywhere in a page names what lies in the folder before the first block (see GIVEN). A Python block that
-begins with `# needs PACKAGE` is left out without that package. `DIR` in a command is a folder of CIFAR with few images.
+`<!-- given: runs/digits, ... -->` anywhere in a page names what lies in the folder before the first block (see GIVEN). A
+block that begins with `# needs PACKAGE` is left out without that package. `DIR` is a folder of CIFAR with few images.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import io
+import itertools
 import pickle
 import re
 import shlex
@@ -56,21 +57,16 @@ def blocks(page: Path) -> list[Block]:
     """Return the fenced blocks of a page."""
     found: list[Block] = []
     comments: dict[str, str] = {}
-    lines: list[str] | None = None
-    for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
-        if lines is not None:
-            if line == "```":
-                found.append(Block(language, "\n".join(lines) + "\n", comments, start))  # noqa: F821
-                lines, comments = None, {}
-            else:
-                lines.append(line)
-        elif line.startswith("```"):
-            language, start, lines = line[3:].split(" ")[0], number, []
+    lines = iter(enumerate(page.read_text(encoding="utf-8").splitlines(), 1))
+    for number, line in lines:
+        if line.startswith("```"):
+            inside = [text for _, text in itertools.takewhile(lambda pair: pair[1] != "```", lines)]
+            found.append(Block(line[3:].split(" ")[0], "\n".join(inside) + "\n", comments, number))
+            comments = {}
         elif comment := re.fullmatch(r"<!-- ([a-z ]+): (.*) -->", line):
-            comments[comment[1]] = comment[2]
+            comments = {**comments, comment[1]: comment[2]}
         else:
             comments = {}
-    assert lines is None, f"{page.name}: a block is not closed"
     return found
 
 
@@ -124,17 +120,17 @@ def a_table(folder: Path, small_run: Path) -> None:
     shutil.copy(small_run / "scores.parquet", folder / "scores.parquet")
 
 
-def a_coreset(folder: Path, small_run: Path, to: str = "coreset.parquet") -> None:
-    (folder / to).parent.mkdir(parents=True, exist_ok=True)
-    n = load("digits").train
+def a_coreset(folder: Path, small_run: Path) -> None:
     chosen = next((small_run / "coresets").glob("el2n*.parquet"))
-    assert Coreset.load(chosen).n == len(n)
     for path in (chosen, chosen.with_name(chosen.name + ".json")):
-        shutil.copy(path, folder / (to + path.name.removeprefix(chosen.name)))
+        shutil.copy(path, folder / ("coreset.parquet" + path.name.removeprefix(chosen.name)))
 
 
 def by_hand(folder: Path, small_run: Path) -> None:
-    a_coreset(folder, small_run, "runs/digits/selections/NAME.parquet")
+    (folder / "runs" / "digits" / "selections").mkdir(parents=True)
+    data = load("digits")
+    chosen = Coreset(np.arange(0, len(data.train), 10), None, len(data.train), {"fingerprint": data.fingerprint})
+    chosen.save(folder / "runs" / "digits" / "selections" / "NAME.parquet")
 
 
 def uids(folder: Path, small_run: Path) -> None:

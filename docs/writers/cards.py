@@ -189,8 +189,8 @@ def _numbers(method: Method) -> str:
     text += [
         "**Ours**, measured with the small networks of this package, every method with the same budget:",
         table([*named, "keep", "accuracy", "gap to Random", "seeds", "published, ResNet-18"], rows, left=len(named)),
-        "Half-widths are 95 % intervals over the seeds; with one seed there is none. A published number of ResNet-18 after 200 "
-        "epochs stands beside ours as a pattern: compare the gaps.",
+        "Half-widths are 95 % intervals over the seeds; with one seed there is none. A published number of ResNet-18 after "
+        "200 epochs stands beside ours as a pattern: compare the gaps.",
     ]
     return "\n\n".join(text)
 
@@ -218,7 +218,7 @@ def _settings(method: Method) -> str:
     if method.settings is not None:
         rows = [[label, *(_setting(method, name, keep) for keep in _KEEPS)] for name, label in _SETS.items()]
         rows = [row for row in rows if any(row[1:])]
-        text.append("What is put in for a data set and a kept share, unless you say otherwise (that of the nearest published):")
+        text.append("What is put in for a data set and a kept share, unless you say otherwise (the nearest published):")
         text.append(table(["data", *(f"keep {keep}" for keep in _KEEPS)], rows))
     return "\n\n".join(text)
 

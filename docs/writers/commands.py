@@ -10,6 +10,8 @@ import click
 from thresher.cli import app
 from writers.markdown import NOTE, table
 
+_NOT_RUN = "<!-- not run: examples of a reference; that they can be parsed is tested -->"
+
 
 def page() -> str:
     """Return the page of all commands."""
@@ -18,8 +20,8 @@ def page() -> str:
     return f"""{NOTE}
 # Commands
 
-`thresher COMMAND --help` prints the same. Commands that write resume where they were broken off, and end with status 0, with 1 and one
-line that says what was expected, what came and what to do, or with 130 after Ctrl-C.
+`thresher COMMAND --help` prints the same. Commands that write go on where they were broken off. They end with status 0; with
+1 and one line that says what was expected, what came and what to do; or with 130 after Ctrl-C.
 
 {table(["command", "what it does"], listed, left=2)}
 
@@ -41,9 +43,7 @@ def _section(name: str, command: click.Command) -> str:
     for paragraph in _paragraphs(command):
         if paragraph.startswith("\b"):
             example = paragraph.removeprefix("\b").strip("\n")
-            text.append(
-                f"<!-- not run: examples of a reference; that they can be parsed is tested -->\n```sh\n{example}\n```"
-            )
+            text.append(f"{_NOT_RUN}\n```sh\n{example}\n```")
         else:
             text.append(_prose(" ".join(paragraph.split())))
     rows = [row for parameter in command.params if (row := _row(parameter))]

@@ -18,7 +18,8 @@ def page() -> str:
     return f"""{NOTE}
 # Decisions
 
-Why things are as they are: the situation, what was decided, what it costs and what was given up. A decision that was overtaken says so.
+Why things are as they are: the situation, what was decided, what it costs and what was given up. A decision that was
+overtaken says so.
 
 {chr(10).join(lines)}
 

@@ -18,7 +18,7 @@ from thresher.settings.tables import TABLES, PublishedNumber, published_table
 
 RESULTS = Path(__file__).parents[1] / "results"
 DATA = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "digits": "digits"}
-CHANGES = {"noise": "20 % wrong labels", "corruption": "20 % of images corrupted", "none": "", "": ""}
+CHANGES = {"noise": "20 % wrong labels", "corruption": "20 % of images corrupted", "": ""}
 _CHANGED = {"table9": "corruption", "table10": "noise"}  # the others are of clean data
 NETWORKS = {
     "resnet18": "ResNet-18", "resnet50": "ResNet-50", "vgg16": "VGG-16", "mobilenet_v2": "MobileNet-V2",
@@ -30,7 +30,7 @@ NETWORKS = {
 class Ours:
     """One measured entry: accuracies and gaps to Random in percent, half-widths None with one seed.
 
-    `label` is the method as it was asked for; `change` a key of CHANGES; `page` is where it stands, from the folder docs/results.
+    `label` is the method as it was asked for; `change` a key of CHANGES; `page` is where it stands, from docs/results.
     """
 
     label: str
@@ -90,7 +90,7 @@ def _boards() -> Iterator[Ours]:
                 label = f"{row['method']}:at={row['T']}:window={row['K']}" if row.get("T") else row["method"]
                 half, gap, gap_half = (float(row[k]) if row[k] else None for k in ("half_width", "gap", "gap_half_width"))
                 yield Ours(
-                    label, row.get("data", cell.data), row.get("change", _CHANGED.get(name, "")),
+                    label, row.get("data", cell.data), row.get("change", _CHANGED.get(name, "")).replace("none", ""),
                     row.get("model", cell.coreset.model), float(row.get("keep", cell.keep)), float(row["mean"]), half,
                     int(row["n"]), gap, gap_half, f"{path.parent.name}/README.md",
                 )  # fmt: skip
