@@ -32,7 +32,6 @@ faults: .venv/done
 	$(BIN)/python tests/faults/page.py
 
 docs: .venv/done
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	$(BIN)/python docs/generate.py
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --fresh-env docs build/site
 

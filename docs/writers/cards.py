@@ -26,6 +26,7 @@ _SETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet": "ImageNet-1
 def overview() -> str:
     """Return the page of all methods."""
     rows = [[f"[{name}](methods/{name}.md)", method.title, _direction(method)] for name, method in METHODS.items()]
+    needed = [[name, *_brief(method)] for name, method in METHODS.items()]
     return f"""{NOTE}
 # Methods
 
@@ -34,6 +35,10 @@ number, and the settings that were published for both. [Choosing a method](choos
 what it needs, what it costs and when it fails. `thresher methods NAME` prints formula, parameters, source and differences.
 
 {table(["method", "what", "keeps"], rows, left=3)}
+
+What each needs, at its default settings:
+
+{table(["method", "epochs at least", "evaluation pass", "features", "labels", "further scores"], needed, left=6)}
 
 Parameters of both parts may be given after colons wherever a command takes methods: `tdds:window=5:at=10`,
 `ccs:cutoff=0.2`. Any scorer goes with any selector: `el2n:selector=stratified`. Two scorers serve others and have no
@@ -45,6 +50,14 @@ method of their own: `correctness` and `mean_prob`.
 {chr(10).join(f"methods/{name}" for name in METHODS)}
 ```
 """
+
+
+def _brief(method: Method) -> list[str]:
+    """Return the needs that can be said in a word."""
+    needs = dict(_needs(method, make_scorer(method.scorer_name, dict(method.scorer_params))))
+    epochs = needs["epochs"].removeprefix("at least ").partition(";")[0]
+    words = [needs[name].partition(",")[0] for name in ("evaluation pass", "features", "labels")]
+    return [epochs, *("yes" if word.startswith(("one", "of")) else word for word in words), "yes" if method.aux else "no"]
 
 
 def _direction(method: Method) -> str:
