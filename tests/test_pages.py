@@ -40,6 +40,7 @@ from thresher.data import load
 
 ROOT = Path(__file__).parents[1]
 LANGUAGES = {"python", "sh", "text", "{toctree}", "{include}"}
+NEEDS = {"lightning": ("lightning",), "accelerate": ("accelerate",), "transformers": ("transformers", "accelerate")}
 PER_FILE = 20  # images that are left of each official file of CIFAR
 
 
@@ -255,16 +256,16 @@ def explore(words: list[str]) -> None:
 @pytest.mark.filterwarnings("ignore::Warning:lightning.*")
 @pytest.mark.parametrize("page", WITH_CODE, ids=name_of)
 def test_the_blocks_of_a_page_run(
-    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Any, request: pytest.FixtureRequest, small_run: Path
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Any, request: pytest.FixtureRequest
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.chdir(tmp_path)
-    for package in {"lightning", "accelerate", "transformers"} & set(page.stem.split("_")):
+    for package in NEEDS.get(page.stem, ()):
         pytest.importorskip(package, reason=f"needs {package}: pip install 'thresher[{package}]'")
     text = page.read_text(encoding="utf-8")
     for names in re.findall(r"^<!-- given: (.*) -->$", text, re.MULTILINE):
         for name in names.split(", "):
-            GIVEN[name](tmp_path, small_run)
+            GIVEN[name](tmp_path, request.getfixturevalue("small_run"))
     reader = Reader(page, call, lambda: request.getfixturevalue("few_cifar"))
     for block in blocks(page):
         reader.read(block)

@@ -18,7 +18,7 @@ def page() -> str:
         sections.append(f"## {title[1] if title else page_name}\n\n[Command, seeds, hardware and versions]({page_name}).")
         for (data, change, model), group in groupby(mine, key=lambda n: (n.data, n.change, n.model)):
             what = ", ".join(text for text in (numbers.DATA[data], numbers.CHANGES[change], f"`{model}`") if text)
-            lines = sorted(set(group), key=lambda n: (-n.keep, -n.mean))
+            lines = sorted(group, key=lambda n: (-n.keep, -n.mean, n.label))
             rows = [
                 [f"`{n.label}`", f"{n.keep:g}", n.accuracy_text, n.gap_text, str(n.seeds), numbers.beside(n)] for n in lines
             ]
