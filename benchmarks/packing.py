@@ -54,27 +54,30 @@ def planned(args: argparse.Namespace, folder: Path) -> list[Job]:
     return jobs
 
 
-def run(jobs: Sequence[Job], processes: int, device: str) -> tuple[float, list[float]]:
+def run(jobs: Sequence[Job], processes: int, device: str, engine: str | None = None) -> tuple[float, list[float]]:
     """Run all jobs anew; return the seconds and the accuracies."""
     threads = max(1, (os.cpu_count() or 1) // processes)
     with tempfile.TemporaryDirectory() as results:
         started = time.perf_counter()
-        found = run_jobs(jobs, Path(results), device=device, processes=processes, threads=threads)
+        found = run_jobs(jobs, Path(results), device=device, processes=processes, threads=threads, engine=engine)
         return time.perf_counter() - started, [result["test_accuracy"] for result in found]
 
 
 def main() -> None:
     """Measure, compare, report."""
     args = options()
+    gpu = args.device.startswith("cuda")
     single, packed = "one after another", f"{args.at_once} at once"
     with tempfile.TemporaryDirectory() as folder:
         jobs = planned(args, Path(folder))
         ways = {single: lambda: run(jobs, 1, args.device), packed: lambda: run(jobs, args.at_once, args.device)}
+        if gpu:
+            ways[f"{args.at_once} at once, in processes"] = lambda: run(jobs, args.at_once, args.device, "processes")
+            run(jobs[:1], 1, args.device)  # warm-up: the first training of a process starts the device
         results = alternate(ways, args.rounds)
     seconds = {side: median([spent for spent, _ in found]) for side, found in results.items()}
     pairs = zip(results[single][0][1], results[packed][0][1], strict=True)
     spread = max(abs(one - other) for one, other in pairs)
-    gpu = args.device.startswith("cuda")
     finish(
         "packing",
         args,

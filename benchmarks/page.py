@@ -9,9 +9,14 @@ from typing import Any
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results"
 TITLES = {
     "score_dumps": "Scoring official dumps, whole process, imports included",
+    "score_dumps-epyc": "The same on another processor, an earlier version",
     "replay_grid": "A grid of (T, K) from a store",
     "recorder_overhead": "What recording costs a training step",
     "throughput": "Training throughput",
+    "throughput-gpu": "Training throughput on a GPU, two workers as in the official code",
+    "throughput-gpu-8-workers": "Training throughput on a GPU, eight workers",
+    "throughput-gpu-compiled": "Training throughput on a GPU, compiled",
+    "gpu_recording": "What recording costs a training step on a GPU",
     "imagenet_epoch": "One simulated ImageNet epoch through the Recorder",
     "packing": "Several coreset trainings on one GPU",
     "scoring": "Scoring a store, by its size and with several workers",

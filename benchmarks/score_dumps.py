@@ -1,6 +1,7 @@
 """Scoring a folder of official TDDS dumps: `thresher score` against the official way, whole processes, imports included.
 
-Both read the same files from the page cache, and their modules' bytecode as an installation has it. Memory is the peak resident size of the process.
+Both read the same files from the page cache, and their modules' bytecode as an installation has it. Memory is the peak
+resident size of the process.
 """
 
 from __future__ import annotations

@@ -164,7 +164,18 @@ def test_every_option_reaches_its_command(name: str) -> None:
     """The functions of the command line pass options on by name: both sides must know the same ones."""
     rooms = [
         import_module(f"thresher.commands.{room}")
-        for room in ("training", "scoring", "reproduce", "tune", "corrupt", "exporting", "explore", "planning", "suspects")
+        for room in (
+            "training",
+            "scoring",
+            "selecting",
+            "reproduce",
+            "tune",
+            "corrupt",
+            "exporting",
+            "explore",
+            "planning",
+            "suspects",
+        )
     ]
     (command,) = {getattr(room, f"{name}_command") for room in rooms if hasattr(room, f"{name}_command")}
     assert {parameter.name for parameter in app.commands[name].params} == set(inspect.signature(command).parameters)

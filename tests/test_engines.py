@@ -49,7 +49,9 @@ def test_a_killed_worker_is_told_and_the_rest_goes_on() -> None:
 
 
 def test_engines_that_cannot_be_made() -> None:
-    with pytest.raises(InputError, match=r"one of serial, processes, ray, but got 'processs'; did you mean processes"):
+    with pytest.raises(
+        InputError, match=r"one of serial, threads, processes, ray, but got 'processs'; did you mean processes"
+    ):
         make_engine("processs")
     with pytest.raises(InputError, match="at least one worker"):
         make_engine("processes", 0)

@@ -13,12 +13,13 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "thresher"
 LEVELS = [
-    {"types", "errors", "files", "places", "arrow", "ranks"},
+    {"types", "errors", "files", "places", "ahead", "arrow", "ranks"},
     {"signals", "keep", "ranking", "engines", "suspects", "learned"},
     {"scorers", "selectors", "trajectory", "coreset", "settings", "score_table"},
     {"registry", "literature", "selection", "exchange"},
-    {"planning", "intake", "memory", "spread", "recorder", "replay", "large", "methods", "derivation", "testing"},
+    {"planning", "intake", "pending", "memory", "spread", "recorder", "replay", "large", "methods", "derivation", "testing"},
     {"data", "models", "report", "tracking"},
+    {"dynamic"},
     {"train"},
     {"experiments"},
     {"explore"},
@@ -105,7 +106,7 @@ def test_importing_thresher_loads_nothing_heavy() -> None:
 def test_scoring_needs_no_torch(tmp_path: Path) -> None:
     code = "import thresher.cli, thresher.commands.scoring, thresher.trajectory.official, thresher.selection"
     code += "; import thresher.commands.exporting, thresher.exchange.frames, thresher.exchange.cartography"
-    code += "; import thresher.commands.planning"
+    code += "; import thresher.commands.planning, thresher.commands.selecting"
     assert not loaded_by(code) & {"torch", "scipy", "sklearn", "matplotlib", "jinja2"}
 
 
@@ -119,7 +120,7 @@ def test_scoring_leaves_pandas_alone(tmp_path: Path) -> None:
     scores = tmp_path / "scores.parquet"
     run = "from thresher.cli import app\n"
     run += f"app(['score', {str(tmp_path / 'dumps')!r}, '--window', '3', '--out', {str(scores)!r}], standalone_mode=False)"
-    assert not loaded_by(run) & {"pandas", "torch"}
+    assert not loaded_by(run) & {"pandas", "torch", "multiprocessing"}
     assert scores.is_file()
 
 

@@ -115,6 +115,16 @@ def test_without_targets_what_needs_them_is_refused(tmp_path: Path) -> None:
         replay(source, [Request("tdds", TDDS(window=5))])
 
 
+def test_reading_ahead_shows_every_good_epoch_before_a_bad_one(tmp_path: Path) -> None:
+    folder = dump(tmp_path / "d", epochs=6)
+    np.save(folder / "4_Output.npy", np.full_like(LOGITS[4], np.inf))
+    (folder / "5_Index.npy").write_bytes(b"hello")
+    frames = OfficialDumps(folder).frames(["change"])
+    assert [next(frames).epoch for _ in range(4)] == [0, 1, 2, 3]
+    with pytest.raises(InputError, match=r"4_Output.*at <= 4"):
+        next(frames)
+
+
 def replaced(name: str, array: Any) -> Any:
     """Return damage that saves another array in place of a file."""
     return lambda folder: np.save(folder / name, array, allow_pickle=True)

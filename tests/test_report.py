@@ -293,8 +293,8 @@ def test_large_images_are_scaled_down() -> None:
 
 def test_a_run_directory_becomes_a_report(tmp_path: Path) -> None:
     from thresher.data import load
+    from thresher.experiments.columns import column_names
     from thresher.experiments.reporting import report_run
-    from thresher.experiments.scoring import column_names
     from thresher.experiments.study import StudySpec, resolve_all
     from thresher.train.spec import TrainSpec
     from thresher.trajectory.writer import TrajectoryWriter

@@ -39,8 +39,8 @@ def test_conformance(scorer: Scorer) -> None:
 
 def test_every_scorer_is_found() -> None:
     assert set(scorers()) == {
-        "aum", "class_distance", "correctness", "dual", "dyn_unc", "el2n", "entropy", "forgetting", "grand", "mean_prob",
-        "random", "tdds",
+        "aum", "class_distance", "correctness", "dual", "dyn_unc", "el2n", "entropy", "forgetting", "grand", "last_loss",
+        "mean_prob", "random", "tdds",
     }  # fmt: skip
 
 

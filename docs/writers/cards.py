@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable
 from fractions import Fraction
 
@@ -189,7 +190,7 @@ def _numbers(method: Method) -> str:
     mine = [n for n in numbers.ours() if n.method == method.name]
     if not mine:
         return "\n\n".join([*text, "**Ours:** no file of results holds it yet."])
-    mine.sort(key=lambda n: (n.data, n.change, n.model, n.label != n.method, -n.keep))
+    mine.sort(key=lambda n: (n.data, n.change, n.model, -n.keep, _settings_of(n.label)))
     labelled = any(n.label != n.method for n in mine)
     named = ["ours, with a link to the command", *(["method"] if labelled else [])]
     rows = [
@@ -200,17 +201,23 @@ def _numbers(method: Method) -> str:
         for n in mine
     ]  # fmt: skip
     text += [
-        "**Ours**, measured with the small networks of this package, every method with the same budget:",
+        "**Ours**, in every setting the same budget for every method:",
         table([*named, "keep", "accuracy", "gap to Random", "seeds", "published, ResNet-18"], rows, left=len(named)),
-        "Half-widths are 95 % intervals over the seeds; with one seed there is none. A published number of ResNet-18 after "
-        "200 epochs stands beside ours as a pattern: compare the gaps.",
+        "Half-widths are 95 % intervals over the seeds; with one seed there is none. Published is what ResNet-18 had after "
+        "200 epochs: beside `small` a pattern, in which the gaps are to be compared, beside ResNet-18 a target.",
     ]
     return "\n\n".join(text)
 
 
+def _settings_of(label: str) -> tuple[int, list[int]]:
+    """Return what sorts a method before its variants, and these by their numbers."""
+    return label.count(":"), [int(number) for number in re.findall(r"\d+", label)]
+
+
 def _where(number: numbers.Ours) -> str:
     """Return data set, what was done to it, and network."""
-    return ", ".join(p for p in (numbers.DATA[number.data], numbers.CHANGES[number.change], number.model) if p)
+    network = numbers.NETWORKS.get(number.model, number.model)
+    return ", ".join(p for p in (numbers.DATA[number.data], numbers.CHANGES[number.change], network) if p)
 
 
 def _published(value: float, random: float | None, method: Method) -> str:

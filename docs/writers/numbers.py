@@ -6,13 +6,14 @@ Nothing is typed in here: a number that no file holds is not shown.
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from thresher.experiments.tables import FULL, RANDOM, plus_minus
 from thresher.experiments.tables import table as grouped
-from thresher.experiments.targets import entries
 from thresher.methods import parse_spec
 from thresher.settings.tables import TABLES, PublishedNumber, published_table
 
@@ -63,7 +64,7 @@ class Ours:
 
 def ours() -> list[Ours]:
     """Return everything that was measured, in the order of the files."""
-    return [*_trainings(), *_boards()]
+    return [*_trainings(), *_cells()]
 
 
 def _trainings() -> Iterator[Ours]:
@@ -73,27 +74,27 @@ def _trainings() -> Iterator[Ours]:
         with path.open() as file:
             records = [{key: kinds.get(key, str)(value) for key, value in row.items()} for row in csv.DictReader(file)]
         data, model = records[0].get("data", "cifar10"), records[0].get("model", "small")
-        for row in grouped(records):
-            measured = (row.accuracy_mean, row.accuracy_half_width, row.n_seeds, row.gap_mean, row.gap_half_width)
-            yield Ours(row.method, data, "", model, row.keep, *measured, f"{path.parent.name}/README.md")
+        yield from _rows(records, data, "", model, path.parent)
 
 
-def _boards() -> Iterator[Ours]:
-    """The boards that `thresher reproduce` wrote; what is the same in all lines of a board stands in its target only."""
-    for path in sorted(RESULTS.glob("*/*-small.csv")):
-        name = path.stem.removesuffix("-small")
-        cell = entries(name, "small")[0].cell
-        with path.open() as file:
-            for row in csv.DictReader(file):
-                if not row["mean"]:
-                    continue  # not run yet
-                label = f"{row['method']}:at={row['T']}:window={row['K']}" if row.get("T") else row["method"]
-                half, gap, gap_half = (float(row[k]) if row[k] else None for k in ("half_width", "gap", "gap_half_width"))
-                yield Ours(
-                    label, row.get("data", cell.data), row.get("change", _CHANGED.get(name, "")).replace("none", ""),
-                    row.get("model", cell.coreset.model), float(row.get("keep", cell.keep)), float(row["mean"]), half,
-                    int(row["n"]), gap, gap_half, f"{path.parent.name}/README.md",
-                )  # fmt: skip
+def _cells() -> Iterator[Ours]:
+    """The trainings of `thresher reproduce`, one file each; only what differs in nothing but the method is compared."""
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for path in sorted(RESULTS.glob("*/results/*.json")):
+        result = json.loads(path.read_text())
+        change = "noise" if result.get("mislabel") else "corruption" if result.get("corrupt") else ""
+        rules = result.get("cell", {}).get("rules", 1)  # Random and CCS drew otherwise before they were counted
+        what = (path.parents[1], result["data"], change, result["train"]["model"], result["train"]["batch_size"], rules)
+        groups.setdefault(what, []).append(result)
+    for (folder, data, change, model, _, _), records in groups.items():
+        yield from _rows(records, data, change, model, folder)
+
+
+def _rows(records: list[dict[str, Any]], data: str, change: str, model: str, folder: Path) -> Iterator[Ours]:
+    """Group trainings by method and kept share."""
+    for row in grouped(records):
+        measured = (row.accuracy_mean, row.accuracy_half_width, row.n_seeds, row.gap_mean, row.gap_half_width)
+        yield Ours(row.method, data, change, model, row.keep, *measured, f"{folder.name}/README.md")
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def published(method: str) -> dict[Setting, dict[float, PublishedNumber]]:
 
 def beside(number: Ours) -> str:
     """Return the published number for the same data and kept share with its gap to Random, of ResNet-18; "" for none."""
-    if number.model != "small" or number.label != number.method or number.method == FULL:
+    if number.model not in ("small", "resnet18") or number.label != number.method or number.method == FULL:
         return ""  # the smaller network was not the study's, and published settings are the method's own
     tables = {"noise": "table10", "corruption": "table9"}
     own, random = (_published_at(m, tables.get(number.change, "table6"), number) for m in (number.method, RANDOM))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
 from collections.abc import Iterable
 
@@ -95,5 +94,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     >>> nearest("intendet", ("intended", "published-code"))
     '; did you mean intended?'
     """
+    import difflib  # only where a word was wrong
+
     close = difflib.get_close_matches(word.lower(), list(known), n=1)
     return f"; did you mean {close[0]}?" if close else ""

@@ -12,6 +12,7 @@ from torch import Tensor
 from thresher import signals
 from thresher.errors import InputError
 from thresher.intake import Batch, Duplicates, Intake, tensor
+from thresher.pending import Pending, defers
 from thresher.types import Floats, Frame
 
 
@@ -33,6 +34,28 @@ class Memory:
         self.logits = torch.zeros((n, num_classes), dtype=logits, device=device) if logits is not None else None
         self.targets_incomplete = True
         self.features: Floats | None = None
+        self._pending = Pending(num_classes, device) if defers(device) else None
+
+    def take(self, batch: Batch, names: Sequence[str], epoch: int) -> None:
+        """Take a training batch: at once on a CPU, on an accelerator when many rows have come together."""
+        if self._pending is None:
+            self._look_at(batch, names, epoch)
+            return
+        if not self._pending.fits(batch):
+            self.settle(names, epoch)
+        if self._pending.fits(batch):
+            self._pending.add(batch)
+        else:
+            self._look_at(batch, names, epoch)
+
+    def settle(self, names: Sequence[str], epoch: int) -> None:
+        """Look at the training batches that wait, if any do."""
+        waiting = None if self._pending is None else self._pending.drain()
+        if waiting is not None:
+            self._look_at(waiting, names, epoch)
+
+    def _look_at(self, batch: Batch, names: Sequence[str], epoch: int) -> None:
+        self.write(self.intake.take(batch, self.intake.visits, epoch), names)
 
     def moved(self, batch: Batch, with_features: bool) -> Batch:
         """Return the batch on this device, logits and features as float32."""
@@ -78,6 +101,14 @@ class Memory:
         values = {name: value.cpu().numpy()[rows].copy() for name, value in self.values.items()}
         return Frame(epoch, ids, values, n)
 
+    def beside(self, frame: Frame, targets: bool) -> dict[str, Any]:
+        """Return what a store is given besides an epoch's frame: logits, `targets` where asked, features where new."""
+        return {
+            "logits": None if self.logits is None else self.logits.cpu().numpy()[frame.ids],
+            "targets": self.intake.targets.cpu().numpy() if targets else None,
+            "features": self.features if bool((self.intake.eval_visits > 0).any()) else None,
+        }
+
     def start_epoch(self) -> None:
         """Forget the row of the epoch that was committed, not the log-probabilities."""
         self.intake.start_epoch()
@@ -98,8 +129,10 @@ class Memory:
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Copy `state()` back."""
+        """Copy `state()` back; what waits is forgotten."""
         intake = self.intake
+        if self._pending is not None:
+            self._pending.drain()
         if set(state["values"]) != set(self.values):
             raise InputError(
                 f"Expected a recorder state with the signals {sorted(self.values)}, but got {sorted(state['values'])}. "

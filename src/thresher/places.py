@@ -8,7 +8,6 @@ was finished on this machine first; object storage shows a new object at once or
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,6 +54,11 @@ def is_remote(place: object) -> bool:
     return hasattr(place, "fs") and hasattr(place, "protocol")
 
 
+def seen_by_all(path: Path, engine: str | None) -> Path:
+    """Return a path that means the same on all machines of a cluster, whatever folder their workers are in."""
+    return path.resolve() if engine == "ray" and not is_remote(path) else path
+
+
 def for_arrow(place: Path) -> Any:
     """Return what Arrow opens: the path, or an open file of a URL, which is read in pieces where they are needed."""
     return place.open("rb") if is_remote(place) else place
@@ -71,6 +75,8 @@ def staged(place: Path) -> Iterator[Path]:
         place.parent.mkdir(parents=True, exist_ok=True)
         yield place
         return
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="thresher-") as folder:
         local = Path(folder) / place.name
         yield local

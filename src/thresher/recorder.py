@@ -134,7 +134,7 @@ class Recorder:
         if self._collector is not None:
             self._collector.add(memory, batch, self.epoch)
         else:
-            memory.write(memory.intake.take(batch, memory.intake.visits, self.epoch), self._train_names)
+            memory.take(batch, self._train_names, self.epoch)
 
     @torch.no_grad()
     def update_eval(
@@ -152,6 +152,7 @@ class Recorder:
         if self._collector is not None:
             self._collector.add_eval(memory, batch, plain, self.epoch)
             return
+        memory.settle(self._train_names, self.epoch)
         batch = memory.intake.take(batch, memory.intake.eval_visits, self.epoch)
         found = signals.compute(signals.Outputs(batch.logits, batch.targets, batch.features), plain)
         memory.write_eval(batch.ids, {signals.EVAL_PREFIX + name: value for name, value in found.items()}, batch.features)
@@ -182,6 +183,7 @@ class Recorder:
         memory = self._memory if self._collector is None else self._place()
         if memory is None:
             raise no_samples(self.epoch)
+        memory.settle(self._train_names, self.epoch)
         if self._collector is not None:
             self._collector.collect(memory, self.epoch)
         state = {"targets": self.epoch == 0 or memory.targets_incomplete, **memory.intake.seen()}
@@ -189,22 +191,14 @@ class Recorder:
         check_epoch(self.epoch, missing or self.missing, parts)
         frame = memory.frame(self.epoch)
         if self.store is not None:
-            self._store_epoch(self.store, memory, frame, any(part["targets"] for part in parts))
+            shown = Frame(frame.epoch, frame.ids + self._span[0], frame.values, self.n)
+            self.store.append(shown, **memory.beside(frame, any(part["targets"] for part in parts)))
         memory.targets_incomplete = bool((memory.intake.targets < 0).any())
         if self._own:
             for name, scorer in self.scorers.items():
                 scorer.update(self._states[name], frame)
         memory.start_epoch()
         self.epoch += 1
-
-    def _store_epoch(self, store: TrajectoryWriter, memory: Memory, frame: Frame, targets: bool) -> None:
-        logits = None if memory.logits is None else memory.logits.cpu().numpy()[frame.ids]
-        store.append(
-            Frame(frame.epoch, frame.ids + self._span[0], frame.values, self.n),
-            logits,
-            targets=memory.intake.targets.cpu().numpy() if targets else None,
-            features=memory.features if bool((memory.intake.eval_visits > 0).any()) else None,
-        )
 
     def pool(self) -> Pool:
         """Return what is known besides the dynamics: targets and features; on several ranks the targets of all samples."""
@@ -217,6 +211,8 @@ class Recorder:
     def _own_pool(self) -> Pool:
         """Return what is known of the owned samples; targets only where those of all samples are known."""
         memory = self._memory
+        if memory is not None:
+            memory.settle(self._train_names, self.epoch)
         targets = memory.intake.targets.cpu().numpy().copy() if memory is not None else None
         if not all(self.ranks.share("pool", targets is not None and not bool((targets < 0).any()))):
             targets = None
@@ -250,6 +246,7 @@ class Recorder:
         Tensors and arrays are the recorder's own; save them, or copy them, before recording goes on. On several ranks it is
         this rank's part: save it on every rank, in a file of its own.
         """
+        self._place().settle(self._train_names, self.epoch)
         return {
             **self._identity(),
             "epoch": self.epoch,

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from thresher.ahead import ahead
 from thresher.arrow import table_of
 from thresher.errors import CorruptFileError, InputError, MissingFileError
 from thresher.files import parse_json, replacing, seal_of
@@ -28,7 +27,6 @@ from thresher.places import as_place, for_arrow, staged
 from thresher.ranking.blocks import BLOCK, Block
 from thresher.types import Floats, HardEnd, Scores
 
-T = TypeVar("T")
 _GROUP = 1 << 20  # rows of a row group
 _BUFFER = 1 << 20  # bytes that are read at once; without, a column of a whole row group is
 _KEY = b"thresher"
@@ -200,23 +198,6 @@ class ScoreFile:
                 start += len(values)
         if start != sum(self.group_rows[:stop]):
             raise _out_of_order(self.path, self.n)
-
-
-def ahead(items: Iterable[T], depth: int = 2) -> Iterator[T]:
-    """Yield items while a thread makes the next ones: reading and decoding need no turn at the interpreter."""
-    waiting, iterator = deque[Future[T | None]](), iter(items)
-    with ThreadPoolExecutor(1) as thread:
-        try:
-            while True:
-                while len(waiting) < depth:
-                    waiting.append(thread.submit(next, iterator, None))
-                item = waiting.popleft().result()
-                if item is None:
-                    return
-                yield item
-        finally:
-            for future in waiting:
-                future.cancel()
 
 
 @contextmanager

@@ -60,7 +60,7 @@ def select(**options: Any) -> None:
     \b
     thresher select scores.parquet --method tdds --keep 0.1 --out coreset.parquet
     """
-    from thresher.commands.scoring import select_command
+    from thresher.commands.selecting import select_command
 
     select_command(**options)
 

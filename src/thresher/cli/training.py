@@ -95,6 +95,7 @@ def record(**options: Any) -> None:
 @app.command()
 @given.which_data
 @option("--coreset", Path, help="Coreset to train on. Default: the full training set.")
+@option("--dynamic", help="Draw each epoch anew from live scores: infobatch, redraw:method=tdds:keep=0.3:every=5:warmup=10.")
 @given.model
 @option("--seeds", default="0", help="Seeds: 0-2 or 0,1,5.")
 @given.epochs
@@ -108,6 +109,7 @@ def record(**options: Any) -> None:
 def train(**options: Any) -> None:
     """Train on a coreset (or on everything) with several seeds and print the accuracies.
 
+    With --dynamic there is no coreset: each epoch shows what the rule draws from the scores of the running training.
     Under torchrun the trainings are dealt out among the ranks.
     """
     from thresher.commands.training import train_command
@@ -127,7 +129,11 @@ def train(**options: Any) -> None:
 @option("--out", Path, Path("runs/reproduce"), help="Folder of recordings and results; shared by all targets.")
 @given.device
 @option("--precision", default="recipe", help="fp32, bf16, or recipe (what the target's recipe says).")
-@option("--engine", default="processes", help="Who runs the coreset trainings: processes, serial, or ray (many machines).")
+@option(
+    "--engine",
+    help="Who runs the coreset trainings: processes, threads, serial, or ray (many machines). Default: threads on a GPU, "
+    "processes else.",
+)
 @given.address
 @given.compile_model
 def reproduce(**options: Any) -> None:

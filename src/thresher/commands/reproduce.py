@@ -14,6 +14,7 @@ from rich.table import Table
 from thresher.commands.corrupt import corruption_picture
 from thresher.commands.screen import Screen, parallel
 from thresher.commands.training import as_precision, pick_device
+from thresher.engines import engine_of
 from thresher.errors import InputError
 from thresher.experiments.board import BoardRow, as_csv, as_markdown, board, columns, lines
 from thresher.experiments.cells import Cell, Entry, Filter
@@ -31,7 +32,8 @@ PICTURE = "figure8"
 
 def reproduce_command(
     *, target: str, scale: str, only: str, seeds: str, jobs: int | None, limit_minutes: float | None, dry_run: bool,
-    out: Path, data_dir: Path | None, device: str, precision: str, compile_model: bool, engine: str, address: str | None,
+    out: Path, data_dir: Path | None, device: str, precision: str, compile_model: bool, engine: str | None,
+    address: str | None,
 ) -> None:  # fmt: skip
     """`thresher reproduce`."""
     console = Console()
@@ -43,7 +45,7 @@ def reproduce_command(
     device = pick_device(device)
     place = _place(out, data_dir, device, jobs, engine, address)
     threads = place.threads
-    pace = Pace(device, threads, limit_minutes)
+    pace = Pace(device, threads, limit_minutes, (place.processes or 1) if device.startswith("cuda") else 1)
     cells = list(dict.fromkeys(cell for entry in wanted for cell in entry.cells(chosen)))
     if dry_run:
         _announce(cells, place, pace, console)
@@ -60,7 +62,7 @@ def reproduce_command(
 
 
 def _place(
-    out: Path, data_dir: Path | None, device: str, jobs: int | None, engine: str, address: str | None
+    out: Path, data_dir: Path | None, device: str, jobs: int | None, engine: str | None, address: str | None
 ) -> Place:  # fmt: skip
     """Return where the cells run; on a cluster as many trainings at once as it has cores, or GPUs, unless told otherwise."""
     if engine == "ray":
@@ -68,7 +70,7 @@ def _place(
         threads = 1 if device == "cpu" else None
         return Place(out.resolve(), folder, device, jobs, threads, engine, address)
     processes, threads = parallel(jobs, device)
-    return Place(out, data_dir, device, processes, threads, engine, address)
+    return Place(out, data_dir, device, processes, threads, engine or engine_of(device), address)
 
 
 def _wanted(target: str, scale: str, only: str, precision: str, compile_model: bool) -> list[Entry]:

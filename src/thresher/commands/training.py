@@ -15,6 +15,7 @@ from rich.table import Table
 from thresher.commands.screen import Screen, parallel
 from thresher.coreset import Coreset
 from thresher.data import load
+from thresher.dynamic import parse_rule
 from thresher.errors import InputError
 from thresher.experiments.defaults import adjusted, parse_keeps, parse_seeds, recipe, run_folder
 from thresher.experiments.jobs import Job, cached_data, run_jobs
@@ -160,12 +161,14 @@ def record_command(
 
 def train_command(
     *, data: str, data_dir: Path | None, corrupt: str | None, mislabel: str | None, coreset: Path | None,
-    model: str | None, seeds: str, epochs: int | None,
+    dynamic: str | None, model: str | None, seeds: str, epochs: int | None,
     batch_size: int | None, lr: float | None, precision: str, device: str, jobs: int | None, out: Path,
     compile_model: bool,
 ) -> None:  # fmt: skip
     """`thresher train`."""
     device = pick_device(device)
+    if coreset is not None and dynamic is not None:
+        raise InputError("Expected --coreset or --dynamic, not both: a dynamic training draws its own samples.")
     spec = adjusted(
         recipe(data).coreset, model=model, epochs=epochs, schedule=None, batch_size=batch_size, lr=lr,
         precision=as_precision(precision), compile_model=compile_model,
@@ -176,7 +179,10 @@ def train_command(
         "data": data, "data_dir": str(data_dir) if data_dir else None, "fingerprint": loaded.fingerprint,
         "train": spec.to_json(), "corrupt": corrupt, "mislabel": mislabel,
     }  # fmt: skip
-    if coreset is None:
+    if dynamic is not None:
+        parse_rule(dynamic, data)
+        common |= {"method": dynamic, "keep": 1.0, "kept": n, "dynamic": dynamic}
+    elif coreset is None:
         common |= {"method": FULL, "keep": 1.0, "kept": n}
     else:
         kept = Coreset.load(coreset, fingerprint=loaded.fingerprint, n=n)
@@ -198,6 +204,10 @@ def train_command(
                 on_result=lambda job, r: screen.notify("result", {**r, "method": job.method, "keep": job.keep}),
             )  # fmt: skip
     show_table(table(results), console)
+    if dynamic is not None:
+        shown = sum(int(r["shown"]) for r in results)
+        share = shown / (n * spec.epochs * len(results))
+        console.print(f"{share:.1%} of all samples shown, on average over the epochs", highlight=False, soft_wrap=True)
     console.print(f"results in {out}/", highlight=False, soft_wrap=True)
 
 

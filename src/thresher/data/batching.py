@@ -64,32 +64,34 @@ class Batches:
         self.device = torch.device(device)
         self.train, self.augment, self.seed = train, augment and train, seed
         self.channels_last, self.dtype = channels_last, dtype
-        self._ids = None if ids is None else torch.from_numpy(checked_ids(ids, len(split)))
-        self._count = len(split) if self._ids is None else len(self._ids)
-        if not self._count:
-            raise InputError("Expected at least one sample to make batches of, but the split is empty.")
         self.part = part
-        if train and min(self.sizes) < part[1]:
-            raise InputError(
-                f"Expected at least one sample of every batch for each of {part[1]} ranks, but batches hold {self.sizes[0]} "
-                f"and the last {self.sizes[-1]}. Choose a larger batch size, or fewer ranks."
-            )
+        self._items = _Items([])
+        self.restrict(ids)
         self._targets = torch.from_numpy(split.targets).to(self.device)
         # fractions of 255: (pixel - mean * 255) / (std * 255)
         self._shift = torch.tensor(data.mean, device=self.device).mul(255).view(1, -1, 1, 1)
         self._scale = torch.tensor(data.std, device=self.device).mul(255).reciprocal().view(1, -1, 1, 1)
         self._in_memory = isinstance(split, ArraySplit) and data.augment != "imagenet"
-        self._items = _Items(self._bounds())
         self._loader = None if self._in_memory else self._build_loader(workers)
         self._running: object = None  # the epoch that the loader's workers are at
 
+    def restrict(self, ids: NDArray[np.int64] | None) -> None:
+        """Let the epochs that begin from now on hold the samples `ids` (k,) only, or all of them; see `Batches`."""
+        self._ids = None if ids is None else torch.from_numpy(checked_ids(ids, len(self.split)))
+        self._count = len(self.split) if self._ids is None else len(self._ids)
+        if not self._count:
+            raise InputError("Expected at least one sample to make batches of, but the split is empty.")
+        self.sizes = batch_sizes(self._count, self.batch_size, self.train, self.part[1])
+        """Number of samples of each batch, of all parts together."""
+        if self.train and min(self.sizes) < self.part[1]:
+            raise InputError(
+                f"Expected at least one sample of every batch for each of {self.part[1]} ranks, but batches hold "
+                f"{self.sizes[0]} and the last {self.sizes[-1]}. Choose a larger batch size, or fewer ranks."
+            )
+        self._items.bounds = self._bounds()
+
     def __len__(self) -> int:
         return len(self.sizes)
-
-    @property
-    def sizes(self) -> list[int]:
-        """Number of samples of each batch, of all parts together."""
-        return batch_sizes(self._count, self.batch_size, self.train, self.part[1])
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """Yield `(images, targets, sample_ids)` of epoch `epoch` on the device.

@@ -14,7 +14,7 @@ from thresher.errors import InputError, nearest
 
 T = TypeVar("T")
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
-NAMES = ("serial", "processes", "ray")
+NAMES = ("serial", "threads", "processes", "ray")
 
 
 class Engine(Protocol):
@@ -45,7 +45,7 @@ class Engine(Protocol):
 
 
 def make_engine(name: str, workers: int | None = None, address: str | None = None, gpus: float = 0) -> Engine:
-    """Return the engine of that name: `serial`, `processes` or `ray`.
+    """Return the engine of that name: `serial`, `threads`, `processes` or `ray`.
 
     `workers` is how many calls run at once (default: one per core, of this machine or of the cluster). `address` is that of
     a running Ray cluster; without one Ray uses the cluster that it finds, or starts one here. `gpus` is what each call
@@ -67,6 +67,19 @@ def make_engine(name: str, workers: int | None = None, address: str | None = Non
         from thresher.engines.ray import Ray
 
         return Ray(address, workers, gpus)
-    from thresher.engines.local import Processes, Serial
+    if name == "serial":
+        from thresher.engines.serial import Serial
 
-    return Serial() if name == "serial" else Processes(workers or os.cpu_count() or 1)
+        return Serial()
+    from thresher.engines.local import Processes, Threads
+
+    return (Threads if name == "threads" else Processes)(workers or os.cpu_count() or 1)
+
+
+def engine_of(device: str) -> str:
+    """Return the name of the engine for trainings on a device: threads on a GPU, where only a process's own overlap.
+
+    >>> engine_of("cpu"), engine_of("cuda:0")
+    ('processes', 'threads')
+    """
+    return "threads" if device.startswith("cuda") else "processes"

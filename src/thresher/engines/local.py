@@ -1,4 +1,4 @@
-"""The engines of one machine: this process, or several."""
+"""The engines of one machine: several processes, or several threads of this one."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 from thresher.engines import Call
+from thresher.engines.serial import Serial, raise_failure
 from thresher.errors import ThresherError
 
 T = TypeVar("T")
@@ -28,46 +29,12 @@ class WorkerDied(ThresherError, RuntimeError):
     """A worker process ended without a word, as one that the system killed for its memory does."""
 
 
-class Serial:
-    """One call after another, in this process."""
-
-    workers = 1
-
-    def run(
-        self,
-        items: Sequence[T],
-        call: Callable[[T], Call],
-        *,
-        on_result: Callable[[T, Any], None],
-        on_failure: Callable[[T, Exception], None] | None = None,
-        admit: Callable[[T], bool] = lambda item: True,
-    ) -> None:
-        """See `Engine.run`."""
-        failed = on_failure or raise_failure
-        for item in items:
-            if not admit(item):
-                continue
-            function, arguments = call(item)
-            try:
-                result = function(*arguments)
-            except Exception as error:
-                failed(item, error)
-            else:
-                on_result(item, result)
-
-    def __enter__(self) -> Serial:
-        return self
-
-    def __exit__(self, *reason: object) -> None:
-        return None
-
-
 class Processes:
     """Several processes on this machine. They start with the first call, so that nothing to do costs nothing."""
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
-        self._pool: ProcessPoolExecutor | None = None
+        self._pool: Executor | None = None
         self._others: set[BaseProcess] = set()
 
     def run(
@@ -130,7 +97,7 @@ class Processes:
             self._close()
         return waiting
 
-    def _started(self) -> ProcessPoolExecutor:
+    def _started(self) -> Executor:
         if self._pool is None:
             # "spawn": forking a process that has used torch's thread pool may hang.
             context, self._others = multiprocessing.get_context("spawn"), set(multiprocessing.active_children())
@@ -151,9 +118,30 @@ class Processes:
         self._close()
 
 
-def raise_failure(item: object, error: Exception) -> None:
-    """Take a failure for the end of everything."""
-    raise error
+class Threads(Processes):
+    """Several threads of this process: for trainings that share one GPU, whose kernels overlap only within a process."""
+
+    def _started(self) -> Executor:
+        if self._pool is None:
+            self._others, self._pool = set(multiprocessing.active_children()), _Daemons()
+        return self._pool
+
+
+class _Daemons(Executor):
+    """A thread for every call, which an interrupted process does not wait for."""
+
+    def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """Start the call."""
+        future: Future[T] = Future()
+
+        def work() -> None:
+            try:
+                future.set_result(function(*args, **kwargs))
+            except BaseException as error:
+                future.set_exception(error)
+
+        threading.Thread(target=work, daemon=True).start()
+        return future
 
 
 @contextmanager

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from thresher.engines import Call
-from thresher.engines.local import WorkerDied, raise_failure
+from thresher.engines.local import WorkerDied
+from thresher.engines.serial import raise_failure
 from thresher.errors import InputError, MissingPackageError
 
 T = TypeVar("T")

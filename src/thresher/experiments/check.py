@@ -14,10 +14,11 @@ from typing import Any
 from thresher.coreset import Coreset
 from thresher.data import Data
 from thresher.data.holdout import Holdout, split_rows
-from thresher.engines import make_engine
+from thresher.engines import engine_of, make_engine
+from thresher.experiments.columns import Columns
 from thresher.experiments.jobs import Job, Task, cached_data, run_task
 from thresher.experiments.pace import Pace
-from thresher.experiments.scoring import Columns, choose, unrecorded
+from thresher.experiments.scoring import choose, unrecorded
 from thresher.experiments.tables import RANDOM, mean_interval, plus_minus
 from thresher.files import write_json
 from thresher.keep import keep_count
@@ -104,7 +105,7 @@ def check(
         made[done.job.method][done.job.seed] = 100 * result["test_accuracy"]
 
     count = keep_count(len(left), keep)
-    with make_engine("processes", processes) as engine:
+    with make_engine(engine_of(pace.device), processes) as engine:
         for seed in range(PAIRS):  # pair by pair, so that a budget that ends early has whole ones
             pair = [task(label, seed) for label in (RANDOM, method.name)]
             todo = [one for one in pair if not one.path.exists()]

@@ -17,11 +17,13 @@ import torch
 
 from thresher.coreset import Coreset
 from thresher.data import Data, load
-from thresher.engines import make_engine
+from thresher.dynamic import DynamicSampler, parse_rule
+from thresher.engines import engine_of, make_engine
 from thresher.errors import FingerprintError
 from thresher.experiments.rundir import digest_of, environment, locked, read_result
 from thresher.files import write_json
-from thresher.ranks import current, together
+from thresher.ranks import Alone, current, together
+from thresher.recorder import Recorder
 from thresher.score_table import read_scores
 from thresher.train.loop import fit, normalised
 from thresher.train.spec import TrainSpec
@@ -33,7 +35,8 @@ _CHANGES = ("corrupt", "mislabel", "holdout")
 @dataclass(frozen=True)
 class Job:
     """One training. `coreset` None trains on everything; `scale_column` of the table `scores` scales the loss.
-    `corrupt`, `mislabel` and `holdout` change the data as `thresher.data.load` says.
+    `corrupt`, `mislabel` and `holdout` change the data as `thresher.data.load` says. `dynamic` names a rule that draws each
+    epoch's samples (`thresher.dynamic.parse_rule`), instead of a coreset.
 
     Files are named with digests of their contents, so that a result is the same wherever they lie.
     """
@@ -54,11 +57,14 @@ class Job:
     corrupt: str | None = None
     mislabel: str | None = None
     holdout: str | None = None
+    dynamic: str | None = None
 
     @property
     def digest(self) -> str:
         """16 hexadecimal digits naming what is computed; where files lie does not matter."""
         identity = asdict(self)
+        if self.dynamic is None:  # as before there was such a thing
+            del identity["dynamic"]
         # the fingerprint says how the data was changed
         for irrelevant in ("method", "keep", "data_dir", "coreset", "scores", "scale_column", *_CHANGES):
             del identity[irrelevant]
@@ -120,10 +126,15 @@ def train(job: Job, device: str = "cpu", threads: int | None = None) -> dict[str
         if coreset.digest != job.coreset_digest:
             raise FingerprintError(f"{job.coreset} was changed since this training was planned. Run the command again.")
         ids = coreset.ids
+    spec = TrainSpec(**job.train)
+    sampler = None if job.dynamic is None else _sampler(job.dynamic, data, spec, job.seed)
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
     try:
-        fitted = fit(data, TrainSpec(**job.train), job.seed, ids=ids, loss_scale=_loss_scale(job), device=device)
+        fitted = fit(
+            data, spec, job.seed, ids=ids, loss_scale=_loss_scale(job), device=device, dynamic=sampler,
+            eval_pass=sampler is not None and sampler.rule.reads_evaluation,
+        )  # fmt: skip
     finally:
         torch.set_num_threads(before)  # in this process others may be at work
     return {
@@ -131,11 +142,19 @@ def train(job: Job, device: str = "cpu", threads: int | None = None) -> dict[str
         "test_accuracy": fitted.test_accuracy,
         "train_loss": fitted.train_loss,
         "steps": fitted.steps,
+        **({} if sampler is None else {"shown": sampler.shown}),
         "seconds": round(fitted.seconds, 3),
         "mean_loss_scale": fitted.mean_loss_scale,
         "threads": threads or before,
         "environment": environment(),
     }
+
+
+def _sampler(rule: str, data: Data, spec: TrainSpec, seed: int) -> DynamicSampler:
+    """Return what draws a training's epochs; each training is of one process, whatever ranks share the jobs."""
+    parsed = parse_rule(rule, data.name)
+    recorder = Recorder(len(data.train), data.num_classes, parsed.scorers, missing="allow", ranks=Alone())
+    return DynamicSampler(parsed, recorder, epochs=spec.epochs, seed=seed)
 
 
 def _loss_scale(job: Job) -> Floats | None:
@@ -154,9 +173,12 @@ def run_jobs(
     device: str = "cpu",
     processes: int = 1,
     threads: int | None = None,
+    engine: str | None = None,
     on_result: Callable[[Job, dict[str, Any]], None] | None = None,
 ) -> list[dict[str, Any]]:
-    """Run the jobs that have no result yet, in this process or in several, and return all results in order.
+    """Run the jobs that have no result yet, `processes` at a time, and return all results in order.
+
+    `engine` says how; by default that of the device (`engines.engine_of`).
 
     The ranks of torch.distributed, where it is set up, deal the jobs out among them, and all return all results; every rank
     must make the call, with the same jobs.
@@ -177,9 +199,9 @@ def run_jobs(
             finished(task, read_result(task.path))
         else:
             todo.append(task)
-    with together(ranks, "trainings"), make_engine("processes", processes) as engine:
+    with together(ranks, "trainings"), make_engine(engine or engine_of(device), processes) as runner:
         mine = todo[ranks.rank :: ranks.size]
-        engine.run(mine, lambda task: (run_task, (task, device, threads)), on_result=finished)
+        runner.run(mine, lambda task: (run_task, (task, device, threads)), on_result=finished)
     for task in todo:  # what other ranks have trained
         if task.job.digest not in done:
             finished(task, read_result(task.path))

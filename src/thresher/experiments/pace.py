@@ -21,15 +21,20 @@ _MARGIN = 1.15  # evaluation, reading and the moods of a machine
 class Pace:
     """Measures the seconds of a training step once for every kind of training, and keeps the time limit.
 
-    `limit_minutes` None is no limit; `threads` are those of one training.
+    `limit_minutes` None is no limit; `threads` are those of one training. `sharing` trainings run at once on one device, and
+    are taken to be as much slower until one has ended (`learn`).
     """
 
-    def __init__(self, device: str = "cpu", threads: int | None = None, limit_minutes: float | None = None) -> None:
+    def __init__(
+        self, device: str = "cpu", threads: int | None = None, limit_minutes: float | None = None, sharing: int = 1
+    ) -> None:
         if limit_minutes is not None and not limit_minutes > 0:
             raise InputError(f"Expected a limit of more than 0 minutes, but got {limit_minutes!r}.")
         self.device, self.threads = device, threads
         self._until = None if limit_minutes is None else time.monotonic() + 60 * limit_minutes
         self._seconds: dict[tuple[object, ...], float] = {}
+        self._sharing: dict[tuple[object, ...], float] = {}
+        self._at_first = float(sharing)
 
     @property
     def left(self) -> float:
@@ -38,10 +43,7 @@ class Pace:
 
     def step(self, data: Data, spec: TrainSpec) -> float:
         """Return the seconds of one optimiser step, measured over a few of them after a warm-up of as many."""
-        key = (
-            spec.model, spec.batch_size, spec.precision, spec.channels_last, spec.compile, data.image_size, data.channels,
-            data.num_classes,
-        )  # fmt: skip
+        key = _kind(data, spec)
         if key not in self._seconds:
             self._seconds[key] = self._measured(data, spec)
         return self._seconds[key]
@@ -63,7 +65,14 @@ class Pace:
         return (ends[1] - ends[0]) / -(-len(ids) // spec.batch_size)
 
     def training(self, data: Data, spec: TrainSpec, kept: int) -> float:
-        """Return the estimated seconds of a whole training on `kept` samples, with its evaluation."""
+        """Return the estimated seconds of a whole training on `kept` samples, with its evaluation, beside its like."""
+        return self._alone(data, spec, kept) * self._sharing.get(_kind(data, spec), self._at_first)
+
+    def learn(self, data: Data, spec: TrainSpec, kept: int, seconds: float) -> None:
+        """Take note of how long a training took beside others of its kind."""
+        self._sharing[_kind(data, spec)] = max(1.0, seconds / self._alone(data, spec, kept))
+
+    def _alone(self, data: Data, spec: TrainSpec, kept: int) -> float:
         steps = spec.epochs * -(-kept // spec.batch_size) + len(data.test) / spec.batch_size / 3
         return _MARGIN * steps * self.step(data, spec)
 
@@ -80,3 +89,11 @@ class Pace:
     def total(self, trainings: Sequence[tuple[Data, TrainSpec, int]]) -> float:
         """Return the estimated seconds of these trainings, one after another."""
         return sum(self.training(*training) for training in trainings)
+
+
+def _kind(data: Data, spec: TrainSpec) -> tuple[object, ...]:
+    """Return what the seconds of a step depend on."""
+    return (
+        spec.model, spec.batch_size, spec.precision, spec.channels_last, spec.compile, data.image_size, data.channels,
+        data.num_classes,
+    )  # fmt: skip

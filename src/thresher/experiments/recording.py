@@ -31,7 +31,7 @@ RECORDED = (
     "eval_error_norm",
     "eval_feature_norm",
 )
-"""What a recording holds, so that every scorer of the house can be replayed from it."""
+"""What a recording holds, so that every method of the house can be replayed from it (`last_loss` is for live pruning)."""
 
 
 def record(

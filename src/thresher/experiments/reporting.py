@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from thresher.coreset import Coreset
 from thresher.data import Data, load
 from thresher.data.mislabel import Mislabeling, flip_targets
+from thresher.experiments.columns import column_names
 from thresher.experiments.defaults import recipe
 from thresher.experiments.dynamics import means, settling, spread_over_map, trajectories
 from thresher.experiments.ledger import ledger
 from thresher.experiments.published_curve import published_curve
 from thresher.experiments.rundir import read_json
-from thresher.experiments.scoring import column_names
 from thresher.experiments.study import StudySpec, notices, resolve_all, resolve_recorded
 from thresher.experiments.tables import table
 from thresher.files import write_atomic

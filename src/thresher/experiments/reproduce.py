@@ -21,11 +21,12 @@ from thresher.derivation import settle
 from thresher.engines import Engine, make_engine
 from thresher.errors import BusyError, CorruptFileError
 from thresher.experiments.cells import Cell
+from thresher.experiments.columns import Columns, column_names
 from thresher.experiments.jobs import Job, Task, cached_data, run_task, values_digest
 from thresher.experiments.pace import Pace
 from thresher.experiments.recording import identity, record
 from thresher.experiments.rundir import RunDirectory, digest_of, read_json
-from thresher.experiments.scoring import Columns, choose, column_names, score, unrecorded
+from thresher.experiments.scoring import choose, score, unrecorded
 from thresher.experiments.study import scales_loss
 from thresher.experiments.tables import FULL
 from thresher.files import write_json
@@ -255,7 +256,10 @@ def _train(tasks: list[tuple[Cell, Task]], place: Place, pace: Pace, notify: Not
         return False
 
     def on_result(item: tuple[Cell, Task], result: dict[str, Any]) -> None:
-        outcome.done.append(item[0])
+        cell, task = item
+        outcome.done.append(cell)
+        if place.device.startswith("cuda"):  # there trainings share the device, and how well is only seen
+            pace.learn(place.load(cell), cell.coreset, task.job.kept, result["seconds"])
         place.failure(item[0]).unlink(missing_ok=True)
         notify("result", {**result, "method": item[0].method, "keep": item[0].keep})
 

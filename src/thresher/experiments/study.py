@@ -18,11 +18,12 @@ from thresher.data import Data, load
 from thresher.derivation import settle
 from thresher.errors import InputError
 from thresher.experiments.check import Verdict, check_auto, fallen_back
+from thresher.experiments.columns import Columns
 from thresher.experiments.jobs import Job, run_jobs, values_digest
 from thresher.experiments.ledger import Clock
 from thresher.experiments.recording import identity, record, timed
 from thresher.experiments.rundir import RunDirectory
-from thresher.experiments.scoring import Columns, choose, score
+from thresher.experiments.scoring import choose, score
 from thresher.experiments.tables import FULL
 from thresher.keep import keep_count
 from thresher.methods import ResolvedMethod, parse_spec, resolve

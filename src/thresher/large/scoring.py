@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thresher.engines import Call, Engine
-from thresher.engines.local import Serial
+from thresher.engines.serial import Serial
 from thresher.replay import Request, Source, check_requests, first_start, provenance, replay
 from thresher.score_table import ScoreColumn, write_score_parts
 from thresher.trajectory.reader import Trajectory

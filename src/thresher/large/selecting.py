@@ -15,7 +15,7 @@ import numpy as np
 
 from thresher.coreset import write_coreset
 from thresher.engines import Engine
-from thresher.engines.local import Serial
+from thresher.engines.serial import Serial
 from thresher.keep import Keep, keep_count
 from thresher.ranking.blocks import Block, Mask, Step, reduce_blocks
 from thresher.score_table import ScoreFile

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from threading import Lock
 
 import torch
 from torch import nn
@@ -53,6 +54,8 @@ MODELS: dict[str, Architecture] = {
     "swin_t": Architecture(swin.swin_t, swin.SMALLEST, 32),
 }
 
+_DRAWING = Lock()  # threads that train side by side share the random state that is set here
+
 
 def build(
     name: str, num_classes: int, channels: int = 3, seed: int | None = None, image_size: int | None = None
@@ -76,7 +79,7 @@ def build(
         _check(name, image_size)
     if seed is None:
         return _make(name, num_classes, channels, image_size)
-    with torch.random.fork_rng(devices=[]):
+    with _DRAWING, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return _make(name, num_classes, channels, image_size)
 

@@ -10,6 +10,7 @@ from thresher.scorers.el2n import EL2N
 from thresher.scorers.entropy import Entropy
 from thresher.scorers.forgetting import Forgetting
 from thresher.scorers.grand import GraNd
+from thresher.scorers.last_loss import LastLoss
 from thresher.scorers.mean_prob import MeanProb
 from thresher.scorers.random import Random
 from thresher.scorers.tdds import TDDS
@@ -25,6 +26,7 @@ __all__ = [
     "Entropy",
     "Forgetting",
     "GraNd",
+    "LastLoss",
     "MeanProb",
     "Random",
     "Scorer",

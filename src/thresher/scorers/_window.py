@@ -5,6 +5,8 @@ Everything is a loop over the few slots in the order of time, so a result never 
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from thresher.types import Floats, Ids
@@ -18,7 +20,8 @@ def new_ring(slots: int, n: int) -> Floats:
 def push(ring: Floats, values: Floats, rows: slice | Ids) -> Floats:
     """Append `values` to the rings of `rows`, drop their oldest ones, and return these rings (slots, M), oldest first."""
     window = ring if isinstance(rows, slice) else ring[:, rows]
-    window[:-1] = window[1:]
+    for older, newer in pairwise(window):  # slot by slot: all at once would copy the ring aside
+        older[...] = newer
     window[-1] = values
     if not isinstance(rows, slice):
         ring[:, rows] = window
@@ -36,9 +39,9 @@ def mean_and_squares(window: Floats) -> tuple[Floats, Floats]:
     for row in window[1:]:
         mean += row
     mean /= np.float32(len(window))
-    squares = np.zeros_like(mean)
+    squares, deviation = np.zeros_like(mean), np.empty_like(mean)
     for row in window:
-        deviation = row - mean
+        np.subtract(row, mean, out=deviation)
         deviation *= deviation
         squares += deviation
     return mean, squares

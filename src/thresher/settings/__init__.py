@@ -6,7 +6,7 @@ import csv
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ def tdds_settings() -> tuple[TddsSetting, ...]:
     >>> setting.epochs, setting.window
     (10, 5)
     """
-    with (files(__name__) / "tdds_settings.csv").open(encoding="utf-8") as file:
+    with Path(__file__).with_name("tdds_settings.csv").open(encoding="utf-8") as file:
         return tuple(
             TddsSetting(row["dataset"], row["surrogate"], Fraction(row["pruning_rate"]), int(row["T"]), int(row["K"]))
             for row in csv.DictReader(file)

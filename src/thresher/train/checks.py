@@ -8,7 +8,10 @@ import torch
 from torch import nn
 
 from thresher.data.base import Data
+from thresher.dynamic.sampler import DynamicSampler
 from thresher.errors import InputError
+from thresher.recorder import Recorder
+from thresher.train.spec import TrainSpec
 
 
 def check_single_samples(model: nn.Module, data: Data) -> None:
@@ -21,3 +24,23 @@ def check_single_samples(model: nn.Module, data: Data) -> None:
             f"Expected batches of 2 samples or more for this model at {size} x {size} pixels, but some have 1, and batch "
             "normalisation needs more than one value per channel. Choose another batch size, or keep more samples."
         ) from error
+
+
+def check_dynamic(
+    dynamic: DynamicSampler, spec: TrainSpec, recorder: Recorder | None, evaluates: bool, *, alone: bool
+) -> None:
+    """Raise InputError where a dynamic sampler does not go with the rest of what a training is given.
+
+    `alone` says that neither a static coreset nor a scale of the loss is given, `evaluates` that evaluation passes are made.
+    """
+    if not alone:
+        raise InputError("Expected dynamic without ids and loss_scale: it says itself what an epoch shows, and its weights.")
+    if recorder is not None and recorder is not dynamic.recorder:
+        raise InputError("Expected the Recorder of the dynamic sampler, but got another one. Leave recorder= away.")
+    if dynamic.epochs != spec.epochs:
+        raise InputError(f"Expected a dynamic sampler made for {spec.epochs} epochs, but got one for {dynamic.epochs}.")
+    if dynamic.rule.reads_evaluation and not evaluates:
+        raise InputError(
+            "This rule goes by scores of an evaluation pass. Give eval_pass=True, or choose a method that reads the "
+            "training alone (entropy:view=train)."
+        )

@@ -17,17 +17,18 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from thresher.data.base import Data
 from thresher.data.batching import Batches
+from thresher.dynamic.sampler import DynamicSampler
 from thresher.errors import InputError
 from thresher.models import Classifier, build
 from thresher.ranks import Alone, Ranks, torchrun
 from thresher.recorder import Recorder
-from thresher.train.checks import check_single_samples
-from thresher.train.progress import load_progress, save_progress
+from thresher.train.checks import check_dynamic, check_single_samples
+from thresher.train.progress import Saver, load_progress
 from thresher.train.spec import TrainSpec, build_optimizer, learning_rate
+from thresher.train.step import make_step, on_device
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Progress:
     test_accuracy: float | None = None
 
 
+@on_device
 def fit(
     data: Data,
     spec: TrainSpec,
@@ -61,6 +63,7 @@ def fit(
     *,
     ids: np.ndarray[Any, np.dtype[np.int64]] | None = None,
     recorder: Recorder | None = None,
+    dynamic: DynamicSampler | None = None,
     eval_pass: bool = False,
     loss_scale: np.ndarray[Any, np.dtype[np.float32]] | None = None,
     device: torch.device | str = "cpu",
@@ -69,16 +72,20 @@ def fit(
     checkpoint: Path | None = None,
     resume: bool = False,
     until: int | None = None,
+    graphs: bool = True,
     on_epoch: Callable[[Progress], None] | None = None,
 ) -> FitResult:
     """Train `spec.model` on `data.train` (on the samples `ids`, if given) and evaluate on the clean test set.
 
-    `recorder` gets every batch's train-mode logits before the optimiser step, as published; with `eval_pass` also one
+    `recorder` gets every batch's train-mode logits, of before the optimiser step, as published; with `eval_pass` also one
     un-augmented pass in eval mode after the last epoch, with features (Entropy, Moderate and GraNd read it).
+    `dynamic` restricts each epoch to what it draws and weighs the losses; its Recorder is fed. The learning rate goes by the
+    share of the epochs that is done, whatever they show; with `eval_pass` a pass precedes every draw that reads one.
     `loss_scale` (N,) multiplies each batch's mean loss by the mean over the batch's samples (the TDDS code's trick).
     `eval_every` > 0 evaluates on the test set during training too; the reported accuracy is always the last one.
-    `checkpoint` is written after every epoch; `resume` continues from it. `until` stops after that many of the spec's
-    epochs, without an evaluation; with a checkpoint a later call goes on from there. Raises what the recorder raises.
+    `checkpoint` is written after every epoch (`Saver`); `resume` continues from it. `until` stops after that many of the
+    spec's epochs, without an evaluation; with a checkpoint a later call goes on from there. `graphs` replays the steps on a
+    GPU as a CUDA graph where that can be done. Raises what the recorder raises.
 
     Where the recorder is one of several ranks, each trains on its part of every batch and gradients are averaged over the
     whole batch (DistributedDataParallel): order, augmentation, batch size and steps are those of one process. Batch
@@ -86,6 +93,9 @@ def fit(
     logits, differ a little with the number of ranks. `ids` and `loss_scale` are for one process.
     """
     started = time.perf_counter()
+    if dynamic is not None:
+        check_dynamic(dynamic, spec, recorder, eval_pass, alone=ids is None and loss_scale is None)
+        recorder = dynamic.recorder
     ranks: Ranks = Alone() if recorder is None else recorder.ranks
     if ranks.size > 1 and (ids is not None or loss_scale is not None):
         raise InputError(f"Expected ids and loss_scale in one process only, but there are {ranks.size} ranks.")
@@ -97,60 +107,53 @@ def fit(
     batches = train_batches(data, spec, seed, ids, device, workers, ranks)
     if min(batches.sizes) // ranks.size == 1:
         check_single_samples(model, data)
-    total_steps = (spec.schedule_epochs or spec.epochs) * len(batches)
+    steps = len(batches)  # of an epoch that shows everything: the unit of the schedule
+    total_steps = (spec.schedule_epochs or spec.epochs) * steps
     scale = None if loss_scale is None else torch.from_numpy(np.asarray(loss_scale, np.float32)).to(device)
-    first_epoch = load_progress(checkpoint, model, optimizer, recorder) if resume and checkpoint else 0
+    first_epoch = load_progress(checkpoint, model, optimizer, recorder, dynamic) if resume and checkpoint else 0
     wrapped: nn.Module = model
     if ranks.size > 1:
         example = torch.zeros(2, data.channels, data.image_size, data.image_size, device=device)
         layout = torch.channels_last if spec.channels_last else torch.contiguous_format
         wrapped = torchrun.parallel(model, example.to(memory_format=layout))
     forward = torch.compile(wrapped) if spec.compile else wrapped
-    best, accuracy, loss_sum, scale_sum = None, None, torch.zeros((), device=device), torch.zeros((), device=device)
+    weighed = None if dynamic is None else dynamic.mean
+    train_step = make_step(forward, optimizer, spec, device, scale, weighed, graphs and ranks.size == 1)
+    saver = Saver(checkpoint, ranks, dynamic)
+    best, accuracy = None, None
 
     def mean_loss() -> float:
-        sums: list[float] = ranks.share("loss", loss_sum.item())
+        sums: list[float] = ranks.share("loss", train_step.loss_sum.item())
         return sum(sums) / ranks.size / len(batches)
 
     stop = spec.epochs if until is None else min(until, spec.epochs)
     for epoch in range(first_epoch, stop):
         model.train()
-        loss_sum.zero_()
-        scale_sum.zero_()
-        for step, (images, targets, sample_ids) in enumerate(batches.epoch(epoch), start=epoch * len(batches)):
-            lr = learning_rate(spec.lr, step, total_steps, spec.warmup_epochs * len(batches))
-            for group in optimizer.param_groups:
-                group["lr"] = lr
-            with torch.autocast(device.type, torch.bfloat16, enabled=spec.precision == "bf16"):
-                logits = forward(images)
-            logits = logits.float()
+        train_step.begin_epoch()
+        if dynamic is not None:
+            dynamic.set_epoch(epoch)
+            batches.restrict(dynamic.coreset.ids)
+        for number, (images, targets, sample_ids) in enumerate(batches.epoch(epoch)):
+            step = epoch * steps + number * steps // len(batches)
+            lr = learning_rate(spec.lr, step, total_steps, spec.warmup_epochs * steps)
+            train_step.set_lr(lr)
+            # of uneven parts: averaged over the ranks this is the mean over the whole batch
+            share = len(targets) * ranks.size / batches.sizes[number]
+            logits = train_step(images, targets, sample_ids, share)
             if recorder is not None:
                 recorder.update(logits, targets, sample_ids)
-            loss = F.cross_entropy(logits, targets, label_smoothing=spec.label_smoothing)
-            if ranks.size > 1:  # of uneven parts: averaged over the ranks this is the mean over the whole batch
-                loss = loss * (len(targets) * ranks.size / batches.sizes[step % len(batches)])
-            loss_sum += loss.detach()
-            if scale is not None:
-                batch_scale = scale[sample_ids].mean()
-                scale_sum += batch_scale
-                loss = loss * batch_scale
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            if spec.clip_norm is not None:
-                nn.utils.clip_grad_norm_(model.parameters(), spec.clip_norm)
-            optimizer.step()
         if ranks.size > 1:
             torchrun.send_from_first(list(model.buffers()))
         last = epoch + 1 == spec.epochs
-        if recorder is not None:
-            if eval_pass and last:
-                record_evaluation(model, data, spec, recorder, device, workers)
-            recorder.end_epoch()
-        if last or (eval_every and (epoch + 1) % eval_every == 0):
-            accuracy = evaluate(model, data, spec, device, workers, ranks)
-            best = accuracy if best is None else max(best, accuracy)
-        if checkpoint is not None:
-            save_progress(checkpoint, model, optimizer, recorder, epoch + 1)
+        with train_step.exclusive():
+            if recorder is not None:
+                if eval_pass and (last or (dynamic is not None and dynamic.needs_evaluation(epoch + 1))):
+                    record_evaluation(model, data, spec, recorder, device, workers)
+                recorder.end_epoch()
+            if last or (eval_every and (epoch + 1) % eval_every == 0):
+                accuracy = evaluate(model, data, spec, device, workers, ranks)
+                best = accuracy if best is None else max(best, accuracy)
+        saver.save(model, optimizer, recorder, epoch + 1, stop)
         if on_epoch is not None:
             on_epoch(Progress(epoch + 1, stop, mean_loss(), lr, accuracy))
 
@@ -160,10 +163,10 @@ def fit(
         accuracy,
         best,
         mean_loss(),
-        stop * len(batches),
+        stop * steps if dynamic is None else dynamic.steps(spec.batch_size, stop),
         time.perf_counter() - started,
         stop,
-        None if scale is None else scale_sum.item() / len(batches),
+        None if scale is None else train_step.scale_sum.item() / len(batches),
     )
 
 

@@ -33,7 +33,8 @@ class Memory:
     """
 
     def __init__(self, n: int, num_classes: int) -> None:
-        self._last, self._next = (np.full((n, num_classes), np.nan, dtype=np.float32) for _ in range(2))
+        self._last = np.full((n, num_classes), np.nan, dtype=np.float32)
+        self._next = np.empty_like(self._last)
         self._row = np.arange(n)
 
     def recall(self, ids: Ids, out: Floats) -> Floats:
@@ -58,7 +59,9 @@ def change(logits: Floats, ids: Ids, previous: Floats | None, room: Floats) -> t
     official code: a probability next to 1 has a logarithm next to 0, and on its last bit the smallest scores depend.
     """
     assert previous is not None
-    probs = np.subtract(logits, logits.max(axis=1, keepdims=True), out=logits)
+    starts = np.arange(0, logits.size, logits.shape[1])
+    largest = np.maximum.reduceat(logits.reshape(-1), starts)  # half the time of max(axis=1), and a maximum is not rounded
+    probs = np.subtract(logits, largest[:, None], out=logits)
     np.exp(probs, out=probs)
     probs /= probs.sum(axis=1, keepdims=True)
     log_probs = np.add(probs, np.float32(signals.LOG_GUARD), out=room)

@@ -22,13 +22,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thresher import signals
+from thresher.ahead import ahead
 from thresher.errors import InputError, MissingFileError, SampleIdError, UnknownNameError
 from thresher.trajectory.kernel import Memory, Scratch, change
 from thresher.trajectory.npy import NpyArray, cut_off, read_header
 from thresher.trajectory.part import Part
 from thresher.types import Floats, Frame, Ids
 
-_CHUNK_VALUES = 1 << 19  # 2 MB of float32: smaller ones fit the cache better, but threads then wait for one another
+_CHUNK_VALUES = 1 << 18  # 1 MB of float32: smaller ones fit the cache better, but threads then wait for one another
 _NEEDS_NO_TARGETS = ("change", "signed_change", "entropy")
 Kernel = Callable[[Floats, Ids, Floats | None, Floats], tuple[dict[str, Floats], Floats]]
 
@@ -77,23 +78,28 @@ class OfficialDumps:
         unknown = sorted(set(names) - set(self.signals))
         if unknown:
             raise UnknownNameError(f"These dumps give no signal {', '.join(unknown)}; they give {', '.join(self.signals)}.")
+        yield from ahead(self._frames(names, start, stop))  # scorers take an epoch in while the next one is read
+
+    def _frames(self, names: Sequence[str], start: int, stop: int) -> Iterator[Frame]:
         remembers = bool(signals.REMEMBERING & set(names))
         memory = Memory(self.n, self.num_classes) if remembers else None
         kernel = self.kernel(names)
         first = start - 1 if remembers and start > 0 else start
+        checked = ahead((self._logits(epoch), self._order(epoch)) for epoch in range(first, stop))
         with ThreadPoolExecutor(self.threads) as pool:
-            for epoch in range(first, stop):
-                frame = self._epoch(epoch, names, memory, kernel, pool)
+            for epoch, (source, order) in enumerate(checked, first):
+                frame = self._epoch(epoch, source, order, names, memory, kernel, pool)
                 if epoch >= start:
                     yield frame
 
     def _epoch(
-        self, epoch: int, names: Sequence[str], memory: Memory | None, kernel: Kernel, pool: ThreadPoolExecutor
-    ) -> Frame:
+        self, epoch: int, source: NpyArray, order: Ids, names: Sequence[str], memory: Memory | None, kernel: Kernel,
+        pool: ThreadPoolExecutor,
+    ) -> Frame:  # fmt: skip
         """Read one epoch chunk by chunk; `memory` then holds its guarded log-probabilities."""
-        source, order = self._logits(epoch), self._order(epoch)
         values = {name: np.empty(self.n, dtype=np.float32) for name in names}
-        rows = max(1, _CHUNK_VALUES // self.num_classes)
+        chunks = -(-self.n * self.num_classes // _CHUNK_VALUES)
+        rows = -(-self.n // (chunks + -chunks % self.threads))  # as many for each thread: none waits for the last one
 
         def work(first: int) -> None:
             ids = order[first : first + rows]

@@ -1,0 +1,14 @@
+"""Dynamic pruning: the coreset is drawn anew while the training goes on, from the scores as they stand.
+
+A rule says what an epoch shows, as a `Coreset`: `InfoBatch` (unbiased), `Redraw` (any static method, every few epochs),
+`Fixed` (a static coreset). `DynamicSampler` carries it out in any loop.
+"""
+
+from thresher.dynamic._base import Rule
+from thresher.dynamic.fixed import Fixed
+from thresher.dynamic.infobatch import InfoBatch
+from thresher.dynamic.naming import parse_rule
+from thresher.dynamic.redraw import Redraw
+from thresher.dynamic.sampler import DynamicSampler
+
+__all__ = ["DynamicSampler", "Fixed", "InfoBatch", "Redraw", "Rule", "parse_rule"]

@@ -1,0 +1,88 @@
+"""What a rule of dynamic pruning is: a frozen dataclass that turns the live scores into one epoch's coreset.
+
+A rule has no state of its own: what it goes by is in the Recorder, what it drew last in the sampler. So the draw of an epoch
+is a function of (scores, seed, epoch), the same on every rank and after every resume.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from thresher.coreset import Coreset
+from thresher.scorers._base import Scorer
+from thresher.types import Pool, Scores
+
+_DRAW = 2  # the stream of draws; 0 and 1 are those of order and augmentation
+
+
+@dataclasses.dataclass(frozen=True)
+class Live:
+    """What a rule sees when epoch `epoch` (from 0) of `epochs` begins.
+
+    `scores` are those of the rule's own scorers over the completed epochs, NaN where a sample was not seen; empty where the
+    rule asked for none. `pool` has the number of samples, and where scores were asked for the targets.
+    """
+
+    epoch: int
+    epochs: int
+    scores: Mapping[str, Scores]
+    pool: Pool
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule(ABC):
+    """Base of all rules. Subclasses are frozen dataclasses; their fields are their parameters."""
+
+    @property
+    def name(self) -> str:
+        """The rule's name: the name of the file it lives in."""
+        return type(self).__module__.rsplit(".", 1)[-1]
+
+    def params(self) -> dict[str, Any]:
+        """JSON-ready parameters, in the order of their declaration."""
+        return dataclasses.asdict(self)
+
+    @property
+    def scorers(self) -> Mapping[str, Scorer]:
+        """The scorers by column name that the Recorder must have."""
+        return {}
+
+    @property
+    def reads_evaluation(self) -> bool:
+        """True where scores come from a pass in evaluation mode, which must then precede every draw that reads scores."""
+        return False
+
+    @abstractmethod
+    def due(self, epoch: int, epochs: int) -> bool:
+        """Return whether epoch `epoch` gets a draw of its own; else that of the epoch before goes on. True for epoch 0."""
+
+    @abstractmethod
+    def reads(self, epoch: int, epochs: int) -> bool:
+        """Return whether the draw of this epoch looks at the scores; not before there are any."""
+
+    @abstractmethod
+    def draw(self, live: Live, seed: int) -> Coreset:
+        """Return what the epoch shows: ids, and weights where losses must be rescaled. Pure."""
+
+
+def everything(n: int) -> Coreset:
+    """Return all samples.
+
+    >>> everything(3).ids.tolist()
+    [0, 1, 2]
+    """
+    return Coreset(np.arange(n, dtype=np.int64), None, n)
+
+
+def draw_seed(seed: int, epoch: int) -> int:
+    """Return the seed of an epoch's draw.
+
+    >>> draw_seed(0, 1) == draw_seed(0, 1), draw_seed(0, 1) == draw_seed(0, 2)
+    (True, False)
+    """
+    return int(np.random.SeedSequence([seed, epoch, _DRAW]).generate_state(1, np.uint32)[0])

@@ -1,0 +1,44 @@
+"""`fixed`: a static coreset by the same road."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from thresher.coreset import Coreset
+from thresher.dynamic._base import Live, Rule
+from thresher.errors import FingerprintError
+
+
+@dataclass(frozen=True, eq=False)
+class Fixed(Rule):
+    """Show the same coreset in every epoch, with its weights where it has some.
+
+    >>> import numpy as np
+    >>> rule = Fixed(Coreset(np.array([1, 4]), None, 10))
+    >>> rule.due(0, 5), rule.due(1, 5), rule.params()["kept"]
+    (True, False, 2)
+    """
+
+    coreset: Coreset
+
+    def params(self) -> dict[str, Any]:
+        """What names the coreset."""
+        return {"kept": len(self.coreset), "digest": self.coreset.digest}
+
+    def due(self, epoch: int, epochs: int) -> bool:
+        """Once."""
+        return epoch == 0
+
+    def reads(self, epoch: int, epochs: int) -> bool:
+        """Never."""
+        return False
+
+    def draw(self, live: Live, seed: int) -> Coreset:
+        """Return it. Raises FingerprintError where it was selected from another number of samples."""
+        if self.coreset.n != live.pool.n:
+            raise FingerprintError(
+                f"Expected a coreset selected from {live.pool.n} samples, but this one was selected from {self.coreset.n}. "
+                "Give the coreset of this data set."
+            )
+        return self.coreset

@@ -1,0 +1,194 @@
+"""`DynamicSampler`: a torch sampler that shows each epoch what a rule draws for it.
+
+    rule = InfoBatch()
+    recorder = Recorder(n, num_classes, rule.scorers, missing="allow")
+    sampler = DynamicSampler(rule, recorder, epochs=30)
+    ... DataLoader(Indexed(dataset), batch_size=128, sampler=sampler)
+    loss = sampler.mean(losses, sample_ids)     # every batch: the mean of the losses, weighed by the epoch's weights
+
+The epoch is that of the Recorder: `recorder.update` every batch, `recorder.end_epoch()` every epoch, as in any recording.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Sampler
+
+from thresher.coreset import Coreset
+from thresher.data.augment import permutation
+from thresher.data.batching import batch_sizes
+from thresher.dynamic._base import Live, Rule, draw_seed
+from thresher.errors import InputError
+from thresher.intake import tensor
+from thresher.recorder import Recorder
+from thresher.types import Pool
+
+
+class DynamicSampler(Sampler[int]):
+    """Yields the sample ids of the Recorder's running epoch, as `rule` draws them, in an order of that epoch.
+
+    `epochs` is the length of the training, which rules that end before it go by. Draw and order are a function of (`seed`,
+    epoch, scores). The Recorder must have the rule's scorers (`rule.scorers`) and `missing="allow"`: epochs have holes.
+
+    On several ranks of torch.distributed all draw the same from the scores that they share, and each is shown its part, as
+    torch's DistributedSampler deals it: every R-th, and at most R - 1 samples twice to make the parts alike. Beginning an
+    epoch is then a call that every rank must make: call `set_epoch` on each.
+
+    Raises InputError where the Recorder lacks a scorer or refuses holes.
+
+    >>> from thresher.dynamic import InfoBatch
+    >>> rule = InfoBatch()
+    >>> recorder = Recorder(4, 2, rule.scorers, missing="allow")
+    >>> sampler = DynamicSampler(rule, recorder, epochs=8)
+    >>> logits = torch.tensor([[9.0, 0.0], [8.0, 0.0], [7.0, 0.0], [-9.0, 0.0]])  # the last one is not learned
+    >>> recorder.update(logits, torch.zeros(4, dtype=torch.int64), torch.tensor([0, 1, 2, 3]))
+    >>> recorder.end_epoch()
+    >>> len(sampler), sorted(sampler.weights.tolist())  # one of the three learned is dropped, two count for it
+    (3, [0.0, 1.0, 1.5, 1.5])
+    """
+
+    def __init__(self, rule: Rule, recorder: Recorder, *, epochs: int, seed: int = 0) -> None:
+        if epochs < 1 or seed < 0:
+            raise InputError(f"Expected epochs >= 1 and seed >= 0, but got {epochs} and {seed}.")
+        lacking = [name for name, scorer in rule.scorers.items() if recorder.scorers.get(name) != scorer]
+        if lacking:
+            raise InputError(
+                f"The rule {rule.name} goes by the scores {lacking}, which this Recorder does not have. Make it with "
+                "scorers=rule.scorers, or {**rule.scorers, ...} beside others."
+            )
+        if recorder.missing != "allow":
+            raise InputError('Samples will be missing from epochs on purpose. Make the Recorder with missing="allow".')
+        self.rule, self.recorder, self.epochs, self.seed = rule, recorder, epochs, seed
+        self.counts: list[int] = []
+        self._epoch = -1  # of the draw
+        self._coreset: Coreset | None = None
+        self._weights: Tensor | None = None
+
+    @property
+    def coreset(self) -> Coreset:
+        """What the running epoch shows: a `Coreset` like a static one, to save, or to make a `Subset` of."""
+        epoch = self.recorder.epoch
+        if self._coreset is not None and self._epoch == epoch:
+            return self._coreset
+        if self._coreset is not None and self._epoch != epoch - 1:
+            raise InputError(
+                f"The Recorder is in epoch {epoch}, but the last draw was for epoch {self._epoch}. Restore the states of "
+                "Recorder and sampler that were saved together, and let the sampler show every epoch."
+            )
+        drawn = self._draw(epoch) if self._coreset is None or self.rule.due(epoch, self.epochs) else self._coreset
+        self._hold(epoch, drawn)
+        self.counts.append(len(drawn))
+        return drawn
+
+    def _draw(self, epoch: int) -> Coreset:
+        live = Live(epoch, self.epochs, {}, Pool(self.recorder.n, num_classes=self.recorder.num_classes))
+        if self.rule.reads(epoch, self.epochs):
+            live = replace(live, scores=self.recorder.scores(self.rule.scorers), pool=self.recorder.pool())
+        drawn = self.rule.draw(live, draw_seed(self.seed, epoch))
+        about = {"rule": {"name": self.rule.name, "params": self.rule.params()}, "epoch": epoch, "seed": self.seed}
+        drawn = Coreset(drawn.ids, drawn.weights, drawn.n, {**drawn.source, "dynamic": about})
+        if len(set(self.recorder.ranks.share(f"draw {epoch}", drawn.digest))) > 1:
+            raise InputError("Expected the same draw on all ranks. Give every rank the same rule, epochs and seed.")
+        return drawn
+
+    def _hold(self, epoch: int, coreset: Coreset) -> None:
+        self._epoch, self._coreset, self._weights = epoch, coreset, None
+
+    def set_epoch(self, epoch: int) -> None:
+        """Begin epoch `epoch`, which must be the Recorder's; on several ranks every rank must call this.
+
+        Raises InputError where the Recorder is in another epoch, and what the rule raises.
+        """
+        if epoch != self.recorder.epoch:
+            raise InputError(
+                f"Expected the Recorder's epoch {self.recorder.epoch}, but got {epoch}. Call recorder.end_epoch() after "
+                "every epoch, and restore the Recorder's state when a training is resumed."
+            )
+        _ = self.coreset
+
+    @property
+    def shown(self) -> int:
+        """Number of samples shown in all epochs that were drawn: what the training costs."""
+        return sum(self.counts)
+
+    def steps(self, batch_size: int, epochs: int) -> int:
+        """Return the number of optimiser steps of the first `epochs` epochs, in batches as `Batches` cuts them."""
+        size = self.recorder.ranks.size
+        return sum(len(batch_sizes(count, batch_size, train=True, parts=size)) for count in self.counts[:epochs])
+
+    def needs_evaluation(self, epoch: int) -> bool:
+        """Return whether the draw of epoch `epoch` reads a pass in evaluation mode, to be made before the epoch begins."""
+        rule = self.rule
+        return rule.reads_evaluation and rule.due(epoch, self.epochs) and rule.reads(epoch, self.epochs)
+
+    @property
+    def weights(self) -> Tensor:
+        """(n,) float32: what each sample's loss counts in the running epoch, 0 where it is not shown."""
+        coreset = self.coreset
+        if self._weights is None:
+            self._weights = torch.zeros(coreset.n)
+            self._weights[torch.from_numpy(coreset.ids)] = (
+                torch.ones(len(coreset)) if coreset.weights is None else torch.from_numpy(coreset.weights)
+            )
+        return self._weights
+
+    def mean(self, losses: Tensor, sample_ids: Tensor) -> Tensor:
+        """Return the mean over the batch of the losses (B,), each times its sample's weight: what is to be backpropagated.
+
+        `sample_ids` (B,) are those of the batch, on any device. Raises InputError where the two differ in shape, as losses
+        do that were averaged already (`reduction="none"` is needed).
+        """
+        if losses.shape != sample_ids.shape or losses.ndim != 1:
+            raise InputError(
+                f"Expected a loss for each of the {tuple(sample_ids.shape)} samples, but got shape {tuple(losses.shape)}. "
+                'Compute it with reduction="none".'
+            )
+        weights = self.weights
+        if weights.device != losses.device:
+            weights = self._weights = weights.to(losses.device)
+        if self.coreset.weights is None:
+            return losses.mean()
+        return (losses * weights[sample_ids.to(losses.device)]).mean()
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.coreset) / self.recorder.ranks.size)
+
+    def __iter__(self) -> Iterator[int]:
+        ids, ranks = torch.from_numpy(self.coreset.ids), self.recorder.ranks
+        order = ids[permutation(len(ids), self.seed, self.recorder.epoch)]
+        padded = order.repeat(math.ceil(len(self) * ranks.size / len(order)))[: len(self) * ranks.size]
+        return iter(padded[ranks.rank :: ranks.size].tolist())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the sampler needs to go on, the same on every rank; the Recorder's state is to be saved with it."""
+        held = self._coreset
+        return {
+            **self._identity(),
+            "counts": list(self.counts),
+            "epoch": self._epoch,
+            **({} if held is None else {"ids": held.ids, "source": dict(held.source)}),
+            **({} if held is None or held.weights is None else {"weights": held.weights}),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore `state_dict()`; raises InputError for that of another rule, seed, length or data set."""
+        for key, value in self._identity().items():
+            if state.get(key) != value:
+                raise InputError(f"Expected a sampler state with {key}={value!r}, but got {state.get(key)!r}.")
+        self.counts = [int(count) for count in state["counts"]]
+        self._epoch, self._coreset, self._weights = int(state["epoch"]), None, None
+        if "ids" in state:
+            ids, weights = (np.array(tensor(state[key]).numpy()) if key in state else None for key in ("ids", "weights"))
+            assert ids is not None
+            self._coreset = Coreset(ids, weights, self.recorder.n, state["source"])
+
+    def _identity(self) -> dict[str, Any]:
+        rule = [self.rule.name, self.rule.params()]
+        return {"n": self.recorder.n, "rule": rule, "epochs": self.epochs, "seed": self.seed}

@@ -1,0 +1,38 @@
+"""What the score columns are called that methods read and `thresher score` writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from thresher.methods import ResolvedMethod
+from thresher.scorers._base import Scorer
+
+Columns = Mapping[tuple[Scorer, int | None], str]
+"""The column that holds the scores of a scorer asked at an epoch."""
+
+
+def column_names(resolved: Sequence[ResolvedMethod]) -> Columns:
+    """Name the columns that methods read: the scorer's name, with parameters only where it must differ."""
+    pairs: list[tuple[Scorer, int | None]] = []
+    for method in resolved:
+        for pair in ((method.scorer, method.at), *((s, None) for s in method.aux_scorers.values())):
+            if pair not in pairs:
+                pairs.append(pair)
+    return name_pairs(pairs)
+
+
+def name_pairs(pairs: Sequence[tuple[Scorer, int | None]]) -> Columns:
+    """Name one column per distinct (scorer, at)."""
+    names: dict[tuple[Scorer, int | None], str] = {}
+    for scorer, at in pairs:
+        alike = [p for p in pairs if p[0].name == scorer.name]
+        if len(alike) == 1:
+            names[scorer, at] = scorer.name
+            continue
+        varying = {k: v for k, v in scorer.params().items() if any(p[0].params()[k] != v for p in alike)}
+        if scorer.name == "tdds":
+            varying = {"K": scorer.params()["window"], **{k: v for k, v in varying.items() if k != "window"}}
+        if at is not None and any(p[1] != at for p in alike):
+            varying["T"] = at
+        names[scorer, at] = f"{scorer.name}[{','.join(f'{k}={v}' for k, v in varying.items())}]"
+    return names

@@ -1,0 +1,58 @@
+"""What a Recorder has taken from an accelerator and not looked at yet.
+
+Looking at a batch is some eighty small kernels, whatever its size, and a training step on a fast GPU is hardly more. So
+there batches are only copied, side by side, and looked at many thousand rows at a time. On a CPU, where a kernel costs what
+its rows cost, every batch is looked at when it comes, and a bad one is refused at once.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from thresher.intake import Batch
+
+_VALUES = 1 << 23  # 32 MiB of float32 logits
+
+
+def defers(device: torch.device) -> bool:
+    """Return whether batches on this device wait."""
+    return device.type != "cpu"
+
+
+class Pending:
+    """Copies of batches that wait, at most 32 MiB of logits, in the order in which they came.
+
+    They are copies because a captured step (a CUDA graph) writes its next logits where the last ones were.
+    """
+
+    def __init__(self, num_classes: int, device: torch.device) -> None:
+        self.device, self.used = device, 0
+        self.rows = max(1, _VALUES // num_classes)
+        self._places: list[Tensor] | None = None
+
+    def fits(self, batch: Batch) -> bool:
+        """Return whether a batch can wait beside those that do; if not, `drain` first."""
+        same = self._places is None or [p.shape[1:] for p in _parts(batch)] == [p.shape[1:] for p in self._places]
+        return same and self.used + len(batch.ids) <= self.rows
+
+    def add(self, batch: Batch) -> None:
+        """Copy a batch that fits."""
+        parts = _parts(batch)
+        if self._places is None:
+            self._places = [torch.empty((self.rows, *p.shape[1:]), dtype=p.dtype, device=self.device) for p in parts]
+        start, self.used = self.used, self.used + len(batch.ids)
+        for place, part in zip(self._places, parts, strict=True):
+            place[start : self.used] = part
+
+    def drain(self) -> Batch | None:
+        """Return what waits as one batch, which the next `add` overwrites; None where nothing does."""
+        if not self.used or self._places is None:
+            return None
+        logits, targets, ids, *features = (place[: self.used] for place in self._places)
+        self.used, self._places = 0, self._places if not features else None
+        return Batch(logits, targets, ids, features[0] if features else None)
+
+
+def _parts(batch: Batch) -> list[Tensor]:
+    return [batch.logits, batch.targets, batch.ids, *([] if batch.features is None else [batch.features])]

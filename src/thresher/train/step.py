@@ -1,0 +1,172 @@
+"""The step of the training loop: forward, loss, backward, update; on a GPU replayed as a CUDA graph.
+
+A small network on a fast GPU is limited by the launching of its several hundred kernels a step, not by their work. A graph
+launches all of them at once: one step is captured, and from then on replayed on new inputs.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import wraps
+from threading import Lock
+from typing import ParamSpec, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from thresher.train.spec import TrainSpec
+
+Forward = Callable[[Tensor], Tensor]
+Mean = Callable[[Tensor, Tensor], Tensor]
+P = ParamSpec("P")
+R = TypeVar("R")
+_WARM_UP = 3  # steps before the capture: lazy initialisation and the choice of algorithms happen in them
+_ALONE = Lock()  # held by a capture, and by what may wait for the whole device, which fails while a thread captures
+
+
+class Step:
+    """One optimiser step on a batch; keeps the sums of an epoch on the device, so that nothing waits for it.
+
+    `scale` (N,) multiplies each batch's mean loss by the mean over the batch's samples, or None. `weighed` takes the place
+    of the mean over losses (B,) of samples (B,), or None. `share` multiplies the loss of a part of a batch, on several
+    ranks.
+    """
+
+    def __init__(
+        self, forward: Forward, optimizer: torch.optim.Optimizer, spec: TrainSpec, device: torch.device,
+        scale: Tensor | None = None, weighed: Mean | None = None,
+    ) -> None:  # fmt: skip
+        self.forward, self.optimizer, self.spec, self.device = forward, optimizer, spec, device
+        self.scale, self.weighed = scale, weighed
+        self.uncompiled: Forward = getattr(forward, "_orig_mod", forward)
+        self.loss_sum, self.scale_sum = torch.zeros((), device=device), torch.zeros((), device=device)
+        # on a GPU the learning rate lies there, where a captured step can read it
+        self._lr = torch.zeros((), device=device) if device.type == "cuda" and spec.optimizer == "sgd" else None
+
+    def exclusive(self) -> AbstractContextManager[object]:
+        """Return what evaluation and other work beside the steps must be done in."""
+        return nullcontext()
+
+    def begin_epoch(self) -> None:
+        """Forget the sums of the epoch before."""
+        self.loss_sum.zero_()
+        self.scale_sum.zero_()
+
+    def set_lr(self, lr: float) -> None:
+        """Set the learning rate of the steps to come."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr if self._lr is None else self._lr
+        if self._lr is not None:
+            self._lr.fill_(lr)
+
+    def __call__(self, images: Tensor, targets: Tensor, sample_ids: Tensor, share: float = 1.0) -> Tensor:
+        """Train on one batch and return its logits (B, C) float32, those of before the update."""
+        return self._train(self.forward, images, targets, sample_ids, share)
+
+    def _train(self, forward: Forward, images: Tensor, targets: Tensor, sample_ids: Tensor, share: float = 1.0) -> Tensor:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.spec.precision == "bf16"):
+            logits = forward(images)
+        logits = logits.float()
+        reduction = "mean" if self.weighed is None else "none"
+        loss = F.cross_entropy(logits, targets, label_smoothing=self.spec.label_smoothing, reduction=reduction)
+        if self.weighed is not None:
+            loss = self.weighed(loss, sample_ids)
+        if share != 1.0:
+            loss = loss * share
+        self.loss_sum += loss.detach()
+        if self.scale is not None:
+            batch_scale = self.scale[sample_ids].mean()
+            self.scale_sum += batch_scale
+            loss = loss * batch_scale
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self.spec.clip_norm is not None:
+            parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+            nn.utils.clip_grad_norm_(parameters, self.spec.clip_norm)
+        self.optimizer.step()
+        return logits.detach()
+
+
+class GraphedStep(Step):
+    """A step that is captured once and replayed; batches of another size (an epoch's last) run as a plain step.
+
+    The logits it returns are overwritten by the next step. Call it on a stream of its own (`on_device`); threads may train
+    side by side. Where the capture fails (a layer that waits for the device), it warns and goes on as a plain step.
+    """
+
+    _calls = 0
+    _graph: torch.cuda.CUDAGraph | None = None
+    _refused = False
+
+    def exclusive(self) -> AbstractContextManager[object]:
+        """See `Step`."""
+        return _ALONE
+
+    def __call__(self, images: Tensor, targets: Tensor, sample_ids: Tensor, share: float = 1.0) -> Tensor:
+        """See `Step`."""
+        inputs = (images, targets, sample_ids)
+        if len(images) != self.spec.batch_size or share != 1.0:
+            with self.exclusive():  # not compiled anew for this size
+                return self._train(self.uncompiled, *inputs, share)
+        self._calls += 1
+        if self._refused or self._calls <= _WARM_UP or (self._graph is None and not self._capture(*inputs)):
+            with self.exclusive():
+                return self._train(self.forward, *inputs)
+        for place, value in zip(self._inputs, inputs, strict=True):
+            place.copy_(value)
+        assert self._graph is not None
+        self._graph.replay()
+        return self._logits
+
+    def _capture(self, images: Tensor, targets: Tensor, sample_ids: Tensor) -> bool:
+        """Capture a step on copies of these inputs, without running it; return whether that was possible."""
+        graph = torch.cuda.CUDAGraph()
+        self._inputs = (images.clone(), targets.clone(), sample_ids.clone())
+        try:
+            with _ALONE, torch.cuda.graph(graph, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"):
+                self._logits = self._train(self.forward, *self._inputs)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            warnings.warn(f"Training goes on without CUDA graphs, several times slower: {reason}", stacklevel=2)
+            self._refused = True
+            return False
+        self.optimizer.zero_grad(set_to_none=True)  # the graph has gradients of its own
+        self._graph = graph
+        return True
+
+
+def make_step(
+    forward: Forward, optimizer: torch.optim.Optimizer, spec: TrainSpec, device: torch.device,
+    scale: Tensor | None = None, weighed: Mean | None = None, graphs: bool = True,
+) -> Step:  # fmt: skip
+    """Return the step of a training: with `graphs`, a graphed one where device, optimiser and loss allow it."""
+    possible = device.type == "cuda" and spec.optimizer == "sgd" and weighed is None  # weights change between epochs
+    return (GraphedStep if graphs and possible else Step)(forward, optimizer, spec, device, scale, weighed)
+
+
+def on_device(train: Callable[P, R]) -> Callable[P, R]:
+    """Give a training with `device=` a GPU a stream of its own, so that several in one process overlap, and its fastest
+    kernels."""
+
+    @wraps(train)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        device = torch.device(str(kwargs.get("device", "cpu")))
+        if device.type != "cuda":
+            return train(*args, **kwargs)
+        before, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, True
+        stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream(device))
+        try:
+            with torch.cuda.device(device), torch.cuda.stream(stream):
+                result = train(*args, **kwargs)
+                stream.synchronize()
+        finally:
+            torch.backends.cudnn.benchmark = before
+        return result
+
+    return wrapper

@@ -1,0 +1,167 @@
+"""On a GPU: the same scores as on the CPU, captured steps that train as plain ones do, nothing that waits for the device."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from thresher.data import load
+from thresher.data.base import ArraySplit, Data
+from thresher.engines import make_engine
+from thresher.models import MODELS
+from thresher.recorder import Recorder
+from thresher.registry import make_scorer, scorers
+from thresher.score_table import read_scores
+from thresher.train.loop import fit
+from thresher.train.spec import TrainSpec
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+N, C = 4000, 100
+
+
+@pytest.fixture(autouse=True)
+def full_float32() -> Iterator[None]:
+    """Compare in float32, without TensorFloat-32."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    yield
+    torch.backends.cudnn.allow_tf32 = before
+
+
+def random_images(count: int = 640, classes: int = 10) -> Data:
+    """Return images of CIFAR's shape that can be learned by heart."""
+    source = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=source)
+    split = ArraySplit(images, np.arange(count) % classes)
+    return Data("random", split, split, tuple(map(str, range(classes))), (0.5,) * 3, (0.25,) * 3, "crop_flip", 32, 3)
+
+
+def test_scores_agree_with_the_cpu() -> None:
+    found: dict[str, dict[str, Any]] = {}
+    for device in ("cpu", "cuda"):
+        recorder = Recorder(N, C, {name: make_scorer(name) for name in scorers() if name != "random"})
+        for epoch in range(16):
+            source = torch.Generator().manual_seed(epoch)
+            for ids in torch.randperm(N, generator=source).split(128):  # type: ignore[no-untyped-call]
+                logits = torch.randn(len(ids), C, generator=source) * 2
+                targets = ids % C
+                logits[torch.arange(len(ids)), targets] += epoch / 2
+                recorder.update(logits.to(device), targets.to(device), ids.to(device))
+            for ids in torch.arange(N).split(512):  # type: ignore[no-untyped-call]
+                logits, features = torch.randn(len(ids), C, generator=source), torch.randn(len(ids), 8, generator=source)
+                recorder.update_eval(logits.to(device), (ids % C).to(device), ids.to(device), features.to(device))
+            recorder.end_epoch()
+        found[device] = {name: scores.values for name, scores in recorder.scores().items()}
+    assert len(found["cpu"]) >= 8
+    for name, values in found["cpu"].items():
+        np.testing.assert_allclose(found["cuda"][name], values, rtol=2e-5, atol=2e-6, err_msg=name)
+
+
+def test_captured_steps_train_as_plain_ones() -> None:
+    data, spec = random_images(), TrainSpec("small", epochs=3, batch_size=100, lr=0.01)
+    recorders = [Recorder(640, 10, {}, extra_signals=["target_prob"]) for _ in range(3)]
+    frames: list[list[Any]] = [[], [], []]
+    scale = np.linspace(0.2, 1, 640, dtype=np.float32)
+    results = []
+    for recorder, seen, way in zip(recorders, frames, ({}, {"graphs": False}, {"device": "cpu"}), strict=True):
+        watched = recorder.end_epoch
+
+        def end_epoch(*args: Any, watched: Any = watched, recorder: Any = recorder, seen: Any = seen) -> None:
+            memory = recorder._place()
+            memory.settle(recorder._train_names, recorder.epoch)
+            seen.append(memory.values["target_prob"].cpu().numpy().copy())
+            watched(*args)
+
+        recorder.end_epoch = end_epoch  # type: ignore[method-assign]
+        arguments: dict[str, Any] = {"device": "cuda", **way}
+        results.append(fit(data, spec, 0, recorder=recorder, loss_scale=scale, **arguments))
+    graphed, plain, cpu = frames
+    for epoch, tolerance in enumerate((1e-4, 1e-3, 1e-2)):  # rounding grows from step to step
+        np.testing.assert_allclose(graphed[epoch], plain[epoch], atol=tolerance)
+        np.testing.assert_allclose(graphed[epoch], cpu[epoch], atol=5 * tolerance)
+    assert results[0].mean_loss_scale == pytest.approx(results[1].mean_loss_scale, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if not name.endswith("_imagenet") and name != "swin_t"])
+def test_every_model_can_be_captured(name: str) -> None:
+    data = random_images(96)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*CUDA graphs.*")
+        result = fit(data, TrainSpec(name, epochs=3, batch_size=32, lr=0.01, precision="bf16"), 0, device="cuda")
+    assert np.isfinite(result.train_loss)
+
+
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
+def test_a_step_and_its_recording_wait_for_nothing() -> None:
+    from thresher.data.batching import Batches
+    from thresher.models import build
+    from thresher.train.spec import build_optimizer
+    from thresher.train.step import make_step
+
+    data, spec, device = random_images(), TrainSpec("small", batch_size=64), torch.device("cuda")
+    recorder = Recorder(640, 10, {"tdds": make_scorer("tdds", {"window": 3})})
+    with torch.cuda.stream(torch.cuda.Stream()):  # type: ignore[no-untyped-call]
+        model = build("small", 10, 3, 0).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        step = make_step(model, build_optimizer(spec, model), spec, device)
+        batches = Batches(data, data.train, 64, device=device, train=True, augment=True, channels_last=True)
+        for epoch in range(2):
+            shown = batches.epoch(epoch)
+            for number in range(len(batches)):
+                if number == 1:  # the epoch's order and draws are on the device now
+                    torch.cuda.set_sync_debug_mode("error" if epoch else "default")
+                images, targets, ids = next(shown)
+                step.set_lr(0.01)
+                recorder.update(step(images, targets, ids), targets, ids)
+            torch.cuda.set_sync_debug_mode("default")
+            recorder.end_epoch()
+    assert step._graph is not None  # type: ignore[attr-defined]
+
+
+def test_a_training_goes_on_where_it_was(tmp_path: Path) -> None:
+    data, spec = random_images(), TrainSpec("small", epochs=4, batch_size=64, lr=0.01)
+    whole = fit(data, spec, 0, device="cuda")
+    fit(data, spec, 0, device="cuda", until=2, checkpoint=tmp_path / "c.safetensors")
+    resumed = fit(data, spec, 0, device="cuda", checkpoint=tmp_path / "c.safetensors", resume=True)
+    assert resumed.train_loss == pytest.approx(whole.train_loss, rel=0.02)
+
+
+def _train(seed: int) -> float:
+    return fit(load("digits"), TrainSpec("tiny", epochs=8, batch_size=64, lr=0.05), seed, device="cuda").train_loss
+
+
+def test_trainings_side_by_side_are_those_one_by_one() -> None:
+    alone = {seed: _train(seed) for seed in range(4)}
+    found: dict[int, float] = {}
+    with make_engine("threads", 4) as engine:
+        engine.run(list(alone), lambda seed: (_train, (seed,)), on_result=found.__setitem__)
+    assert found.keys() == alone.keys()
+    for seed, loss in alone.items():
+        assert found[seed] == pytest.approx(loss, rel=0.1)
+
+
+def test_one_rank_on_nccl_gives_the_same_scores(tmp_path: Path) -> None:
+    common = ["--data", "digits", "--device", "cuda"]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "1", "-m", "thresher.cli", "record"]
+    for out, command in (("ranks", launch), ("alone", [sys.executable, "-m", "thresher.cli", "record"])):
+        subprocess.run([*command, *common, "--out", str(tmp_path / out)], check=True, capture_output=True, timeout=300)
+        score = [sys.executable, "-m", "thresher.cli", "score", str(tmp_path / out), "--method", "el2n"]
+        subprocess.run([*score, "--out", str(tmp_path / f"{out}.parquet")], check=True, capture_output=True, timeout=300)
+    ranks, alone = (read_scores(tmp_path / f"{out}.parquet").columns["el2n"].values for out in ("ranks", "alone"))
+    assert np.corrcoef(ranks, alone)[0, 1] > 0.9  # two trainings on a GPU are never the same
+
+
+def test_bf16_learns_what_float32_does() -> None:
+    spec = TrainSpec("tiny", epochs=12, batch_size=64, lr=0.05)
+    for precision in ("fp32", "bf16"):
+        accuracy = fit(load("digits"), replace(spec, precision=precision), 0, device="cuda").test_accuracy  # type: ignore[arg-type]
+        assert accuracy is not None
+        assert accuracy > 0.85

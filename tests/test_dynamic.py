@@ -1,0 +1,361 @@
+"""Dynamic pruning: what the rules draw, that InfoBatch's gradient is unbiased, that a resumed training draws the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+from thresher.coreset import Coreset
+from thresher.data import Indexed, load
+from thresher.dynamic import DynamicSampler, Fixed, InfoBatch, Redraw, Rule, parse_rule
+from thresher.dynamic._base import Live
+from thresher.errors import FingerprintError, InputError, MissingSamplesError, TooFewEpochsError, UnknownNameError
+from thresher.methods import METHODS
+from thresher.recorder import Recorder
+from thresher.scorers import AUM, EL2N
+from thresher.selection import select
+from thresher.train.checkpoint import load_checkpoint, save_checkpoint
+from thresher.train.loop import fit
+from thresher.train.spec import TrainSpec
+from thresher.types import Pool, Scores
+
+N, C = 61, 3
+SPEC = TrainSpec("tiny", epochs=8, batch_size=100)
+
+
+def live(losses: Any, epoch: int = 1, epochs: int = 8) -> Live:
+    """What InfoBatch sees when these are the last losses."""
+    values = np.asarray(losses, dtype=np.float32)
+    return Live(epoch, epochs, {"last_loss": Scores(values)}, Pool(len(values)))
+
+
+def logits_of(epoch: int, ids: np.ndarray[Any, Any]) -> torch.Tensor:
+    """Logits of samples in an epoch: a function of both, and of nothing else."""
+    right = np.eye(C)[np.arange(N) % C] * np.linspace(-1, 1.5, N)[:, None] * (epoch + 1)
+    noise = np.random.default_rng(epoch).normal(size=(N, C))
+    return torch.from_numpy((right + noise)[ids].astype(np.float32))
+
+
+def show(sampler: DynamicSampler, evaluate: bool = False) -> list[int]:
+    """Go through the running epoch and return the ids in their order."""
+    recorder, order = sampler.recorder, list(sampler)
+    ids = np.array(order)
+    recorder.update(logits_of(recorder.epoch, ids), ids % C, ids)
+    if evaluate:
+        everyone = np.arange(N)
+        outputs = logits_of(1 + recorder.epoch, everyone)
+        recorder.update_eval(outputs, everyone % C, everyone, outputs.tanh())
+    recorder.end_epoch()
+    return order
+
+
+def sampler_of(rule: Rule, epochs: int = 8, seed: int = 0, **more: Any) -> DynamicSampler:
+    """A sampler with a Recorder of its own."""
+    return DynamicSampler(rule, Recorder(N, C, {**rule.scorers, **more}, missing="allow"), epochs=epochs, seed=seed)
+
+
+def test_the_weighted_gradient_is_that_of_everything_on_average() -> None:
+    """Per-sample gradients of a real model; m is odd, so that half of it is not whole."""
+    data = load("digits")
+    images = data.train.images[:80].float().flatten(1) / 255  # type: ignore[attr-defined]
+    targets = torch.from_numpy(data.train.targets[:80])
+    torch.manual_seed(0)
+    model = nn.Linear(64, 10)
+    losses = F.cross_entropy(model(images), targets, reduction="none")
+    gradients = np.stack([torch.autograd.grad(loss, model.weight, retain_graph=True)[0].numpy().ravel() for loss in losses])
+    shown = losses.detach().numpy()
+    learned = int((shown < shown.mean()).sum())
+    assert learned % 2 == 1
+    seeds = 4000
+    weights = np.zeros((seeds, 80))
+    for seed in range(seeds):
+        drawn = InfoBatch().draw(live(shown), seed)
+        assert drawn.weights is not None
+        weights[seed, drawn.ids] = drawn.weights
+    assert weights.sum(axis=1) == pytest.approx(80)
+    assert (weights > 0).sum() == seeds * (80 - learned // 2)
+    sums = weights @ gradients.astype(np.float64)
+    error = sums.mean(axis=0) - gradients.sum(axis=0, dtype=np.float64)
+    spread = sums.std(axis=0) / np.sqrt(seeds)
+    assert (np.abs(error) < 5 * spread + 1e-9).all()
+    unweighted = ((weights > 0) @ gradients.astype(np.float64)).mean(axis=0) - gradients.sum(axis=0)
+    assert (np.abs(unweighted) > 5 * spread + 1e-9).mean() > 0.5  # the same check finds what is left out without weights
+
+
+def test_the_mean_of_a_batch_is_weighed() -> None:
+    sampler = sampler_of(InfoBatch())
+    show(sampler)
+    ids = torch.from_numpy(sampler.coreset.ids)
+    assert len(ids) < N
+    losses = torch.rand(len(ids), requires_grad=True)
+    mean = sampler.mean(losses, ids)
+    torch.testing.assert_close(mean, (losses * sampler.weights[ids]).sum() / len(ids))
+    (gradient,) = torch.autograd.grad(mean, losses)
+    torch.testing.assert_close(gradient * len(ids), sampler.weights[ids])
+    assert float(sampler.weights.sum()) == pytest.approx(N)
+    with pytest.raises(InputError, match='reduction="none"'):
+        sampler.mean(losses.mean(), ids)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "delta", "pruned"), [(8, 0.875, range(1, 7)), (10, 0.875, range(1, 9)), (5, 0.0, range(0))]
+)
+def test_infobatch_shows_everything_first_and_last(epochs: int, delta: float, pruned: range) -> None:
+    sampler = sampler_of(InfoBatch(delta=delta), epochs)
+    for epoch in range(epochs + 1):
+        assert (len(sampler) < N) == (epoch in pruned), epoch
+        assert (sampler.weights.max() > 1) == (epoch in pruned), epoch
+        show(sampler)
+    assert sampler.shown == sum(sampler.counts) == sum(sampler.counts[:epochs]) + N
+
+
+def test_infobatch_keeps_what_is_hard_and_what_was_never_seen() -> None:
+    losses = [np.nan, 0.1, 0.2, 0.3, 9.0, np.nan]
+    kept = [set(InfoBatch().draw(live(losses), seed).ids.tolist()) for seed in range(30)]
+    assert all({0, 4, 5} <= ids and len(ids) == 5 for ids in kept)
+    assert set.intersection(*kept) == {0, 4, 5}
+    assert len(InfoBatch(ratio=0.9).draw(live(losses), 0)) == 4
+    assert InfoBatch(ratio=0.0).draw(live(losses), 0).weights is None
+    assert len(InfoBatch().draw(live([1.0, 1.0, 1.0]), 0)) == 3  # nothing lies below the mean
+
+
+def test_the_losses_of_what_was_dropped_stay() -> None:
+    sampler = sampler_of(InfoBatch())
+    losses = np.zeros(N)
+    for epoch in range(4):
+        ids = np.array(show(sampler))
+        losses[ids] = F.cross_entropy(logits_of(epoch, ids), torch.from_numpy(ids % C), reduction="none")
+        found = sampler.recorder.scores()["last_loss"].values
+        np.testing.assert_allclose(found, losses, rtol=1e-4, atol=1e-6)
+
+
+def test_order_and_draw_hang_on_seed_and_epoch_alone() -> None:
+    one, other, third = (sampler_of(InfoBatch(), seed=seed) for seed in (3, 3, 4))
+    global_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[index, union-attr]  # noqa: NPY002
+    orders = [[show(sampler) for _ in range(4)] for sampler in (one, other, third)]
+    assert orders[0] == orders[1] != orders[2]
+    assert all(sorted(order) == sorted(set(order)) for order in orders[0])
+    assert orders[0][0] != sorted(orders[0][0])
+    assert torch.equal(global_state[0], torch.get_rng_state())
+    assert (global_state[1] == np.random.get_state()[1]).all()  # type: ignore[index]  # noqa: NPY002
+
+
+@pytest.mark.parametrize("method", list(METHODS))
+def test_any_method_is_drawn_again_from_the_live_scores(method: str) -> None:
+    label = {"tdds": "tdds:window=3", "auto": "auto:window=3", "dyn_unc": "dyn_unc:window=3"}.get(method, method)
+    label = f"{label}:window=3:epochs=9" if method.startswith("dual") else label
+    rule = Redraw(label, keep=0.5, every=2, warmup=4)
+    sampler = sampler_of(rule, epochs=9)
+    drawn: list[Coreset] = []
+    for epoch in range(9):
+        sampler.set_epoch(epoch)
+        drawn.append(sampler.coreset)
+        if epoch in (4, 6):
+            scores, pool = sampler.recorder.scores(), sampler.recorder.pool()
+            aux = {key.partition(".")[2]: s.values for key, s in scores.items() if "." in key}
+            static = select(
+                scores["redraw"], Pool(N, pool.targets, None, C, aux), 0.5, rule.resolved.selector,
+                drawn[-1].source["seed"],
+            )  # fmt: skip
+            assert static.ids.tolist() == drawn[-1].ids.tolist()
+        show(sampler, evaluate=rule.reads_evaluation)
+    assert [len(coreset) for coreset in drawn] == [N] * 4 + [31] * 5
+    assert drawn[4] is not drawn[6]
+    assert drawn[4].ids.tolist() == drawn[5].ids.tolist()
+    assert (drawn[4].ids.tolist() != drawn[6].ids.tolist()) or method == "forgetting"  # whose few counts need not change
+    assert drawn[6].source["dynamic"] == {
+        "rule": {"name": "redraw", "params": rule.params()}, "epoch": 6, "seed": 0,
+    }  # fmt: skip
+    assert [epoch for epoch in range(9) if sampler.needs_evaluation(epoch)] == [4, 6, 8] * rule.reads_evaluation
+
+
+def test_a_draw_is_a_coreset_like_a_static_one(tmp_path: Path) -> None:
+    sampler = sampler_of(InfoBatch())
+    show(sampler)
+    sampler.coreset.save(tmp_path / "epoch1.parquet")
+    loaded = Coreset.load(tmp_path / "epoch1.parquet", n=N)
+    assert loaded.digest == sampler.coreset.digest
+    assert loaded.source["dynamic"]["epoch"] == 1
+    again = sampler_of(Fixed(loaded))
+    assert sorted(show(again)) == sorted(show(again)) == loaded.ids.tolist()
+    torch.testing.assert_close(again.weights, sampler.weights)
+    subset = loaded.subset(TensorDataset(torch.arange(N)))
+    assert [int(item[0]) for item in subset] == loaded.ids.tolist()
+
+
+@pytest.mark.parametrize("rule", [InfoBatch(), Redraw("random", 0.4, every=3, warmup=1)], ids=["infobatch", "redraw"])
+def test_a_loop_broken_off_amid_an_epoch_goes_on(rule: Rule, tmp_path: Path) -> None:
+    """A plain loop over a DataLoader with workers' order; states are saved after two batches of epoch 3."""
+    dataset = Indexed(TensorDataset(torch.zeros(N), torch.arange(N) % C))
+
+    def run(sampler: DynamicSampler, start: int = 0, stop: tuple[int, int] | None = None) -> list[list[int]]:
+        seen = []
+        for epoch in range(sampler.recorder.epoch, 6):
+            sampler.set_epoch(epoch)
+            for number, (ids, _, targets) in enumerate(islice(DataLoader(dataset, 10, sampler=sampler), start, None), start):
+                if (epoch, number) == stop:
+                    return seen
+                sampler.recorder.update(logits_of(epoch, ids.numpy()), targets, ids)
+                seen.append(ids.tolist())
+            sampler.recorder.end_epoch()
+            start = 0
+        return seen
+
+    whole, broken, resumed = (sampler_of(rule) for _ in range(3))
+    expected = run(whole)
+    first = run(broken, stop=(3, 2))
+    save_checkpoint(tmp_path / "state", {"sampler": broken.state_dict(), "recorder": broken.recorder.state_dict()})
+    state = load_checkpoint(tmp_path / "state")
+    resumed.load_state_dict(state["sampler"])
+    resumed.recorder.load_state_dict(state["recorder"])
+    assert first + run(resumed, start=2) == expected
+    assert resumed.counts == whole.counts
+    for name, scores in whole.recorder.scores().items():
+        np.testing.assert_array_equal(resumed.recorder.scores()[name].values, scores.values)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [InfoBatch(), Redraw("tdds:window=3", 0.5, every=2, warmup=3), Redraw("entropy", 0.5, every=2, warmup=2)],
+    ids=["infobatch", "tdds", "entropy"],
+)
+def test_a_resumed_training_is_the_same_bit_for_bit(rule: Rule, tmp_path: Path) -> None:
+    data = load("digits")
+
+    def train(checkpoint: Path, until: int | None = None, resume: bool = False) -> tuple[Any, DynamicSampler]:
+        recorder = Recorder(len(data.train), 10, {**rule.scorers, "aum": AUM()}, missing="allow")
+        sampler = DynamicSampler(rule, recorder, epochs=SPEC.epochs)
+        fitted = fit(
+            data,
+            SPEC,
+            0,
+            dynamic=sampler,
+            eval_pass=rule.reads_evaluation,
+            checkpoint=checkpoint,
+            until=until,
+            resume=resume,
+        )
+        return fitted, sampler
+
+    whole, sampler = train(tmp_path / "whole")
+    train(tmp_path / "parts", until=4)  # epoch 4 goes on with a draw of before
+    fitted, resumed = train(tmp_path / "parts", resume=True)
+    assert (fitted.test_accuracy, fitted.train_loss, fitted.steps) == (whole.test_accuracy, whole.train_loss, whole.steps)
+    assert resumed.counts == sampler.counts
+    assert resumed.coreset.digest == sampler.coreset.digest
+    for name, scores in sampler.recorder.scores().items():
+        np.testing.assert_array_equal(resumed.recorder.scores()[name].values, scores.values)
+    assert whole.test_accuracy > 0.5
+    assert whole.steps == sum(-(-count // 100) for count in sampler.counts[:8]) < 8 * 15
+    for key, value in load_checkpoint(tmp_path / "whole")["model"].items():
+        assert torch.equal(value, load_checkpoint(tmp_path / "parts")["model"][key]), key
+
+
+def test_a_static_coreset_trains_alike_by_both_roads() -> None:
+    data = load("digits")
+    coreset = Coreset(np.arange(0, 1437, 5), None, 1437)
+    sampler = DynamicSampler(Fixed(coreset), Recorder(1437, 10, missing="allow"), epochs=3)
+    spec = TrainSpec("tiny", epochs=3, batch_size=50)
+    dynamic, static = fit(data, spec, 1, dynamic=sampler), fit(data, spec, 1, ids=coreset.ids)
+    assert dynamic.steps == static.steps
+    # the schedule is cut from as many steps as all samples make, so learning rates differ by less than a step of it
+    assert dynamic.train_loss == pytest.approx(static.train_loss, rel=0.05)
+    assert dynamic.test_accuracy == pytest.approx(static.test_accuracy, abs=0.03)
+
+
+def test_what_does_not_go_together_is_refused() -> None:
+    with pytest.raises(InputError, match="last_loss"):
+        DynamicSampler(InfoBatch(), Recorder(N, C, {"el2n": EL2N()}, missing="allow"), epochs=3)
+    with pytest.raises(InputError, match='missing="allow"'):
+        DynamicSampler(InfoBatch(), Recorder(N, C, InfoBatch().scorers), epochs=3)
+    sampler = sampler_of(InfoBatch())
+    with pytest.raises(InputError, match="Recorder's epoch 0"):
+        sampler.set_epoch(1)
+    state = sampler.state_dict()
+    with pytest.raises(InputError, match="seed"):
+        sampler_of(InfoBatch(), seed=1).load_state_dict(state)
+    with pytest.raises(InputError, match="rule"):
+        sampler_of(InfoBatch(ratio=0.3)).load_state_dict(state)
+    show(sampler)
+    show(sampler)
+    late = sampler_of(InfoBatch())
+    late.load_state_dict(sampler.state_dict())
+    for _ in range(3):
+        late.recorder.update(logits_of(0, np.arange(N)), np.arange(N) % C, np.arange(N))
+        late.recorder.end_epoch()
+    with pytest.raises(InputError, match="saved together"):
+        late.set_epoch(3)
+    with pytest.raises(FingerprintError, match="selected from 5"):
+        list(sampler_of(Fixed(Coreset(np.arange(3), None, 5))))
+    holes = sampler_of(Redraw("el2n", 0.5, every=1, warmup=1))
+    holes.recorder.update(logits_of(0, np.arange(9)), np.arange(9) % C, np.arange(9))
+    holes.recorder.end_epoch()
+    with pytest.raises(MissingSamplesError, match="52 of 61"):
+        len(holes)
+
+
+def test_a_training_refuses_what_does_not_go_with_its_sampler() -> None:
+    data = load("digits")
+
+    def sampler(rule: Rule, epochs: int = 8) -> DynamicSampler:
+        return DynamicSampler(rule, Recorder(1437, 10, rule.scorers, missing="allow"), epochs=epochs)
+
+    with pytest.raises(InputError, match="without ids"):
+        fit(data, SPEC, 0, dynamic=sampler(InfoBatch()), ids=np.arange(9))
+    with pytest.raises(InputError, match="another one"):
+        fit(data, SPEC, 0, dynamic=sampler(InfoBatch()), recorder=Recorder(1437, 10))
+    with pytest.raises(InputError, match="for 8 epochs, but got one for 3"):
+        fit(data, SPEC, 0, dynamic=sampler(InfoBatch(), 3))
+    with pytest.raises(InputError, match="entropy:view=train"):
+        fit(data, SPEC, 0, dynamic=sampler(Redraw("entropy", 0.5, warmup=2)))
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "said"),
+    [
+        ("infobach", UnknownNameError, "did you mean infobatch"),
+        ("infobatch:window=3", InputError, "window=3"),
+        ("infobatch:ratio=1", InputError, r"\[0, 1\)"),
+        ("infobatch:delta=2", InputError, r"\[0, 1\]"),
+        ("redraw:every=often", InputError, "a number"),
+        ("redraw:every=0", InputError, "every >= 1"),
+        ("redraw:keep=2", InputError, "share"),
+        ("redraw:method=tdds:at=3", InputError, "without at"),
+        ("redraw:method=tdds:window=5:warmup=4", TooFewEpochsError, "after 5 epochs, but the warm-up has 4"),
+    ],
+)
+def test_a_rule_that_cannot_be_is_refused(text: str, error: type[Exception], said: str) -> None:
+    with pytest.raises(error, match=said):
+        parse_rule(text)
+
+
+def test_the_command_trains_by_a_rule(call: Any, tmp_path: Path) -> None:
+    options = ("train", "--epochs", 3, "--batch-size", 128, "--seeds", "0", "--jobs", 1, "--out", tmp_path)
+    said = call(*options, "--dynamic", "redraw:method=entropy:keep=0.25:warmup=1:every=1")
+    assert "50.0% of all samples shown" in said  # 1437 + 360 + 360 of 3 * 1437
+    (path,) = tmp_path.glob("redraw*.json")
+    result = json.loads(path.read_text())
+    assert (result["shown"], result["dynamic"][:6], result["steps"]) == (1437 + 2 * 360, "redraw", 12 + 2 * 3)
+    assert "not both" in call.refused(*options, "--dynamic", "infobatch", "--coreset", "c.parquet")
+    assert "did you mean infobatch" in call.refused(*options, "--dynamic", "infobach")
+
+
+def test_several_ranks_draw_and_train_as_one(tmp_path: Path) -> None:
+    script = Path(__file__).with_name("ranks_dynamic.py")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", script, tmp_path]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sorted(path.name for path in tmp_path.glob("done-*")) == ["done-0", "done-1"], done.stderr

@@ -1,0 +1,120 @@
+"""Batches that wait, as they do on an accelerator: here on a CPU, so that both ways can be compared bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+
+from thresher import memory, pending
+from thresher.errors import InputError, SampleIdError
+from thresher.recorder import Recorder
+from thresher.scorers import AUM, EL2N, TDDS, Entropy, GraNd
+
+N, C = 200, 7
+
+
+@contextmanager
+def waiting(rows: int) -> Iterator[None]:
+    """Let batches wait on every device, at most that many rows."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(memory, "defers", lambda device: True)
+        patch.setattr(pending, "_VALUES", rows * C)
+        yield
+
+
+def recorder(**changes: object) -> Recorder:
+    return Recorder(N, C, {"tdds": TDDS(window=3), "el2n": EL2N(), "aum": AUM()}, **changes)  # type: ignore[arg-type]
+
+
+def feed(target: Recorder, epochs: int, size: int = 16) -> Recorder:
+    """Record epochs; the logits of every batch are written to one place, as a captured step does."""
+    place = torch.empty(size, C)
+    for epoch in range(target.epoch, target.epoch + epochs):
+        source = torch.Generator().manual_seed(epoch)
+        for ids in torch.randperm(N, generator=source).split(size):  # type: ignore[no-untyped-call]
+            logits = place[: len(ids)].copy_(torch.randn(len(ids), C, generator=source))
+            target.update(logits, ids % C, ids)
+        place.fill_(float("nan"))
+        target.end_epoch()
+    return target
+
+
+@pytest.mark.parametrize("rows", [8, 50, 8192])
+def test_waiting_changes_no_bit(rows: int) -> None:
+    at_once = feed(recorder(), 5).scores()
+    with waiting(rows):
+        later = feed(recorder(), 5).scores()
+    for name, found in at_once.items():
+        np.testing.assert_array_equal(found.values, later[name].values)
+
+
+def test_what_waits_is_in_the_state_and_goes_on() -> None:
+    whole = feed(recorder(), 4).scores()["tdds"].values
+    with waiting(64):
+        first = feed(recorder(), 2)
+        source = torch.Generator().manual_seed(2)
+        batches = torch.randperm(N, generator=source).split(16)  # type: ignore[no-untyped-call]
+        logits = [torch.randn(len(ids), C, generator=source) for ids in batches]
+        for ids, rows in list(zip(batches, logits, strict=True))[:6]:
+            first.update(rows, ids % C, ids)
+        second = recorder()
+        second.update(logits[0], batches[0] % C, batches[0])  # of another life: forgotten when the state is loaded
+        second.load_state_dict(first.state_dict())
+        for ids, rows in list(zip(batches, logits, strict=True))[6:]:
+            second.update(rows, ids % C, ids)
+        second.end_epoch()
+        np.testing.assert_array_equal(feed(second, 1).scores()["tdds"].values, whole)
+
+
+def test_faults_keep_the_epoch_from_being_committed() -> None:
+    ids = torch.arange(N)
+    wrong = torch.zeros(N, C)
+    wrong[3, 2] = float("nan")
+    for logits, targets, samples, text in (
+        (wrong, ids % C, ids, "finite logits"),
+        (torch.zeros(N, C), ids % (C + 1), ids, "targets in"),
+        (torch.zeros(N, C), torch.where(ids == 5, 4, ids) % C, torch.where(ids == 5, 4, ids), "seen twice"),
+        (torch.zeros(N, C), ids % C, torch.where(ids == 5, N, ids), "sample ids in"),
+    ):
+        with waiting(8192):
+            target = feed(recorder(), 1)
+            for rows in torch.arange(N).split(32):  # type: ignore[no-untyped-call]
+                target.update(logits[rows], targets[rows], samples[rows])
+            with pytest.raises((InputError, SampleIdError), match=text):
+                target.end_epoch()
+            assert target.epoch == 1
+
+
+def test_padded_duplicates_are_dropped_also_across_batches() -> None:
+    at_once = Recorder(N, C, {"el2n": EL2N()}, duplicates="first")
+    with waiting(64):
+        later = Recorder(N, C, {"el2n": EL2N()}, duplicates="first")
+    for target in (at_once, later):
+        source = torch.Generator().manual_seed(0)
+        ids = torch.cat([torch.randperm(N, generator=source), torch.arange(10)])
+        for rows in ids.split(30):  # type: ignore[no-untyped-call]
+            target.update(torch.randn(len(rows), C, generator=source), rows % C, rows)
+        target.end_epoch()
+    np.testing.assert_array_equal(at_once.scores()["el2n"].values, later.scores()["el2n"].values)
+
+
+def test_the_evaluation_pass_comes_after_what_waits() -> None:
+    def run() -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
+        target = Recorder(N, C, {"entropy": Entropy(), "grand": GraNd()})
+        source = torch.Generator().manual_seed(0)
+        for update in (target.update, target.update_eval):
+            for ids in torch.arange(N).split(32):  # type: ignore[no-untyped-call]
+                features = torch.randn(len(ids), 4, generator=source)
+                update(torch.randn(len(ids), C, generator=source), ids % C, ids, features)
+        target.end_epoch()
+        return {name: found.values for name, found in target.scores().items()}
+
+    at_once = run()
+    with waiting(64):
+        later = run()
+    for name, values in at_once.items():
+        np.testing.assert_array_equal(values, later[name])
