@@ -33,6 +33,7 @@ faults: .venv/done
 
 docs: .venv/done
 	$(BIN)/python docs/generate.py
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --fresh-env docs build/site
 
 clean:
 	rm -rf .venv build dist

@@ -92,6 +92,12 @@ def test_several_scorers_of_dumps(dumps: Path, tmp_path: Path) -> None:
     assert columns["aum"].hard_end == "low"
 
 
+def test_what_auto_reads_besides_is_scored_too(dumps: Path, tmp_path: Path) -> None:
+    scores, coreset = tmp_path / "scores.parquet", tmp_path / "coreset.parquet"
+    assert "400 samples, tdds, aum, correctness" in call("score", dumps, "--method", "auto", "--out", scores)
+    assert "40 of 400 samples by auto" in call("select", scores, "--method", "auto", "--keep", 0.1, "--out", coreset)
+
+
 def test_recording_to_training(recorded: Path, tmp_path: Path) -> None:
     scores, coreset = tmp_path / "scores.parquet", tmp_path / "coreset.parquet"
     call("score", recorded, "--method", "tdds:window=3,moderate", "--out", scores)

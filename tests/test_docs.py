@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.util
+import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,14 +15,17 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-def test_generated_pages_are_up_to_date() -> None:
+def test_generated_pages_are_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
     spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
     assert spec is not None
     assert spec.loader is not None
     generate = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(generate)
     for name, page in generate.PAGES.items():
-        assert (ROOT / "docs" / name).read_text() == page(), f"{name} is old: run `make docs`"
+        assert (ROOT / "docs" / name).read_text(encoding="utf-8") == page(), f"{name} is old: run `make docs`"
+    cards = {path.name for path in (ROOT / "docs" / "methods").glob("*.md")}
+    assert cards == {Path(name).name for name in generate.PAGES if name.startswith("methods/")}
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("*.md")) + sorted((ROOT / "docs").rglob("*.md")), ids=lambda p: p.name)
@@ -57,62 +64,22 @@ def test_commands_of_the_readme_exist() -> None:
         assert all(option in said for option in options), (name, options)
 
 
-def run_blocks(path: Path) -> int:
-    """Run a page's Python blocks one after another, as a reader would type them, and return how many there are.
-
-    What a page claims is in its assertions.
-    """
-    blocks = re.findall(r"^```python\n(.*?)^```", path.read_text(), re.DOTALL | re.MULTILINE)
-    names: dict[str, object] = {"__name__": path.stem}
-    for number, block in enumerate(blocks):
-        needed = re.match(r"# needs ([\w, ]+)", block)
-        if needed is None or all(importlib.util.find_spec(name) for name in needed[1].split(", ")):
-            exec(compile(block, f"{path.name}, block {number}", "exec"), names)
-    return len(blocks)
-
-
-def test_code_of_the_dynamic_page_runs() -> None:
-    assert run_blocks(ROOT / "docs" / "dynamic.md") >= 1
-
-
-def test_code_of_the_score_variance_page_runs() -> None:
-    assert run_blocks(ROOT / "docs" / "score_variance.md") >= 3
-
-
-@pytest.mark.filterwarnings("ignore::Warning:lightning.*")
-@pytest.mark.parametrize(
-    ("page", "packages"),
-    [
-        ("plain", ()),
-        ("probabilities", ()),
-        ("accelerate", ("accelerate",)),
-        ("lightning", ("lightning",)),
-        ("transformers", ("transformers", "accelerate")),
-    ],
-)
-def test_code_of_the_frameworks_pages_runs(
-    page: str, packages: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for package in packages:
-        pytest.importorskip(package, reason=f"needs {package}: pip install 'thresher[{package}]'")
-    monkeypatch.chdir(tmp_path)
-    assert run_blocks(ROOT / "docs" / "frameworks" / f"{page}.md") >= 1
-
-
 def test_every_framework_has_a_page() -> None:
     pages = {path.stem for path in (ROOT / "docs" / "frameworks").glob("*.md")}
     files = {path.stem for path in (ROOT / "src" / "thresher" / "integrations").glob("*.py") if path.stem[0] != "_"}
     assert pages == {"README", "plain", *files} - {"cleanlab"}  # no framework; docs/files.md has it
 
 
-def test_code_of_the_files_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its blocks run one after another in an empty folder; one that needs a package says so and is left out without it."""
-    monkeypatch.chdir(tmp_path)
-    assert run_blocks(ROOT / "docs" / "files.md") >= 8
-
-
-def test_code_of_the_page_of_the_command_line_runs() -> None:
-    assert run_blocks(ROOT / "docs" / "cli.md") >= 1
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site as `make docs` builds it; a warning, such as a link that leads nowhere, is a failure."""
+    for package in ("sphinx", "myst_parser", "furo"):
+        pytest.importorskip(package, reason=f"needs {package}: pip install 'thresher[docs]'")
+    out = tmp_path_factory.mktemp("site")
+    build = [sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "--keep-going", "-d", str(out / "trees")]
+    done = subprocess.run([*build, str(ROOT / "docs"), str(out / "html")], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return out / "html"
 
 
 def test_the_page_of_the_command_line_knows_every_command() -> None:
@@ -122,19 +89,37 @@ def test_the_page_of_the_command_line_knows_every_command() -> None:
     assert set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)) == set(app.commands)
 
 
-@pytest.mark.parametrize(
-    ("page", "commands"), [
-        ("files", {"export", "run"}), ("explore", {"explore", "train", "export"}), ("cli", {"run", "score"}),
-    ],
-)  # fmt: skip
-def test_commands_of_a_page_exist(page: str, commands: set[str]) -> None:
-    from click.testing import CliRunner
+def test_the_site_has_every_page_and_loads_nothing_from_elsewhere(site: Path) -> None:
+    pages = {path.relative_to(ROOT / "docs").with_suffix("") for path in (ROOT / "docs").rglob("*.md")} - {Path("scale.in")}
+    built = {path.relative_to(site).with_suffix("") for path in site.rglob("*.html")}
+    assert pages <= built
+    for path in site.rglob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        loaded = re.findall(r"<(?:script|img|iframe|source)[^>]*\ssrc=\"([^\"]+)|<link[^>]*\shref=\"([^\"]+)", text)
+        assert not [url for pair in loaded for url in pair if re.match(r"(https?:)?//", url)], path.name
+    styles = "".join(path.read_text(encoding="utf-8") for path in site.rglob("*.css"))
+    assert not re.search(r"(@import\s+|url\()[\"']?(https?:)?//", styles)
 
-    from thresher.cli import app
 
-    text = (ROOT / "docs" / f"{page}.md").read_text()
-    lines = re.findall(r"^thresher (\w+)([^\n#]*)", text, re.MULTILINE)
-    assert commands <= {name for name, _ in lines}
-    for name, rest in lines:
-        said = CliRunner().invoke(app, [name, "--help"]).output
-        assert all(option in said for option in re.findall(r"--[a-z-]+", rest)), (name, rest)
+def test_a_card_has_what_its_docstrings_and_files_say() -> None:
+    from thresher.scorers import EL2N
+    from thresher.settings.tables import published_table
+
+    card = (ROOT / "docs" / "methods" / "el2n.md").read_text(encoding="utf-8")
+    fails = re.search(r"Fails: (.+?)\n\n", inspect.getdoc(EL2N) or "", re.DOTALL)
+    assert fails is not None
+    assert " ".join(fails[1].split()) in card
+    for number in published_table("table10"):
+        if number.method == "el2n":
+            assert f"{number.accuracy:.2f} (" in card
+    with (ROOT / "docs" / "results" / "small-scale" / "table6-small.csv").open() as file:
+        mine = [row for row in csv.DictReader(file) if row["method"] == "el2n"]
+    assert mine
+    assert all(f"| {float(row['mean']):.2f} | {float(row['gap']):+.2f} |" in card for row in mine)
+
+
+def test_every_scorer_and_selector_says_when_it_fails() -> None:
+    from thresher.registry import scorers, selectors
+
+    silent = [name for name, cls in {**scorers(), **selectors()}.items() if "\nFails: " not in (inspect.getdoc(cls) or "")]
+    assert silent == []

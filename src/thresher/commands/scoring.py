@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from thresher.large.scoring import score_store, usual_engine
 from thresher.methods import AUTO, find, parse_methods, parse_spec, resolve
 from thresher.places import seen_by_all, storage_errors
 from thresher.replay import Request, Source, grid_requests, open_source, provenance
-from thresher.scorers import TDDS, Entropy
+from thresher.scorers import TDDS, Entropy, Scorer
 
 
 def parse_numbers(text: str | None, option: str) -> list[int]:
@@ -68,11 +68,17 @@ def _requests(
     whens: list[int | None] = [*ats] or [resolved.at]
     if grid:
         params = resolved.scorer.params()
-        return grid_requests("tdds", windows or [params.pop("window")], whens, params)
+        columns = grid_requests("tdds", windows or [params.pop("window")], whens, params)
+        return columns + _columns(resolved.aux_scorers.values(), whens)  # `auto` draws by TDDS, and reads more
     scorers = [resolved.scorer, *resolved.aux_scorers.values()]
     if scorers[0] == Entropy() and "view" not in given and "eval_entropy" not in source.signals:
         scorers[0] = Entropy(view="train")
         say.note("entropy: no evaluation pass was recorded; scoring the train-mode logits")
+    return _columns(scorers, whens)
+
+
+def _columns(scorers: Iterable[Scorer], whens: Sequence[int | None]) -> list[Request]:
+    """Return a column for every scorer and epoch to ask at; the name has the epoch where there are several."""
     single = len(whens) == 1
     return [
         Request(scorer.name if single else f"{scorer.name}[T={when}]", scorer, when) for scorer in scorers for when in whens

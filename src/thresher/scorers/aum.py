@@ -26,6 +26,9 @@ class AUM(Scorer):
     the AUM paper, which also skips epoch 0: `skip=1`). Scores are (N,) float32, in [-1, 1] for probabilities; LOW = hard,
     and mislabeled samples come lowest. The tables keep the lowest.
 
+    Fails: as a score to keep hardest first, at small shares and under label noise: the lowest margins are wrong labels.
+    It serves to find those, best with logits, and to cut them off before something else draws (CCS).
+
     Source: G. Pleiss et al., "Identifying Mislabeled Data using the Area Under the Margin Ranking", NeurIPS 2020,
     Equation 1; the probability form from the official code of CCS (Zheng et al. 2023).
     Differences to the official code: a mean instead of CCS's sum (same ranking where no sample is missing), and

@@ -24,6 +24,9 @@ class ClassDistance(Scorer):
     the evaluation pass). Scores are (N,) float32 >= 0; high = far. The selector `near_median` keeps the middle ranks.
     Samples without features are NaN, and do not count for the median.
 
+    Fails: where a class has several groups, as the median then lies between them, and without features (an evaluation
+    pass that keeps them). All features of a class must fit into memory.
+
     Source: X. Xia et al., "Moderate Coreset: A Universal Method of Data Selection for Real-world Data-efficient Deep
     Learning", ICLR 2023, and its official code.
     Differences to the official code: the network is in evaluation mode (there batch normalisation keeps using batch

@@ -24,6 +24,8 @@ class Correctness(Scorer):
     Scores are (N,) float32 in [0, 1]; low = hard. `1 - s` is, for a sample that is learned once and kept, the moment of
     the training at which it was learned, from 0 at the beginning to 1 for never. Many samples tie.
 
+    Fails: as a ranking of its own: it has T + 1 values, so most samples tie.
+
     Source: S. Swayamdipta et al., "Dataset Cartography: Mapping and Diagnosing Datasets with Training Dynamics", EMNLP
     2020, section 2 (correctness).
     Differences to the official code: train-mode predictions of the epoch itself instead of a pass after each epoch.

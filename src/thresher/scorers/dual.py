@@ -27,6 +27,9 @@ class DUAL(Scorer):
     J = `window` >= 2 epochs, published 10; T = `epochs` >= J, the early part of training that counts, published 30 (60 on
     ImageNet). Scores are (N,) float32 >= 0; high = hard, the highest are kept, or drawn by the selector `beta`.
 
+    Fails: at small shares when the highest are kept: they are hard and undecided, and wrong labels are among them. The
+    selector `beta` is made for that. A recording shorter than J has no score.
+
     Source: Y. Cho et al., "Lightweight Dataset Pruning without Full Training via Example Difficulty and Prediction
     Uncertainty" (DUAL), ICML 2025, and its official code.
 

@@ -28,6 +28,9 @@ class DynUnc(Scorer):
     code (`exclude_last=False` counts them, as reproductions on CIFAR do). Scores are (N,) float32 >= 0; high = uncertain,
     the highest are kept. A window holds a sample's last J observed probabilities.
 
+    Fails: at small shares and under label noise; it was published for keeping three quarters. A recording of J epochs or
+    fewer has no score, since the last window does not count.
+
     Source: M. He et al., "Large-scale Dataset Pruning with Dynamic Uncertainty", CVPR 2024 workshops, Equations 1-3, and its
     official code.
     Differences to the official code: train-mode probabilities instead of those of a second, un-augmented pass; windows

@@ -25,6 +25,10 @@ class Entropy(Scorer):
     `view="train"` the train-mode prediction of a sample's latest epoch, for recordings without such a pass. Scores are
     (N,) float32 in [0, ln C] nat; high = hard, the highest are kept.
 
+    Fails: at small shares: a trained network is undecided about what is ambiguous, and easy examples of a class are
+    missing. Without an evaluation pass it has no score (`view="train"` has one), and late in training most samples tie
+    near 0.
+
     Source: C. Coleman et al., "Selection via Proxy: Efficient Data Selection for Deep Learning", ICLR 2020; formula
     and guard from the official code of CCS (Zheng et al. 2023).
     Differences to the official code: inputs are normalised as in training (CCS and D2 forget to).

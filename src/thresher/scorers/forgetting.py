@@ -26,6 +26,9 @@ class Forgetting(Scorer):
     samples that were never right: "zero" counts their events, which is 0, so they are pruned first (CCS, DUAL, DeepCore);
     "max" gives them the number of their presentations, the hardest of all (Toneva). Many samples tie; see `top`.
 
+    Fails: with few epochs, since the score is a small whole number and nearly all samples tie; with "zero" a hard sample
+    that was never right is dropped first, with "max" a wrong label is kept first.
+
     Source: M. Toneva et al., "An Empirical Study of Example Forgetting during Deep Neural Network Learning", ICLR 2019,
     Algorithm 1; the "zero" rule from the official code of CCS (Zheng et al. 2023), which made the published tables.
     Differences to the official code: one run (Toneva's sums over five seeds); logits are not rounded to 16 bits first.

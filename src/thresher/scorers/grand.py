@@ -25,6 +25,9 @@ class GraNd(Scorer):
     (`view="train"`, features must be passed to `Recorder.update`). Scores are (N,) float32 >= 0; high = hard, the highest
     are kept.
 
+    Fails: at small shares and under label noise, as EL2N does, whose factor it contains. Without features (an evaluation
+    pass that keeps them) it has no score, and norms of features do not compare between networks.
+
     Source: M. Paul et al., "Deep Learning on a Data Diet", NeurIPS 2021, Definition 2.1; restricted to the last layer as
     in DeepCore (C. Guo et al. 2022).
     Differences to the official code: one run (DeepCore averages ten, Data Diet too, over all parameters); no factor 1/B,

@@ -23,6 +23,9 @@ class LastLoss(Scorer):
     Scores are (N,) float32 in [0, inf) nat; high = hard. It is what `thresher.dynamic.InfoBatch` prunes by: samples that are
     dropped keep the loss they had. State: 4 bytes a sample.
 
+    Fails: as a ranking to keep the hardest of, at small shares and under label noise: wrong labels have the largest
+    losses. It is one epoch's number, so it is noisy.
+
     Source: Z. Qin et al., "InfoBatch: Lossless Training Speed Up by Unbiased Dynamic Data Pruning", ICLR 2024, section 3.
     Differences to the official code: a sample that was never seen has no score, where the package says 3 and its older
     research copy 1; cross-entropy of the logits, also where the training smooths labels.

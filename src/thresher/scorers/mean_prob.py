@@ -24,6 +24,8 @@ class MeanProb(Scorer):
 
     Scores are (N,) float32 in [0, 1]; low = hard. `epochs` >= 1: 30 for CIFAR, 60 for ImageNet, as DUAL's official code.
 
+    Fails: under label noise when the hardest are kept, as AUM does.
+
     Source: Y. Cho et al., "Lightweight Dataset Pruning without Full Training via Example Difficulty and Prediction
     Uncertainty" (DUAL), ICML 2025, and its official code; also the x axis of the data maps of S. Swayamdipta et al. 2020.
 

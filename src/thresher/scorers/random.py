@@ -21,6 +21,9 @@ class Random(Scorer):
 
     The method `random` does not read it: it draws anew for every seed with the selector `uniform`.
 
+    Fails: where labels are wrong, since they are kept as often as they occur; at small shares rare classes may come out
+    empty. It is what every other method must beat at the same cost.
+
     Source: the baseline of every study.
 
     >>> Random(seed=1).compute({}, Pool(2)).tolist() == Random(seed=1).compute({}, Pool(2)).tolist()

@@ -37,6 +37,10 @@ class TDDS(Scorer):
     the mean of the squared deviations instead of the root of their sum, as the paper's derivation does. State: 4K
     bytes a sample. A sample missing from an epoch keeps its changes and its score; its next change spans the gap.
 
+    Fails: where it is asked late for a small share: what still changes at the end of a schedule is what the network
+    cannot learn, wrong labels among it. The fewer are kept, the earlier T should be; a short schedule has no early end.
+    Samples that are learned by heart tie at 0.
+
     Source: X. Zhang et al., "Spanning Training Progress: Temporal Dual-Depth Scoring (TDDS) for Enhanced Dataset
     Pruning", CVPR 2024, and its official code. The paper's derivation has a variance over all epochs; code and published
     numbers are of the form above.

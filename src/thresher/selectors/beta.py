@@ -33,6 +33,9 @@ class Beta(Selector):
 
     Raises InputError where `mean_prob` is missing or outside [0, 1].
 
+    Fails: where `c_d` does not fit the data; it is published for three data sets. The whole score table must fit into
+    memory, since samples are drawn one after another.
+
     Source: Cho et al. 2025 (DUAL), official code.
     Differences to the official code: seeded; exactly `keep` samples (there one less at keep 0.1 and 0.2 on CIFAR); weights
     in log space with m kept 1e-7 away from 0 and 1 (there an infinite density gives NaN); samples of zero weight are taken

@@ -39,6 +39,10 @@ class Learnable(Selector):
 
     Raises InputError where an auxiliary score is missing, or a correctness lies outside [0, 1].
 
+    Fails: where wrong labels make no hump of their own (few of them on a hard set, or one class taken for another
+    throughout): nobody is suspected then. What is late is measured on the surrogate; a much smaller network wants easier
+    samples than these. The 0.55 was fitted to CIFAR-10.
+
     Source: this library (decision 0022). Made of the correctness of Swayamdipta et al. 2020 (Dataset Cartography), the
     margins of Pleiss et al. 2020 (AUM) and the weighted draw of Cho et al. 2025 (DUAL); that easier samples are to be kept
     the fewer are kept is Sorscher et al. 2022.

@@ -23,6 +23,9 @@ class NearMedian(Rule):
     to even.
     `balanced=True` does so inside every class, with quotas by largest remainder.
 
+    Fails: where hard samples matter, as at large shares: both ends go, whatever they are. Without `balanced=True` a
+    class whose scores lie apart from the others' may come out empty.
+
     Source: Xia et al. 2023 (Moderate coreset), official code.
     Differences to the official code: the count is exact (there both ends are rounded), `start` is computed in integers,
     ties are ordered by a hash of the id.

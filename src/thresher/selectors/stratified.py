@@ -32,6 +32,9 @@ class Stratified(Rule):
 
     Raises InputError where the cutoff leaves fewer samples than are to be kept.
 
+    Fails: where `cutoff` does not fit the data: too small, and wrong labels stay in (they lie in strata of their own,
+    which are drawn from as much as any); too large, and hard but right samples go. One outlier widens all strata.
+
     Source: Zheng et al. 2023 (CCS), Algorithm 1 and official code.
     Differences to the official code: too large a cutoff is an error (there fewer samples are returned, silently);
     `hi` is the maximum itself, closed (there `1.0001 * max`, half-open, which is wrong for maxima <= 0); `strata` is

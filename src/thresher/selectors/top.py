@@ -23,6 +23,9 @@ class Top(Rule):
     score's own direction, so "hard" is the high end of EL2N and the low end of AUM. With `balanced=True` every class keeps
     the same share (largest remainder), its own hardest.
 
+    Fails: at small shares, where the hardest are wrong labels and outliers, and similar samples are kept together.
+    Without `balanced=True` a class that is easier than the others may come out empty.
+
     Source: TDDS (Zhang et al. 2024), EL2N (Paul et al. 2021), Forgetting (Toneva et al. 2019), Dyn-Unc (He et al.
     2024), DUAL (Cho et al. 2025) and AUM as used by CCS (Zheng et al. 2023).
     Differences to the official codes: ties are ordered by a hash of the id (theirs by an unstable sort), the count is

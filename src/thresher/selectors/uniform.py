@@ -19,6 +19,9 @@ class Uniform(Rule):
 
     Formula: every subset of `keep` ids is equally likely; `balanced=True` draws the same share of every class (largest
     remainder). The seed gives every id a random place in a line, a function of seed and id, and the first ones are drawn.
+
+    Fails: where classes are rare: without `balanced=True` one may come out empty.
+
     Source: the Random baseline of every study.
     Differences to the official codes: seeded (CCS and DUAL draw from generators that are never seeded).
 

@@ -1,0 +1,79 @@
+"""The reference of the command line, from the commands themselves."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+import click
+
+from thresher.cli import app
+from writers.markdown import NOTE, table
+
+_NOT_RUN = "<!-- not run: examples of a reference; that they can be parsed is tested -->"
+
+
+def page() -> str:
+    """Return the page of all commands."""
+    listed = [[f"[`{name}`](#{name})", _brief(command)] for name, command in sorted(app.commands.items())]
+    sections = "\n\n".join(_section(name, command) for name, command in sorted(app.commands.items()))
+    return f"""{NOTE}
+# Commands
+
+`thresher COMMAND --help` prints the same. Commands that write go on where they were broken off. They end with status 0; with
+1 and one line that says what was expected, what came and what to do; or with 130 after Ctrl-C.
+
+{table(["command", "what it does"], listed, left=2)}
+
+{sections}
+"""
+
+
+def _brief(command: click.Command) -> str:
+    return _paragraphs(command)[0].replace("\n", " ")
+
+
+def _paragraphs(command: click.Command) -> list[str]:
+    return [text.strip("\n") for text in inspect.cleandoc(command.help or "").split("\n\n")]
+
+
+def _section(name: str, command: click.Command) -> str:
+    """Return what a command does, its examples, and its arguments and options."""
+    text = []
+    for paragraph in _paragraphs(command):
+        if paragraph.startswith("\b"):
+            example = paragraph.removeprefix("\b").strip("\n")
+            text.append(f"{_NOT_RUN}\n```sh\n{example}\n```")
+        else:
+            text.append(_prose(" ".join(paragraph.split())))
+    rows = [row for parameter in command.params if (row := _row(parameter))]
+    arguments = " ".join(p.make_metavar(click.Context(command)) for p in command.params if isinstance(p, click.Argument))
+    usage = f"`thresher {name} {f'{arguments} ' if arguments else ''}[OPTIONS]`"
+    return "\n\n".join([f"## {name}", usage, *text, table(["option", "value", "meaning"], rows, left=3)])
+
+
+def _prose(text: str) -> str:
+    """Return help as Markdown: options and file names with braces or stars must not be taken for markup."""
+    return re.sub(r"(?<!`)(\{t\}_\w+\.npy)(?!`)", r"`\1`", text).replace("*", "\\*")
+
+
+def _row(parameter: click.Parameter) -> list[str] | None:
+    if not isinstance(parameter, click.Option):
+        return None
+    names = ", ".join(f"`{name}`" for name in (*parameter.opts, *parameter.secondary_opts))
+    kind = "" if parameter.is_flag else _kind(parameter.type)
+    default = parameter.default
+    said = [parameter.help or ""]
+    if parameter.required:
+        said.append("Required.")
+    elif parameter.secondary_opts:
+        said.append(f"Default: `{parameter.opts[0] if default else parameter.secondary_opts[0]}`.")
+    elif isinstance(default, (str, int, float)) and not isinstance(default, bool):
+        said.append(f"Default: `{default}`.")
+    return [names, kind, _prose(" ".join(said))]
+
+
+def _kind(kind: click.ParamType) -> str:  # type: ignore[type-arg]
+    if isinstance(kind, click.Choice):
+        return ", ".join(f"`{choice}`" for choice in kind.choices)
+    return {"integer": "whole number", "integer range": "whole number", "float": "number"}.get(kind.name, kind.name)

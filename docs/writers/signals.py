@@ -1,0 +1,20 @@
+"""The table of signals."""
+
+from __future__ import annotations
+
+from thresher.signals import SIGNALS
+from writers.markdown import NOTE, table
+
+
+def page() -> str:
+    """Return the page of all signals."""
+    rows = [[f"`{s.name}`", s.unit, s.doc, f"{s.low:g}", f"{s.high:g}"] for s in SIGNALS.values()]
+    return f"""{NOTE}
+# Signals
+
+What is recorded: each is one float32 number per sample and epoch, computed once per batch for all scorers that read it.
+
+{table(["signal", "unit", "meaning", "low", "high"], rows, left=3)}
+
+With the prefix `eval_`, the same of the evaluation pass (evaluation mode, no augmentation).
+"""
