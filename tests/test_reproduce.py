@@ -211,6 +211,8 @@ def test_conditions_choose() -> None:
     found = entries("table6")
     chosen = Filter.parse("method=tdds,random keep=0.1 batch=32", found)
     assert sum(chosen.admits(e) for e in found) == 4 + len(targets.CANDIDATES)
+    published = Filter.parse("method=tdds,random keep=0.1 batch=32 T=none", found)
+    assert sum(published.admits(e) for e in found) == 4
 
 
 @pytest.mark.parametrize(("target", "message"), [("table66", "did you mean table6"), ("table1", "Expected a target")])

@@ -84,9 +84,15 @@ class Entry:
         return [replace(self.cell, seed=seed) for seed in seeds]
 
 
+NONE = "none"
+
+
 @dataclass(frozen=True)
 class Filter:
-    """Which entries are wanted: `{"method": ("tdds", "random"), "keep": ("0.1",)}`; no key, no condition."""
+    """Which entries are wanted: `{"method": ("tdds", "random"), "keep": ("0.1",)}`; no key, no condition.
+
+    An entry without a label has the value "none": `T=none` leaves the candidate (T, K) out.
+    """
 
     wanted: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
@@ -96,10 +102,9 @@ class Filter:
 
         Raises InputError for a key or a value that none of the entries has.
         """
-        known: dict[str, set[str]] = {}
-        for entry in entries:
-            for key, value in entry.labels.items():
-                known.setdefault(key, set()).add(value)
+        labels = [entry.labels for entry in entries]
+        keys = {key for found in labels for key in found}
+        known = {key: {found.get(key, NONE) for found in labels} for key in keys}
         wanted: dict[str, Sequence[str]] = {}
         for part in text.split():
             key, equals, values = part.partition("=")
@@ -116,4 +121,4 @@ class Filter:
 
     def admits(self, entry: Entry) -> bool:
         """Whether an entry meets all conditions."""
-        return all(entry.labels.get(key) in values for key, values in self.wanted.items())
+        return all(entry.labels.get(key, NONE) in values for key, values in self.wanted.items())

@@ -1,0 +1,82 @@
+"""The full boards' cells in the order in which they are wanted, on one GPU, as far as the time goes.
+
+    python recipes/full_scale.py --data-dir DIR --out DIR --limit-minutes 60 --jobs 4
+
+What `thresher reproduce` runs target by target, here by how much a cell is wanted: CIFAR-100 and CIFAR-10 at keep 0.1 and
+0.2, TDDS beside Random, every candidate (T, K) of CIFAR-100; then label noise and corruption. The trainings that need no
+recording run beside it, since one training alone does not fill a GPU. Results are `reproduce`'s own: the same command goes
+on from them, and `thresher reproduce TARGET --precision bf16 --out DIR` writes the board.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from thresher.commands.training import pick_device
+from thresher.engines import engine_of
+from thresher.experiments.cells import Cell, Filter
+from thresher.experiments.pace import Pace
+from thresher.experiments.reproduce import Place, run_cells
+from thresher.experiments.targets import entries
+
+WANTED = [  # target, conditions, seeds
+    ("table6", "data=cifar100 keep=0.1 batch=32 method=random,tdds T=none", range(3)),
+    ("table6", "data=cifar10 keep=0.1 batch=32 method=random,tdds", range(3)),
+    ("table6", "data=cifar100 keep=0.2 batch=64 method=random,tdds", range(3)),
+    ("table6", "data=cifar10 keep=0.2 batch=64 method=random,tdds", range(3)),
+    ("table6", "data=cifar100 T=20,60,70,90", range(1)),
+    ("table10", "method=random,tdds,moderate", range(3)),
+    ("table9", "method=random,tdds,moderate", range(3)),
+    ("table6", "method=moderate batch=32,64", range(3)),
+]
+
+
+def wanted(only: set[str]) -> list[list[Cell]]:
+    """Return the cells by wish, those of each first seed before its second."""
+    found = []
+    for target, conditions, seeds in WANTED:
+        there = entries(target)
+        admits = Filter.parse(conditions, there).admits
+        cells = [cell for seed in seeds for entry in there if admits(entry) for cell in entry.cells([seed])]
+        half = {"precision": "bf16"}
+        cells = [replace(c, surrogate=replace(c.surrogate, **half), coreset=replace(c.coreset, **half)) for c in cells]
+        found.append([cell for cell in cells if not only or cell.data in only])
+    return [cells for cells in found if cells]
+
+
+def main() -> None:
+    """Run wish after wish until all is done or time is up."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--limit-minutes", type=float)
+    parser.add_argument("--jobs", type=int, default=4)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--only", default="", help="data sets, with commas between; all of them without it")
+    args = parser.parse_args()
+    device, begun = pick_device(args.device), time.monotonic()
+    place = Place(args.out, args.data_dir, device, args.jobs, None, engine_of(device))
+    pace = Pace(device, None, args.limit_minutes)
+
+    def tell(event: str, details: dict[str, Any]) -> None:
+        keys = ("label", "epoch", "method", "keep", "seed", "test_accuracy", "seconds", "reason")
+        if event in ("epoch", "result", "failure"):
+            shown = " ".join(f"{details[key]}" for key in keys if key in details)
+            print(f"{time.monotonic() - begun:7.1f} {event} {shown}", flush=True)
+
+    for cells in wanted({name for name in args.only.split(",") if name}):
+        recorded, plain = ([cell for cell in cells if cell.recorded is way] for way in (True, False))
+        with ThreadPoolExecutor(2) as pool:
+            outcomes = list(pool.map(lambda part: run_cells(part, place, pace, tell), (plain, recorded)))
+        for outcome in outcomes:
+            for cell, why in [*outcome.failed.items(), *outcome.left.items()]:
+                print(f"not done: {cell.data} {cell.method} {cell.keep:g} seed {cell.seed}: {why}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
