@@ -97,12 +97,15 @@ def test_what_looks_like_code_is_a_block_that_runs(page: Path) -> None:
 
 def commands(block: Block) -> list[list[str]]:
     """Return the words of each command of a shell block."""
-    return [words for line in block.text.splitlines() if (words := shlex.split(line, comments=True))]
+    lines = [shlex.split(line, comments=True) for line in block.text.splitlines()]
+    parts = [(both, list(words)) for line in lines for both, words in itertools.groupby(line, lambda word: word == "&&")]
+    return [words for both, words in parts if not both]
 
 
 def parse(words: list[str]) -> None:
     """Hold a command to the options that there are, without running it."""
     words = words[words.index("thresher.cli") :] if "thresher.cli" in words else words
+    words = words[: words.index(">")] if ">" in words else words
     if Path(words[0]).name not in ("thresher", "thresher.cli"):
         return
     command = app.commands[words[1]]
@@ -220,7 +223,8 @@ class Reader:
         for more in extra.split(";"):
             name, *options = shlex.split(more) or [""]
             if name in words[:8]:
-                words = [*words, *options]
+                end = words.index(">") if ">" in words else len(words)
+                words = [*words[:end], *options, *words[end:]]
         return words
 
     def run(self, words: list[str]) -> None:
@@ -228,7 +232,10 @@ class Reader:
         if words[:2] == ["thresher", "explore"]:
             explore(words)
         elif words[0] == "thresher":
-            self.call(*words[1:])
+            end = words.index(">") if ">" in words else len(words)
+            said = self.call(*words[1:end])
+            for file in words[end + 1 :]:
+                Path(file).write_text(said)
         elif words[0] in ("torchrun", "python"):
             module = ["-m", "torch.distributed.run"] if words[0] == "torchrun" else []
             done = subprocess.run(
