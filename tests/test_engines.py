@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -33,6 +34,26 @@ def test_one_failure_does_not_stop_the_others(processes: int) -> None:
     assert failed == {(int, "two"): "ValueError"}
     with make_engine("processes", processes) as engine, pytest.raises(ValueError, match="two"):
         engine.run([(int, "1"), (int, "two")], call, on_result=done.__setitem__)
+
+
+def test_threads_run_side_by_side_and_go_on_after_a_failure() -> None:
+    meeting = threading.Barrier(3, timeout=30)
+    done: dict[int, Any] = {}
+    failed: dict[int, str] = {}
+
+    def meet(number: int) -> int:
+        meeting.wait()  # passes only where three are at it at once
+        if number == 1:
+            raise ValueError("one")
+        return number + 10
+
+    with make_engine("threads", 3) as engine:
+        engine.run(
+            range(6), lambda number: (meet, (number,)), on_result=done.__setitem__,
+            on_failure=lambda number, error: failed.update({number: str(error)}),
+        )  # fmt: skip
+    assert done == {number: number + 10 for number in (0, 2, 3, 4, 5)}
+    assert failed == {1: "one"}
 
 
 def test_a_killed_worker_is_told_and_the_rest_goes_on() -> None:

@@ -14,8 +14,10 @@ import torch
 
 from thresher.data import load
 from thresher.errors import CorruptFileError, InputError, MissingFileError
+from thresher.ranks import Alone
 from thresher.recorder import Recorder
 from thresher.scorers import AUM, EL2N, TDDS
+from thresher.train import progress
 from thresher.train.checkpoint import load_checkpoint, save_checkpoint
 from thresher.train.loop import Progress, fit, normalised
 from thresher.train.spec import TrainSpec, learning_rate
@@ -204,3 +206,22 @@ def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path: Path, monkeypatch:
     with pytest.raises(OSError, match="No space"):
         save_checkpoint(path, {"n": 2})
     assert load_checkpoint(path) == {"n": 1}
+
+
+def test_progress_is_written_as_often_as_it_costs_a_tenth_of_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, written = [0.0], []
+
+    def slow(path: Path, model: Any, optimizer: Any, recorder: Any, epoch: int, dynamic: Any) -> None:
+        clock[0] += 1.0
+        written.append(epoch)
+
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(progress, "save_progress", slow)
+    saver = progress.Saver(tmp_path / "c.safetensors", Alone())
+    model, optimizer = torch.nn.Linear(1, 1), torch.optim.SGD(torch.nn.Linear(1, 1).parameters(), 0.1)
+    for epoch in range(1, 31):
+        clock[0] += 2.0  # an epoch takes twice as long as writing
+        saver.save(model, optimizer, None, epoch, 30)
+    assert written == [1, 7, 13, 19, 25, 30]
