@@ -1,10 +1,12 @@
-"""Writes docs/results/benchmarks.md from the JSON files that `--out` left in docs/results/benchmarks/."""
+"""Writes docs/results/benchmarks.md and its figure from the JSON files that `--out` left in docs/results/benchmarks/."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 from typing import Any
+
+import figure
 
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results"
 TITLES = {
@@ -17,17 +19,26 @@ TITLES = {
     "throughput-gpu-8-workers": "Training throughput on a GPU, eight workers",
     "throughput-gpu-compiled": "Training throughput on a GPU, compiled",
     "gpu_recording": "What recording costs a training step on a GPU",
+    "recorder_sizes": "The Recorder's state and time, by samples and classes",
+    "store_sizes": "A store's size and writing time, by samples and epochs",
+    "network_sizes": "What ranks send one another in an epoch",
     "imagenet_epoch": "One simulated ImageNet epoch through the Recorder",
     "packing": "Several coreset trainings on one GPU",
     "scoring": "Scoring a store, by its size and with several workers",
+    "scoring-epyc": "The same on another processor, beside other work: what `thresher plan` reckons with",
     "selection": "Selecting a tenth from a score file, in bounded memory",
+    "selection-epyc": "The same on another processor, beside other work: what `thresher plan` reckons with",
     "import_time": "Importing",
 }
 HEAD = """# Speed and memory
 
 Each benchmark measures Thresher and the alternative side by side in one run; ratios are what to read. `make bench` runs
 them all; `python benchmarks/NAME.py --out docs/results/benchmarks/NAME.json` keeps one, with every repetition, the sizes and
-the versions, and `python benchmarks/page.py` writes this page.
+the versions, and `python benchmarks/page.py` writes this page and draws its figure. An exponent is the slope of a
+least-squares line through the logarithms of all points of a cost: with 1 it grows in proportion. "Last" is the
+slope between the two largest, where what a process costs at any size weighs least.
+
+![How memory, disk, network and time grow with samples, classes, epochs, workers and ranks](../images/growth.svg)
 """
 
 
@@ -57,14 +68,20 @@ def section(title: str, found: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
-    """Write the page from what is there."""
+def page() -> str:
+    """Return the page from what is there."""
     parts = [HEAD]
     for name, title in TITLES.items():
         path = RESULTS / "benchmarks" / f"{name}.json"
         if path.exists():
             parts.append(section(title, json.loads(path.read_text())))
-    (RESULTS / "benchmarks.md").write_text("\n".join(parts))
+    return "\n".join(parts)
+
+
+def main() -> None:
+    """Write the page and the figure."""
+    (RESULTS / "benchmarks.md").write_text(page(), encoding="utf-8")
+    figure.main()
 
 
 if __name__ == "__main__":

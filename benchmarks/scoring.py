@@ -1,7 +1,8 @@
 """Scoring a store against its size: samples, epochs, and workers on one machine. Whole `thresher score` processes.
 
 Every store holds the signals that the methods read, as random values, and all are scored with `--exact`, so that every epoch
-is read. What several workers gain is judged on the largest store, against one. Beside the clock stands the processor time
+is read. What several workers gain is judged on the largest store, against one; there it is also measured what more workers
+than cores do. Beside the clock stands the processor time
 on the longest path (that of the parent, and each worker's share): what the clock would show on cores that nobody else uses.
 """
 
@@ -13,8 +14,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from _growth import Series, drawn
 from _measure import Child, Target, alternate, finish, median, parser, python, run_child
 
+SEVERAL = (1, 2, 3, 4)  # workers on the largest store
 METHODS, CLASSES = "tdds,dyn_unc,el2n,forgetting,aum,dual", 1000
 
 
@@ -92,21 +95,31 @@ def main() -> None:
         return score(*args.score, args.workers)
     del args.make, args.score
     if args.quick:
-        args.samples, args.epochs, args.rounds = 200_000, 30, 1
+        args.samples, args.epochs, args.rounds = 100_000, 60, 1
     sizes = [(args.samples // part, args.epochs) for part in (64, 16, 4, 1)]
-    sizes += [(args.samples // 4, args.epochs // part) for part in (2, 3)]
-    rows, raw, speedups = [], {}, []
+    sizes += [(args.samples // 4, args.epochs // part) for part in (2, 3, 6)]
+    rows, raw, speedups, spent, clock = [], {}, [], {}, {}
     for n, epochs in sorted(sizes, key=lambda size: size[0] * size[1]):
         with tempfile.TemporaryDirectory() as name:
-            found = measure(Path(name), n, epochs, [1, args.workers], args.rounds)
+            counts = {1, args.workers, *(SEVERAL if n == args.samples else ())}
+            found = measure(Path(name), n, epochs, sorted(counts), args.rounds)
         pairs = [one.seconds / other.seconds for one, other in zip(found[1], found[args.workers], strict=True)]
         alone, several = (median([child.seconds for child in found[count]]) for count in (1, args.workers))
         peak = median([child.peak_bytes for child in found[1]]) / 2**20
         paths = {count: median([longest_path(child, count) for child in found[count]]) for count in found}
+        spent[n, epochs], clock[n, epochs] = paths[1], {k: median([c.seconds for c in found[k]]) for k in sorted(found)}
         speedups.append((n * epochs, median(pairs), paths[1] / paths[args.workers]))
         label, each = f"N = {n}, T = {epochs}", 1e9 * paths[1] / (n * epochs)
         rows.append([label, alone, several, median(pairs), paths[1], paths[1] / paths[args.workers], each, peak])
         raw[f"{n} x {epochs}"] = {count: [[round(c.seconds, 4), c.peak_bytes] for c in found[count]] for count in found}
+    largest = clock[args.samples, args.epochs]
+    by_n, by_t = (sorted(place for place in spent if place[axis] == sizes[2][axis]) for axis in (1, 0))
+    series = [
+        Series("processor time", "s", "N", f"T = {args.epochs}", [(n, spent[n, t]) for n, t in by_n]),
+        Series("processor time", "s", "T", f"N = {args.samples // 4}", [(t, spent[n, t]) for n, t in by_t]),
+        Series("clock, 1 worker", "s", "N", f"T = {args.epochs}", [(n, clock[n, t][1]) for n, t in by_n]),
+        Series("clock", "s", "W", f"N = {args.samples}, T = {args.epochs}", list(largest.items())),
+    ]
     header = [
         "",
         "1 worker s",
@@ -126,10 +139,12 @@ def main() -> None:
         notes=[
             "every number of workers gives the same file, byte for byte",
             "times faster is the median of the rounds' ratios, each of two runs side by side in time",
+            *(one.note() for one in series[:-1]),
+            "clock of the largest store: " + ", ".join(f"{count} workers {s:.3g} s" for count, s in largest.items()),
             f"{os.cpu_count()} cores, load average before the end {os.getloadavg()[0]:.2g}: other work on the machine "
             "takes from several workers more than from one",
         ],
-        raw=raw,
+        raw={"growth": drawn(series), **raw},
     )  # fmt: skip
 
 

@@ -33,8 +33,8 @@ class Measured:
     machine: str = "2 cores of AMD EPYC"
     record_seconds: float = 4.132669e-9  # a sample, class and epoch, on two threads (imagenet_epoch)
     write_bytes: float = 113.7e6  # a second: a store written and synced (replay_grid)
-    score_seconds: float = 73.60551e-9  # a sample and epoch, of one core: six methods in one pass (scoring)
-    select_seconds: float = 40.88814e-9  # a score: a tenth of 10^8 kept, whole process (selection)
+    score_seconds: float = 73.60551e-9  # a sample and epoch, of one core: six methods in one pass (scoring-epyc)
+    select_seconds: float = 40.88814e-9  # a score: a tenth of 10^8 kept, whole process (selection-epyc)
     overhead: float = (
         0.003750457  # share of a training step that recording takes, small network on a CPU (recorder_overhead)
     )
