@@ -5,8 +5,9 @@
 Every arm is shown the same number of samples in batches of 128: as many as InfoBatch shows in `--epochs` epochs with its
 published ratio and delta. The others: all samples for the whole number of epochs that comes nearest (`full`, which is
 recorded); a coreset of about `--keep`, uniform or by TDDS's score over that recording, for more epochs (`static-...`); a new
-uniform draw every epoch (`redraw-random`); TDDS drawn again every other epoch after a warm-up of three (`redraw-tdds`). One
-training after another, in one thread; run it again to go on after an interruption.
+uniform draw every epoch (`redraw-random`); TDDS anew every other epoch after a warm-up of three, and a uniform draw in its
+place as the control (`redraw-tdds`, `redraw-random-warm`). One training after another, in one thread; run it again to go on
+after an interruption.
 """
 
 from __future__ import annotations
@@ -81,13 +82,15 @@ class Bench:
         full, recorder = self.train("full", Fixed(everything(n)), round(budget / n), {"tdds": method.scorer})
         longer = round(budget / (keep * n))
         size = budget // longer
+        static = self.static(recorder, size, longer)
         redrawn, _ = self.train("redraw-random", Redraw("random", share_of(n, size), every=1, warmup=0), longer)
         rest = budget - WARMUP * n
         later = round(rest / (keep * n))
-        again = Redraw(TDDS, share_of(n, rest // later), every=2, warmup=WARMUP)
-        dynamic, _ = self.train("redraw-tdds", again, WARMUP + later)
-        static = self.static(recorder, size, longer)
-        return [first, full, redrawn, dynamic, *static]
+        warm = []
+        for name, label in (("redraw-tdds", TDDS), ("redraw-random-warm", "random")):
+            again = Redraw(label, share_of(n, rest // later), every=2, warmup=WARMUP)
+            warm.append(self.train(name, again, WARMUP + later)[0])
+        return [first, full, *static, redrawn, *warm]
 
     def static(self, recorder: Recorder, size: int, epochs: int) -> list[dict[str, Any]]:
         """Train the static coresets of `size` samples."""
