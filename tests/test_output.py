@@ -7,13 +7,16 @@ import os
 import pty
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import thresher
 from thresher.cli import app, main
@@ -44,15 +47,22 @@ def speak(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for all of these commands, which follow one another: what one writes, the next one reads."""
-    return tmp_path_factory.mktemp("home")
+    """A folder for all of these commands, in any order: a recording, a score table and a coreset are there."""
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "cpu_count", lambda: 1)
+        for name in ("record", "score", "select"):
+            arguments = [argument.format(home=folder) for argument in COMMANDS[name]]
+            done = CliRunner().invoke(app, [name, *arguments, "--quiet"])
+            assert done.exit_code == 0, done.output
+    return folder
 
 
 SMALL = ("--epochs", "1", "--batch-size", "64", "--device", "cpu")
-# In this order. What --json is told is looked at by CHECKS; the second time, with --quiet, trainings are there already.
+# What --json is told is looked at by CHECKS; the second time, with --quiet, trainings are there already.
 COMMANDS: dict[str, tuple[str, ...]] = {
-    "record": ("--out", "{home}/run", "--epochs", "3", "--batch-size", "64", "--device", "cpu", "--model", "tiny"),
-    "score": ("{home}/run", "--method", "tdds:window=3,aum", "--out", "{home}/scores.parquet"),
+    "record": ("--out", "{home}/recorded", "--epochs", "3", "--batch-size", "64", "--device", "cpu", "--model", "tiny"),
+    "score": ("{home}/recorded", "--method", "tdds:window=3,aum", "--out", "{home}/scores.parquet"),
     "select": ("{home}/scores.parquet", "--method", "aum", "--keep", "100", "--out", "{home}/kept.parquet"),
     "export": ("{home}/kept.parquet", "--to", "csv", "--out", "{home}/kept.csv", "--force"),
     "train": ("--coreset", "{home}/kept.parquet", "--seeds", "0-1", "--jobs", "1", "--out", "{home}/trained", *SMALL),
@@ -60,11 +70,11 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         "--out", "{home}/run", "--surrogate-epochs", "3", "--surrogate-batch-size", "64", *SMALL, "--model", "tiny",
         "--method", "random,aum", "--seeds", "0", "--no-full", "--jobs", "1",
     ),
-    "suspects": ("{home}/run", "--out", "{home}/suspects.csv", "--force"),
+    "suspects": ("{home}/recorded", "--out", "{home}/suspects.csv", "--force"),
     "plan": ("--n", "1000", "--classes", "10", "--epochs", "5", "--keep", "1.0"),
     "methods": ("tdds",),
     "corrupt": ("--show", "{home}/corrupt.png", "--sample", "0-1"),
-    "explore": ("{home}/run", "--port", "0"),
+    "explore": ("{home}/recorded", "--port", "0"),
     "reproduce": (
         "table6", "--scale", "small", "--seeds", "0", "--jobs", "1", "--device", "cpu", "--out", "{home}/reproduce",
     ),
@@ -211,18 +221,18 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
 BARS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "record": (
         ("--out", "{tmp}/run", "--epochs", "2", "--model", "tiny", "--device", "cpu", "--no-features"),
-        ("surrogate", "2/2 epochs", "left"),
+        ("surrogate", "2/2 epochs"),
     ),
-    "score": (("{home}/run", "--out", "{tmp}/s.parquet", "--method", "aum"), ("scoring", "100%")),
+    "score": (("{home}/recorded", "--out", "{tmp}/s.parquet", "--method", "aum"), ("scoring", "100%")),
     "select": (
         ("{home}/scores.parquet", "--method", "aum", "--keep", "9", "--out", "{tmp}/c.parquet"),
         ("pass 1 over the scores",),
     ),
-    "suspects": (("{home}/run",), ("reading", "100%")),
+    "suspects": (("{home}/recorded",), ("reading", "100%")),
     "corrupt": (("--show", "{tmp}/c.png", "--sample", "0-2"), ("drawing", "100%")),
     "train": (
         ("--coreset", "{home}/kept.parquet", "--seeds", "2-3", "--jobs", "1", "--out", "{tmp}", *SMALL),
-        ("trainings", "2/2", "left"),
+        ("trainings", "2/2"),
     ),
     "run": (
         ("--out", "{home}/run", "--surrogate-epochs", "3", "--surrogate-batch-size", "64", *SMALL, "--model", "tiny",
@@ -234,6 +244,12 @@ BARS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("trainings", "1/1"),
     ),
 }  # fmt: skip
+
+
+def test_bars_tell_the_time_that_is_left() -> None:
+    now = time.monotonic()
+    for seen, text in (((now - 60, 0.0, now, 0.5), "0:01:00 left"), ((now, 0.5, now, 0.5), "")):
+        assert bars.TimeLeft().render(cast(Any, SimpleNamespace(fields={"seen": seen}))).plain == text
 
 
 @pytest.mark.parametrize("name", BARS)
