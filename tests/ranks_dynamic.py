@@ -14,11 +14,11 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, TensorDataset
 
+from ranks_loop import Plain
 from thresher.coreset import Coreset
 from thresher.data import Indexed, load
 from thresher.dynamic import DynamicSampler, Fixed, InfoBatch, Redraw, Rule
 from thresher.errors import InputError
-from thresher.models import Classifier
 from thresher.ranks import Alone, Ranks, current
 from thresher.recorder import Recorder
 from thresher.train import loop
@@ -104,19 +104,6 @@ def the_gradient_is_that_of_the_whole_draw(rank: int, size: int) -> None:
 def everybodys(sampler: DynamicSampler) -> list[list[int]]:
     """Return the ids of every rank."""
     return sampler.recorder.ranks.share("ids", list(sampler))
-
-
-class Plain(Classifier):
-    """A network without batch normalisation, which would see a rank's part of a batch only."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(5)
-        self.hidden, self.head = torch.nn.Linear(64, 24), torch.nn.Linear(24, 10)
-
-    def features(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the hidden layer."""
-        return torch.relu(self.hidden(images.flatten(1)))
 
 
 def our_loop_trains_as_one_process(folder: Path, rank: int) -> None:

@@ -7,7 +7,7 @@ in `[0, N)` of the original, unpruned data set, always and everywhere.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +18,20 @@ from thresher.errors import InputError
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
 HardEnd = Literal["high", "low"]
+
+
+@dataclass(frozen=True)
+class Named:
+    """Base of what lives in a file of its own and is told by it: scorers, selectors, rules. Fields are parameters."""
+
+    @property
+    def name(self) -> str:
+        """Its name: the name of the file it lives in."""
+        return type(self).__module__.rsplit(".", 1)[-1]
+
+    def params(self) -> dict[str, Any]:
+        """JSON-ready parameters, in the order of their declaration."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,12 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from thresher.coreset import Coreset
 from thresher.scorers._base import Scorer
-from thresher.types import Pool, Scores
+from thresher.types import Named, Pool, Scores
 
 _DRAW = 2  # the stream of draws; 0 and 1 are those of order and augmentation
 
@@ -35,17 +34,8 @@ class Live:
 
 
 @dataclasses.dataclass(frozen=True)
-class Rule(ABC):
+class Rule(Named, ABC):
     """Base of all rules. Subclasses are frozen dataclasses; their fields are their parameters."""
-
-    @property
-    def name(self) -> str:
-        """The rule's name: the name of the file it lives in."""
-        return type(self).__module__.rsplit(".", 1)[-1]
-
-    def params(self) -> dict[str, Any]:
-        """JSON-ready parameters, in the order of their declaration."""
-        return dataclasses.asdict(self)
 
     @property
     def scorers(self) -> Mapping[str, Scorer]:

@@ -268,8 +268,8 @@ def _train(tasks: list[tuple[Cell, Task]], place: Place, pace: Pace, notify: Not
         outcome.done.append(cell)
         if place.device.startswith("cuda"):  # there trainings share the device, and how well is only seen
             pace.learn(place.load(cell), cell.coreset, task.job.kept, result["seconds"])
-        place.failure(item[0]).unlink(missing_ok=True)
-        notify("result", {**result, "method": item[0].method, "keep": item[0].keep, "work": _work(item[0])})
+        place.failure(cell).unlink(missing_ok=True)
+        notify("result", {**result, "method": cell.method, "keep": cell.keep, "work": _work(cell)})
 
     def on_failure(item: tuple[Cell, Task], error: Exception) -> None:
         cell = item[0]

@@ -14,13 +14,13 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from thresher.types import Floats, Frame, HardEnd, Pool
+from thresher.types import Floats, Frame, HardEnd, Named, Pool
 
 State = dict[str, NDArray[Any]]
 
 
 @dataclasses.dataclass(frozen=True)
-class Scorer(ABC):
+class Scorer(Named, ABC):
     """Base of all scorers. Subclasses are final, frozen dataclasses; their fields are their parameters."""
 
     hard_end: ClassVar[HardEnd]
@@ -60,15 +60,6 @@ class Scorer(ABC):
         The one before the first epoch, where earlier dynamics leave nothing.
         """
         return self.init(n)
-
-    @property
-    def name(self) -> str:
-        """The scorer's name: the name of the file it lives in."""
-        return type(self).__module__.rsplit(".", 1)[-1]
-
-    def params(self) -> dict[str, Any]:
-        """JSON-ready parameters, in the order of their declaration."""
-        return dataclasses.asdict(self)
 
     @abstractmethod
     def init(self, n: int) -> State:

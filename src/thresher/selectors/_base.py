@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from thresher.ranking.blocks import InMemory, Mask, Samples
-from thresher.types import Ids, Pool, Scores
+from thresher.types import Ids, Named, Pool, Scores
 
 
 @dataclasses.dataclass(frozen=True)
-class Selector(ABC):
+class Selector(Named, ABC):
     """Base of all selectors. Subclasses are final, frozen dataclasses; their fields are their parameters.
 
     One that can say which samples it keeps without holding them all extends `Rule`, which selects from files of any size
@@ -22,15 +22,6 @@ class Selector(ABC):
     """
 
     rank_based: ClassVar[bool] = False
-
-    @property
-    def name(self) -> str:
-        """The selector's name: the name of the file it lives in."""
-        return type(self).__module__.rsplit(".", 1)[-1]
-
-    def params(self) -> dict[str, Any]:
-        """JSON-ready parameters, in the order of their declaration."""
-        return dataclasses.asdict(self)
 
     @abstractmethod
     def pick(self, scores: Scores, pool: Pool, keep: int, rng: np.random.Generator) -> Ids:
