@@ -13,6 +13,7 @@ import pytest
 from thresher.cli import main
 
 collect_ignore = ["faults"]  # a program of its own, which test_faults.py runs
+collect_ignore_glob = ["ranks_*.py"]  # programs that tests start under torchrun
 _UNPACK = Path(__file__).resolve().parents[2] / "shared" / "data" / "unpack_cifar.py"
 
 

@@ -6,6 +6,9 @@ import errno
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -267,3 +270,18 @@ def test_epochs_without_a_manifest_are_not_written_over(tmp_path: Path) -> None:
     with pytest.raises(RunDirectoryError, match=r"manifest\.json is gone"):
         TrajectoryWriter.create(folder, 10, 4, SIGNALS)
     assert {p: p.read_bytes() for p in folder.rglob("*.parquet")} == before
+
+
+def test_what_is_left_of_a_store_that_was_killed_in_the_making_is_swept(tmp_path: Path) -> None:
+    script = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from thresher.trajectory.writer import TrajectoryWriter\n"
+        "os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "TrajectoryWriter.create(Path(sys.argv[1]), 7, 3, ['error_norm'])\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False).returncode == -signal.SIGKILL
+    (tmp_path / "film.part").write_text("of somebody else")
+    assert len(list(tmp_path.glob("manifest.json.*.part"))) == 1
+    TrajectoryWriter.create(tmp_path, 7, 3, ["error_norm"]).close()
+    assert [path.name for path in tmp_path.glob("*.part")] == ["film.part"]

@@ -43,9 +43,9 @@ def replacing(path: Path) -> Iterator[Path]:
     sync_folder(path.parent)
 
 
-def remove_parts(folder: Path) -> None:
-    """Remove what writers that were killed left in a folder; the caller must be its only writer."""
-    for part in folder.glob(f"*{PART}"):
+def remove_parts(folder: Path, of: str = "") -> None:
+    """Remove what killed writers left in a folder, or of its file `of` alone; the caller must be its only writer."""
+    for part in folder.glob(f"{of}*{PART}"):
         part.unlink()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import IO
 
 from thresher.errors import BusyError, RunDirectoryError
+from thresher.files import remove_parts
 from thresher.trajectory.layout import LOCK, MANIFEST, Manifest
 
 
@@ -33,5 +34,6 @@ def begin(folder: Path, manifest: Manifest) -> IO[str]:
         raise RunDirectoryError(
             f"{folder} holds recorded epochs, but its {MANIFEST} is gone. Restore it, or choose another folder."
         )
+    remove_parts(folder, MANIFEST)  # of one who was killed while making it; what else lies there is not ours
     manifest.save(folder)
     return lock
