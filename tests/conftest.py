@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,9 @@ from typing import Any
 import pytest
 
 from thresher.cli import main
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background: nothing that tests start could be interrupted
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 collect_ignore = ["faults"]  # a program of its own, which test_faults.py runs
 collect_ignore_glob = ["ranks_*.py"]  # programs that tests start under torchrun
