@@ -182,10 +182,13 @@ def test_what_fails_is_said_in_silence_too(places: Path, tmp_path: Path, speak: 
     (tmp_path / "results" / f"{cell.digest}.json").write_text("{}")
     table = ("reproduce", "table6", "--scale", "small", "--seeds", "0", "--jobs", "1", "--device", "cpu", "--out", tmp_path)
     status, out, err = speak(*table, "--quiet")
-    assert (status, out) == (0, "")
+    assert (status, out) == (1, "")
     assert err.startswith("failed: random at keep=0.1 on digits, seed 0: Expected the result of random")
+    assert "thresher: 1 of 1 cells failed" in err.splitlines()[-1]
     status, out, _ = speak(*table, "--json")
+    assert status == 1
     assert json.loads(out)["failed"][0]["method"] == "random"
+    assert (tmp_path / "table6-small.md").exists()
 
 
 @contextmanager

@@ -72,6 +72,10 @@ class OtherRankError(ThresherError, RuntimeError):
     """Another rank could not go on and said why; this one stops with it."""
 
 
+class FailedTrainingsError(ThresherError, RuntimeError):
+    """Some of many trainings have failed; the others are done, and what each of the failed ones said stands above."""
+
+
 class StorageError(ThresherError, OSError):
     """Object storage does not answer, or refuses."""
 

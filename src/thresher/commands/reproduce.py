@@ -15,7 +15,7 @@ from thresher.commands.output import Output
 from thresher.commands.screen import parallel
 from thresher.commands.training import as_precision, pick_device
 from thresher.engines import engine_of
-from thresher.errors import InputError
+from thresher.errors import FailedTrainingsError, InputError
 from thresher.experiments.board import BoardRow, as_csv, as_markdown, board, columns, lines, records
 from thresher.experiments.cells import Cell, Entry, Filter
 from thresher.experiments.defaults import parse_seeds
@@ -65,6 +65,11 @@ def reproduce_command(
             "left": [{**_named(cell), "reason": reason} for cell, reason in outcome.left.items()],
         }
     )  # fmt: skip
+    if outcome.failed:
+        raise FailedTrainingsError(
+            f"{len(outcome.failed)} of {len(cells)} cells failed, for the reasons given above and on the board; the others are "
+            "kept. Mend what can be mended and run the same command again: only what is missing runs."
+        )
 
 
 def _place(
