@@ -67,8 +67,8 @@ def reproduce_command(
     )  # fmt: skip
     if outcome.failed:
         raise FailedTrainingsError(
-            f"{len(outcome.failed)} of {len(cells)} cells failed, for the reasons given above and on the board; the others are "
-            "kept. Mend what can be mended and run the same command again: only what is missing runs."
+            f"{len(outcome.failed)} of {len(cells)} cells failed, for the reasons given above and on the board; the others "
+            "are kept. Mend what can be mended and run the same command again: only what is missing runs."
         )
 
 

@@ -89,26 +89,42 @@ class Outbox:
         if widths:
             width = widths.pop()
             step = _rows_of(width, self._owners.n)
-            for low in range(0, self._owners.largest, step):
-                yield self._round(ranks, width, low, low + step)
+            blocks = [(ints, values, *self._by_round(ints, step)) for ints, values in self._waiting()]
+            for number in range(-(-self._owners.largest // step)):
+                parts = [(ints, values, rows[ends[number] : ends[number + 1]]) for ints, values, rows, ends in blocks]
+                yield self._round(ranks, width, parts)
         self.clear()
 
-    def _round(self, ranks: Ranks, width: int, low: int, high: int) -> Arrived:
-        """Exchange the rows of each owner's samples `low` to `high - 1`."""
+    def _by_round(self, ints: Tensor, step: int) -> tuple[Tensor, list[int]]:
+        """Return a block's rows in the order of their rounds, and where each round begins: sorted once, not sought in every
+        round."""
+        _, place = self._owner_of(ints[:, _ID])
+        number = place // step
+        rounds = -(-self._owners.largest // step)
+        ends = torch.bincount(number, minlength=rounds).cumsum(0).tolist()
+        return torch.argsort(number, stable=True), [0, *ends]
+
+    def _owner_of(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the ranks that own samples, and each sample's place among those of its owner."""
+        bounds = torch.from_numpy(self._owners.bounds).to(ids.device)
+        owner = torch.searchsorted(bounds[1:], ids.contiguous(), right=True)
+        return owner, ids - bounds[owner]
+
+    def _round(self, ranks: Ranks, width: int, parts: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Arrived:
+        """Exchange the rows of one round: of each block its integers, its numbers and which rows."""
         integers, floats = torch.empty((0, 3), dtype=torch.int64), torch.empty((0, width))
         counts = [0] * ranks.size
-        parts = []
-        for ints, values in self._waiting():
-            bounds = torch.from_numpy(self._owners.bounds).to(ints.device)
-            owner = torch.searchsorted(bounds[1:], ints[:, _ID].contiguous(), right=True)
-            place = ints[:, _ID] - bounds[owner]
-            chosen = torch.nonzero((place >= low) & (place < high))[:, 0]
-            parts.append((ints[chosen], values[chosen], owner[chosen]))
         if parts:
-            integers, floats, owner = (torch.cat(column) for column in zip(*parts, strict=True))
-            order = torch.argsort(owner, stable=True)
-            integers, floats = integers[order], floats[order]
+            integers = torch.cat([ints[rows] for ints, _, rows in parts])
+            owner, _ = self._owner_of(integers[:, _ID])
             counts = torch.bincount(owner, minlength=ranks.size).tolist()
+            order = torch.argsort(owner, stable=True)
+            integers = integers[order]
+            floats = torch.empty((len(order), width), device=order.device)
+            to, start = torch.argsort(order), 0
+            for _, values, rows in parts:
+                floats.index_copy_(0, to[start : start + len(rows)], values[rows])
+                start += len(rows)
         integers, _ = ranks.exchange(integers, counts)
         floats, _ = ranks.exchange(floats, counts)
         first, _ = self._owners.span(ranks.rank)
