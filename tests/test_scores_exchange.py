@@ -19,6 +19,8 @@ from thresher.exchange.aum import read_aum, write_aum
 from thresher.exchange.cartography import dynamics_to_dumps, write_dynamics
 from thresher.exchange.explorer import write_explorer
 from thresher.exchange.frames import from_frame, to_arrow
+from thresher.experiments import targets
+from thresher.experiments.cells import Cell, Entry
 from thresher.integrations.cleanlab import cleanlab_inputs, label_quality, suspected_label_errors
 from thresher.recorder import Recorder
 from thresher.replay import Request, open_source, replay
@@ -26,6 +28,7 @@ from thresher.score_table import ScoreTable, read_scores, write_scores
 from thresher.scorers.aum import AUM
 from thresher.scorers.tdds import TDDS
 from thresher.tracking import followed, open_tracker
+from thresher.train.spec import TrainSpec
 from thresher.trajectory.official import OfficialDumps
 from thresher.trajectory.reader import Trajectory
 from thresher.trajectory.writer import TrajectoryWriter
@@ -265,3 +268,25 @@ def test_a_run_is_tracked_from_the_command_line(tmp_path: Path, call: Any) -> No
     assert result.step == 3
     assert 0 < result.value < 1
     assert "--track" in call.refused("run", "--out", tmp_path / "other", *small, *less, "--track", "wandb:x")
+
+
+def test_every_training_command_is_tracked(tmp_path: Path, call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    def scalars(name: str) -> dict[str, list[int]]:
+        read = EventAccumulator(str(tmp_path / "tb" / name))
+        read.Reload()
+        return {tag: [event.step for event in read.Scalars(tag)] for tag in read.Tags()["scalars"]}
+
+    track = ("--track", f"tensorboard:{tmp_path / 'tb'}", "--device", "cpu")
+    tiny = ("--model", "tiny", "--batch-size", 256)
+    call("record", "--out", tmp_path / "recorded", "--epochs", 2, "--no-features", *tiny, *track)
+    assert scalars("recorded") == {"surrogate/loss": [1, 2]}
+    call("train", "--out", tmp_path / "trained", "--epochs", 2, "--seeds", "4", "--jobs", 1, *tiny, *track)
+    assert scalars("trained") == {"full 1 (seed 4)/loss": [1, 2], "test_accuracy/full/1": [4]}
+    cell = Cell("digits", "random", 0.1, TrainSpec("tiny"), TrainSpec("tiny", epochs=1, batch_size=64))
+    monkeypatch.setitem(targets.TARGETS, "table6", lambda scale: [Entry("table6", cell, {"method": "random"})])
+    call("reproduce", "table6", "--out", tmp_path / "board", "--seeds", "5", "--jobs", 1, *track)
+    name = "test_accuracy/tiny on digits/random/0.1"
+    assert scalars("table6-full")[name] == [5]

@@ -89,6 +89,7 @@ surrogate_epochs = option("--surrogate-epochs", int, help="Epochs of the recorde
 surrogate_batch_size = option("--surrogate-batch-size", int, help="Batch of the surrogate.")
 lr = option("--lr", float, help="Peak learning rate. Default: the recipe's (0.1).")
 compile_model = switch("--compile", "compile_model", help="Run the model through torch.compile.")
+track = option("--track", help="Also log to local files: tensorboard:FOLDER or mlflow:FOLDER. Default: nothing.")
 workers = option("--workers", int, help="How many run at once. Default: one per core, of this machine or of the cluster.")
 address = option("--address", help="Of a running Ray cluster. Default: the one that Ray finds, else one started here.")
 

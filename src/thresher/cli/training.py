@@ -47,8 +47,8 @@ from thresher.cli.completion import among
 @option("--out", Path, help="Run directory. Default: runs/DATA.")
 @switch("--resume/--no-resume", default=True, help="Go on with a run directory that is there.")
 @switch("--report/--no-report", default=True, help="Write report.html.")
-@option("--track", help="Also log to local files: tensorboard:FOLDER or mlflow:FOLDER. Default: nothing.")
 @given.compile_model
+@given.track
 @given.speaking
 def run(**options: Any) -> None:
     """Record, score, select, retrain and compare, in one go.
@@ -86,6 +86,7 @@ def run(**options: Any) -> None:
 )
 @option("--logits", help="Also store all logits, as float16 or float32.", shell_complete=among("float16", "float32"))
 @given.compile_model
+@given.track
 @given.speaking
 def record(**options: Any) -> None:
     """Train the surrogate and record its dynamics into OUT/trajectory, nothing else.
@@ -119,6 +120,7 @@ def record(**options: Any) -> None:
 @option("--jobs", int, help="Trainings at once.")
 @option("--out", Path, Path("runs/train"), help="Folder for the result files.")
 @given.compile_model
+@given.track
 @given.speaking
 def train(**options: Any) -> None:
     """Train on a coreset (or on everything) with several seeds and print the accuracies.
@@ -157,6 +159,7 @@ def train(**options: Any) -> None:
 )
 @given.address
 @given.compile_model
+@given.track
 @given.speaking
 def reproduce(**options: Any) -> None:
     """Reproduce a published table or figure, with our number beside the published one.
@@ -194,6 +197,7 @@ def reproduce(**options: Any) -> None:
 @given.device
 @option("--jobs", int, help="Trainings at once.")
 @option("--out", Path, help="Folder of recordings and results. Default: runs/tune-DATA.")
+@given.track
 @given.speaking
 def tune(**options: Any) -> None:
     """Find TDDS's trajectory length T and window K for a data set and a kept share, without the test set.

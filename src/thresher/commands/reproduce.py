@@ -26,6 +26,7 @@ from thresher.experiments.targets import TARGETS, entries
 from thresher.files import write_atomic
 from thresher.keep import keep_count
 from thresher.report.board import HeatMap, board_page
+from thresher.tracking import followed, tracked
 
 PICTURE = "figure8"
 
@@ -33,7 +34,7 @@ PICTURE = "figure8"
 def reproduce_command(
     *, target: str, scale: str, only: str, seeds: str, jobs: int | None, limit_minutes: float | None, dry_run: bool,
     out: Path, data_dir: Path | None, device: str, precision: str, compile_model: bool, engine: str | None,
-    address: str | None, say: Output,
+    address: str | None, track: str | None, say: Output,
 ) -> None:  # fmt: skip
     """`thresher reproduce`."""
     if target == PICTURE:
@@ -49,8 +50,9 @@ def reproduce_command(
     if dry_run:
         _announce(cells, place, pace, say)
         return
-    with say.screen() as screen:
-        outcome = run_cells(cells, place, pace, screen.notify)
+    what = {"target": target, "scale": scale, "only": only, "seeds": seeds, "precision": precision, "device": device}
+    with say.screen() as screen, tracked(track, f"{target}-{scale}", what) as tracker:
+        outcome = run_cells(cells, place, pace, followed(screen.notify, tracker))
     rows = board(wanted, chosen, place)
     name = f"{target}-{scale}"
     _write(rows, target, scale, place, name)

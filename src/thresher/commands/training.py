@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +28,7 @@ from thresher.files import write_atomic
 from thresher.keep import share_of
 from thresher.methods import parse_methods
 from thresher.ranks.torchrun import joined
-from thresher.tracking import Tracker, followed, open_tracker
+from thresher.tracking import followed, tracked
 from thresher.train.spec import Precision
 
 
@@ -94,12 +92,13 @@ def run_command(
     out = out or run_folder(data, corrupt, mislabel)
     if not resume and (out / "spec.json").exists():
         raise InputError(f"{out} holds a run already. Choose another --out, or leave --no-resume away to continue it.")
-    with joined(device) as (ranks, own_device), _tracked(track if ranks.rank == 0 else None, out.name) as tracker:
+    with (
+        joined(device) as (ranks, own_device),
+        tracked(track if ranks.rank == 0 else None, out.name, spec.to_json()) as tracker,
+    ):
         processes, threads = parallel(jobs, device, ranks.size)
         if ranks.rank > 0:
             say.hush()
-        if tracker is not None:
-            tracker.params(spec.to_json())
         with say.screen() as screen:
             results = run_study(
                 spec, out, data_dir=str(data_dir) if data_dir else None, device=own_device, processes=processes,
@@ -125,21 +124,10 @@ def run_command(
     say.result({"run": out, "rows": rows, "trainings": len(results), "seconds": round(seconds, 1)})
 
 
-@contextmanager
-def _tracked(track: str | None, name: str) -> Iterator[Tracker | None]:
-    """Open the tracker that was asked for, and close it whatever happens."""
-    tracker = open_tracker(track, name) if track else None
-    try:
-        yield tracker
-    finally:
-        if tracker is not None:
-            tracker.close()
-
-
 def record_command(
     *, out: Path, data: str, data_dir: Path | None, corrupt: str | None, mislabel: str | None, model: str | None,
     epochs: int | None, schedule_epochs: int | None, batch_size: int | None, lr: float | None, seed: int, precision: str,
-    device: str, features: bool, logits: str | None, compile_model: bool, say: Output,
+    device: str, features: bool, logits: str | None, compile_model: bool, track: str | None, say: Output,
 ) -> None:  # fmt: skip
     """`thresher record`."""
     device = pick_device(device)
@@ -150,15 +138,20 @@ def record_command(
         precision=as_precision(precision), compile_model=compile_model,
     )  # fmt: skip
     loaded = load(data, data_dir, corrupt=corrupt, mislabel=mislabel)
-    with joined(device) as (ranks, own_device):
+    what = identity(loaded, spec, seed)
+    with (
+        joined(device) as (ranks, own_device),
+        tracked(track if ranks.rank == 0 else None, out.name, what) as tracker,
+    ):
         if ranks.rank > 0:
             say.hush()
-        with RunDirectory(out, identity(loaded, spec, seed), ranks=ranks) as run, say.screen() as screen:
+        with RunDirectory(out, what, ranks=ranks) as run, say.screen() as screen:
+            notify = followed(screen.notify, tracker)
             trajectory = record(
                 loaded, spec, seed, out, device=own_device, eval_pass=features, logits=logits,
                 on_epoch=timed(
                     Clock(run.log),
-                    lambda p: screen.notify("epoch", {"epoch": p.epoch, "epochs": p.epochs, "loss": p.loss}),
+                    lambda p: notify("epoch", {"epoch": p.epoch, "epochs": p.epochs, "loss": p.loss}),
                 ),
                 on_step=partial(screen.step, "surrogate"),
             )  # fmt: skip
@@ -171,7 +164,7 @@ def train_command(
     *, data: str, data_dir: Path | None, corrupt: str | None, mislabel: str | None, coreset: Path | None,
     dynamic: str | None, model: str | None, seeds: str, epochs: int | None,
     batch_size: int | None, lr: float | None, precision: str, device: str, jobs: int | None, out: Path,
-    compile_model: bool, say: Output,
+    compile_model: bool, track: str | None, say: Output,
 ) -> None:  # fmt: skip
     """`thresher train`."""
     device = pick_device(device)
@@ -201,18 +194,22 @@ def train_command(
         }  # fmt: skip
     todo = [Job(seed=seed, **common) for seed in parse_seeds(seeds)]
     out.mkdir(parents=True, exist_ok=True)
-    with joined(device) as (ranks, own_device):
+    with (
+        joined(device) as (ranks, own_device),
+        tracked(track if ranks.rank == 0 else None, out.name, {**common, "data_dir": None}) as tracker,
+    ):
         processes, threads = parallel(jobs, device, ranks.size)
         if ranks.rank > 0:
             say.hush()
         with say.screen() as screen:
-            screen.notify("jobs", {"total": len(todo), "work": sum(job.work for job in todo)})
+            notify = followed(screen.notify, tracker)
+            notify("jobs", {"total": len(todo), "work": sum(job.work for job in todo)})
             results = run_jobs(
                 todo, out, device=own_device, processes=min(processes, len(todo)), threads=threads,
-                on_result=lambda job, r: screen.notify(
+                on_result=lambda job, r: notify(
                     "result", {**r, "method": job.method, "keep": job.keep, "work": job.work}
                 ),
-                on_epoch=watched(screen.notify),
+                on_epoch=watched(notify),
             )  # fmt: skip
     rows = table(results)
     say.table(lambda: results_table(rows))

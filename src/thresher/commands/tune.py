@@ -23,13 +23,14 @@ from thresher.experiments.reproduce import Place, run_cells
 from thresher.experiments.tables import RANDOM, plus_minus
 from thresher.files import write_atomic
 from thresher.methods import resolve
+from thresher.tracking import followed, tracked
 
 
 def tune_command(
     *, data: str, data_dir: Path | None, corrupt: str | None, mislabel: str | None, model: str | None, keep: str,
     budget_minutes: float, holdout: str, seeds: str, epochs: int | None, batch_size: int | None,
     surrogate_epochs: int | None, surrogate_batch_size: int | None, lr: float | None, precision: str, device: str,
-    jobs: int | None, out: Path | None, say: Output,
+    jobs: int | None, out: Path | None, track: str | None, say: Output,
 ) -> None:  # fmt: skip
     """`thresher tune`."""
     keeps = parse_keeps(keep)
@@ -45,8 +46,10 @@ def tune_command(
     processes, threads = parallel(jobs, device)
     place = Place(out or Path("runs") / f"tune-{data}", data_dir, device, processes, threads)
     pace = Pace(device, threads, budget_minutes)
-    with say.screen() as screen:  # seed by seed, so that a budget that ends early has compared many settings once
-        run_cells([cell for seed in chosen for e in entries for cell in e.cells([seed])], place, pace, screen.notify)
+    # Seed by seed, so that a budget that ends early has compared many settings once.
+    cells = [cell for seed in chosen for e in entries for cell in e.cells([seed])]
+    with say.screen() as screen, tracked(track, place.root.name, template.to_json()) as tracker:
+        run_cells(cells, place, pace, followed(screen.notify, tracker))
     rows = board(entries, chosen, place)
     path = place.root / f"tune-{keeps[0]:g}.csv"
     write_atomic(path, as_csv(rows).encode())

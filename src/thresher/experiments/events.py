@@ -5,8 +5,8 @@ step            label, done, total: of anything that takes long, as fine as it c
 epoch           epoch, epochs, loss (and label): a completed epoch of a surrogate
 scored          columns
 jobs            total, work: trainings that are to come, and how many samples go through them
-training        name, epoch, epochs, work: a completed epoch of a training in this process
-result          method, keep, seed, work, test_accuracy and the rest of a result
+training        name, epoch, epochs, work, loss: a completed epoch of a training in this process
+result          method, keep, seed, work, test_accuracy and the rest of a result (and label, beside others)
 failure         method, keep, seed, work, reason
 """
 
@@ -36,6 +36,7 @@ def watched(notify: Notify, work: float | None = None) -> Callable[[Job, Progres
     def on_epoch(job: Job, progress: Progress) -> None:
         name = f"{job.method} {job.keep:g} (seed {job.seed})"
         size = job.work if work is None else work
-        notify("training", {"name": name, "epoch": progress.epoch, "epochs": progress.epochs, "work": size})
+        done = {"epoch": progress.epoch, "epochs": progress.epochs, "loss": progress.loss}
+        notify("training", {"name": name, "work": size, **done})
 
     return on_epoch

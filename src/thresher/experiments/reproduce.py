@@ -269,7 +269,8 @@ def _train(tasks: list[tuple[Cell, Task]], place: Place, pace: Pace, notify: Not
         if place.device.startswith("cuda"):  # there trainings share the device, and how well is only seen
             pace.learn(place.load(cell), cell.coreset, task.job.kept, result["seconds"])
         place.failure(cell).unlink(missing_ok=True)
-        notify("result", {**result, "method": cell.method, "keep": cell.keep, "work": _work(cell)})
+        label = f"{cell.coreset.model} on {place.load(cell).name}"
+        notify("result", {**result, "method": cell.method, "keep": cell.keep, "work": _work(cell), "label": label})
 
     def on_failure(item: tuple[Cell, Task], error: Exception) -> None:
         cell = item[0]

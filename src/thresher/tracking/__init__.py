@@ -1,12 +1,13 @@
 """Experiment tracking through one small interface. Off unless asked for; every tracker here writes local files only.
 
-`open_tracker("tensorboard:runs/tb", name, params)` gives one, `followed(notify, tracker)` lets it see what a study tells.
-A tracker of yours has the three methods of `Tracker`; nothing else is needed.
+`tracked("tensorboard:runs/tb", name, params)` opens one for a `with` block, in which `followed(notify, tracker)` lets it see
+what a command tells. A tracker of yours has the three methods of `Tracker`; nothing else is needed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -48,10 +49,30 @@ def open_tracker(spec: str, name: str) -> Tracker:
     return MLflow(Path(folder), name)
 
 
+@contextmanager
+def tracked(spec: str | None, name: str, params: Mapping[str, Any]) -> Iterator[Tracker | None]:
+    """Open the tracker that `spec` names, tell it what was set, and close it at the end; without a `spec` there is none.
+
+    >>> with tracked(None, "digits", {}) as tracker:
+    ...     tracker is None
+    True
+    """
+    tracker = open_tracker(spec, name) if spec else None
+    try:
+        if tracker is not None:
+            tracker.params(params)
+        yield tracker
+    finally:
+        if tracker is not None:
+            tracker.close()
+
+
 def followed(notify: Notify, tracker: Tracker | None) -> Notify:
     """Return a `notify` for a study that also tells the tracker of every epoch's loss and every finished training.
 
-    An epoch becomes `surrogate/loss` at its number, a training `test_accuracy/METHOD/KEEP` (a share in [0, 1]) at its seed.
+    An epoch of a surrogate becomes `surrogate/loss` at its number, one of a training in this process `NAME/loss`; a finished
+    training becomes `test_accuracy/METHOD/KEEP` (a share in [0, 1]) at its seed;
+    where trainings of several kinds stand beside each other, their label comes first: `test_accuracy/LABEL/METHOD/KEEP`.
 
     >>> class Printing:
     ...     def params(self, values): ...
@@ -68,8 +89,11 @@ def followed(notify: Notify, tracker: Tracker | None) -> Notify:
         notify(event, details)
         if event == "epoch":
             tracker.scalar(f"{details.get('label', 'surrogate')}/loss", details["loss"], details["epoch"])
+        elif event == "training":
+            tracker.scalar(f"{details['name']}/loss", details["loss"], details["epoch"])
         elif event == "result":
-            name = f"test_accuracy/{details['method']}/{details['keep']:g}"
+            label = [details["label"]] if "label" in details else []
+            name = "/".join(["test_accuracy", *label, details["method"], f"{details['keep']:g}"])
             tracker.scalar(name, details["test_accuracy"], details["seed"])
 
     return both
