@@ -24,7 +24,7 @@ check: .venv/done
 	$(BIN)/mypy
 
 bench: .venv/done
-	for script in score_dumps replay_grid recorder_overhead throughput imagenet_epoch packing scoring selection recorder_sizes store_sizes network_sizes import_time; do \
+	for script in score_dumps replay_grid recorder_overhead throughput imagenet_epoch packing scoring selection recorder_sizes store_sizes network_sizes import_time browsing; do \
 		$(BIN)/python benchmarks/$$script.py $(ARGS) || exit 1; done
 
 faults: .venv/done

@@ -29,6 +29,7 @@ TITLES = {
     "selection": "Selecting a tenth from a score file, in bounded memory",
     "selection-epyc": "The same on another processor, beside other work: what `thresher plan` reckons with",
     "import_time": "Importing",
+    "browsing": "The report and the explorer in a browser",
 }
 HEAD = """# Speed and memory
 

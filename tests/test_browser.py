@@ -142,6 +142,35 @@ def test_names_of_users_are_text_in_the_report(browser: Browser, tmp_path: Path)
         assert page.locator("img, main b b").count() == 0
 
 
+def test_many_samples_are_stamped_where_they_lie(browser: Browser, tmp_path: Path) -> None:
+    """Beyond 4 000 samples the map is laid together in memory: a lone one is there, in its colour, and can be clicked."""
+    from thresher.report import Content, DataMap, render
+
+    n = 5000
+    rng = np.random.default_rng(0)
+    mean, spread = rng.uniform(0, 0.3, n).astype(np.float32), rng.uniform(0, 0.3, n).astype(np.float32)
+    mean[7], spread[7] = 0.9, 0.15
+    content = Content(
+        "many", "", np.zeros(n, np.int64), ("a",), data_map=DataMap(mean, spread, np.ones(n, np.float32), 3, np.array([7]))
+    )
+    path = tmp_path / "report.html"
+    path.write_text(render(content))
+    with Watched(browser, DESKTOP) as page:
+        page.goto(path.as_uri(), timeout=WAIT)
+        x, y = place_of(page, 7)
+        dots = """([i, up]) => {
+            const m = thresherMap, [x, y] = m.place(i), pen = m.base.getContext("2d");
+            return [...pen.getImageData(Math.round(x * m.ratio) - 1, Math.round((y - up) * m.ratio) - 1, 2, 2).data];
+        }"""
+        here = np.array(page.evaluate(dots, [7, 0])).reshape(4, 4)
+        colour = page.evaluate("thresherMap.rgb(thresherMap.base.getContext('2d'), 'm5')")  # right in all epochs
+        assert np.abs(here[:, :3] - colour).max() <= 3
+        assert (here[:, 3] > 100).all()
+        assert not np.array(page.evaluate(dots, [7, 20])).any()
+        page.mouse.click(x, y)
+        assert page.locator("#map-card h3").inner_text() == "Sample 7"
+
+
 @pytest.fixture(scope="module")
 def opened(small_run: Path) -> OpenRun:
     run, _ = open_run(small_run)

@@ -4,7 +4,7 @@
 const by = id => document.getElementById(id);
 const PAGE = 60;
 const arrays = new Map();
-let run, map, target, right, rank, values, member, lassoed = null, chosen = [], listed = 0, turn = 0;
+let run, map, target, right, order, rank, values, member, lassoed = null, chosen = [], listed = 0, turn = 0, shownTurn = -1;
 
 async function ask(address, options) {
   const answer = await fetch(address, options);
@@ -87,8 +87,9 @@ async function reload() {
     ]);
     if (mine !== turn) return;  // meanwhile something else was asked for
     [values, , member] = found;
-    const places = order => { const at = new Uint32Array(run.n); order.forEach((id, k) => { at[id] = k; }); return at; };
-    rank = places(found[1]);
+    const places = ids => { const at = new Uint32Array(run.n); ids.forEach((id, k) => { at[id] = k; }); return at; };
+    order = found[1];
+    rank = places(order);
     map.difficulty = places(found[3]);
     by("trouble").hidden = true;
     apply();
@@ -107,19 +108,23 @@ function apply() {
   by("keep-said").textContent = `${Number((thousandths / 10).toFixed(1))} %, ${first} samples`;
   by("state").disabled = !member;
   by("lasso-clear").disabled = !lassoed;
-  const faint = new Uint8Array(run.n);
-  chosen = [];
-  for (let i = 0; i < run.n; i++) {
-    const here = rank[i] < first && (label === "" || target[i] === Number(label)) && (!member || member[i] === wanted)
+  const faint = new Uint8Array(run.n).fill(1), only = label === "" ? null : Number(label);
+  chosen = [];  // in the order of the ranking
+  for (let k = 0; k < first; k++) {
+    const i = order[k];
+    const here = (only === null || target[i] === only) && (!member || member[i] === wanted)
       && (!bounded || values[i] >= low && values[i] <= high) && (!lassoed || lassoed[i]);
-    if (here) chosen.push(i); else faint[i] = 1;
+    if (here) {
+      chosen.push(i);
+      faint[i] = 0;
+    }
   }
   map.faint = chosen.length < run.n ? faint : null;
   by("count").textContent = chosen.length;
   by("count-of").textContent = `of ${run.n} selected`;
   by("export").disabled = !chosen.length;
   paint();
-  list();
+  if (by("sort").value === "rank") fill(); else list();
 }
 
 function paint() {
@@ -152,6 +157,17 @@ function list() {
   if (way === "rank") chosen.sort((a, b) => rank[a] - rank[b]);
   else if (way === "id") chosen.sort((a, b) => a - b);
   else chosen.sort((a, b) => last(values[a]) - last(values[b]) || a - b);
+  fill();
+}
+
+// Show the first of the list; where these are shown already, as under a moving slider, they stay.
+function fill() {
+  const buttons = by("list").querySelectorAll("button"), first = chosen.slice(0, PAGE);
+  if (turn === shownTurn && listed === PAGE && first.length === PAGE && first.every((id, k) => Number(buttons[k].dataset.sample) === id)) {
+    tellMore();
+    return;
+  }
+  shownTurn = turn;
   listed = 0;
   by("list").replaceChildren();
   more();
@@ -167,6 +183,10 @@ function more() {
     return element("li", {}, button);
   }));
   listed += part.length;
+  tellMore();
+}
+
+function tellMore() {
   by("more").hidden = listed >= chosen.length;
   by("more").textContent = `Show more of ${chosen.length}`;
 }

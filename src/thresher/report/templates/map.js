@@ -1,4 +1,5 @@
-// A data map on a canvas: every sample is drawn, the nearest one is found through a grid, so tens of thousands stay smooth.
+// A data map on a canvas: every sample is drawn, the nearest one is found through a grid, so tens of thousands stay smooth
+// (benchmarks/browsing.py measures it).
 // Shared by the report and by `thresher explore`. Colours are names of CSS variables, so a page's light and dark both hold.
 "use strict";
 
@@ -10,6 +11,71 @@ const element = (name, attributes = {}, ...children) => {
   return made;
 };
 
+// Sample ids by squares of 16 pixels, in one array: `ids` from start[c] to start[c + 1] lie in square c.
+class Squares {
+  constructor(width, height, ids, px, py) {
+    this.across = (width >> 4) + 1;
+    this.down = (height >> 4) + 1;
+    const square = i => Math.max(0, py[i] >> 4) * this.across + Math.max(0, px[i] >> 4);
+    this.start = new Int32Array(this.across * this.down + 1);
+    for (const i of ids) this.start[square(i) + 1]++;
+    for (let c = 1; c < this.start.length; c++) this.start[c] += this.start[c - 1];
+    const next = this.start.slice();
+    this.ids = new Int32Array(ids.length);
+    for (const i of ids) this.ids[next[square(i)]++] = i;
+  }
+
+  // Ids within `around` squares of the one that holds a pixel.
+  *near(px, py, around) {
+    const [cx, cy] = [px >> 4, py >> 4];
+    for (let y = Math.max(0, cy - around); y <= Math.min(this.down - 1, cy + around); y++) {
+      for (let x = Math.max(0, cx - around); x <= Math.min(this.across - 1, cx + around); x++) {
+        const c = y * this.across + x;
+        for (let k = this.start[c]; k < this.start[c + 1]; k++) yield this.ids[k];
+      }
+    }
+  }
+}
+
+// Small squares of colour, laid over one another in memory: for many points faster by far than a canvas's own rectangles.
+class Stamps {
+  constructor() {
+    this.canvas = element("canvas");
+  }
+
+  clear(width, height) {
+    if (this.canvas.width !== width || this.canvas.height !== height) {
+      Object.assign(this.canvas, { width, height });
+      this.sheet = null;
+    }
+    this.sheet ||= this.canvas.getContext("2d").createImageData(width, height);
+    this.sheet.data.fill(0);
+  }
+
+  // Lay a square of `size` device pixels around each of the samples; colour [red, green, blue] of 0 to 255.
+  lay(ids, px, py, ratio, size, [red, green, blue], alpha) {
+    const { data, width, height } = this.sheet;
+    for (const i of ids) {
+      const left = Math.round(px[i] * ratio - size / 2), top = Math.round(py[i] * ratio - size / 2);
+      for (let y = Math.max(0, top); y < Math.min(height, top + size); y++) {
+        for (let x = Math.max(0, left), at = 4 * (y * width + x); x < Math.min(width, left + size); x++, at += 4) {
+          const under = data[at + 3] / 255 * (1 - alpha), all = alpha + under, part = alpha / all, rest = 1 - part;
+          data[at] = red * part + data[at] * rest;
+          data[at + 1] = green * part + data[at + 1] * rest;
+          data[at + 2] = blue * part + data[at + 2] * rest;
+          data[at + 3] = 255 * all;
+        }
+      }
+    }
+  }
+
+  onto(pen, width, height) {
+    this.canvas.getContext("2d").putImageData(this.sheet, 0, 0);
+    pen.globalAlpha = 1;
+    pen.drawImage(this.canvas, 0, 0, width, height);
+  }
+}
+
 class DataMap {
   // box: an element to fill. points: {x, y} Float32Array, NaN where a sample was never seen. on: {hover, pick, lasso}.
   constructor(box, points, { xLabel, yLabel, pickable = null, on = {} }) {
@@ -18,6 +84,9 @@ class DataMap {
     this.over = element("canvas", { "aria-hidden": "true" });
     box.append(this.base, this.over);
     this.colour = new Uint8Array(this.n);
+    this.px = new Float32Array(this.n);  // pixels of every sample as last drawn
+    this.py = new Float32Array(this.n);
+    this.stamps = new Stamps();
     this.palette = ["accent"];
     this.faint = null;  // Uint8Array, 1 where a sample is not part of what is looked at
     let widest = 0.05;
@@ -57,15 +126,19 @@ class DataMap {
     this.waiting = true;
     requestAnimationFrame(() => {
       this.waiting = false;
-      const begun = performance.now();
       this.paint();
-      this.drawTime = performance.now() - begun;  // what a test of smoothness reads
       this.paintOver();
     });
   }
 
   style(name) {
     return getComputedStyle(this.box).getPropertyValue("--" + name).trim();
+  }
+
+  // The same as [red, green, blue]: a canvas gives any opaque colour back as #rrggbb.
+  rgb(pen, name) {
+    pen.fillStyle = this.style(name);
+    return [1, 3, 5].map(k => parseInt(pen.fillStyle.slice(k, k + 2), 16));
   }
 
   paint() {
@@ -79,38 +152,40 @@ class DataMap {
     pen.clip();
     const scale = Math.sqrt((this.whole.right - this.whole.left) / (this.view.right - this.view.left));
     const size = Math.min(7, (this.n > 20000 ? 1.8 : this.n > 4000 ? 2.6 : 4.6) * scale), half = size / 2;
-    const cells = (this.cells = new Map());
-    const order = this.palette.map(() => []), back = [];
-    const { left, right, bottom, top } = this.view, { x, y, faint, colour } = this;  // as place() does, without its arrays
+    const { left, right, bottom, top } = this.view, { x, y, px, py, faint, colour } = this;  // as place() does, without its arrays
     const across = (this.width - m.left - m.right) / (right - left), up = (this.height - m.top - m.bottom) / (top - bottom);
+    const order = this.palette.map(() => []), back = [], here = [];
     for (let i = 0; i < this.n; i++) {
-      const px = m.left + (x[i] - left) * across, py = m.top + (top - y[i]) * up;
-      if (!(px >= m.left - 4 && px <= this.width && py >= 0 && py <= this.height - m.bottom + 4)) continue;
-      const away = faint && faint[i];
-      (away ? back : order[colour[i]]).push(px, py);
-      if (away) continue;
-      const cell = (px >> 4) * 4096 + (py >> 4);
-      const members = cells.get(cell);
-      if (members) members.push(i); else cells.set(cell, [i]);
+      px[i] = m.left + (x[i] - left) * across;
+      py[i] = m.top + (top - y[i]) * up;
+      if (!(px[i] >= m.left - 4 && px[i] <= this.width && py[i] >= 0 && py[i] <= this.height - m.bottom + 4)) continue;
+      if (faint && faint[i]) {
+        back.push(i);
+      } else {
+        order[colour[i]].push(i);
+        here.push(i);
+      }
     }
-    const round = this.n <= 4000;
-    const spread = (places, colour, alpha) => {
-      pen.fillStyle = colour;
-      pen.globalAlpha = alpha;
-      if (!round) {
-        for (let k = 0; k < places.length; k += 2) pen.fillRect(places[k] - half, places[k + 1] - half, size, size);
-        return;
+    this.cells = new Squares(this.width, this.height, here, px, py);
+    // The first colour is laid last: it stands for what is rare.
+    const layers = [[back, "rest", 0.45]];
+    for (let level = order.length - 1; level >= 0; level--) layers.push([order[level], this.palette[level], this.n > 20000 ? 0.55 : 0.72]);
+    if (this.n <= 4000) {
+      for (const [ids, name, alpha] of layers) {
+        pen.fillStyle = this.style(name);
+        pen.globalAlpha = alpha;
+        for (const i of ids) {
+          pen.beginPath();
+          pen.arc(px[i], py[i], half, 0, 7);
+          pen.fill();
+        }
       }
-      for (let k = 0; k < places.length; k += 2) {
-        pen.beginPath();
-        pen.arc(places[k], places[k + 1], half, 0, 7);
-        pen.fill();
+    } else {
+      this.stamps.clear(this.base.width, this.base.height);
+      for (const [ids, name, alpha] of layers) {
+        this.stamps.lay(ids, px, py, this.ratio, Math.max(1, Math.round(size * this.ratio)), this.rgb(pen, name), alpha);
       }
-    };
-    spread(back, this.style("rest"), 0.45);
-    // The first colour is drawn last: it stands for what is rare.
-    for (let level = order.length - 1; level >= 0; level--) {
-      spread(order[level], this.style(this.palette[level]), this.n > 20000 ? 0.55 : 0.72);
+      this.stamps.onto(pen, this.width, this.height);
     }
     pen.restore();
   }
@@ -180,15 +255,10 @@ class DataMap {
   // The nearest sample within `reach` pixels: one of `pickable` where there is one, else any within a third of that.
   nearest(px, py, reach = 26) {
     let best = -1, found = reach * reach, other = -1, close = reach * reach / 9;
-    const around = Math.ceil(reach / 16);
-    for (let cx = (px >> 4) - around; cx <= (px >> 4) + around; cx++) {
-      for (let cy = (py >> 4) - around; cy <= (py >> 4) + around; cy++) {
-        for (const i of (this.cells && this.cells.get(cx * 4096 + cy)) || []) {
-          const [qx, qy] = this.place(i), distance = (qx - px) ** 2 + (qy - py) ** 2;
-          if (distance < found && (!this.pickable || this.pickable[i])) { found = distance; best = i; }
-          if (distance < close) { close = distance; other = i; }
-        }
-      }
+    for (const i of this.cells ? this.cells.near(px, py, Math.ceil(reach / 16)) : []) {
+      const distance = (this.px[i] - px) ** 2 + (this.py[i] - py) ** 2;
+      if (distance < found && (!this.pickable || this.pickable[i])) { found = distance; best = i; }
+      if (distance < close) { close = distance; other = i; }
     }
     return best >= 0 ? best : other;
   }
@@ -197,13 +267,11 @@ class DataMap {
   towards(dx, dy) {
     let best = -1, found = Infinity;
     const [px, py] = this.picked >= 0 ? this.place(this.picked) : [this.width / 2, this.height / 2];
-    for (const members of (this.cells || new Map()).values()) {
-      for (const i of members) {
-        if (i === this.picked || this.pickable && !this.pickable[i]) continue;
-        const [qx, qy] = this.place(i), along = (qx - px) * dx + (qy - py) * dy, aside = Math.abs((qx - px) * dy) + Math.abs((qy - py) * dx);
-        const cost = along + 2.5 * aside;
-        if (along > 0.5 && aside <= 2 * along && cost < found) { found = cost; best = i; }
-      }
+    for (const i of this.cells ? this.cells.ids : []) {
+      if (i === this.picked || this.pickable && !this.pickable[i]) continue;
+      const x = this.px[i] - px, y = this.py[i] - py, along = x * dx + y * dy, aside = Math.abs(x * dy) + Math.abs(y * dx);
+      const cost = along + 2.5 * aside;
+      if (along > 0.5 && aside <= 2 * along && cost < found) { found = cost; best = i; }
     }
     return best;
   }
