@@ -273,9 +273,10 @@ def test_a_store_is_scored_part_by_part_to_the_same_bits(
     requests = [Request(name, make_scorer(name, {})) for name in scorers()]
     requests.append(Request("early", make_scorer("tdds", {"window": 4}), 9))
     score_store(source, requests, tmp_path / "parts.parquet")
-    with make_engine("processes", 2) as engine:
-        score_store(source, requests, tmp_path / "processes.parquet", engine=engine)
-    assert (tmp_path / "parts.parquet").read_bytes() == (tmp_path / "processes.parquet").read_bytes()
+    for name in ("processes", "threads"):
+        with make_engine(name, 2) as engine:
+            score_store(source, requests, tmp_path / f"{name}.parquet", engine=engine)
+        assert (tmp_path / "parts.parquet").read_bytes() == (tmp_path / f"{name}.parquet").read_bytes()
     found, whole = read_scores(tmp_path / "parts.parquet"), replay(source, requests)
     np.testing.assert_array_equal(found.targets, np.arange(60) % 5)
     for name, wanted in whole.items():
@@ -323,10 +324,11 @@ def test_row_groups_do_not_depend_on_the_parts(tmp_path: Path, monkeypatch: pyte
     assert ScoreFile.open(tmp_path / "many").group_rows == (10, 10, 10, 10, 7)
 
 
-def test_processes_are_started_only_for_large_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_workers_come_only_for_large_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     record_store(tmp_path / "t", False)
     source, requests = Trajectory.open(tmp_path / "t"), [Request("x", make_scorer("tdds", {}))]
     assert scoring.usual_engine(source, requests, 2) == "serial"
-    monkeypatch.setattr(scoring, "_WORTH", 1000)
-    assert scoring.usual_engine(source, requests, 2) == "processes"
-    assert scoring.usual_engine(source, requests, 1) == "serial"
+    monkeypatch.setattr(scoring, "_WORTH_THREADS", 1000)
+    assert [scoring.usual_engine(source, requests, workers) for workers in (1, 2, 8)] == ["serial", "threads", "serial"]
+    monkeypatch.setattr(scoring, "_WORTH_PROCESSES", 1000)
+    assert [scoring.usual_engine(source, requests, workers) for workers in (1, 2, 8)] == ["serial", "threads", "processes"]

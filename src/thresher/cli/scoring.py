@@ -26,8 +26,8 @@ from thresher.cli.completion import among
 @option("--keep", help="Share to derive (T, K) for, with --method tdds:at=auto.")
 @switch("--exact", help="Read every epoch, also those that change no score.")
 @option(
-    "--engine", help="Who scores: serial, processes, or ray (many machines). Default: processes for large stores.",
-    shell_complete=among("serial", "processes", "ray"),
+    "--engine", help="Who scores: serial, threads, processes, or ray (many machines). Default: what is fastest here.",
+    shell_complete=among("serial", "threads", "processes", "ray"),
 )  # fmt: skip
 @workers
 @address
@@ -37,7 +37,7 @@ def score(**options: Any) -> None:
 
     SOURCE is a run directory, a trajectory store, or a folder of official TDDS dumps: {t}_Output.npy (logits in loader
     order) and {t}_Index.npy per epoch, and optionally targets.npy. Writes sample_id (ascending), target where known, and
-    one float32 column per score. A store is scored bucket by bucket, in several processes where that is faster, or on all
+    one float32 column per score. A store is scored bucket by bucket, by several workers where that is faster, or on all
     machines of a Ray cluster that see it under the same path; the scores are the same bits.
 
     \b

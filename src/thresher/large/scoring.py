@@ -24,7 +24,9 @@ from thresher.types import Floats
 OnStep = Callable[[int, int], None]
 _PART_ROWS = 1 << 18
 _PARTS = 4  # a worker; enough that the last ones to end leave no worker idle for long
-_WORTH = 3 * 10**8  # values to read and update; below, starting processes takes longer than they save
+# Values to read and update from which several workers save time. Two threads start at once and are faster than two
+# processes, but more than two wait for the interpreter (decision 0017).
+_WORTH_THREADS, _WORTH_PROCESSES, _MOST_THREADS = 3 * 10**7, 3 * 10**8, 2
 
 
 def score_store(
@@ -116,7 +118,7 @@ def _score_part(
 def usual_engine(
     source: Source, requests: Sequence[Request], workers: int | None = None, *, exact: bool = False
 ) -> str:  # fmt: skip
-    """Return the engine that scores fastest on this machine: processes where there is more to do than to start them.
+    """Return the engine that scores fastest on this machine: two threads, more processes, or for little work neither.
 
     Raises what `replay` does where a request cannot be met.
     """
@@ -126,4 +128,5 @@ def usual_engine(
     signals = {name for request in requests for name in request.scorer.needs}
     work = source.n * epochs * (len(signals) + len(requests))
     several = isinstance(source, Trajectory) and source.buckets > 1 and cores > 1
-    return "processes" if several and work >= _WORTH else "serial"
+    name, worth = ("threads", _WORTH_THREADS) if cores <= _MOST_THREADS else ("processes", _WORTH_PROCESSES)
+    return name if several and work >= worth else "serial"
