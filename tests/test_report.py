@@ -304,10 +304,11 @@ def test_a_run_directory_becomes_a_report(tmp_path: Path) -> None:
     train = TrainSpec("tiny", epochs=12)
     spec = StudySpec("digits", train, train, ("random", "tdds", "ccs"), (0.1,), (0, 1), (0, 1))
     rng = np.random.default_rng(0)
-    store = TrajectoryWriter.create(tmp_path / "trajectory", n, 10, ["target_prob", "correct"])
+    store = TrajectoryWriter.create(tmp_path / "trajectory", n, 10, ["target_prob", "correct", "logit_margin"])
+    margins = rng.normal(np.where(np.arange(n) < n // 4, -4, 4), 0.5).astype(np.float32)  # a quarter is argued against
     for epoch in range(12):
         prob = rng.random(n).astype(np.float32)
-        values = {"target_prob": prob, "correct": (prob > 0.5).astype(np.float32)}
+        values = {"target_prob": prob, "correct": (prob > 0.5).astype(np.float32), "logit_margin": margins}
         store.append(Frame(epoch, np.arange(n), values, n), targets=data.train.targets)
     store.close()
     resolved = resolve_all(spec, 12)
@@ -334,6 +335,9 @@ def test_a_run_directory_becomes_a_report(tmp_path: Path) -> None:
     Balance(page)
     assert "torch 2.0" in page
     assert page.count("<details") == 5  # a gallery per method, the classes, and the spec
+    said = re.search(r"About ([\d.]+)% of the labels are wrong .* names (\d+) samples", page)
+    assert said is not None
+    assert (float(said[1]), int(said[2])) == (pytest.approx(25, abs=0.1), n // 4)
     assert str(tmp_path) not in page
 
 

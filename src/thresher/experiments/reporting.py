@@ -26,6 +26,7 @@ from thresher.files import write_atomic
 from thresher.methods import ResolvedMethod, find, parse_spec
 from thresher.report import Content, DataMap, Line, ScoreColumn, Selection, Suspects, render
 from thresher.score_table import read_scores
+from thresher.suspects import find_suspects
 from thresher.train.spec import TrainSpec
 from thresher.trajectory.reader import Trajectory
 from thresher.types import Floats, Ids
@@ -61,7 +62,7 @@ def gather(out: Path, spec: StudySpec, results: Results, data: Data, on_step: On
     environment = _if_there(out / "env.json")
     columns = read_scores(out / "scores.parquet").columns
     keep = min(spec.keeps, default=0.1)
-    shown, suspects = _looked_at(trajectory, on_step)
+    shown, suspects, verdict = _looked_at(trajectory, on_step)
     scorers = [method.scorer for (_, kept), method in resolved.items() if kept == keep]
     published, note = published_curve(spec)
     return Content(
@@ -78,6 +79,7 @@ def gather(out: Path, spec: StudySpec, results: Results, data: Data, on_step: On
         settling=() if trajectory is None else settling(trajectory, scorers, keep, _pass(2, on_step)),
         settling_keep=keep,
         suspects=suspects,
+        suspects_note=verdict,
         planted=_planted(spec, data),
         ledger=ledger(out / "log.jsonl", len(data.train), spec.surrogate.epochs, spec.coreset.epochs, resolved, results),
         image=data.train.image,
@@ -95,21 +97,35 @@ def _pass(number: int, on_step: OnStep) -> OnStep:
     return lambda done, total: on_step(number + done / total, 4)
 
 
-def _looked_at(trajectory: Trajectory | None, on_step: OnStep) -> tuple[DataMap | None, tuple[Suspects, ...]]:
-    """Return the data map with the trajectories of some samples, and the suspects, which are among these."""
+def _looked_at(trajectory: Trajectory | None, on_step: OnStep) -> tuple[DataMap | None, tuple[Suspects, ...], str]:
+    """Return the data map with the trajectories of some samples, the suspects, which are among these, and what
+    `thresher suspects` says of all labels."""
     if trajectory is None or not trajectory.epochs:
-        return None, ()
+        return None, (), ""
     found = means(trajectory, _pass(0, on_step))
     suspects = tuple(
         Suspects(title, ids, sign * values[ids])
         for title, values, sign in (
-            ("Highest mean error norm", found.error_norm, 1),
             ("Lowest mean logit margin", None if found.logit_margin is None else -found.logit_margin, -1),
+            ("Highest mean error norm", found.error_norm, 1),
         )
         if values is not None and len(ids := _largest(values, _SUSPECTS))
     )
     shown = spread_over_map(found, SHOWN, [s.ids for s in suspects])
-    return found.map(shown, trajectories(trajectory, shown, _pass(1, on_step))), suspects
+    return found.map(shown, trajectories(trajectory, shown, _pass(1, on_step))), suspects, _verdict(found.logit_margin)
+
+
+def _verdict(margins: Floats | None) -> str:
+    """Return how many labels are suspected, in words; "" where not every sample has a margin."""
+    if margins is None or not np.isfinite(margins).all():
+        return ""
+    found = find_suspects(margins)
+    if not found.mask.any():
+        return "thresher suspects names nobody here: the mean logit margins have no hump of their own below zero."
+    return (
+        f"About {found.share:.1%} of the labels are wrong by the shape of the mean logit margins; thresher suspects names "
+        f"{int(found.mask.sum())} samples, of which the first are here."
+    )
 
 
 def _largest(values: Floats, count: int) -> Ids:

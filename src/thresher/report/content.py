@@ -141,7 +141,7 @@ class Content:
     `targets` (N,) int64; `facts` are (label, value) for the summary; `environment` and `spec` are JSON-ready; `command`
     is what a person types to get these numbers again; `titles` says in words what each method is. `published` are the
     literature's accuracies, and `published_note` says what they were measured with; `planted` (N,) bool are the samples that
-    were given a wrong label on purpose.
+    were given a wrong label on purpose, `suspects_note` says what the recording as a whole tells of the labels.
     """
 
     title: str
@@ -157,6 +157,7 @@ class Content:
     settling: tuple[Settling, ...] = ()
     settling_keep: float = 0.1
     suspects: tuple[Suspects, ...] = ()
+    suspects_note: str = ""
     planted: NDArray[np.bool_] | None = None
     ledger: Ledger | None = None
     image: ImageOf | None = None
