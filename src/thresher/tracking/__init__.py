@@ -71,8 +71,8 @@ def followed(notify: Notify, tracker: Tracker | None) -> Notify:
     """Return a `notify` for a study that also tells the tracker of every epoch's loss and every finished training.
 
     An epoch of a surrogate becomes `surrogate/loss` at its number, one of a training in this process `NAME/loss`; a finished
-    training becomes `test_accuracy/METHOD/KEEP` (a share in [0, 1]) at its seed;
-    where trainings of several kinds stand beside each other, their label comes first: `test_accuracy/LABEL/METHOD/KEEP`.
+    training becomes `test_accuracy/METHOD/KEEP` (a share in [0, 1]) at its seed; where trainings of several kinds stand
+    beside each other, their label comes first: `test_accuracy/LABEL/METHOD/KEEP`.
 
     >>> class Printing:
     ...     def params(self, values): ...
