@@ -326,10 +326,10 @@ def test_a_training_refuses_what_does_not_go_with_its_sampler() -> None:
     ("text", "error", "said"),
     [
         ("infobach", UnknownNameError, "did you mean infobatch"),
-        ("infobatch:window=3", InputError, "window=3"),
+        ("infobatch:window=3", InputError, "no parameter window"),
         ("infobatch:ratio=1", InputError, r"\[0, 1\)"),
         ("infobatch:delta=2", InputError, r"\[0, 1\]"),
-        ("redraw:every=often", InputError, "a number"),
+        ("redraw:every=often", InputError, "every as int"),
         ("redraw:every=0", InputError, "every >= 1"),
         ("redraw:keep=2", InputError, "share"),
         ("redraw:method=tdds:at=3", InputError, "without at"),

@@ -15,7 +15,7 @@ from thresher.errors import InputError, UnknownNameError, nearest
 from thresher.scorers._base import Scorer
 from thresher.selectors._base import Selector
 
-T = TypeVar("T", Scorer, Selector)
+T = TypeVar("T")
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -47,12 +47,12 @@ def make_scorer(name: str, params: Mapping[str, Any] | None = None) -> Scorer:
     >>> make_scorer("tdds", {"window": "5"})
     TDDS(window=5, decay=0.9, absolute=True, spread='norm')
     """
-    return _make("scorer", scorers(), name, params or {})
+    return build("scorer", scorers(), name, params or {})
 
 
 def make_selector(name: str, params: Mapping[str, Any] | None = None) -> Selector:
     """Return the selector `name` with `params`; as `make_scorer`."""
-    return _make("selector", selectors(), name, params or {})
+    return build("selector", selectors(), name, params or {})
 
 
 def _walk(package: str, base: type[T]) -> dict[str, type[T]]:
@@ -67,12 +67,16 @@ def _walk(package: str, base: type[T]) -> dict[str, type[T]]:
     return dict(sorted(found.items()))
 
 
-def _make(kind: str, known: Mapping[str, type[T]], name: str, params: Mapping[str, Any]) -> T:
+def build(kind: str, known: Mapping[str, type[T]], name: str, params: Mapping[str, Any]) -> T:
+    """Return the dataclass that `name` names among those `known`, with `params`, whose values may be text.
+
+    `kind` is what such a thing is called in errors. Raises as `make_scorer`.
+    """
     if name not in known:
         raise UnknownNameError(f"Expected a {kind}, one of {', '.join(known)}, but got {name!r}{nearest(name, known)}.")
     cls = known[name]
     types = typing.get_type_hints(cls)
-    fields = [field.name for field in dataclasses.fields(cls)]
+    fields = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
     unknown = sorted(set(params) - set(fields))
     if unknown:
         has = f"its parameters are {', '.join(fields)}" if fields else "it has none"
@@ -86,6 +90,8 @@ def _convert(name: str, key: str, value: Any, wanted: Any) -> Any:
     if choices is not None:
         if value not in choices:
             raise InputError(f"Expected {name}'s {key} to be one of {', '.join(map(str, choices))}, but got {value!r}.")
+        return value
+    if wanted is str and isinstance(value, str):
         return value
     try:
         if wanted is bool:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 from thresher.dynamic._base import Rule
 from thresher.dynamic.infobatch import InfoBatch
 from thresher.dynamic.redraw import Redraw
-from thresher.errors import InputError, UnknownNameError, nearest
 from thresher.methods import parse_spec
+from thresher.registry import build
 
-_RULES: dict[str, type[InfoBatch] | type[Redraw]] = {"infobatch": InfoBatch, "redraw": Redraw}
+_RULES: dict[str, type[Rule]] = {"infobatch": InfoBatch, "redraw": Redraw}
 
 
 def parse_rule(text: str, dataset: str = "") -> Rule:
@@ -27,23 +26,9 @@ def parse_rule(text: str, dataset: str = "") -> Rule:
     'tdds:window=5'
     """
     name, given = parse_spec(text)
-    if name not in _RULES:
-        raise UnknownNameError(f"Expected a rule, one of {', '.join(_RULES)}, but got {name!r}{nearest(name, _RULES)}.")
-    rule = _RULES[name]
-    kinds = {field.name: field.type for field in dataclasses.fields(rule)}
-    mine: dict[str, Any] = {key: _read(text, key, kinds[key], value) for key, value in given.items() if key in kinds}
-    rest = [f"{key}={value}" for key, value in given.items() if key not in kinds]
-    if rule is InfoBatch:
-        if rest:
-            raise InputError(f"Expected parameters of infobatch, {', '.join(kinds)}, but got {', '.join(rest)}.")
-        return InfoBatch(**mine)
-    method = ":".join([mine.pop("method", "tdds"), *rest])
-    return Redraw(method, **{"dataset": dataset, **mine})
-
-
-def _read(text: str, key: str, kind: Any, value: str) -> Any:
-    """Return a value as its field has it."""
-    try:
-        return {"float": float, "int": int}.get(kind, str)(value)
-    except ValueError:
-        raise InputError(f"Expected {key} as a number in {text!r}, but got {value!r}.") from None
+    if name == "redraw":
+        own = {field.name for field in dataclasses.fields(Redraw)}
+        methods = [f"{key}={value}" for key, value in given.items() if key not in own]
+        mine = {key: value for key, value in given.items() if key in own}
+        given = {"dataset": dataset, **mine, "method": ":".join([given.get("method", "tdds"), *methods])}
+    return build("rule", _RULES, name, given)
