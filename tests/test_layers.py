@@ -122,6 +122,8 @@ def test_scoring_leaves_pandas_alone(tmp_path: Path) -> None:
     run += f"app(['score', {str(tmp_path / 'dumps')!r}, '--window', '3', '--out', {str(scores)!r}], standalone_mode=False)"
     assert not loaded_by(run) & {"pandas", "torch", "multiprocessing"}
     assert scores.is_file()
+    read = f"from pathlib import Path\nfrom thresher.score_table import read_scores\nread_scores(Path({str(scores)!r}))"
+    assert "pyarrow.dataset" not in loaded_by(read)  # it reads in threads that may outlive the program
 
 
 def test_the_front_door_opens_to_everything() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from thresher import score_table
 from thresher.errors import CorruptFileError, InputError, MissingFileError
-from thresher.score_table import read_scores, write_scores
+from thresher.files import seal_of
+from thresher.score_table import ScoreFile, read_scores, write_scores
 from thresher.types import Scores
 
 
@@ -68,3 +71,57 @@ def test_damage_is_seen(tmp_path: Path) -> None:
     pq.write_table(pa.table({"sample_id": [1, 0], "mine": [0.1, 0.2]}), path)
     with pytest.raises(CorruptFileError, match="ascending"):
         read_scores(path)
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> tuple[Path, bytes]:
+    """A table, and another of the same columns and length but other scores."""
+    rng = np.random.default_rng(0)
+    for name in ("one", "other"):
+        columns = {"tdds": Scores(rng.random(40, dtype=np.float32), "high", {"scorer": "tdds", "at": 4})}
+        write_scores(tmp_path / f"{name}.parquet", columns, np.arange(40) % 4, {"data": "digits"})
+    return tmp_path / "one.parquet", (tmp_path / "other.parquet").read_bytes()
+
+
+def test_sound_pages_in_the_place_of_others_are_seen(written: tuple[Path, bytes]) -> None:
+    path, other = written
+    mine = path.read_bytes()
+    start = len(mine) - 8 - int.from_bytes(mine[-8:-4], "little")  # of the footer
+    assert len(mine) == len(other)
+    path.write_bytes(other[:start] + mine[start:])
+    with pytest.raises(CorruptFileError, match="the values of tdds do not match their checksum"):
+        read_scores(path)
+    with pytest.raises(CorruptFileError, match="the values of tdds do not match their checksum"):
+        list(ScoreFile.open(path).blocks("tdds"))
+
+
+@pytest.mark.parametrize("key", [b"thresher", b"thresher.checksums"])
+def test_a_lost_key_is_no_table_of_other_origin(key: bytes, written: tuple[Path, bytes]) -> None:
+    path, _ = written
+    content = path.read_bytes()
+    marked = bytes([len(key)]) + key  # as the footer has it
+    assert content.count(marked) == 1
+    path.write_bytes(content.replace(marked, bytes([len(key)]) + key.replace(b"r", b"x", 1)))
+    with pytest.raises(CorruptFileError, match="checksums"):
+        read_scores(path)
+
+
+def test_tables_without_checksums_are_read(tmp_path: Path) -> None:
+    """Those of the first days, and of other programs."""
+    path = tmp_path / "old.parquet"
+    header = {"format": 1, "columns": {"tdds": {"hard_end": "high", "source": {"scorer": "tdds"}}}, "info": {}}
+    table = pa.table({"sample_id": np.arange(3), "tdds": np.arange(3, dtype=np.float32)})
+    pq.write_table(table.replace_schema_metadata({"thresher": json.dumps({**header, "seal": seal_of(header)})}), path)
+    assert read_scores(path).columns["tdds"].values.tolist() == [0, 1, 2]
+    assert [block.values.tolist() for block in ScoreFile.open(path).blocks("tdds")] == [[0, 1, 2]]
+
+
+def test_checksums_go_by_row_group_whatever_the_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(score_table, "_GROUP", 10)
+    monkeypatch.setattr(score_table, "BLOCK", 7)
+    values = np.arange(25, dtype=np.float32)
+    write_scores(tmp_path / "s.parquet", {"tdds": Scores(values)})
+    file = ScoreFile.open(tmp_path / "s.parquet")
+    assert file.group_rows == (10, 10, 5)
+    assert np.concatenate([block.values for block in file.blocks("tdds")]).tolist() == values.tolist()
+    assert np.concatenate([block.values for block in file.blocks("tdds", first=1)]).tolist() == values[10:].tolist()

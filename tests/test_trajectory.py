@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thresher.errors import CorruptFileError, InputError, MissingFileError, RunDirectoryError, UnknownNameError
+from thresher.files import seal_of
 from thresher.trajectory.layout import load_manifest
 from thresher.trajectory.reader import Trajectory
 from thresher.trajectory.writer import TrajectoryWriter
@@ -285,3 +287,31 @@ def test_what_is_left_of_a_store_that_was_killed_in_the_making_is_swept(tmp_path
     assert len(list(tmp_path.glob("manifest.json.*.part"))) == 1
     TrajectoryWriter.create(tmp_path, 7, 3, ["error_norm"]).close()
     assert [path.name for path in tmp_path.glob("*.part")] == ["film.part"]
+
+
+@pytest.mark.parametrize(
+    "name", ["\x00", "\ud800", "a" * 300, "../epoch=0000/bucket=000.parquet", "epoch=0000/bucket=000.parquet\n"]
+)
+def test_a_forged_manifest_cannot_name_other_files(tmp_path: Path, name: str) -> None:
+    def change(raw: dict[str, Any]) -> None:
+        raw["epochs"][0][0]["name"] = name
+
+    forge(tmp_path, change)
+    with pytest.raises(CorruptFileError, match="names a file that no store has"):
+        Trajectory.open(tmp_path)
+
+
+def test_a_forged_number_of_classes_is_seen_in_the_logits(tmp_path: Path) -> None:
+    forge(tmp_path, lambda raw: raw.update(num_classes=4))
+    with pytest.raises(CorruptFileError, match="logits are of 3 classes, not 4"):
+        Trajectory.open(tmp_path).logits(0)
+
+
+def forge(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Make a store with logits, and change its manifest under a right seal."""
+    with TrajectoryWriter.create(folder, 7, 3, SIGNALS, logits="float16") as store:
+        store.append(frame(0, 7), np.zeros((7, 3), np.float32), targets=np.zeros(7, np.int64))
+    raw = json.loads((folder / "manifest.json").read_text())
+    del raw["seal"]
+    change(raw)
+    (folder / "manifest.json").write_text(json.dumps({**raw, "seal": seal_of(raw)}))

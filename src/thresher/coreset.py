@@ -232,11 +232,12 @@ def sidecar_path(path: Path) -> Path:
 
 def _read(cls: type[Coreset], path: Path) -> tuple[Coreset, dict[str, Any]]:
     import pyarrow as pa
-    import pyarrow.parquet as pq
+
+    from thresher.arrow import read_whole
 
     content = path.read_bytes()
     try:
-        table = pq.read_table(pa.BufferReader(content), page_checksum_verification=True)
+        table = read_whole(content)
         metadata = table.schema.metadata or {}
         if _KEY not in metadata:
             raise _corrupt(path, "it has no provenance of a coreset")

@@ -1,14 +1,15 @@
 """The score table: one Parquet file with a row per sample and a float32 column per score.
 
 `sample_id` ascends from 0; `target` is there where known. What each column is (direction, scorer, parameters, epoch) stands
-in the file's metadata, so that a table is enough to select from.
+in the file's metadata, so that a table is enough to select from. Beside it stand the checksums of every column's values in
+every row group: a page has one of its own, but a sound page in another one's place is only seen by these.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from thresher.ahead import ahead
-from thresher.arrow import table_of
+from thresher.arrow import read_whole, table_of, values_crc
 from thresher.errors import CorruptFileError, InputError, MissingFileError
 from thresher.files import parse_json, replacing, seal_of
 from thresher.places import as_place, for_arrow, staged
@@ -29,7 +30,7 @@ from thresher.types import Floats, HardEnd, Scores
 
 _GROUP = 1 << 20  # rows of a row group
 _BUFFER = 1 << 20  # bytes that are read at once; without, a column of a whole row group is
-_KEY = b"thresher"
+_KEY, _SUMS = b"thresher", b"thresher.checksums"
 _FIXED = ("sample_id", "target")
 
 
@@ -79,14 +80,24 @@ def write_score_parts(
     Returns the number of samples. An older table at `path` stays intact until the new one is safe.
     """
     about = {name: {"hard_end": c.hard_end, "source": dict(c.source)} for name, c in columns.items()}
-    header = parse_json(json.dumps({"format": 1, "columns": about, "info": dict(info or {})}))
-    metadata = json.dumps({**header, "seal": seal_of(header)})
+    header = parse_json(json.dumps({"format": 1, "columns": about, "info": dict(info or {}), "checksums": True}))
+    header_seal = seal_of(header)
+    metadata = json.dumps({**header, "seal": header_seal})
     fields = [("sample_id", pa.int64()), *([("target", pa.int64())] if labelled else [])]
     schema = pa.schema([*fields, *((name, pa.float32()) for name in columns)]).with_metadata({_KEY: metadata.encode()})
     # Consecutive ids shrink to nothing, labels to their digits, and what scores hold cannot be compressed.
     encoding = {"sample_id": "DELTA_BINARY_PACKED"} | dict.fromkeys(columns, "PLAIN")
     options = {"compression": "none", "column_encoding": encoding, "write_page_checksum": True}
     rows = 0
+    sums: list[dict[str, int]] = []
+
+    def write(table: pa.Table) -> None:
+        """Write a table as row groups, and keep the checksums of their columns."""
+        for first in range(0, max(1, len(table)), _GROUP):
+            group = table.slice(first, _GROUP)
+            sums.append({name: values_crc(group.column(name)) for name in schema.names})
+            writer.write_table(group, row_group_size=_GROUP)
+
     with staged(as_place(path)) as local, replacing(local) as part, part.open("wb") as file:
         with pq.ParquetWriter(file, schema, use_dictionary=["target"] if labelled else False, **options) as writer:
             waiting: list[pa.Table] = []  # row groups do not depend on how the parts were cut
@@ -100,9 +111,11 @@ def write_score_parts(
                 if sum(map(len, waiting)) >= _GROUP:
                     table = pa.concat_tables(waiting)
                     whole = len(table) - len(table) % _GROUP
-                    writer.write_table(table[:whole], row_group_size=_GROUP)
+                    write(table[:whole])
                     waiting = [table[whole:]]
-            writer.write_table(pa.concat_tables(waiting))
+            write(pa.concat_tables(waiting))
+            said = {"groups": sums, "of": header_seal}
+            writer.add_key_value_metadata({_SUMS: json.dumps({**said, "seal": seal_of(said)})})
         file.flush()
         os.fsync(file.fileno())
     return rows
@@ -116,7 +129,8 @@ def read_scores(path: Path) -> ScoreTable:
     """
     file = ScoreFile.open(path)
     with _sound(path):
-        table = pq.read_table(pa.BufferReader(file.path.read_bytes()), page_checksum_verification=True)
+        table = read_whole(file.path.read_bytes())
+        _compare(file, table)
         ids = table.column("sample_id").to_numpy()
         columns = {name: Scores(table.column(name).to_numpy(), c.hard_end, c.source) for name, c in file.columns.items()}
         targets = table.column("target").to_numpy().astype(np.int64) if file.labelled else None
@@ -137,7 +151,8 @@ class ScoreColumn:
 class ScoreFile:
     """A score table on disk of which no score is read yet: what it holds, and its rows, block by block.
 
-    `group_rows` are the rows of its row groups, the smallest parts that a worker reads alone.
+    `group_rows` are the rows of its row groups, the smallest parts that a worker reads alone; `checksums` are those of the
+    values of each group's columns, none in tables of other origin and those of the first days.
     """
 
     path: Path
@@ -146,6 +161,7 @@ class ScoreFile:
     columns: Mapping[str, ScoreColumn]
     info: Mapping[str, Any]
     group_rows: tuple[int, ...]
+    checksums: tuple[Mapping[str, int], ...] = ()
 
     @classmethod
     def open(cls, path: Path) -> ScoreFile:
@@ -155,7 +171,8 @@ class ScoreFile:
             raise MissingFileError(f"Expected a score table at {path}, but there is none. Write one with `thresher score`.")
         with _sound(path), pq.ParquetFile(for_arrow(path)) as file:
             names, metadata = file.schema_arrow.names, file.metadata
-            header = parse_json((metadata.metadata or {}).get(_KEY, b"{}"))
+            told_of_file = metadata.metadata or {}
+            header = parse_json(told_of_file.get(_KEY, b"{}"))
             about = header.get("columns", {})
             if "sample_id" not in names:
                 raise KeyError("it has no column sample_id")
@@ -170,14 +187,16 @@ class ScoreFile:
             rows = tuple(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
             if sum(rows) != metadata.num_rows or (rows and min(rows) < 0):
                 raise ValueError(f"it has row groups of {sum(rows)} rows, not {metadata.num_rows}")
-            return cls(path, metadata.num_rows, "target" in names, columns, header.get("info", {}), rows)
+            sums = _checksums(told_of_file, header, len(rows))
+            return cls(path, metadata.num_rows, "target" in names, columns, header.get("info", {}), rows, sums)
 
     def blocks(
         self, column: str, *, first: int = 0, stop: int | None = None, labelled: bool = False, checked: bool = True
     ) -> Iterator[Block]:
         """Yield the blocks of a score column in the row groups `first` to `stop - 1`, with labels where asked for.
 
-        `checked` compares the sample ids of every row, too. Raises CorruptFileError where the file is damaged.
+        `checked` compares the sample ids of every row, too, and the checksums of all values. Raises CorruptFileError where
+        the file is damaged.
         """
         wanted = [*(["sample_id"] if checked else []), *(["target"] if labelled else []), column]
         stop = len(self.group_rows) if stop is None else stop
@@ -186,9 +205,12 @@ class ScoreFile:
             for_arrow(self.path), page_checksum_verification=True, buffer_size=_BUFFER, pre_buffer=False
         ) as file:  # fmt: skip
             batches = file.iter_batches(BLOCK, row_groups=range(first, stop), columns=wanted, use_threads=False)
+            running = _Running(self, first, wanted) if checked and self.checksums else None
             for batch in ahead(batches):
                 found = dict(zip(batch.schema.names, batch.columns, strict=True))
                 values = found[column].to_numpy(zero_copy_only=False)
+                if running is not None:
+                    running.add(batch)
                 if checked:
                     ids = found["sample_id"].to_numpy(zero_copy_only=False)
                     if not np.array_equal(ids, np.arange(start, start + len(ids))):
@@ -198,6 +220,53 @@ class ScoreFile:
                 start += len(values)
         if start != sum(self.group_rows[:stop]):
             raise _out_of_order(self.path, self.n)
+
+
+class _Running:
+    """The checksums of some columns, batch by batch from row group `group` on, compared at the end of each group."""
+
+    def __init__(self, file: ScoreFile, group: int, names: Sequence[str]) -> None:
+        self._file, self._group, self._seen = file, group, 0
+        self._sums = dict.fromkeys(names, 0)
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Go on with a batch, which may reach into the next group. Raises ValueError where values are not those written."""
+        while len(batch) and self._group < len(self._file.group_rows):
+            left = self._file.group_rows[self._group] - self._seen
+            part, batch = batch.slice(0, left), batch.slice(left)
+            self._sums = {name: values_crc(pa.chunked_array([part.column(name)]), crc) for name, crc in self._sums.items()}
+            self._seen += len(part)
+            if self._seen == self._file.group_rows[self._group]:
+                _compare_sums(self._file, self._group, self._sums)
+                self._group, self._seen, self._sums = self._group + 1, 0, dict.fromkeys(self._sums, 0)
+
+
+def _compare(file: ScoreFile, table: pa.Table) -> None:
+    """Raise ValueError where a whole table's values are not those that were written."""
+    start = 0
+    for group, rows in enumerate(file.group_rows if file.checksums else ()):
+        part = table.slice(start, rows)
+        _compare_sums(file, group, {name: values_crc(part.column(name)) for name in part.column_names})
+        start += rows
+
+
+def _compare_sums(file: ScoreFile, group: int, sums: Mapping[str, int]) -> None:
+    wrong = [name for name, crc in sums.items() if file.checksums[group].get(name) != crc]
+    if wrong:
+        raise ValueError(f"the values of {wrong[0]} do not match their checksum")
+
+
+def _checksums(metadata: Mapping[bytes, bytes], header: Mapping[str, Any], groups: int) -> tuple[Mapping[str, int], ...]:
+    """Return the checksums that a file's metadata hold, or raise ValueError where they are not those of its header."""
+    if _SUMS not in metadata:
+        if header.get("checksums"):
+            raise ValueError("its checksums are gone")
+        return ()
+    said = parse_json(metadata[_SUMS])
+    found = said["groups"]
+    if said.get("seal") != seal_of(said) or said["of"] != seal_of(header) or len(found) != groups:
+        raise ValueError("its checksums are not those of what it says of its columns")
+    return tuple(found)
 
 
 @contextmanager

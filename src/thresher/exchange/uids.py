@@ -96,10 +96,11 @@ def _pairs(path: Path) -> Uids:
 
 def _parquet_column(path: Path) -> list[str]:
     import pyarrow as pa
-    import pyarrow.parquet as pq
+
+    from thresher.arrow import read_whole
 
     try:
-        column = pq.read_table(path, columns=["uid"]).column("uid").cast(pa.string())
+        column = read_whole(path.read_bytes(), ["uid"]).column("uid").cast(pa.string())
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise CorruptFileError(f"Expected a Parquet file with a column uid at {path}, but: {error}.") from None
     return [text or "" for text in column.to_pylist()]

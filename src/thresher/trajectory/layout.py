@@ -13,10 +13,11 @@ change at epoch 0) has no column there. Any engine that reads Parquet reads the 
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from thresher.errors import CorruptFileError, MissingFileError
@@ -27,6 +28,7 @@ MANIFEST = "manifest.json"
 TARGETS = ("targets.parquet", "targets-2.parquet")
 FEATURES = ("features.parquet", "features-2.parquet")
 LOCK = "writer.lock"
+_NAME = re.compile(r"(epoch=[0-9]{4,9}/bucket=[0-9]{3,9}|(targets|features)(-2)?)\.parquet")
 _CHUNK = 16 << 20
 
 
@@ -115,8 +117,8 @@ def _checked(manifest: Manifest) -> Manifest:
 
 
 def _check_entry(entry: FileEntry, most: int) -> None:
-    if not isinstance(entry.name, str) or PurePosixPath(entry.name).is_absolute() or ".." in PurePosixPath(entry.name).parts:
-        raise ValueError(f"{entry.name!r} is no file of a store")
+    if not isinstance(entry.name, str) or not _NAME.fullmatch(entry.name):
+        raise ValueError(f"it names a file that no store has, {entry.name!r}"[:80])
     for name, high in (("rows", most), ("size", None), ("crc", None)):
         _whole(f"{name} of {entry.name}", getattr(entry, name), 0, high)
     if not all(isinstance(column, str) for column in entry.columns):

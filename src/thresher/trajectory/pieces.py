@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from thresher.arrow import column
+from thresher.arrow import column, values_crc
 from thresher.ranks import Ranks
 from thresher.ranks.owners import Owners
 from thresher.trajectory.layout import FileEntry, entry_of
@@ -63,15 +62,6 @@ def gathered(ranks: Ranks, owners: Owners, rows: NDArray[Any]) -> Iterator[tuple
             mine = rows[low - first : high - first] if rank == ranks.rank else rows[:0]
             came, _ = ranks.exchange(mine, [len(mine), *[0] * (ranks.size - 1)])
             yield np.arange(low, low + len(came)), came
-
-
-def values_crc(values: pa.ChunkedArray, crc: int = 0) -> int:
-    """Return the CRC-32 of a column's values, those of lists too, going on from `crc`."""
-    for chunk in values.chunks:
-        numbers = chunk.flatten() if pa.types.is_fixed_size_list(chunk.type) else chunk
-        if len(numbers):
-            crc = zlib.crc32(np.ascontiguousarray(numbers.to_numpy(zero_copy_only=False)).data, crc)
-    return crc
 
 
 def matrix(values: NDArray[Any]) -> pa.Array:

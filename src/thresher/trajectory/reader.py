@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from thresher.arrow import values_crc
 from thresher.errors import CorruptFileError, InputError, MissingFileError, UnknownNameError
 from thresher.places import as_place, for_arrow, is_remote
 from thresher.trajectory.layout import FileEntry, Manifest, load_manifest
 from thresher.trajectory.part import Part
-from thresher.trajectory.pieces import values_crc
 from thresher.types import Floats, Frame, Ids
 
 
@@ -68,7 +68,7 @@ class Trajectory:
         if self.manifest.features is None:
             return None
         table = self._read(self.manifest.features, ["sample_id", "feature"])
-        rows = _matrix(table, "feature")
+        rows = self._matrix(self.manifest.features, table, "feature")
         features = np.full((self.n, rows.shape[1]), np.nan, dtype=np.float32)
         features[self._column(table, "sample_id")] = rows
         return features
@@ -130,7 +130,10 @@ class Trajectory:
         result = np.full((self.n, self.num_classes), np.nan, dtype=np.float32)
         for entry in self.manifest.epochs[epoch]:
             table = self._read(entry, ["sample_id", "logits"])
-            result[self._column(table, "sample_id") - self.start] = _matrix(table, "logits")
+            rows = self._matrix(entry, table, "logits")
+            if rows.shape[1] != self.num_classes:
+                raise self._corrupt(entry, f"its logits are of {rows.shape[1]} classes, not {self.num_classes}")
+            result[self._column(table, "sample_id") - self.start] = rows
         return result
 
     def verify(self) -> None:
@@ -172,6 +175,15 @@ class Trajectory:
         values: NDArray[Any] = table.column(name).to_numpy()
         return values
 
+    def _matrix(self, entry: FileEntry, table: pa.Table, name: str) -> NDArray[Any]:
+        """Return a column of fixed-size lists as (M, D)."""
+        column = table.column(name).combine_chunks()
+        chunk = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+        if not pa.types.is_fixed_size_list(chunk.type):
+            raise self._corrupt(entry, f"its column {name} is of {chunk.type}, not of lists of one length")
+        values: NDArray[Any] = chunk.flatten().to_numpy(zero_copy_only=False)
+        return values.reshape(len(column), -1)
+
     def _check_ids(self, ids: NDArray[np.int64], bucket: int, entry: FileEntry) -> None:
         first, end = self.manifest.bucket_range(bucket)
         if len(ids) and (ids[0] < first or ids[-1] >= end or (np.diff(ids) <= 0).any()):
@@ -182,11 +194,3 @@ class Trajectory:
             f"{self.folder / entry.name} is damaged: {why}. Restore it from a copy, or cut the recording back before that "
             "epoch with TrajectoryWriter.truncate and resume from a checkpoint that old."
         )
-
-
-def _matrix(table: pa.Table, name: str) -> NDArray[Any]:
-    """Return a column of fixed-size lists as (M, D)."""
-    column = table.column(name).combine_chunks()
-    chunk = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
-    values: NDArray[Any] = chunk.flatten().to_numpy(zero_copy_only=False)
-    return values.reshape(len(column), -1)
