@@ -205,12 +205,12 @@ class ScoreFile:
             for_arrow(self.path), page_checksum_verification=True, buffer_size=_BUFFER, pre_buffer=False
         ) as file:  # fmt: skip
             batches = file.iter_batches(BLOCK, row_groups=range(first, stop), columns=wanted, use_threads=False)
-            running = _Running(self, first, wanted) if checked and self.checksums else None
+            if checked and self.checksums:
+                sums = _Running(self, first, [name for name in wanted if name != "sample_id"])  # ids are known beforehand
+                batches = map(sums.add, batches)  # in the thread that reads ahead
             for batch in ahead(batches):
                 found = dict(zip(batch.schema.names, batch.columns, strict=True))
                 values = found[column].to_numpy(zero_copy_only=False)
-                if running is not None:
-                    running.add(batch)
                 if checked:
                     ids = found["sample_id"].to_numpy(zero_copy_only=False)
                     if not np.array_equal(ids, np.arange(start, start + len(ids))):
@@ -229,16 +229,19 @@ class _Running:
         self._file, self._group, self._seen = file, group, 0
         self._sums = dict.fromkeys(names, 0)
 
-    def add(self, batch: pa.RecordBatch) -> None:
-        """Go on with a batch, which may reach into the next group. Raises ValueError where values are not those written."""
-        while len(batch) and self._group < len(self._file.group_rows):
+    def add(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Go on with a batch, which may reach into the next group, and return it. Raises ValueError where values are not
+        those that were written."""
+        rest = batch
+        while len(rest) and self._group < len(self._file.group_rows):
             left = self._file.group_rows[self._group] - self._seen
-            part, batch = batch.slice(0, left), batch.slice(left)
+            part, rest = rest.slice(0, left), rest.slice(left)
             self._sums = {name: values_crc(pa.chunked_array([part.column(name)]), crc) for name, crc in self._sums.items()}
             self._seen += len(part)
             if self._seen == self._file.group_rows[self._group]:
                 _compare_sums(self._file, self._group, self._sums)
                 self._group, self._seen, self._sums = self._group + 1, 0, dict.fromkeys(self._sums, 0)
+        return batch
 
 
 def _compare(file: ScoreFile, table: pa.Table) -> None:
