@@ -183,7 +183,7 @@ BAD_JSONL = {
     "gold out of range": LINE.replace('"gold": 1', '"gold": 2'),
     "nan": LINE.replace("2.0", "NaN"), "text": LINE.replace("2.0", '"x"'),
     "classes change": LINE + '{"guid": 1, "logits_epoch_0": [1.0, 2.0, 3.0], "gold": 1}',
-    "no id": LINE.replace("0,", "null,", 1),
+    "no id": LINE.replace("0,", "null,", 1), "nested": "[" * 100_000, "huge": LINE.replace("2.0", "1" + "0" * 400),
 }  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from thresher.errors import CorruptFileError, InputError, MissingFileError, MissingSamplesError, SampleIdError
 from thresher.exchange.ids import npy_bytes
 from thresher.exchange.place import check_free, write_new
-from thresher.files import replacing
+from thresher.files import parse_json, replacing
 from thresher.trajectory.reader import Trajectory
 
 Guid = int | str
@@ -127,7 +127,7 @@ def _read_epoch(path: Path, epoch: int) -> tuple[list[Guid], NDArray[np.float32]
                 raise ValueError(f"expected {len(rows[0]) if rows else 'at least 2'} finite logits")
             if not 0 <= label < len(row):
                 raise ValueError(f"gold {label} is no class of {len(row)}")
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             told = f"it has no {error}" if isinstance(error, KeyError) else str(error)
             raise CorruptFileError(f"{path}, line {line}, is no record of cartography: {told}. Write it again.") from None
         if guid in guids:
@@ -146,7 +146,7 @@ def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             if not line.strip():
                 continue
             try:
-                record = json.loads(line)
+                record = parse_json(line)
             except ValueError as error:
                 raise CorruptFileError(f"{path}, line {number}, is no JSON ({error}); is the file cut off?") from None
             if not isinstance(record, dict):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from thresher.experiments.tables import FULL, RANDOM
+from thresher.files import parse_json
 from thresher.methods import ResolvedMethod
 from thresher.report import Cost, Ledger
 
@@ -88,7 +88,7 @@ def _times(log: Path) -> tuple[dict[int, float], float | None]:
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
     for line in lines:
         try:
-            entry = json.loads(line)
+            entry = parse_json(line)
         except ValueError:  # the line that a crash cut off
             continue
         if not isinstance(entry, dict) or not isinstance(entry.get("seconds"), int | float):

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from thresher.errors import RunDirectoryError, ThresherError, one_line
 from thresher.explore.export import export
 from thresher.explore.run import SELECTIONS, OpenRun
+from thresher.files import parse_json
 from thresher.report._environment import templates
 from thresher.report.thumbnails import as_picture
 
@@ -97,7 +98,7 @@ class Explorer:
         if path != "/export":
             raise Refused(404, "There is nothing here.")
         try:
-            asked = json.loads(body)
+            asked = parse_json(body)
         except ValueError:
             asked = None
         if not isinstance(asked, dict):
