@@ -195,6 +195,18 @@ def test_damaged_checkpoints_are_named(tmp_path: Path) -> None:
             load_checkpoint(path)
 
 
+def test_a_checkpoint_that_lost_its_checksum_is_no_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "c.safetensors"
+    save_checkpoint(path, {"n": 1, "w": torch.ones(2)})
+    content = path.read_bytes()
+    assert content.count(b'"crc"') == 1
+    path.write_bytes(
+        content.replace(b'"crc"', b'"crd"').replace(torch.ones(1).numpy().tobytes(), torch.zeros(1).numpy().tobytes())
+    )
+    with pytest.raises(CorruptFileError, match="checksum"):
+        load_checkpoint(path)
+
+
 def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "c.safetensors"
     save_checkpoint(path, {"n": 1})

@@ -55,14 +55,12 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-            if metadata.get("crc", "") not in (
-                "",
-                str(_crc(tensors, metadata["plain"])),
-            ):  # those of the first days have none
+            text = metadata["plain"]
+            if metadata not in ({"plain": text, "crc": str(_crc(tensors, text))}, {"plain": text}):  # the first had none
                 raise ValueError("its contents do not match their checksum")
             for name, value in tensors.items():
                 _put(state, name.split(_SEPARATOR), value)
-            for keys, value in parse_json(metadata["plain"]):
+            for keys, value in parse_json(text):
                 _put(state, keys, value)
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptFileError(f"{path} is not a complete checkpoint ({error}). Delete it to start over.") from error
