@@ -2,7 +2,7 @@
 
 Full scale is the published recipe (official TDDS code; supplementary, Tables 6 to 10 and Figure 7): ResNet-18 surrogate of
 200 epochs, batch 100; coresets 200 epochs, batch 128 where the table says nothing else. Small scale is a miniature for a
-CPU, all of it with two seeds in about two hours of two quiet cores: the small network, a surrogate of 30 epochs and a fixed
+CPU, all of it with one seed in about two hours of two quiet cores: the small network, a surrogate of 30 epochs and a fixed
 budget of about 4 700 steps of batch 32 a cell, so that kept shares and methods compare at equal cost. A published number
 stands beside a small cell as the pattern to look for, not as its target.
 """
