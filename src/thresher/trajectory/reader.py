@@ -161,13 +161,14 @@ class Trajectory:
         try:
             with pq.ParquetFile(for_arrow(path), page_checksum_verification=True, memory_map=not is_remote(path)) as file:
                 table = file.read(columns, use_threads=False)
+            found = {name: values_crc(table.column(name)) for name in table.column_names} if entry.crcs else {}
         except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
             raise self._corrupt(entry, str(error)) from error
         if table.num_rows != entry.rows or table.num_columns != len(columns):
             raise self._corrupt(entry, f"it has {table.num_rows} rows of {table.num_columns} columns")
         crcs = dict(zip(entry.columns, entry.crcs, strict=False))
         for name in columns if crcs else ():
-            if values_crc(table.column(name)) != crcs.get(name):
+            if found.get(name) != crcs.get(name):
                 raise self._corrupt(entry, f"the values of {name} do not match their checksum")
         return table
 
