@@ -95,3 +95,15 @@ def test_the_page_is_made_of_the_counts() -> None:
     spec.loader.exec_module(page)
     counts = json.loads((ROOT / "docs" / "reliability.json").read_text())
     assert (ROOT / "docs" / "reliability.md").read_text() == page.text(counts), "run python tests/faults/page.py"
+
+
+def test_the_counts_are_those_of_the_whole_suite_and_without_a_fault() -> None:
+    parts = json.loads((ROOT / "docs" / "reliability.json").read_text())["parts"]
+    kinds = {kind: {name: p for name, p in parts.items() if name.startswith(kind)} for kind in ("kill", "flip", "read")}
+    assert sum(part["kills"] for part in kinds["kill"].values()) >= 200
+    assert [part["every"] for part in kinds["flip"].values()] == [1]
+    assert len(kinds["read"]) == 10
+    assert min(part["inputs"] for part in kinds["read"].values()) >= 10_000
+    for name, part in parts.items():
+        faults = ("wrong", "half_written", "not_seen", "escaped", "hung", "acted", "crashed")
+        assert {fault: part[fault] for fault in faults if part.get(fault)} == {}, name

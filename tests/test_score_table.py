@@ -106,6 +106,18 @@ def test_a_lost_key_is_no_table_of_other_origin(key: bytes, written: tuple[Path,
         read_scores(path)
 
 
+def test_a_table_that_lost_all_metadata_is_no_table_of_other_origin(written: tuple[Path, bytes]) -> None:
+    path, _ = written
+    plain = pq.read_table(path).replace_schema_metadata(None)
+    pq.write_table(
+        plain, path, use_dictionary=False, column_encoding={"sample_id": "DELTA_BINARY_PACKED"}, compression="none"
+    )
+    with pytest.raises(CorruptFileError, match="what it says of itself is gone"):
+        ScoreFile.open(path)
+    pq.write_table(plain, path)
+    assert read_scores(path).n == 40
+
+
 def test_tables_without_checksums_are_read(tmp_path: Path) -> None:
     """Those of the first days, and of other programs."""
     path = tmp_path / "old.parquet"

@@ -187,6 +187,8 @@ class ScoreFile:
             rows = tuple(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
             if sum(rows) != metadata.num_rows or (rows and min(rows) < 0):
                 raise ValueError(f"it has row groups of {sum(rows)} rows, not {metadata.num_rows}")
+            if not told_of_file.keys() & {_KEY, _SUMS} and _laid_out_by_us(metadata):
+                raise ValueError("what it says of itself is gone")
             sums = _checksums(told_of_file, header, len(rows))
             return cls(path, metadata.num_rows, "target" in names, columns, header.get("info", {}), rows, sums)
 
@@ -257,6 +259,14 @@ def _compare_sums(file: ScoreFile, group: int, sums: Mapping[str, int]) -> None:
     wrong = [name for name, crc in sums.items() if file.checksums[group].get(name) != crc]
     if wrong:
         raise ValueError(f"the values of {wrong[0]} do not match their checksum")
+
+
+def _laid_out_by_us(metadata: pq.FileMetaData) -> bool:
+    """Return whether ids are encoded as `write_score_parts` does it, and as nobody does who writes with Arrow's defaults."""
+    chunks = [metadata.row_group(0).column(k) for k in range(metadata.num_columns)] if metadata.num_row_groups else []
+    encodings = {encoding for chunk in chunks if chunk.path_in_schema == "sample_id" for encoding in chunk.encodings}
+    writer = metadata.created_by or "parquet-cpp-arrow"  # its name may be gone, too
+    return writer.startswith("parquet-cpp-arrow") and "DELTA_BINARY_PACKED" in encodings
 
 
 def _checksums(metadata: Mapping[bytes, bytes], header: Mapping[str, Any], groups: int) -> tuple[Mapping[str, int], ...]:
