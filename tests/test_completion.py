@@ -60,7 +60,7 @@ def test_bash_completes(path: str) -> None:
     assert target == ["table10"]
     assert data == ["cifar10", "cifar100"]
     assert one == ["tdds"]
-    assert engine == ["serial", "processes", "ray"]
+    assert engine == ["serial", "threads", "processes", "ray"]
 
 
 def test_zsh_and_fish_are_answered(path: str) -> None:
