@@ -14,8 +14,9 @@ from typing import Any, TypeVar
 from thresher.errors import InputError, UnknownNameError, nearest
 from thresher.scorers._base import Scorer
 from thresher.selectors._base import Selector
+from thresher.types import Named
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Named)
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -76,7 +77,7 @@ def build(kind: str, known: Mapping[str, type[T]], name: str, params: Mapping[st
         raise UnknownNameError(f"Expected a {kind}, one of {', '.join(known)}, but got {name!r}{nearest(name, known)}.")
     cls = known[name]
     types = typing.get_type_hints(cls)
-    fields = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    fields = [field.name for field in dataclasses.fields(cls)]
     unknown = sorted(set(params) - set(fields))
     if unknown:
         has = f"its parameters are {', '.join(fields)}" if fields else "it has none"

@@ -130,7 +130,10 @@ def read_scores(path: Path) -> ScoreTable:
     file = ScoreFile.open(path)
     with _sound(path):
         table = read_whole(file.path.read_bytes())
-        _compare(file, table)
+        if file.checksums:
+            sums = _Running(file, 0, table.column_names)
+            for batch in table.to_batches():
+                sums.add(batch)
         ids = table.column("sample_id").to_numpy()
         columns = {name: Scores(table.column(name).to_numpy(), c.hard_end, c.source) for name, c in file.columns.items()}
         targets = table.column("target").to_numpy().astype(np.int64) if file.labelled else None
@@ -241,24 +244,12 @@ class _Running:
             self._sums = {name: values_crc(pa.chunked_array([part.column(name)]), crc) for name, crc in self._sums.items()}
             self._seen += len(part)
             if self._seen == self._file.group_rows[self._group]:
-                _compare_sums(self._file, self._group, self._sums)
+                written = self._file.checksums[self._group]
+                wrong = [name for name, crc in self._sums.items() if written.get(name) != crc]
+                if wrong:
+                    raise ValueError(f"the values of {wrong[0]} do not match their checksum")
                 self._group, self._seen, self._sums = self._group + 1, 0, dict.fromkeys(self._sums, 0)
         return batch
-
-
-def _compare(file: ScoreFile, table: pa.Table) -> None:
-    """Raise ValueError where a whole table's values are not those that were written."""
-    start = 0
-    for group, rows in enumerate(file.group_rows if file.checksums else ()):
-        part = table.slice(start, rows)
-        _compare_sums(file, group, {name: values_crc(part.column(name)) for name in part.column_names})
-        start += rows
-
-
-def _compare_sums(file: ScoreFile, group: int, sums: Mapping[str, int]) -> None:
-    wrong = [name for name, crc in sums.items() if file.checksums[group].get(name) != crc]
-    if wrong:
-        raise ValueError(f"the values of {wrong[0]} do not match their checksum")
 
 
 def _laid_out_by_us(metadata: pq.FileMetaData) -> bool:

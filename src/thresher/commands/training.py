@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,8 +29,9 @@ from thresher.experiments.tables import FULL, Row, markdown, plus_minus, table
 from thresher.files import write_atomic
 from thresher.keep import share_of
 from thresher.methods import parse_methods
+from thresher.ranks import Ranks
 from thresher.ranks.torchrun import joined
-from thresher.tracking import followed, tracked
+from thresher.tracking import Tracker, followed, tracked
 from thresher.train.spec import Precision
 
 
@@ -56,6 +59,19 @@ def results_table(rows: list[Row]) -> Table:
             plus_minus(r.gap_mean, r.gap_half_width, signed=True), str(r.n_seeds), f"{r.seconds:.1f}",
         )  # fmt: skip
     return view
+
+
+@contextmanager
+def _begun(
+    device: str, say: Output, track: str | None, name: str, params: Mapping[str, Any]
+) -> Iterator[tuple[Ranks, str, Tracker | None]]:
+    """Join the processes that torchrun started, of which the first speaks and tracks: gives the ranks, this one's device and
+    the tracker."""
+    with joined(device) as (ranks, own_device):
+        if ranks.rank > 0:
+            say.hush()
+        with tracked(track if ranks.rank == 0 else None, name, params) as tracker:
+            yield ranks, own_device, tracker
 
 
 def run_command(
@@ -92,13 +108,8 @@ def run_command(
     out = out or run_folder(data, corrupt, mislabel)
     if not resume and (out / "spec.json").exists():
         raise InputError(f"{out} holds a run already. Choose another --out, or leave --no-resume away to continue it.")
-    with (
-        joined(device) as (ranks, own_device),
-        tracked(track if ranks.rank == 0 else None, out.name, spec.to_json()) as tracker,
-    ):
+    with _begun(device, say, track, out.name, spec.to_json()) as (ranks, own_device, tracker):
         processes, threads = parallel(jobs, device, ranks.size)
-        if ranks.rank > 0:
-            say.hush()
         with say.screen() as screen:
             results = run_study(
                 spec, out, data_dir=str(data_dir) if data_dir else None, device=own_device, processes=processes,
@@ -140,21 +151,19 @@ def record_command(
     loaded = load(data, data_dir, corrupt=corrupt, mislabel=mislabel)
     what = identity(loaded, spec, seed)
     with (
-        joined(device) as (ranks, own_device),
-        tracked(track if ranks.rank == 0 else None, out.name, what) as tracker,
+        _begun(device, say, track, out.name, what) as (ranks, own_device, tracker),
+        RunDirectory(out, what, ranks=ranks) as run,
+        say.screen() as screen,
     ):
-        if ranks.rank > 0:
-            say.hush()
-        with RunDirectory(out, what, ranks=ranks) as run, say.screen() as screen:
-            notify = followed(screen.notify, tracker)
-            trajectory = record(
-                loaded, spec, seed, out, device=own_device, eval_pass=features, logits=logits,
-                on_epoch=timed(
-                    Clock(run.log),
-                    lambda p: notify("epoch", {"epoch": p.epoch, "epochs": p.epochs, "loss": p.loss}),
-                ),
-                on_step=partial(screen.step, "surrogate"),
-            )  # fmt: skip
+        notify = followed(screen.notify, tracker)
+        trajectory = record(
+            loaded, spec, seed, out, device=own_device, eval_pass=features, logits=logits,
+            on_epoch=timed(
+                Clock(run.log),
+                lambda p: notify("epoch", {"epoch": p.epoch, "epochs": p.epochs, "loss": p.loss}),
+            ),
+            on_step=partial(screen.step, "surrogate"),
+        )  # fmt: skip
     say.wrote(out / "trajectory")
     say.line(f"{out}/trajectory holds {trajectory.epochs} epochs of {trajectory.n} samples")
     say.result({"run": out, "epochs": trajectory.epochs, "samples": trajectory.n, "signals": trajectory.signals})
@@ -194,13 +203,8 @@ def train_command(
         }  # fmt: skip
     todo = [Job(seed=seed, **common) for seed in parse_seeds(seeds)]
     out.mkdir(parents=True, exist_ok=True)
-    with (
-        joined(device) as (ranks, own_device),
-        tracked(track if ranks.rank == 0 else None, out.name, {**common, "data_dir": None}) as tracker,
-    ):
+    with _begun(device, say, track, out.name, {**common, "data_dir": None}) as (ranks, own_device, tracker):
         processes, threads = parallel(jobs, device, ranks.size)
-        if ranks.rank > 0:
-            say.hush()
         with say.screen() as screen:
             notify = followed(screen.notify, tracker)
             notify("jobs", {"total": len(todo), "work": sum(job.work for job in todo)})

@@ -89,18 +89,18 @@ class Outbox:
         if widths:
             width = widths.pop()
             step = _rows_of(width, self._owners.n)
-            blocks = [(ints, values, *self._by_round(ints, step)) for ints, values in self._waiting()]
-            for number in range(-(-self._owners.largest // step)):
+            rounds = -(-self._owners.largest // step)
+            blocks = [(ints, values, *self._by_round(ints, step, rounds)) for ints, values in self._waiting()]
+            for number in range(rounds):
                 parts = [(ints, values, rows[ends[number] : ends[number + 1]]) for ints, values, rows, ends in blocks]
                 yield self._round(ranks, width, parts)
         self.clear()
 
-    def _by_round(self, ints: Tensor, step: int) -> tuple[Tensor, list[int]]:
+    def _by_round(self, ints: Tensor, step: int, rounds: int) -> tuple[Tensor, list[int]]:
         """Return a block's rows in the order of their rounds, and where each round begins: sorted once, not sought in every
         round."""
         _, place = self._owner_of(ints[:, _ID])
         number = place // step
-        rounds = -(-self._owners.largest // step)
         ends = torch.bincount(number, minlength=rounds).cumsum(0).tolist()
         return torch.argsort(number, stable=True), [0, *ends]
 
