@@ -26,7 +26,7 @@ from thresher.ranking import cut
 from thresher.ranking.blocks import Block, InMemory, reduce_blocks
 from thresher.ranking.cut import Ranking, first_of
 from thresher.ranking.groups import Classes, Everybody
-from thresher.ranking.keys import id_hash, order_keys
+from thresher.ranking.keys import id_hash, key_values, order_keys
 from thresher.registry import make_scorer, make_selector, scorers
 from thresher.replay import Request, replay
 from thresher.score_table import ScoreFile, read_scores, write_scores
@@ -79,6 +79,10 @@ def test_keys_order_as_a_sort_does(values: list[float]) -> None:
     np.testing.assert_array_equal(np.sort(found), found[np.argsort(order_keys(found), kind="stable")])
     distinct = len(np.unique(found))  # -0 is 0, and NumPy counts NaN once
     assert len(np.unique(order_keys(found))) == distinct
+    falling = order_keys(found, falling=True)
+    np.testing.assert_array_equal(np.sort(-found), -found[np.argsort(falling, kind="stable")])
+    np.testing.assert_array_equal(key_values(order_keys(found)), found)
+    np.testing.assert_array_equal(key_values(falling, falling=True), found)
 
 
 def test_the_hash_is_a_bijection_and_fair() -> None:
@@ -97,21 +101,47 @@ def test_the_hash_is_a_bijection_and_fair() -> None:
     order=st.sampled_from(["hardest", "easiest", "drawn"]),
     few=st.sampled_from([0, 3, 1 << 20]),
     digit=st.sampled_from([3, 16]),
+    low_is_hard=st.booleans(),
+    sizes_known=st.booleans(),
     data=st.data(),
 )  # fmt: skip
 def test_any_ranking_is_cut_where_a_sort_cuts_it(
-    values: Any, classes: int, order: Literal["hardest", "easiest", "drawn"], few: int, digit: int, data: st.DataObject
-) -> None:
+    values: Any, classes: int, order: Literal["hardest", "easiest", "drawn"], few: int, digit: int, low_is_hard: bool,
+    sizes_known: bool, data: st.DataObject,
+) -> None:  # fmt: skip
     """`few` 0 makes the histograms go through all bits of score and hash."""
     n = len(values)
     targets = np.arange(n) * 7 % classes
-    quotas = np.array([data.draw(st.integers(0, int((targets == g).sum()))) for g in range(classes)])
-    samples = Shards(Scores(values), Pool(n, targets))
-    groups = Classes() if classes > 1 else Everybody()
+    counts = np.bincount(targets, minlength=classes)
+    quotas = np.array([data.draw(st.integers(0, int(count))) for count in counts])
+    samples = Shards(Scores(-values if low_is_hard else values, "low" if low_is_hard else "high"), Pool(n, targets))
+    groups, ranking = Classes() if classes > 1 else Everybody(), Ranking(order, 11 if order == "drawn" else 0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cut, "_DIGIT_BITS", digit)
-        found = first_of(samples, Ranking(order, 11 if order == "drawn" else 0), groups, quotas, few)
-    assert samples.where(found).tolist() == sorted_way(values, targets, quotas, order, 11 if order == "drawn" else 0)
+        found = first_of(samples, ranking, groups, quotas, few, counts if sizes_known else None)
+    assert samples.where(found).tolist() == sorted_way(values, targets, quotas, order, ranking.seed)
+
+
+@pytest.mark.parametrize("lucky", [True, False])
+def test_a_draw_is_found_by_one_look_where_it_lies_as_expected(monkeypatch: pytest.MonkeyPatch, lucky: bool) -> None:
+    """Groups from 3 samples to 240 000; where a group's hashes do not lie as they should, the histograms find its cut."""
+    n = 300_000
+    sizes = np.array([3, 50, 947, 9_000, 50_000, 240_000])
+    targets = np.repeat(np.arange(6), sizes)
+    samples, quotas = InMemory(Scores(np.zeros(n, np.float32)), Pool(n, targets)), np.array([1, 50, 0, 1, 2_000, 200_000])
+    steps: list[str] = []
+    plain = InMemory.reduce
+
+    def told(self: InMemory, step: Any) -> Any:
+        steps.append(type(step).__name__)
+        return plain(self, step)
+
+    monkeypatch.setattr(InMemory, "reduce", told)
+    if not lucky:  # as if there were more samples than there are: the cut lies elsewhere
+        sizes = sizes * 3
+    kept = samples.where(first_of(samples, Ranking("drawn", 5), Classes(), quotas, sizes=sizes))
+    assert kept.tolist() == sorted_way(np.zeros(n), targets, quotas, "drawn", 5)
+    assert steps == ["_Guess"] if lucky else steps[:2] == ["_Guess", "_Histogram"]
 
 
 def test_histograms_add_up_and_stay_small_with_many_groups(monkeypatch: pytest.MonkeyPatch) -> None:

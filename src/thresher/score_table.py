@@ -29,6 +29,7 @@ from thresher.ranking.blocks import BLOCK, Block
 from thresher.types import Floats, HardEnd, Scores
 
 _GROUP = 1 << 20  # rows of a row group
+_BATCH = 1 << 18  # rows that are read at once
 _BUFFER = 1 << 20  # bytes that are read at once; without, a column of a whole row group is
 _KEY, _SUMS = b"thresher", b"thresher.checksums"
 _FIXED = ("sample_id", "target")
@@ -209,20 +210,22 @@ class ScoreFile:
         with _sound(self.path), pq.ParquetFile(
             for_arrow(self.path), page_checksum_verification=True, buffer_size=_BUFFER, pre_buffer=False
         ) as file:  # fmt: skip
-            batches = file.iter_batches(BLOCK, row_groups=range(first, stop), columns=wanted, use_threads=False)
+            batches = file.iter_batches(_BATCH, row_groups=range(first, stop), columns=wanted, use_threads=False)
             if checked and self.checksums:
                 sums = _Running(self, first, [name for name in wanted if name != "sample_id"])  # ids are known beforehand
                 batches = map(sums.add, batches)  # in the thread that reads ahead
             for batch in ahead(batches):
                 found = dict(zip(batch.schema.names, batch.columns, strict=True))
-                values = found[column].to_numpy(zero_copy_only=False)
-                if checked:
-                    ids = found["sample_id"].to_numpy(zero_copy_only=False)
-                    if not np.array_equal(ids, np.arange(start, start + len(ids))):
-                        raise _out_of_order(self.path, self.n)
+                values = np.asarray(found[column].to_numpy(zero_copy_only=False), dtype=np.float32)
                 targets = found["target"].to_numpy(zero_copy_only=False).astype(np.int64) if labelled else None
-                yield Block(start, np.asarray(values, dtype=np.float32), hard_end, targets)
-                start += len(values)
+                ids = found["sample_id"].to_numpy(zero_copy_only=False) if checked else None
+                for row in range(0, len(values), BLOCK):
+                    rows = slice(row, row + BLOCK)
+                    block = Block(start, values[rows], hard_end, None if targets is None else targets[rows])
+                    start += len(block)
+                    if ids is not None and not np.array_equal(ids[rows], np.arange(block.first, start)):
+                        raise _out_of_order(self.path, self.n)
+                    yield block
         if start != sum(self.group_rows[:stop]):
             raise _out_of_order(self.path, self.n)
 

@@ -172,7 +172,7 @@ class _Health:
 
 
 @dataclass(frozen=True)
-class _Survey:
+class _Survey(Step[_Health]):
     """Looks at every score."""
 
     def __call__(self, block: Block) -> _Health:
@@ -189,7 +189,7 @@ class _Survey:
 
 
 @dataclass(frozen=True)
-class _Both:
+class _Both(Step[tuple[_Health, Any]]):
     """A step, and the survey beside it."""
 
     step: Step[Any]
@@ -199,6 +199,9 @@ class _Both:
 
     def merge(self, one: tuple[_Health, Any], other: tuple[_Health, Any]) -> tuple[_Health, Any]:
         return _Survey().merge(one[0], other[0]), self.step.merge(one[1], other[1])
+
+    def add(self, found: tuple[_Health, Any], block: Block) -> tuple[_Health, Any]:
+        return _Survey().add(found[0], block), self.step.add(found[1], block)
 
 
 def _counted(blocks: Iterable[Block], told: Callable[[int], None]) -> Iterator[Block]:

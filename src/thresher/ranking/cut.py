@@ -7,19 +7,24 @@ few samples are left in the bins of the cuts, their keys are fetched and ranked 
 the histograms go on with the bits of the hash.
 
 Many groups share the memory of the histograms: their digits have fewer bits, and there are more of them.
+
+A draw ranks by hashes alone, which spread evenly, so where its cuts lie is known beforehand but for chance: where the sizes
+of the groups are known, one look at the samples around there finds them, without a histogram.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from thresher.ranking.blocks import Block, Samples
+from thresher.ranking.blocks import Block, Samples, Step
 from thresher.ranking.groups import Groups
-from thresher.ranking.keys import LAST, Hashes, Keys, id_hash, order_keys
+from thresher.ranking.keys import LAST, NAN, Hashes, Keys, id_hash, key_values, order_keys
+from thresher.types import Floats
 
 Counts = NDArray[np.int64]
 FEW = 1 << 20
@@ -41,7 +46,11 @@ class Ranking:
         """Return (M,) uint32, smaller for samples that come earlier."""
         if self.order == "drawn":
             return (id_hash(np.arange(block.first, block.first + len(block)), self.seed) >> np.uint64(32)).astype(np.uint32)
-        return order_keys(block.difficulty if self.order == "easiest" else -block.difficulty)
+        return order_keys(block.values, self.falling(block))
+
+    def falling(self, block: Block) -> bool:
+        """Return whether larger scores come earlier."""
+        return (self.order == "hardest") == (block.hard_end == "high")
 
     def hashes(self, block: Block, rows: NDArray[np.int64]) -> Hashes:
         """Return what decides between equal keys, of some rows."""
@@ -63,20 +72,35 @@ class Cut:
 
     def __call__(self, block: Block) -> NDArray[np.bool_]:
         """Return (M,) bool."""
-        group, key = self.groups.of(block), self.ranking.keys(block)
-        if group is None:
-            if self.keys[0] < 0:
-                return np.zeros(len(block), dtype=np.bool_)
-            bound = np.uint32(self.keys[0])
-            if self.hashes[0] == LAST:
-                return key <= bound
-            before, tied = key < bound, np.flatnonzero(key == bound)
-            before[tied] = self.ranking.hashes(block, tied) <= self.hashes[0]
-            return before
-        bounds = np.append(self.keys, -1)[group]  # -1 is no group: the last entry
-        before, tied = key < bounds, np.flatnonzero(key == bounds)
-        before[tied] = self.ranking.hashes(block, tied) <= self.hashes[group[tied]]
-        return before
+        group, falling = self.groups.of(block), False
+        place: NDArray[Any]
+        bounds: NDArray[Any]
+        if self._by_key:
+            place, bounds = self.ranking.keys(block), self._bounds
+        else:  # scores compare faster than keys are made; key 0 is no score's, and its value compares with none
+            falling = self.ranking.falling(block)
+            place, bounds = block.values, self._values[falling]
+        bound = bounds[0] if group is None else bounds[group]
+        stays: NDArray[np.bool_] = place > bound if falling else place < bound
+        tied = np.flatnonzero(place == bound)
+        mine = np.zeros(len(tied), dtype=np.int64) if group is None else group[tied]
+        real = (mine >= 0) & (self.keys[mine] >= 0)
+        stays[tied] = real & (self.ranking.hashes(block, tied) <= self.hashes[mine])
+        return stays
+
+    @cached_property
+    def _by_key(self) -> bool:
+        return self.ranking.order == "drawn" or bool((self.keys == NAN).any())
+
+    @cached_property
+    def _bounds(self) -> Keys:
+        """(G + 1,): -1 is no group, and finds the last entry."""
+        return np.append(np.maximum(self.keys, 0), 0).astype(np.uint32)
+
+    @cached_property
+    def _values(self) -> tuple[Floats, Floats]:
+        """The bounds as scores, for rising and for falling ones."""
+        return key_values(self._bounds), key_values(self._bounds, falling=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +118,11 @@ class _Search:
     span: int = 2**_KEY_BITS - 1
     hash_span: int = 2**_HASH_BITS - 1
 
+    @cached_property
+    def _by_group(self) -> tuple[NDArray[np.bool_], Keys]:
+        """(G + 1,) each: -1 is no group, and finds the last entry."""
+        return np.append(self.open, False), np.append(self.key, np.uint32(0))
+
     def candidates(self, block: Block) -> tuple[NDArray[np.int64] | slice, NDArray[np.int64] | None, Keys, Hashes | None]:
         """Return rows, groups, keys and (where keys are known) hashes of the samples among which a cut still lies."""
         group, key = self.groups.of(block), self.ranking.keys(block)
@@ -103,8 +132,13 @@ class _Search:
                 return slice(None), None, key, None
             rows = np.flatnonzero(key - self.key[0] <= span)  # below the first key it wraps around to more than any span
         else:
-            first = np.append(self.key, np.uint32(0))
-            rows = np.flatnonzero(np.append(self.open, False)[group] & (key - first[group] <= span))
+            open_, first = self._by_group
+            inside = open_[group]
+            if self.span < 2**_KEY_BITS - 1:
+                inside &= key - first[group] <= span
+            elif inside.all():
+                return slice(None), group, key, None
+            rows = np.flatnonzero(inside)
         hashes = None
         if self.span == 0:
             hashes = self.ranking.hashes(block, rows)
@@ -115,7 +149,7 @@ class _Search:
 
 
 @dataclass(frozen=True, eq=False)
-class _Histogram:
+class _Histogram(Step[Counts]):
     """Counts the candidates of every group by the next `bits` bits after `shift` of their keys, or hashes."""
 
     search: _Search
@@ -123,15 +157,23 @@ class _Histogram:
     bits: int
 
     def __call__(self, block: Block) -> Counts:
-        search, count = self.search, len(self.search.open)
+        count = len(self.search.open)
+        return np.bincount(self._bins(block), minlength=count << self.bits).reshape(count, -1)
+
+    def add(self, found: Counts, block: Block) -> Counts:
+        np.add.at(found.reshape(-1), self._bins(block), 1)
+        return found
+
+    def _bins(self, block: Block) -> NDArray[np.int64]:
+        """Return where the candidates of a block are counted."""
+        search = self.search
         _, group, key, hashes = search.candidates(block)
         digits: NDArray[np.unsignedinteger]
         if hashes is None:
             digits = (key - (search.key[0] if group is None else search.key[group])) >> np.uint32(self.shift)
         else:
             digits = (hashes - (search.hash[0] if group is None else search.hash[group])) >> np.uint64(self.shift)
-        flat = digits.astype(np.int64) if group is None else (group << self.bits) + digits.astype(np.int64)
-        return np.bincount(flat, minlength=count << self.bits).reshape(count, -1)
+        return digits.astype(np.int64) if group is None else (group << self.bits) + digits.astype(np.int64)
 
     def merge(self, one: Counts, other: Counts) -> Counts:
         return np.add(one, other, out=one if one.flags.writeable else None)  # what Ray hands over is not
@@ -144,7 +186,7 @@ class _Found(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class _Fetch:
+class _Fetch(Step[list[_Found]]):
     """Fetches the candidates themselves."""
 
     search: _Search
@@ -162,11 +204,48 @@ class _Fetch:
         return one
 
 
-def first_of(samples: Samples, ranking: Ranking, groups: Groups, quotas: Counts, few: int = FEW) -> Cut:
+@dataclass(frozen=True, eq=False)
+class _Guess(Step[tuple[Counts, list[_Found]]]):
+    """Counts the samples of every open group before the key `low[g]`, and fetches those with keys up to `high[g]`."""
+
+    ranking: Ranking
+    groups: Groups
+    open: NDArray[np.bool_]
+    low: Keys
+    high: Keys
+
+    def __call__(self, block: Block) -> tuple[Counts, list[_Found]]:
+        group, key = self.groups.of(block), self.ranking.keys(block)
+        if group is None:
+            group = np.zeros(len(block), dtype=np.int64)
+        lows, spans, open_ = self._by_group
+        low = lows[group]
+        before = np.bincount(group[key < low], minlength=len(self.low)).astype(np.int64)
+        rows = np.flatnonzero(key - low <= spans[group])  # below `low` it wraps around to more than any span
+        rows = rows[open_[group[rows]]]
+        return before, [_Found(group[rows], key[rows], self.ranking.hashes(block, rows))]
+
+    @cached_property
+    def _by_group(self) -> tuple[Keys, Keys, NDArray[np.bool_]]:
+        """(G + 1,) each: -1 is no group, and finds the last entry, before which there is no key."""
+        none = np.uint32(0)
+        return np.append(self.low, none), np.append(self.high - self.low, none), np.append(self.open, False)
+
+    def merge(
+        self, one: tuple[Counts, list[_Found]], other: tuple[Counts, list[_Found]]
+    ) -> tuple[Counts, list[_Found]]:  # fmt: skip
+        one[1].extend(other[1])
+        return one[0] + other[0], one[1]
+
+
+def first_of(
+    samples: Samples, ranking: Ranking, groups: Groups, quotas: Counts, few: int = FEW, sizes: Counts | None = None
+) -> Cut:  # fmt: skip
     """Return the cut after the first `quotas[g]` samples of every group g in the ranking.
 
-    `quotas` is (G,) int64, no more than the group has. Exact whatever the scores, NaN and infinities too (NaN comes last).
-    Memory: the histograms (8 MB each, up to a million groups), and `few` keys. Random scores of one group are read twice.
+    `quotas` is (G,) int64, no more than the group has; `sizes` (G,) says how many it has, where that is known: then a draw
+    is found by one look. Exact whatever the scores, NaN and infinities too (NaN comes last). Memory: the histograms (8 MB
+    each, up to a million groups), and about `few` keys. Random scores of one group are read twice.
 
     >>> from thresher.ranking.blocks import InMemory
     >>> from thresher.ranking.groups import Everybody
@@ -180,6 +259,8 @@ def first_of(samples: Samples, ranking: Ranking, groups: Groups, quotas: Counts,
     left = quotas.astype(np.int64)
     search = _Search(ranking, groups, left > 0, np.zeros(count, dtype=np.uint32), np.zeros(count, dtype=np.uint64))
     cut = Cut(ranking, groups, np.full(count, -1, dtype=np.int64), np.full(count, LAST))
+    if ranking.order == "drawn" and sizes is not None and _drawn_at_once(samples, search, cut, left, sizes, few):
+        return cut
     width = max(1, min(_DIGIT_BITS, _TABLE_BITS - (count - 1).bit_length()))
     size, enough = samples.n, min(few, _HARDLY_ANY)
     for name, bits in (("key", _KEY_BITS), ("hash", _HASH_BITS)):
@@ -192,6 +273,27 @@ def first_of(samples: Samples, ranking: Ranking, groups: Groups, quotas: Counts,
     if search.open.any():
         _ranked(samples.reduce(_Fetch(search)), cut, left, search.open)
     return cut
+
+
+def _drawn_at_once(samples: Samples, search: _Search, cut: Cut, left: Counts, sizes: Counts, few: int) -> bool:
+    """Find the cuts of a draw around where they must be expected; return whether all were there.
+
+    Which share of a group's hashes lies before a number is binomial: six standard deviations hold it, and for the few of a
+    small share 36 samples more.
+    """
+    share = left / np.maximum(sizes, 1)
+    around = 6 * np.sqrt(share * (1 - share) / np.maximum(sizes, 1)) + 36 / np.maximum(sizes, 1)
+    low = (np.clip(share - around, 0, 1) * NAN).astype(np.uint32)
+    high = (np.clip(share + around, 0, 1) * NAN).astype(np.uint32)
+    if (sizes * ((high - low) / float(NAN)))[search.open].sum() > 2 * few:
+        return False
+    before, found = samples.reduce(_Guess(search.ranking, search.groups, search.open, low, high))
+    there = before + sum(np.bincount(one.group, minlength=len(left)) for one in found)
+    if ((before >= left) | (there < left))[search.open].any():
+        return False
+    if search.open.any():
+        _ranked(found, cut, left - before, search.open)
+    return True
 
 
 def _narrowed(search: _Search, cut: Cut, counts: Counts, left: Counts, name: str, shift: int) -> tuple[_Search, int]:

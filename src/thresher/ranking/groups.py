@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thresher.errors import InputError
-from thresher.ranking.blocks import Block, Samples
+from thresher.ranking.blocks import Block, Samples, Step
 
 Counts = NDArray[np.int64]
 
@@ -40,7 +40,7 @@ class Classes:
 
 
 @dataclass(frozen=True)
-class _ClassCounts:
+class _ClassCounts(Step[Counts]):
     def __call__(self, block: Block) -> Counts:
         assert block.targets is not None
         check_labels(block.targets)

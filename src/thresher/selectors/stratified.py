@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thresher.errors import InputError
-from thresher.ranking.blocks import Block, Mask, Samples
+from thresher.ranking.blocks import Block, Mask, Samples, Step
 from thresher.ranking.cut import Cut, Ranking, first_of
 from thresher.ranking.groups import Groups
 from thresher.selectors._base import Rule, draw_seed
 from thresher.selectors._quota import grouped
+from thresher.types import Floats
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,8 @@ class Stratified(Rule):
         strata = _Strata(rest, low, high, self.strata)
         populations = samples.reduce(_Populations(strata, len(sizes)))
         budgets = [stratum_budgets(row, int(quota)) for row, quota in zip(populations, quotas, strict=True)]
-        return first_of(samples, Ranking("drawn", draw_seed(rng)), strata, np.concatenate(budgets))
+        ranking = Ranking("drawn", draw_seed(rng))
+        return first_of(samples, ranking, strata, np.concatenate(budgets), sizes=populations.reshape(-1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,36 +85,30 @@ class _Rest:
     groups: Groups
     dropped: Cut | None
 
-    def of(self, block: Block) -> NDArray[np.int64]:
-        found = self.groups.of(block)
-        group = np.zeros(len(block), dtype=np.int64) if found is None else found
-        return group if self.dropped is None else np.where(self.dropped(block), -1, group)
+    def inside(self, block: Block) -> NDArray[np.bool_]:
+        """Return (M,) bool, which samples are left."""
+        return np.ones(len(block), dtype=np.bool_) if self.dropped is None else ~self.dropped(block)
 
 
 @dataclass(frozen=True, eq=False)
-class _Range:
+class _Range(Step[tuple[Floats, Floats]]):
     """Smallest and largest score of what is left in every group."""
 
     rest: _Rest
     count: int
 
-    def __call__(self, block: Block) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        group = self.rest.of(block)
-        inside = group >= 0
-        if self.count == 1:
-            values = block.values[inside]
-            return (
-                values.min(initial=np.inf, keepdims=True).astype(np.float32),
-                values.max(initial=-np.inf, keepdims=True).astype(np.float32),
-            )
+    def __call__(self, block: Block) -> tuple[Floats, Floats]:
+        inside, group = self.rest.inside(block), self.rest.groups.of(block)
+        values = block.values[inside]
         low, high = np.full(self.count, np.inf, np.float32), np.full(self.count, -np.inf, np.float32)
-        np.minimum.at(low, group[inside], block.values[inside])
-        np.maximum.at(high, group[inside], block.values[inside])
+        if group is None:
+            low[0], high[0] = values.min(initial=np.inf), values.max(initial=-np.inf)
+        else:
+            np.minimum.at(low, group[inside], values)
+            np.maximum.at(high, group[inside], values)
         return low, high
 
-    def merge(
-        self, one: tuple[NDArray[np.float32], NDArray[np.float32]], other: tuple[NDArray[np.float32], NDArray[np.float32]]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def merge(self, one: tuple[Floats, Floats], other: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
         return np.minimum(one[0], other[0]), np.maximum(one[1], other[1])
 
 
@@ -121,49 +117,52 @@ class _Strata:
     """The strata of every group as groups of their own: number `group * count + stratum`."""
 
     rest: _Rest
-    low: NDArray[np.float32]
-    high: NDArray[np.float32]
+    low: Floats
+    high: Floats
     count: int
 
     def of(self, block: Block) -> NDArray[np.int64]:
-        group = self.rest.of(block)
-        strata = np.full(len(block), -1, dtype=np.int64)
-        inside = np.flatnonzero(group >= 0)
-        mine = group[inside]
-        position = stratum_of(block.values[inside].astype(np.float64), self.low[mine], self.high[mine], self.count)
-        strata[inside] = mine * self.count + position
+        group = self.rest.groups.of(block)
+        mine = 0 if group is None else group
+        strata = stratum_of(block.values, self.low[mine], self.high[mine], self.count)
+        if group is not None:
+            strata += group * self.count
+        if self.rest.dropped is not None:
+            strata[self.rest.dropped(block)] = -1  # whatever was reckoned for them
         return strata
 
 
 @dataclass(frozen=True, eq=False)
-class _Populations:
+class _Populations(Step[NDArray[np.int64]]):
     """How many samples every stratum has, (groups, strata)."""
 
     strata: _Strata
     groups: int
 
     def __call__(self, block: Block) -> NDArray[np.int64]:
-        stratum = self.strata.of(block)
-        counts = np.bincount(stratum[stratum >= 0], minlength=self.groups * self.strata.count)
-        return counts.reshape(self.groups, -1)
+        counts = np.bincount(self.strata.of(block) + 1, minlength=1 + self.groups * self.strata.count)
+        return counts[1:].reshape(self.groups, -1).astype(np.int64)  # the first one is of those that were dropped
 
     def merge(self, one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
         return one + other
 
 
-def stratum_of(
-    values: NDArray[np.float64], low: NDArray[np.floating], high: NDArray[np.floating], strata: int
-) -> NDArray[np.int64]:
-    """Return each value's stratum among `strata` intervals of equal width over [low, high].
+def stratum_of(values: Floats, low: Floats | np.float32, high: Floats | np.float32, strata: int) -> NDArray[np.int64]:
+    """Return (M,) the stratum of each value among `strata` intervals of equal width over [low, high], both (M,) or one.
 
-    >>> stratum_of(np.array([0.0, 0.9, 1.0, 5.0, 10.0]), np.zeros(5), np.full(5, 10.0), 10).tolist()
+    Values beyond `high` are in the last one; what comes out below `low` means nothing.
+
+    >>> values, low, high = np.array([0.0, 0.9, 1.0, 5.0, 10.0], np.float32), np.float32(0), np.float32(10)
+    >>> stratum_of(values, low, high, 10).tolist()
     [0, 0, 1, 5, 9]
     """
-    low, high = low.astype(np.float64), high.astype(np.float64)
-    width = np.where(high > low, high - low, 1.0)
-    position = np.floor((values - low) / width * strata).astype(np.int64)
-    inside: NDArray[np.int64] = np.minimum(position, strata - 1)
-    return inside
+    first = np.asarray(low, dtype=np.float64)
+    width = np.asarray(high, dtype=np.float64) - first
+    place = values.astype(np.float64)
+    place -= first
+    place /= np.where(width > 0, width, 1.0)
+    place *= strata
+    return np.minimum(place.astype(np.int64), strata - 1)
 
 
 def stratum_budgets(populations: NDArray[np.int64], keep: int) -> NDArray[np.int64]:

@@ -37,5 +37,5 @@ class Uniform(Rule):
 
     def kept(self, samples: Samples, keep: int, rng: np.random.Generator) -> Mask:
         """Return what keeps the drawn ones."""
-        samples, groups, _, quotas = grouped(samples, keep, self.name, self.balanced)
-        return first_of(samples, Ranking("drawn", draw_seed(rng)), groups, quotas)
+        samples, groups, sizes, quotas = grouped(samples, keep, self.name, self.balanced)
+        return first_of(samples, Ranking("drawn", draw_seed(rng)), groups, quotas, sizes=sizes)
