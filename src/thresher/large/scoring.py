@@ -74,9 +74,10 @@ def _score_parts(
     wave = _PARTS * engine.workers if engine.workers > 1 else 1
     for first in range(0, count, wave):
         parts = [source.part(a, b) for a, b in pairwise(cuts[first : first + wave + 1])]
+        largest_first = sorted(range(len(parts)), key=lambda number: -parts[number].n)  # so that all workers end together
         found: dict[int, dict[str, Floats]] = {}
         engine.run(
-            range(len(parts)), partial(_call, parts, requests, exact), on_result=partial(_take, found, on_step, first, count)
+            largest_first, partial(_call, parts, requests, exact), on_result=partial(_take, found, on_step, first, count)
         )
         for number, part in enumerate(parts):
             yield part.start, part.start + part.n, found.pop(number)
