@@ -2,7 +2,8 @@
 
 Every store holds the signals that the methods read, as random values, and all are scored with `--exact`, so that every epoch
 is read. What several workers gain is judged on the largest store, against one, with the engine that `thresher score` takes
-by itself for so many; there it is also measured what more workers than cores do.
+by itself for so many; there it is also measured what more workers than cores do, and how much more than one the cores
+themselves do: as many processes that score alone, side by side.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import os
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from _growth import Series, drawn
@@ -41,13 +43,22 @@ def write_store(folder: Path, n: int, epochs: int) -> None:
             store.append(Frame(epoch, ids, values, n), targets=rng.integers(CLASSES, size=n) if epoch == 0 else None)
 
 
-def measure(folder: Path, n: int, epochs: int, workers: list[int], rounds: int) -> dict[int, list[Child]]:
-    """Make a store and score it with every number of workers in turn."""
+def side_by_side(folder: Path, count: int) -> Child:
+    """Run as many processes at once as there are workers, each of which scores the whole store alone; return the slowest."""
+    with ThreadPoolExecutor(count) as pool:
+        commands = [python("scoring.py", "--score", folder / "store", folder / f"apart-{k}.parquet") for k in range(count)]
+        return max(pool.map(lambda command: run_child([*command, "--workers", "1"]), commands), key=lambda one: one.seconds)
+
+
+def measure(folder: Path, n: int, epochs: int, workers: list[int], rounds: int, apart: int) -> dict[int, list[Child]]:
+    """Make a store and score it with every number of workers in turn; 0 stands for `apart` processes at once, if any."""
     run_child(python("scoring.py", "--make", folder / "store", "--samples", n, "--epochs", epochs))
     runs = {}
     for count in workers:
         command = python("scoring.py", "--score", folder / "store", folder / f"{count}.parquet", "--workers", count)
         runs[str(count)] = lambda c=command: run_child(c)
+    if apart:
+        runs["0"] = lambda: side_by_side(folder, apart)
     found = {int(count): children for count, children in alternate(runs, rounds).items()}  # type: ignore[arg-type]
     contents = {(folder / f"{count}.parquet").read_bytes() for count in workers}
     if len(contents) != 1:
@@ -96,16 +107,20 @@ def main() -> None:
         args.samples, args.epochs, args.rounds = 100_000, 60, 1
     sizes = [(args.samples // part, args.epochs) for part in (64, 16, 4, 1)]
     sizes += [(args.samples // 4, args.epochs // part) for part in (2, 3, 6)]
-    rows, raw, speedups, spent, clock = [], {}, [], {}, {}
+    rows, raw, speedups, spent, clock, cores = [], {}, [], {}, {}, 0.0
     for n, epochs in sorted(sizes, key=lambda size: size[0] * size[1]):
         with tempfile.TemporaryDirectory() as name:
-            counts = {1, args.workers, *(SEVERAL if n == args.samples else ())}
-            found = measure(Path(name), n, epochs, sorted(counts), args.rounds)
+            largest_one = n == args.samples
+            counts = {1, args.workers, *(SEVERAL if largest_one else ())}
+            apart = args.workers if largest_one else 0
+            found = measure(Path(name), n, epochs, sorted(counts), args.rounds, apart)
         pairs = [one.seconds / other.seconds for one, other in zip(found[1], found[args.workers], strict=True)]
         alone, several = (median([child.seconds for child in found[count]]) for count in (1, args.workers))
         peak = median([child.peak_bytes for child in found[1]]) / 2**20
         busy = spent[n, epochs] = median([processor(child) for child in found[1]])
-        clock[n, epochs] = {k: median([c.seconds for c in found[k]]) for k in sorted(found)}
+        clock[n, epochs] = {k: median([c.seconds for c in found[k]]) for k in sorted(found) if k}
+        if largest_one:
+            cores = median([args.workers * a.seconds / b.seconds for a, b in zip(found[1], found[0], strict=True)])
         speedups.append((n * epochs, median(pairs)))
         rows.append([f"N = {n}, T = {epochs}", alone, several, median(pairs), busy, 1e9 * busy / (n * epochs), peak])
         raw[f"{n} x {epochs}"] = {count: [[round(c.seconds, 4), c.peak_bytes] for c in found[count]] for count in found}
@@ -130,6 +145,8 @@ def main() -> None:
             "times faster is the median of the rounds' ratios, each of two runs side by side in time",
             *(one.note() for one in series[:-1]),
             "clock of the largest store: " + ", ".join(f"{count} workers {s:.3g} s" for count, s in largest.items()),
+            f"what the cores give: {args.workers} processes at once that score the largest store alone do {cores:.3g} times "
+            "the work of one (median of the rounds)",
             f"{os.cpu_count()} cores, load average before the end {os.getloadavg()[0]:.2g}: other work on the machine "
             "takes from several workers more than from one",
         ],
