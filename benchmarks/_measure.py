@@ -141,7 +141,9 @@ def finish(
     from thresher.experiments.rundir import environment
     from thresher.files import write_json
 
-    options = [f"--{k.replace('_', '-')} {v}" for k, v in vars(args).items() if k != "out" and not isinstance(v, bool)]
+    said = {k: v for k, v in vars(args).items() if k != "out" and v is not None and not isinstance(v, bool)}
+    said |= {"data_dir": "DIR"} if "data_dir" in said else {}  # where it lies is nobody else's place
+    options = [f"--{k.replace('_', '-')} {v}" for k, v in said.items()]
     flags = [f"--{k.replace('_', '-')}" for k, v in vars(args).items() if v is True]
     content = {
         "benchmark": name,

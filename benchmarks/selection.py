@@ -1,7 +1,7 @@
 """Selecting a tenth of many scores from a file: `thresher select` in bounded memory against NumPy on arrays in memory.
 
-Whole processes, imports included, but for the time of `np.partition` itself, which is what selection is measured against:
-the call alone, on scores in memory, without reading a file or writing a coreset. Files lie in the page cache.
+Whole processes, imports included, and two calls alone, on scores in memory, without reading a file or writing a coreset:
+`np.partition`, which is what selection is measured against, and ours that finds the same cut. Files lie in the page cache.
 Memory is the peak resident size of the process.
 """
 
@@ -17,6 +17,7 @@ from _growth import Series, drawn
 from _measure import Child, Target, alternate, finish, median, parser, python, run_child
 
 MEMORY, OURS, BALANCED, CCS = "in memory (NumPy)", "thresher select", "thresher select, 100 classes", "thresher select, CCS"
+PARTITION, CUT = "np.partition alone", "our cut alone, scores in memory"
 CLASSES = 100
 FAST = (
     "np.partition works with AVX-512 where the processor has it, a few times faster than without; reading the scores from "
@@ -54,6 +55,34 @@ def in_memory(path: Path, out: Path) -> None:
     print(json.dumps({"seconds": seconds, "kept": len(ids)}))
 
 
+def calls(path: Path) -> None:
+    """Find the cut in the same scores in memory by `np.partition` and by ours in turn; print the seconds of each call."""
+    import time
+
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    from thresher.ranking.blocks import Block, InMemory
+    from thresher.ranking.cut import Ranking, first_of
+    from thresher.ranking.groups import Everybody
+    from thresher.types import Pool, Scores
+
+    values = pq.read_table(path, columns=["tdds"], memory_map=True).column("tdds").to_numpy()
+    keep, samples = len(values) // 10, InMemory(Scores(values), Pool(len(values)))
+    seconds: dict[str, list[float]] = {PARTITION: [], CUT: []}
+    for _ in range(3):
+        started = time.perf_counter()
+        threshold = np.partition(values, len(values) - keep)[len(values) - keep]
+        between = time.perf_counter()
+        cut = first_of(samples, Ranking("hardest"), Everybody(), np.array([keep]))
+        seconds[CUT].append(time.perf_counter() - between)
+        seconds[PARTITION].append(between - started)
+        last = Block(0, np.array([threshold, np.nextafter(threshold, np.float32(-np.inf))]))
+        if cut(last)[1] or not cut(Block(0, np.array([np.nextafter(threshold, np.float32(np.inf))])))[0]:
+            sys.exit("The two calls cut elsewhere.")
+    print(json.dumps(seconds))
+
+
 def measure(args: argparse.Namespace, folder: Path, n: int) -> dict[str, list[Child]]:
     """Make the file and run all sides in turn."""
     scores = folder / "scores.parquet"
@@ -65,6 +94,7 @@ def measure(args: argparse.Namespace, folder: Path, n: int) -> dict[str, list[Ch
         BALANCED: [*select, "--method", "tdds:balanced=True", "--out", str(folder / "balanced.parquet")],
         CCS: [*select, "--method", "tdds:selector=stratified:cutoff=0.1", "--out", str(folder / "ccs.parquet")],
     }
+    commands[CUT] = python("selection.py", "--calls", scores)
     return alternate({name: lambda c=command: run_child(c) for name, command in commands.items()}, args.rounds)  # type: ignore[misc]
 
 
@@ -84,12 +114,15 @@ def main() -> None:
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--make", type=Path, help=argparse.SUPPRESS)
     arguments.add_argument("--in-memory", type=Path, nargs=2, help=argparse.SUPPRESS)
+    arguments.add_argument("--calls", type=Path, help=argparse.SUPPRESS)
     args = arguments.parse_args()
     if args.make:
         return make(args.make, args.samples)
     if args.in_memory:
         return in_memory(*args.in_memory)
-    del args.make, args.in_memory
+    if args.calls:
+        return calls(args.calls)
+    del args.make, args.in_memory, args.calls
     if args.quick:
         args.samples, args.rounds = 10**6, 1
     sizes = [args.samples // 1000, args.samples // 100, args.samples // 10, args.samples]
@@ -99,24 +132,28 @@ def main() -> None:
             results = measure(args, Path(name), n)
             if not same(Path(name), n):
                 sys.exit("The two ways kept different samples.")
-        partition = median([json.loads(child.output)["seconds"] for child in results[MEMORY]])
+        alone = [json.loads(child.output) for child in results.pop(CUT)]
+        partition, cut = (median([one for found in alone for one in found[call]]) for call in (PARTITION, CUT))
         for side, found in results.items():
             seconds, peak = median([child.seconds for child in found]), median([child.peak_bytes for child in found])
             ratios[side, n] = seconds / partition, peak / 2**30
             clock[side, n] = seconds
             rows.append([f"{side}, N = {n:.0e}", seconds, seconds / partition, peak / 2**20])
-        clock["np.partition alone", n] = partition
-        rows.append([f"np.partition alone, N = {n:.0e}", partition, 1.0, None])
+        for call, seconds in ((CUT, cut), (PARTITION, partition)):
+            clock[call, n] = seconds
+            rows.append([f"{call}, N = {n:.0e}", seconds, seconds / partition, None])
         raw[f"{n}"] = {side: [[round(c.seconds, 4), c.peak_bytes] for c in found] for side, found in results.items()}
+        raw[f"{n}"]["calls"] = alone
     sides = list(dict.fromkeys(side for side, _ in clock))
     series = [Series("clock", "s", "N", side, [(n, clock[side, n]) for n in sizes]) for side in sides]
-    sides.remove("np.partition alone")
+    sides = [side for side in sides if side not in (CUT, PARTITION)]
     series += [Series("peak", "GiB", "N", side, [(n, ratios[side, n][1]) for n in sizes]) for side in sides]
     slowdown, peak = ratios[OURS, args.samples]
     finish(
         "selection", args, ["", "seconds", "times np.partition", "peak MiB"], rows,
         sizes={"N": args.samples, "keep": 0.1, "classes": CLASSES, "rounds": args.rounds},
         targets=[
+            Target("times np.partition, the cut alone, scores in memory", clock[CUT, n] / partition, "<=", 3.0),
             Target("times np.partition alone, whole process", slowdown, "<=", 3.0),
             Target("times the in-memory way, both whole processes", clock[OURS, n] / clock[MEMORY, n], "<=", 3.0),
             Target("peak GiB", peak, "<=", 1.0),
