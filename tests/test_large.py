@@ -100,7 +100,7 @@ def test_the_hash_is_a_bijection_and_fair() -> None:
     classes=st.integers(1, 5),
     order=st.sampled_from(["hardest", "easiest", "drawn"]),
     few=st.sampled_from([0, 3, 1 << 20]),
-    digit=st.sampled_from([3, 16]),
+    digit=st.sampled_from([1, 3, 16]),
     low_is_hard=st.booleans(),
     sizes_known=st.booleans(),
     data=st.data(),
@@ -120,6 +120,22 @@ def test_any_ranking_is_cut_where_a_sort_cuts_it(
         patch.setattr(cut, "_DIGIT_BITS", digit)
         found = first_of(samples, ranking, groups, quotas, few, counts if sizes_known else None)
     assert samples.where(found).tolist() == sorted_way(values, targets, quotas, order, ranking.seed)
+
+
+@pytest.mark.parametrize("low_is_hard", [False, True])
+@pytest.mark.parametrize("order", ["hardest", "easiest"])
+@pytest.mark.parametrize("digit", [1, 3, 8, 16])
+def test_a_cut_at_the_end_of_a_bin_is_at_no_other_score(
+    monkeypatch: pytest.MonkeyPatch, digit: int, order: Literal["hardest", "easiest"], low_is_hard: bool
+) -> None:
+    """The last key of a bin may be that of no number, or of -0, which compares as 0 does: every quota of awkward scores."""
+    monkeypatch.setattr(cut, "_DIGIT_BITS", digit)
+    values = np.array([np.inf, 3e38, 1, 1e-45, 0.0, -0.0, 0.0, -1e-45, -1e-40, -1, -3e38, -np.inf], dtype=np.float32)
+    samples = Shards(Scores(values, "low" if low_is_hard else "high"), Pool(len(values)))
+    signed = -values if low_is_hard else values
+    for quota in range(len(values) + 1):
+        found = samples.where(first_of(samples, Ranking(order), Everybody(), np.array([quota]), few=0))
+        assert found.tolist() == sorted_way(signed, np.zeros(len(values)), [quota], order), quota
 
 
 @pytest.mark.parametrize("lucky", [True, False])

@@ -77,7 +77,7 @@ class Cut:
         bounds: NDArray[Any]
         if self._by_key:
             place, bounds = self.ranking.keys(block), self._bounds
-        else:  # scores compare faster than keys are made; key 0 is no score's, and its value compares with none
+        else:  # scores compare faster than keys are made
             falling = self.ranking.falling(block)
             place, bounds = block.values, self._values[falling]
         bound = bounds[0] if group is None else bounds[group]
@@ -90,11 +90,15 @@ class Cut:
 
     @cached_property
     def _by_key(self) -> bool:
-        return self.ranking.order == "drawn" or bool((self.keys == NAN).any())
+        """Whether scores must be compared by their keys, since some bound is no number's: a bin may end at one that is
+        NaN's, or -0's, which compares as 0 does."""
+        real = self._bounds[:-1][self.keys >= 0]  # of groups of which something stays
+        numbers = (order_keys(key_values(real, falling), falling) == real for falling in (False, True))
+        return self.ranking.order == "drawn" or bool((real == NAN).any()) or not all(one.all() for one in numbers)
 
     @cached_property
     def _bounds(self) -> Keys:
-        """(G + 1,): -1 is no group, and finds the last entry."""
+        """(G + 1,): -1 is no group, and finds the last entry; 0 is before all scores, and compares with none."""
         return np.append(np.maximum(self.keys, 0), 0).astype(np.uint32)
 
     @cached_property

@@ -31,7 +31,8 @@ def order_keys(values: Floats, falling: bool = False) -> Keys:
     >>> np.argsort(order_keys(values, falling=True), kind="stable").tolist()
     [6, 1, 3, 4, 5, 2, 0]
     """
-    plain = np.add(values, np.float32(0), dtype=np.float32)  # -0 + 0 is 0
+    with np.errstate(invalid="ignore"):  # what a signalling NaN is
+        plain = np.add(values, np.float32(0), dtype=np.float32)  # -0 + 0 is 0
     missing = np.isnan(plain)
     bits = plain.view(np.int32)
     # The bits of positive floats order like integers; those of negative ones the other way round.
