@@ -138,6 +138,13 @@ def test_a_cut_at_the_end_of_a_bin_is_at_no_other_score(
         assert found.tolist() == sorted_way(signed, np.zeros(len(values)), [quota], order), quota
 
 
+@pytest.mark.parametrize("end", ["high", "low"])
+def test_strata_are_those_of_what_is_left_however_far_off_the_dropped_ones_are(end: Literal["high", "low"]) -> None:
+    values = np.array([1e38, 1e30, 1, 1, 1, 1], dtype=np.float32) * (1 if end == "high" else -1)
+    kept = select(Scores(values, end), Pool(6), 3, Stratified(cutoff=0.34)).ids
+    assert len(kept) == 3 and kept.min() >= 2
+
+
 @pytest.mark.parametrize("lucky", [True, False])
 def test_a_draw_is_found_by_one_look_where_it_lies_as_expected(monkeypatch: pytest.MonkeyPatch, lucky: bool) -> None:
     """Groups from 3 samples to 240 000; where a group's hashes do not lie as they should, the histograms find its cut."""

@@ -128,7 +128,7 @@ class _Strata:
         if group is not None:
             strata += group * self.count
         if self.rest.dropped is not None:
-            strata[self.rest.dropped(block)] = -1  # whatever was reckoned for them
+            strata[self.rest.dropped(block)] = -1
         return strata
 
 
@@ -150,7 +150,7 @@ class _Populations(Step[NDArray[np.int64]]):
 def stratum_of(values: Floats, low: Floats | np.float32, high: Floats | np.float32, strata: int) -> NDArray[np.int64]:
     """Return (M,) the stratum of each value among `strata` intervals of equal width over [low, high], both (M,) or one.
 
-    Values beyond `high` are in the last one; what comes out below `low` means nothing.
+    Values beyond the interval are in the first or last one.
 
     >>> values, low, high = np.array([0.0, 0.9, 1.0, 5.0, 10.0], np.float32), np.float32(0), np.float32(10)
     >>> stratum_of(values, low, high, 10).tolist()
@@ -162,7 +162,7 @@ def stratum_of(values: Floats, low: Floats | np.float32, high: Floats | np.float
     place -= first
     place /= np.where(width > 0, width, 1.0)
     place *= strata
-    return np.minimum(place.astype(np.int64), strata - 1)
+    return np.clip(place, 0, strata - 1, out=place).astype(np.int64)  # a number beyond int64 cannot be cast
 
 
 def stratum_budgets(populations: NDArray[np.int64], keep: int) -> NDArray[np.int64]:
