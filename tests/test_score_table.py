@@ -130,7 +130,8 @@ def test_tables_without_checksums_are_read(tmp_path: Path) -> None:
 
 def test_checksums_go_by_row_group_whatever_the_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(score_table, "_GROUP", 10)
-    monkeypatch.setattr(score_table, "BLOCK", 7)
+    monkeypatch.setattr(score_table, "_BATCH", 7)
+    monkeypatch.setattr(score_table, "BLOCK", 3)
     values = np.arange(25, dtype=np.float32)
     write_scores(tmp_path / "s.parquet", {"tdds": Scores(values)})
     file = ScoreFile.open(tmp_path / "s.parquet")
