@@ -25,9 +25,7 @@ TITLES = {
     "imagenet_epoch": "One simulated ImageNet epoch through the Recorder",
     "packing": "Several coreset trainings on one GPU",
     "scoring": "Scoring a store, by its size and with several workers",
-    "scoring-epyc": "The same on another processor, beside other work: what `thresher plan` reckons with",
     "selection": "Selecting a tenth from a score file, in bounded memory",
-    "selection-epyc": "The same on another processor, beside other work: what `thresher plan` reckons with",
     "import_time": "Importing",
     "browsing": "The report and the explorer in a browser",
 }

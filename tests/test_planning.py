@@ -6,6 +6,7 @@ import json
 import math
 import re
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -114,13 +115,13 @@ def test_times_are_those_of_the_benchmarks() -> None:
         return found
 
     epoch = load("imagenet_epoch")
-    seconds = epoch["raw"]["Recorder, TDDS, 16-bit log-probabilities"][0]["seconds"]
+    seconds = median(run["seconds"] for run in epoch["raw"]["Recorder, TDDS, 16-bit log-probabilities"])
     assert MEASURED.record_seconds == pytest.approx(seconds / epoch["sizes"]["N"] / epoch["sizes"]["C"], rel=1e-4)
     mib, wrote = re.findall(r"the store: (\d+) MiB, written and synced in ([\d.]+) s", str(load("replay_grid")["notes"]))[0]
     assert MEASURED.write_bytes == pytest.approx(int(mib) * 2**20 / float(wrote), rel=1e-3)
-    largest = load("scoring-epyc")["table"][-1]
+    largest = load("scoring")["table"][-1]
     assert MEASURED.score_seconds == pytest.approx(largest["processor ns a sample and epoch"] * 1e-9, rel=1e-6)
-    selection = {row[""]: row["seconds"] for row in load("selection-epyc")["table"]}
+    selection = {row[""]: row["seconds"] for row in load("selection")["table"]}
     assert MEASURED.select_seconds == pytest.approx(selection["thresher select, N = 1e+08"] / 1e8, rel=1e-6)
     overhead = load("recorder_overhead")["raw"]["TDDS alone"]["share"]
     assert MEASURED.overhead == pytest.approx(overhead, rel=1e-4)
@@ -164,7 +165,7 @@ def test_the_command_prints_what_the_functions_say(call: Any) -> None:
         assert planning.bytes_text(getattr(planning, part)(setup)) in said, part
     for part in ("record_seconds", "scoring_seconds", "selecting_seconds"):
         assert planning.seconds_text(getattr(planning, part)(setup)) in said, part
-    assert "AMD EPYC" in said
+    assert MEASURED.machine in said
     assert "pays for a surrogate of all 90 epochs with training 4" in said
     assert "surrogate of 30 of 90 epochs with training 2" in call(
         "plan", "--n", 1281167, "--classes", 1000, "--epochs", 90, "--gpus", 8, "--surrogate-epochs", 30

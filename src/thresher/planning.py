@@ -30,13 +30,13 @@ _GIGA = 1e9
 class Measured:
     """Constants from `docs/results/benchmarks/` (the file of each is named beside it), all on the CPU of one machine."""
 
-    machine: str = "2 cores of AMD EPYC"
-    record_seconds: float = 4.132669e-9  # a sample, class and epoch, on two threads (imagenet_epoch)
-    write_bytes: float = 113.7e6  # a second: a store written and synced (replay_grid)
-    score_seconds: float = 73.60551e-9  # a sample and epoch, of one core: six methods in one pass (scoring-epyc)
-    select_seconds: float = 40.88814e-9  # a score: a tenth of 10^8 kept, whole process (selection-epyc)
+    machine: str = "2 cores of Intel(R) Xeon(R) Processor"
+    record_seconds: float = 5.100061e-9  # a sample, class and epoch, on two threads (imagenet_epoch)
+    write_bytes: float = 64e6  # a second: a store written and synced (replay_grid)
+    score_seconds: float = 157.6883e-9  # a sample and epoch, of one core: six methods in one pass (scoring)
+    select_seconds: float = 40.29053e-9  # a score: a tenth of 10^8 kept, whole process (selection)
     overhead: float = (
-        0.003750457  # share of a training step that recording takes, small network on a CPU (recorder_overhead)
+        0.004180582  # share of a training step that recording takes, small network on a CPU (recorder_overhead)
     )
 
 
@@ -180,7 +180,7 @@ def payback(setup: Setup, keep: Keep, surrogate_epochs: int, measured: Measured 
 
     >>> found = payback(Setup(1281167, 1000, 90, 8), 0.7, 30)
     >>> found.trainings, round(found.seconds)
-    (2, 104)
+    (2, 148)
     """
     if not 1 <= surrogate_epochs <= setup.epochs:
         raise InputError(f"Expected a surrogate of 1 to {setup.epochs} epochs, but got {surrogate_epochs}.")
