@@ -63,8 +63,9 @@ def calls(path: Path) -> None:
     import pyarrow.parquet as pq
 
     from thresher.ranking.blocks import Block, InMemory
-    from thresher.ranking.cut import Ranking, first_of
+    from thresher.ranking.cut import first_of
     from thresher.ranking.groups import Everybody
+    from thresher.ranking.order import Ranking
     from thresher.types import Pool, Scores
 
     values = pq.read_table(path, columns=["tdds"], memory_map=True).column("tdds").to_numpy()

@@ -24,9 +24,10 @@ from thresher.large.scoring import score_store
 from thresher.large.selecting import FileSamples, select_file
 from thresher.ranking import cut
 from thresher.ranking.blocks import Block, InMemory, reduce_blocks
-from thresher.ranking.cut import Ranking, first_of
+from thresher.ranking.cut import first_of
 from thresher.ranking.groups import Classes, Everybody
 from thresher.ranking.keys import id_hash, key_values, order_keys
+from thresher.ranking.order import Ranking
 from thresher.registry import make_scorer, make_selector, scorers
 from thresher.replay import Request, replay
 from thresher.score_table import ScoreFile, read_scores, write_scores

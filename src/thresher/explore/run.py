@@ -17,7 +17,7 @@ from thresher.errors import FingerprintError, InputError, MissingFileError
 from thresher.experiments.dynamics import Means, means, trajectories
 from thresher.experiments.rundir import read_json
 from thresher.ranking.blocks import Block
-from thresher.ranking.cut import Ranking
+from thresher.ranking.order import Ranking
 from thresher.report.content import ImageOf
 from thresher.score_table import read_scores
 from thresher.trajectory.layout import MANIFEST

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thresher.ranking.blocks import Block, Mask, Samples
-from thresher.ranking.cut import Cut, Ranking, first_of
+from thresher.ranking.cut import first_of
+from thresher.ranking.order import Cut, Ranking
 from thresher.selectors._base import Rule
 from thresher.selectors._quota import grouped
 

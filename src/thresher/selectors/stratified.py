@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from thresher.errors import InputError
 from thresher.ranking.blocks import Block, Mask, Samples, Step
-from thresher.ranking.cut import Cut, Ranking, first_of
+from thresher.ranking.cut import first_of
 from thresher.ranking.groups import Groups
+from thresher.ranking.order import Cut, Ranking
 from thresher.selectors._base import Rule, draw_seed
 from thresher.selectors._quota import grouped
 from thresher.types import Floats

@@ -9,7 +9,8 @@ import numpy as np
 
 from thresher.errors import InputError
 from thresher.ranking.blocks import Mask, Samples
-from thresher.ranking.cut import Ranking, first_of
+from thresher.ranking.cut import first_of
+from thresher.ranking.order import Ranking
 from thresher.selectors._base import Rule
 from thresher.selectors._quota import grouped
 

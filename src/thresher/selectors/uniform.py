@@ -8,7 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from thresher.ranking.blocks import Mask, Samples
-from thresher.ranking.cut import Ranking, first_of
+from thresher.ranking.cut import first_of
+from thresher.ranking.order import Ranking
 from thresher.selectors._base import Rule, draw_seed
 from thresher.selectors._quota import grouped
 
