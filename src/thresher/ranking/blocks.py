@@ -30,11 +30,6 @@ class Block:
     def __len__(self) -> int:
         return len(self.values)
 
-    @property
-    def difficulty(self) -> Floats:
-        """(M,) float32 oriented so that larger is harder."""
-        return self.values if self.hard_end == "high" else -self.values
-
 
 class Step(ABC, Generic[R]):
     """Something to find out about all samples: from one block, and from what was found in two parts. Travels to workers."""

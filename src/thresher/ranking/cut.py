@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thresher.ranking.blocks import Block, Samples, Step
-from thresher.ranking.groups import Groups
+from thresher.ranking.groups import Counts, Groups
 from thresher.ranking.keys import LAST, NAN, Hashes, Keys
-from thresher.ranking.order import Counts, Cut, Ranking
+from thresher.ranking.order import Cut, Ranking
 
 FEW = 1 << 20
 _HARDLY_ANY = 1 << 12  # a histogram costs as much as ranking these
@@ -136,14 +136,13 @@ class _Fetch(Step[list[_Found]]):
 class _Guess(Step[tuple[Counts, list[_Found]]]):
     """Counts the samples of every open group before the key `low[g]`, and fetches those with keys up to `high[g]`."""
 
-    ranking: Ranking
-    groups: Groups
-    open: NDArray[np.bool_]
+    search: _Search
     low: Keys
     high: Keys
 
     def __call__(self, block: Block) -> tuple[Counts, list[_Found]]:
-        group, key = self.groups.of(block), self.ranking.keys(block)
+        ranking = self.search.ranking
+        group, key = self.search.groups.of(block), ranking.keys(block)
         if group is None:
             group = np.zeros(len(block), dtype=np.int64)
         lows, spans, open_ = self._by_group
@@ -151,13 +150,13 @@ class _Guess(Step[tuple[Counts, list[_Found]]]):
         before = np.bincount(group[key < low], minlength=len(self.low)).astype(np.int64)
         rows = np.flatnonzero(key - low <= spans[group])  # below `low` it wraps around to more than any span
         rows = rows[open_[group[rows]]]
-        return before, [_Found(group[rows], key[rows], self.ranking.hashes(block, rows))]
+        return before, [_Found(group[rows], key[rows], ranking.hashes(block, rows))]
 
     @cached_property
     def _by_group(self) -> tuple[Keys, Keys, NDArray[np.bool_]]:
         """(G + 1,) each: -1 is no group, and finds the last entry, before which there is no key."""
         none = np.uint32(0)
-        return np.append(self.low, none), np.append(self.high - self.low, none), np.append(self.open, False)
+        return np.append(self.low, none), np.append(self.high - self.low, none), np.append(self.search.open, False)
 
     def merge(
         self, one: tuple[Counts, list[_Found]], other: tuple[Counts, list[_Found]]
@@ -209,13 +208,14 @@ def _drawn_at_once(samples: Samples, search: _Search, cut: Cut, left: Counts, si
     Which share of a group's hashes lies before a number is binomial: six standard deviations hold it, and for the few of a
     small share 36 samples more.
     """
-    share = left / np.maximum(sizes, 1)
-    around = 6 * np.sqrt(share * (1 - share) / np.maximum(sizes, 1)) + 36 / np.maximum(sizes, 1)
+    some = np.maximum(sizes, 1)  # an empty group is not open, whatever is reckoned for it
+    share = left / some
+    around = 6 * np.sqrt(share * (1 - share) / some) + 36 / some
     low = (np.clip(share - around, 0, 1) * NAN).astype(np.uint32)
     high = (np.clip(share + around, 0, 1) * NAN).astype(np.uint32)
     if (sizes * ((high - low) / float(NAN)))[search.open].sum() > 2 * few:
         return False
-    before, found = samples.reduce(_Guess(search.ranking, search.groups, search.open, low, high))
+    before, found = samples.reduce(_Guess(search, low, high))
     there = before + sum(np.bincount(one.group, minlength=len(left)) for one in found)
     if ((before >= left) | (there < left))[search.open].any():
         return False

@@ -10,11 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thresher.ranking.blocks import Block
-from thresher.ranking.groups import Groups
+from thresher.ranking.groups import Counts, Groups
 from thresher.ranking.keys import NAN, Hashes, Keys, id_hash, key_values, order_keys
 from thresher.types import Floats
-
-Counts = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
