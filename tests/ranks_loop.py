@@ -73,7 +73,19 @@ def overlapping(epoch: int, size: int) -> Steps:
     return ranks
 
 
-SAMPLERS: dict[str, Callable[[int, int], Steps]] = {"padded": padded, "uneven": uneven, "overlapping": overlapping}
+def pruned(epoch: int, size: int) -> Steps:
+    """Shows a part of the samples in the last epoch, of which the evaluation pass shows all; rank 1 shows none of them."""
+    order = np.random.default_rng(epoch).permutation(N)
+    if epoch == EPOCHS - 1:
+        order = order[order % 3 > 0]
+        return [np.array_split(order if rank == 0 else order[:0], 4) for rank in range(size)]
+    return [np.array_split(order[rank::size], 4) for rank in range(size)]
+
+
+SAMPLERS: dict[str, Callable[[int, int], Steps]] = {
+    "padded": padded, "uneven": uneven, "overlapping": overlapping, "pruned": pruned
+}  # fmt: skip
+LOGITS = {"uneven": "float16", "pruned": "float32"}
 
 
 def rows(epoch: int, batch: int, ids: np.ndarray[Any, Any]) -> tuple[Any, Any, Any, Any]:
@@ -104,12 +116,14 @@ def feed(recorder: Recorder, epoch: int, steps: Steps, rank: int | None, evaluat
             recorder.update_eval(*rows(epoch, 1000 + batch, ids))
 
 
-def record(name: str, size: int, rank: int | None, folder: Path, logits: Any = None) -> dict[str, Any]:
+def record(name: str, size: int, rank: int | None, folder: Path) -> dict[str, Any]:
     """Record all epochs with one sampler into a store and return the scores."""
     needs = sorted({need for scorer in SCORERS.values() for need in scorer.needs})
+    logits: Any = LOGITS.get(name)
     with TrajectoryWriter.create(folder / f"store-{name}", N, C, needs, logits=logits) as store:
         known = rows(0, 0, np.arange(N))[1] if name == "padded" else None  # which changes nothing but errors
-        recorder = Recorder(N, C, SCORERS, targets=known, store=store, duplicates="first")
+        missing: Any = "allow" if name == "pruned" else "error"
+        recorder = Recorder(N, C, SCORERS, targets=known, store=store, duplicates="first", missing=missing)
         for epoch in range(EPOCHS):
             feed(recorder, epoch, SAMPLERS[name](epoch, size), rank, evaluate=epoch == EPOCHS - 1)
             recorder.end_epoch()
@@ -164,6 +178,9 @@ def errors(size: int, rank: int, folder: Path) -> None:
     told.update(*rows(0, 0, own)[:3])
     raises((InputError, OtherRankError), f"but targets= says {(int(labels[51]) + 1) % C}", told.end_epoch)
 
+    outside = np.asarray(labels) + C * (np.arange(N) == 51) * (rank == 1)
+    kind = InputError if rank == 1 else OtherRankError
+    raises(kind, "but sample 51 has", lambda: Recorder(N, C, {"el2n": EL2N()}, targets=outside))
     empty = Recorder(N, C, {"el2n": EL2N()}, missing="allow")
     raises(MissingSamplesError, "Epoch 0 has no samples", empty.end_epoch)
     apart = Recorder(N, C, {"grand": GraNd()})
@@ -291,7 +308,7 @@ def main() -> None:
 def everything(size: int, rank: int, folder: Path) -> None:
     """Leave what came out of every part of this file."""
     for name in SAMPLERS:
-        np.savez(folder / f"{name}-{rank}.npz", **record(name, size, rank, folder, "float16" if name == "uneven" else None))
+        np.savez(folder / f"{name}-{rank}.npz", **record(name, size, rank, folder))
     np.savez(folder / f"resumed-{rank}.npz", **resumed(size, rank, folder))
     np.savez(folder / f"trained-{rank}.npz", **trained(size, rank, folder))
     np.savez(folder / f"fitted-{rank}.npz", **fitted(folder))

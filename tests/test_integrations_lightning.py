@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, Sampler, Subset, TensorDataset
 
-from thresher import Recorder
+from thresher import Recorder, TrajectoryWriter
 from thresher.data import Indexed
 from thresher.errors import InputError, MissingSamplesError, SampleIdError
 from thresher.scorers import AUM, TDDS
@@ -45,6 +45,12 @@ class Net(L.LightningModule):
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         self.log("accuracy", (self.net(batch[0]).argmax(1) == batch[1]).float().mean())
 
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        self.validation_step(batch, batch_idx)
+
+    def predict_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        return self.net(batch[0])
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=0.5)
 
@@ -71,7 +77,7 @@ def new_recorder() -> Recorder:
 
 def fit(
     recorder: Recorder, folder: Path, dataset: Dataset[Any] | None = None, resume: Path | None = None, **options: Any
-) -> None:
+) -> Any:
     """Train four epochs of ten batches with a checkpoint an epoch."""
     module = options.pop("module", None) or Net()
     validation = DataLoader(PAIRS, batch_size=N) if options.pop("validate", False) else None
@@ -81,6 +87,7 @@ def fit(
     trainer = L.Trainer(callbacks=[RecorderCallback(recorder), keeper], **{"max_epochs": 4, **quiet, **options})
     loader = DataLoader(Indexed(PAIRS) if dataset is None else dataset, batch_size=32, sampler=Shuffled())
     trainer.fit(module, loader, validation, ckpt_path=resume)
+    return trainer
 
 
 def same_scores(one: Recorder, other: Recorder) -> None:
@@ -146,6 +153,20 @@ def test_a_broken_off_epoch_is_not_committed(tmp_path: Path) -> None:
     recorder = new_recorder()
     fit(recorder, tmp_path, max_epochs=-1, max_steps=25)
     assert recorder.epoch == 2
+
+
+@pytest.mark.parametrize("what", ["validate", "test", "predict"])
+def test_evaluating_a_checkpoint_leaves_the_recording_alone(tmp_path: Path, what: str) -> None:
+    with TrajectoryWriter.create(tmp_path / "store", N, 10, ["loss"]) as store:
+        recorder = Recorder(N, 10, scorers={"aum": AUM()}, store=store)
+        module = Net()
+        trainer = fit(recorder, tmp_path, max_epochs=3, module=module)
+        getattr(trainer, what)(module, DataLoader(PAIRS, batch_size=N), ckpt_path=tmp_path / "step=10.ckpt")
+        assert (recorder.epoch, store.epochs) == (3, 3)
+        trainer.fit_loop.max_epochs = 4
+        loader = DataLoader(Indexed(PAIRS), batch_size=32, sampler=Shuffled())
+        trainer.fit(module, loader, ckpt_path=tmp_path / "step=20.ckpt")  # a training that goes on is restored
+        assert (recorder.epoch, store.epochs) == (4, 4)
 
 
 def test_a_fast_dev_run_is_not_recorded(tmp_path: Path) -> None:

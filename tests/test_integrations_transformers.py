@@ -203,6 +203,33 @@ def test_an_epoch_that_is_started_anew_is_refused(whole: tuple[Recorder, Path], 
         trainer_of(new_recorder(), tmp_path, ignore_data_skip=True).train(str(whole[1] / "checkpoint-12"))
 
 
+class Hungry(nn.Module):
+    """Runs out of memory once, at its `at`-th batch."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self.net, self.at, self.calls = nn.Linear(64, 10), at, 0
+
+    def forward(self, pixel_values: torch.Tensor, labels: torch.Tensor) -> Any:
+        self.calls += 1
+        if self.calls == self.at:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        logits = self.net(pixel_values.flatten(1))
+        return transformers.utils.ModelOutput(loss=nn.functional.cross_entropy(logits, labels), logits=logits)
+
+
+@pytest.mark.parametrize("at", [1, 3, 10], ids=["at once", "amid the first epoch", "in the second epoch"])
+def test_a_loop_that_starts_anew_with_smaller_batches_is_recorded_anew(tmp_path: Path, at: int) -> None:
+    with TrajectoryWriter.create(tmp_path / "store", N, 10, ["loss"]) as store:
+        recorder = Recorder(N, 10, scorers={"el2n": EL2N()}, store=store)
+        options = {"auto_find_batch_size": True, "num_train_epochs": 3, "save_strategy": "no"}
+        trainer = trainer_of(recorder, tmp_path, Hungry(at), **options)
+        trainer.train()
+        assert trainer._train_batch_size < 32
+        assert (recorder.epoch, store.epochs) == (3, 3)
+        assert recorder._states["el2n"]["count"].tolist() == [3] * N
+
+
 def test_a_model_without_logits_is_refused(tmp_path: Path) -> None:
     class Tuples(nn.Module):
         def __init__(self) -> None:

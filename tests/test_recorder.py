@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ import torch
 
 from thresher.errors import InputError, MissingSamplesError, SampleIdError, TooFewEpochsError, UnknownNameError
 from thresher.recorder import Recorder
-from thresher.scorers import AUM, EL2N, TDDS, Entropy, GraNd
+from thresher.replay import Request, replay
+from thresher.scorers import AUM, DUAL, EL2N, TDDS, ClassDistance, DynUnc, Entropy, Forgetting, GraNd
 from thresher.train.checkpoint import load_checkpoint, save_checkpoint
 from thresher.trajectory.reader import Trajectory
 from thresher.trajectory.writer import TrajectoryWriter
+from thresher.types import Frame, Pool
 
 N, C = 12, 3
 
@@ -419,3 +422,170 @@ def test_large_logits_whose_sum_overflows_are_finite() -> None:
     recorder.update(huge, np.array([0, 2]), np.array([0, 1]))
     recorder.end_epoch()
     np.testing.assert_allclose(recorder.scores()["el2n"].values, [np.sqrt(0.5), 0], atol=1e-6)
+
+
+@pytest.mark.parametrize("duplicates", ["error", "first"])
+def test_what_the_evaluation_pass_alone_shows_is_kept(tmp_path: Path, duplicates: Any) -> None:
+    """Scores by that pass are fresh, those of the training untouched, stored logits not those of an earlier epoch."""
+    scorers = {
+        "entropy": Entropy(),
+        "forgetting": Forgetting(),
+        "dual": DUAL(window=2),
+        "unc": DynUnc(window=2),
+        "el2n": EL2N(),
+    }
+    with TrajectoryWriter.create(tmp_path / "t", N, C, sorted(needs(scorers)), logits="float32", bucket_size=4) as store:
+        recorder = Recorder(N, C, scorers, store=store, missing="allow", duplicates=duplicates)
+        plain = Recorder(N, C, {key: scorers[key] for key in scorers if key != "entropy"}, missing="allow")
+        for epoch in range(4):
+            ids = torch.arange(N)
+            logits, targets = torch.randn(N, C, generator=torch.Generator().manual_seed(epoch)), ids % C
+            shown = ids[ids % 3 == epoch % 3] if epoch else ids
+            for target in (recorder, plain):
+                target.update(logits[shown], targets[shown], shown)
+            recorder.update_eval(logits * 2, targets, ids)
+            recorder.end_epoch()
+            plain.end_epoch()
+            probs = (logits * 2).softmax(1)
+            entropy = -(probs * (probs + 1e-10).log()).sum(1)
+            np.testing.assert_allclose(recorder.scores(["entropy"])["entropy"].values, entropy, rtol=1e-5)
+    for name, scores in plain.scores().items():
+        np.testing.assert_array_equal(recorder.scores()[name].values, scores.values, err_msg=name)
+    recording = Trajectory.open(tmp_path / "t")
+    seen = ~np.isnan(recording.logits(3)).any(axis=1)
+    assert np.flatnonzero(seen).tolist() == np.flatnonzero(np.arange(N) % 3 == 0).tolist()
+    replayed = replay(recording, [Request(name, scorer) for name, scorer in scorers.items()])
+    for name, scores in recorder.scores().items():
+        np.testing.assert_array_equal(replayed[name].values, scores.values, err_msg=name)
+
+
+def test_an_epoch_is_told_also_to_a_scorer_that_saw_nothing_of_it() -> None:
+    """The last epoch's windows do not count for DynUnc, even where that epoch showed nothing of what it reads."""
+    scorer = DynUnc(window=2)
+    state = scorer.init(2)
+    for epoch in range(3):
+        prob = np.full(2, np.nan if epoch == 2 else epoch, np.float32)
+        frame = Frame(epoch, np.arange(2), {"target_prob": prob, "eval_loss": np.ones(2, np.float32)}, 2)
+        scorer.update(state, frame.having(scorer.needs))
+    assert not np.isnan(scorer.compute(state, Pool(2))).any()
+
+
+def needs(scorers: dict[str, Any]) -> set[str]:
+    return {need for scorer in scorers.values() for need in scorer.needs}
+
+
+def test_features_of_two_widths_in_one_pass_are_refused() -> None:
+    recorder = Recorder(4, 2, {"distance": ClassDistance()})
+    logits, targets, ids = torch.randn(4, 2), torch.tensor([0, 0, 1, 1]), torch.arange(4)
+    recorder.update(logits, targets, ids)
+    recorder.update_eval(logits[:2], targets[:2], ids[:2], torch.ones(2, 5))
+    again = Recorder(4, 2, {"distance": ClassDistance()})
+    again.load_state_dict(copy.deepcopy(recorder.state_dict()))
+    for target in (recorder, again):
+        with pytest.raises(InputError, match="features of width 5, as before in this evaluation pass, but got 4"):
+            target.update_eval(logits[2:], targets[2:], ids[2:], torch.ones(2, 4))
+        target.update_eval(logits[2:], targets[2:], ids[2:], torch.ones(2, 5))
+        target.end_epoch()
+        assert not np.isnan(target.scores()["distance"].values).any()
+        target.update(logits, targets, ids)
+        target.update_eval(logits, targets, ids, torch.ones(4, 3))  # another pass may read another layer
+
+
+@pytest.mark.parametrize("place", ["float16", "float32"])
+def test_logits_that_a_store_cannot_hold_are_refused(tmp_path: Path, place: Any) -> None:
+    logits, targets, ids = torch.tensor([[7e4, 0.0], [65504.0, -65519.0]]), torch.tensor([0, 1]), torch.arange(2)
+    with TrajectoryWriter.create(tmp_path / "t", 2, 2, ["loss"], logits=place) as store:
+        recorder = Recorder(2, 2, {"distance": ClassDistance()}, store=store)
+        if place == "float16":
+            with pytest.raises(InputError, match=r"of sample 0 are larger .* logits='float32'"):
+                recorder.update(logits, targets, ids)
+            logits[0] /= 2
+        recorder.update(logits, targets, ids)
+        recorder.update_eval(logits * 9, targets, ids, torch.ones(2, 3))  # these are not stored
+        recorder.end_epoch()
+    assert np.isfinite(Trajectory.open(tmp_path / "t").logits(0)).all()
+
+
+def test_dropped_copies_are_looked_at_too() -> None:
+    recorder = Recorder(2, 2, {"el2n": EL2N()}, duplicates="first")
+    ids, targets, logits = torch.tensor([0, 1, 0]), torch.tensor([0, 1, 0]), torch.zeros(3, 2)
+    with pytest.raises(InputError, match="Sample 0 came with target 1, but earlier with 0"):
+        recorder.update(logits, torch.tensor([0, 1, 1]), ids)
+    bad = logits.clone()
+    bad[2] = float("nan")
+    with pytest.raises(InputError, match="those of sample 0"):
+        recorder.update(bad, targets, ids)
+    recorder.update(logits, targets, ids)
+    with pytest.raises(InputError, match="Sample 1 came with target 0, but earlier with 1"):
+        recorder.update(logits[:1], targets[:1], ids[1:2])
+    recorder.update(logits[:0], targets[:0], ids[:0])
+    recorder.end_epoch()
+
+
+def test_a_state_without_logits_does_not_go_with_a_store_of_them(tmp_path: Path) -> None:
+    scorers = {"el2n": EL2N()}
+    source = Recorder(N, C, scorers, extra_signals=["loss"])
+    feed(source, 1)
+    with TrajectoryWriter.create(tmp_path / "t", N, C, ["loss"], logits="float16") as store:
+        recorder = Recorder(N, C, scorers, store=store)
+        feed(recorder, 1)
+        before = copy.deepcopy(recorder.state_dict())
+        with pytest.raises(InputError, match="keeps logits as float16, but the state is of a recording without them"):
+            recorder.load_state_dict(source.state_dict())
+        torch.testing.assert_close(recorder.state_dict()["memory"], before["memory"], equal_nan=True)
+
+
+def test_faults_of_an_accelerator_are_part_of_the_state() -> None:
+    """They are told at the epoch's end, also after a resume amid it; an older state clears them."""
+    recorder, ids = Recorder(4, 2, {"el2n": EL2N()}), torch.arange(4)
+    recorder.update(torch.zeros(4, 2), ids % 2, ids)
+    recorder.end_epoch()
+    good = copy.deepcopy(recorder.state_dict())
+    recorder.update(torch.zeros(4, 2), ids % 2, ids)
+    memory = recorder._memory
+    assert memory is not None
+    memory.intake.faults[2] = True  # as a batch with NaN on an accelerator leaves it
+    resumed = Recorder(4, 2, {"el2n": EL2N()})
+    resumed.load_state_dict(copy.deepcopy(recorder.state_dict()))
+    older = {**good, "memory": {key: value for key, value in good["memory"].items() if key != "faults"}}
+    for target, state in ((recorder, good), (resumed, older)):
+        with pytest.raises(InputError, match=r"Epoch 1 was not committed: it held logits that are NaN"):
+            target.end_epoch()
+        target.load_state_dict(state)
+        target.update(torch.zeros(4, 2), ids % 2, ids)
+        target.end_epoch()
+
+
+def test_more_epochs_than_scorers_count_are_refused() -> None:
+    recorder = Recorder(N, C, {"el2n": EL2N()})
+    recorder.epoch = 32_766
+    feed(recorder, 1, 32_766)
+    recorder.update(*batch())
+    with pytest.raises(InputError, match="at most 32767 epochs, which is how far scorers count, but got 32768"):
+        recorder.end_epoch()
+    assert recorder.epoch == 32_767
+
+
+def test_probabilities_are_no_logits() -> None:
+    recorder = Recorder(8, 3, {"el2n": EL2N()})
+    logits = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(InputError, match=r"as probabilities are: all scores would be wrong.*logits_of"):
+        recorder.update(logits.softmax(1), torch.zeros(8, dtype=torch.int64), torch.arange(8))
+    recorder.update(logits, torch.zeros(8, dtype=torch.int64), torch.arange(8))  # nothing was changed
+    recorder.end_epoch()
+    with pytest.raises(InputError, match=r"Number class names: np\.unique"):
+        recorder.update(logits, np.array(["cat"] * 8), torch.arange(8))
+
+
+@pytest.mark.parametrize("scorers", [[EL2N()], {"el2n": "el2n"}, {"el2n": EL2N}])
+def test_scorers_are_given_by_name(scorers: Any) -> None:
+    with pytest.raises(InputError, match="Expected scorers by name, such as"):
+        Recorder(8, 3, scorers)
+
+
+def test_stores_are_named_by_texts_too(tmp_path: Path) -> None:
+    with TrajectoryWriter.create(str(tmp_path / "run" / "trajectory"), N, C, ["loss"]):
+        pass
+    with TrajectoryWriter.resume(str(tmp_path / "run" / "trajectory")) as store:
+        assert store.epochs == 0
+    assert Trajectory.open(str(tmp_path / "run")).epochs == 0  # a run directory stands for its recording

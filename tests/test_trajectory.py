@@ -19,9 +19,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from thresher.errors import CorruptFileError, InputError, MissingFileError, RunDirectoryError, UnknownNameError
+from thresher.errors import (
+    CorruptFileError,
+    InputError,
+    MissingFileError,
+    RunDirectoryError,
+    SampleIdError,
+    UnknownNameError,
+)
 from thresher.files import seal_of
+from thresher.trajectory import opening
 from thresher.trajectory.layout import load_manifest
+from thresher.trajectory.opening import take_lock
 from thresher.trajectory.reader import Trajectory
 from thresher.trajectory.writer import TrajectoryWriter
 from thresher.types import Frame
@@ -315,3 +324,74 @@ def forge(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
     del raw["seal"]
     change(raw)
     (folder / "manifest.json").write_text(json.dumps({**raw, "seal": seal_of(raw)}))
+
+
+def test_a_writer_that_commits_while_another_resumes_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is swept away goes by the manifest as it is once the lock is held."""
+    folder = store(tmp_path, epochs=1)
+    older = TrajectoryWriter.resume(folder)
+
+    def commit_and_end(place: Path) -> Any:
+        older.append(frame(1, 10))
+        older.close()
+        return take_lock(place)
+
+    monkeypatch.setattr(opening, "take_lock", commit_and_end)
+    with TrajectoryWriter.resume(folder) as writer:
+        assert writer.epochs == 2
+    assert [len(found.ids) for found in Trajectory.open(folder).frames(["loss"])] == [10, 10]
+
+
+def test_resuming_what_is_no_store_or_cannot_be_swept_leaves_no_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(MissingFileError):
+        TrajectoryWriter.resume(tmp_path)
+    assert not list(tmp_path.iterdir())
+    folder = store(tmp_path)
+
+    def gone(writer: TrajectoryWriter) -> None:
+        raise OSError("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrajectoryWriter, "_sweep", gone)
+        with pytest.raises(OSError, match="gone") as kept:  # with its traceback, and so with all that was open
+            TrajectoryWriter.resume(folder)
+    TrajectoryWriter.resume(folder).close()
+    assert kept.value is not None
+
+
+def test_logits_where_a_bucket_has_no_rows(tmp_path: Path) -> None:
+    seen = np.arange(10) < 3
+    with TrajectoryWriter.create(tmp_path / "t", 10, 4, SIGNALS, bucket_size=4, logits="float32") as writer:
+        writer.append(frame(0, 10, seen), np.ones((3, 4), np.float32))
+    logits = Trajectory.open(tmp_path / "t").logits(0)
+    assert (~np.isnan(logits).any(axis=1)).tolist() == seen.tolist()
+
+
+def test_what_was_replaced_since_a_store_was_opened_is_not_called_damaged(tmp_path: Path) -> None:
+    with TrajectoryWriter.create(tmp_path / "t", 10, 4, SIGNALS, bucket_size=4) as writer:
+        writer.append(frame(0, 10), features=np.zeros((10, 3), np.float32))
+        opened = [Trajectory.open(tmp_path / "t"), Trajectory.open(tmp_path / "t")]
+        for found, epoch in zip(opened, (1, 2), strict=True):  # first its file is gone, then another one has its name
+            writer.append(frame(epoch, 10), features=np.full((10, 3 + epoch), epoch, np.float32))
+            with pytest.raises(RunDirectoryError, match=r"features\.parquet is replaced: .* Open it again"):
+                _ = found.features
+        part = Trajectory.open(tmp_path / "t").part(0, 2)
+        writer.truncate(1)
+        with pytest.raises(RunDirectoryError, match=r"went on, or was cut back\. Open it again"):
+            list(part.frames(["loss"]))
+    (tmp_path / "t" / "epoch=0000" / "bucket=000.parquet").write_bytes(b"")
+    with pytest.raises(CorruptFileError, match="is damaged"):
+        list(Trajectory.open(tmp_path / "t").frames(["loss"]))
+
+
+@pytest.mark.parametrize("ids", [[3, 1, 0, 2], [0, 1, 1, 2], [-1, 0, 1, 2], [0, 1, 2, 10]])
+def test_frames_with_other_ids_than_sorted_ones_are_refused(tmp_path: Path, ids: list[int]) -> None:
+    values = {"loss": np.ones(4, np.float32)}
+    with TrajectoryWriter.create(tmp_path / "t", 10, 4, SIGNALS, bucket_size=4) as writer:
+        with pytest.raises(SampleIdError, match=r"sorted, unique ids in \[0, 10\), but the frame of epoch 0 has others"):
+            writer.append(Frame(0, np.array(ids), values, 10))
+        with pytest.raises(InputError, match=r"Expected 3 values, one an id, but loss has shape \(4,\)"):
+            writer.append(Frame(0, np.arange(3), values, 10))
+        writer.append(Frame(0, np.arange(4), values, 10))

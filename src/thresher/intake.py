@@ -7,7 +7,7 @@ synchronisation; `check_epoch` reports them at the end of the epoch, before anyt
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -25,8 +25,10 @@ _FAULTS = (
     "logits that are NaN or infinite",
     "targets outside the classes",
     "targets that changed between epochs, or are not those given as targets=",
+    "logits too large for a store of float16 (make it with logits='float32')",
 )
-_OUTSIDE, _TWICE, _NOT_FINITE, _NO_CLASS, _CHANGED = range(len(_FAULTS))
+_OUTSIDE, _TWICE, _NOT_FINITE, _NO_CLASS, _CHANGED, _TOO_LARGE = range(len(_FAULTS))
+_FLOAT16_END = 65520.0  # from here on rounding gives infinity
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Intake:
 
     It knows the samples `first` to `first + n - 1` of a data set, here numbered from 0; `n` is all of it in one process.
     `visits` and `eval_visits` (n,) count the rows of the running epoch; `targets` (n,) int64 is -1 where unknown. `told`
-    says that they were known up front.
+    says that they were known up front. `faults` are what an accelerator's batches had wrong in it.
     """
 
     def __init__(self, n: int, num_classes: int, duplicates: Duplicates, device: torch.device, first: int = 0) -> None:
@@ -69,16 +71,17 @@ class Intake:
         self.targets.copy_(targets)
         self.told = True
 
-    def take(self, batch: Batch, visits: Tensor, epoch: int) -> Batch:
-        """Check a batch's contents, count it in `visits` and return the rows to use; raises with nothing changed (CPU)."""
-        if self.duplicates == "first":
-            batch = self._without_duplicates(batch, visits)
-        ids, flags = self._look_at(batch, self.n)
-        known = self.targets[ids]
+    def take(self, batch: Batch, visits: Tensor, epoch: int, stored: torch.dtype | None = None) -> Batch:
+        """Check a batch, count it in `visits` and return the rows to use; `stored` is the dtype of a store's logits."""
+        ids, flags = self._look_at(batch, self.n, stored)
+        known = self._known(ids, batch.targets)
         flags[_CHANGED] = ((known >= 0) & (known != batch.targets)).any()
         on_cpu = ids.device.type == "cpu"
         if on_cpu and bool(flags.any()):
-            self._raise_faults(flags, batch, epoch, self.n)
+            self._raise_faults(flags, batch, epoch, self.n, known)
+        if self.duplicates == "first":  # dropped rows were looked at too
+            batch = self._without_duplicates(replace(batch, ids=ids), visits)
+            ids = batch.ids
         ones = torch.ones_like(ids, dtype=visits.dtype)
         visits.index_add_(0, ids, ones)
         flags[_TWICE] = (visits[ids] > 1).any()
@@ -89,35 +92,43 @@ class Intake:
         self.targets[ids] = batch.targets
         return Batch(batch.logits, batch.targets, ids, batch.features)
 
-    def look_at(self, batch: Batch, n: int, epoch: int) -> Batch:
+    def look_at(self, batch: Batch, n: int, epoch: int, stored: torch.dtype | None = None) -> Batch:
         """Check what can be seen of a batch of a data set of `n` samples alone, and count nothing."""
-        ids, flags = self._look_at(batch, n)
+        ids, flags = self._look_at(batch, n, stored)
         if ids.device.type == "cpu" and bool(flags.any()):
-            self._raise_faults(flags, batch, epoch, n)
+            self._raise_faults(flags, batch, epoch, n, batch.targets)
         self.faults |= flags
         return Batch(batch.logits, batch.targets, ids, batch.features)
 
-    def _look_at(self, batch: Batch, n: int) -> tuple[Tensor, Tensor]:
+    def _look_at(self, batch: Batch, n: int, stored: torch.dtype | None) -> tuple[Tensor, Tensor]:
         """Return ids that can be used for indexing, and the flags of the faults that a batch shows by itself."""
         outside = (batch.ids < 0) | (batch.ids >= n)
         no_class = (batch.targets < 0) | (batch.targets >= self.num_classes)
         never = torch.zeros((), dtype=torch.bool, device=batch.ids.device)
-        flags = torch.stack([outside.any(), never, ~_all_finite(batch.logits), no_class.any(), never])
+        large = (batch.logits.abs() >= _FLOAT16_END).any() if stored == torch.float16 else never
+        flags = torch.stack([outside.any(), never, ~_all_finite(batch.logits), no_class.any(), never, large])
         return torch.where(outside, 0, batch.ids), flags
+
+    def _known(self, ids: Tensor, targets: Tensor) -> Tensor:
+        """Return the target that each row should have, -1 where unknown; a copy should have that of the first row."""
+        known = self.targets[ids]
+        if self.duplicates != "first":
+            return known
+        order = torch.argsort(ids, stable=True)
+        first = torch.where(_begins(ids[order]), torch.arange(len(ids), device=ids.device), 0).cummax(0).values
+        own = torch.empty_like(targets)
+        own[order] = targets[order][first]
+        return torch.where(known >= 0, known, own)
 
     def _without_duplicates(self, batch: Batch, visits: Tensor) -> Batch:
         """Keep the first row of every sample that the epoch has not shown yet, neither earlier nor in this batch."""
         order = torch.argsort(batch.ids, stable=True)
         ordered = batch.ids[order]
-        first = torch.ones_like(ordered, dtype=torch.bool)
-        first[1:] = ordered[1:] != ordered[:-1]
-        outside = (ordered < 0) | (ordered >= self.n)  # these stay, to be refused
-        first &= outside | (visits[ordered.clamp(0, self.n - 1)] == 0)
-        keep = order[first].sort().values
+        keep = order[_begins(ordered) & (visits[ordered] == 0)].sort().values
         features = None if batch.features is None else batch.features[keep.to(batch.features.device)]
         return Batch(batch.logits[keep], batch.targets[keep], batch.ids[keep], features)
 
-    def _raise_faults(self, flags: Tensor, batch: Batch, epoch: int, n: int) -> None:
+    def _raise_faults(self, flags: Tensor, batch: Batch, epoch: int, n: int, known: Tensor) -> None:
         ids, targets = batch.ids, batch.targets
         if flags[_OUTSIDE]:
             bad = ids[(ids < 0) | (ids >= n)]
@@ -135,7 +146,12 @@ class Intake:
         if flags[_NO_CLASS]:
             bad = targets[(targets < 0) | (targets >= self.num_classes)]
             raise InputError(f"Expected targets in [0, {self.num_classes}), but got {bad[0].item()}. Number them from 0.")
-        known = self.targets[ids]
+        if flags[_TOO_LARGE]:
+            bad = ids[(batch.logits.abs() >= _FLOAT16_END).any(dim=1)]
+            raise InputError(
+                f"Expected logits that float16 can hold, up to 65504, but those of sample {bad[0].item()} are larger "
+                f"({len(bad)} such samples in this batch). Make the store with logits='float32' (--logits float32)."
+            )
         row = int(torch.nonzero((known >= 0) & (known != targets))[0])
         before = f"{'targets= says' if self.told else 'earlier with'} {int(known[row])}"
         raise InputError(
@@ -195,6 +211,13 @@ def no_samples(epoch: int) -> MissingSamplesError:
     return MissingSamplesError(f"Epoch {epoch} has no samples: call update() for each batch first.")
 
 
+def _begins(ordered: Tensor) -> Tensor:
+    """Return (B,) bool: where ordered ids differ from the one before."""
+    begins = torch.ones_like(ordered, dtype=torch.bool)
+    begins[1:] = ordered[1:] != ordered[:-1]
+    return begins
+
+
 def _all_finite(logits: Tensor) -> Tensor:
     """Return () bool: no NaN, no infinity.
 
@@ -237,7 +260,8 @@ def tensor(value: ArrayLike) -> Tensor:
     try:
         return torch.from_numpy(array if array.flags.writeable else array.copy())
     except (TypeError, ValueError) as error:  # text, objects, foreign byte order
-        raise InputError(f"Expected a tensor or an array of numbers, but got {array.dtype}: {error}") from None
+        hint = "Number class names: np.unique(labels, return_inverse=True)[1]"
+        raise InputError(f"Expected a tensor or an array of numbers, but got {array.dtype}: {error}. {hint}.") from None
 
 
 def check_features(batch: Batch, need: bool) -> None:
@@ -246,8 +270,10 @@ def check_features(batch: Batch, need: bool) -> None:
         raise InputError("These scorers need features: pass features=(B, D), the penultimate outputs, to update().")
 
 
-def check_settings(log_probs: object, missing: object, duplicates: object) -> None:
+def check_settings(n: int, num_classes: int, log_probs: object, missing: object, duplicates: object) -> None:
     """Raise InputError for a setting of a Recorder that there is not."""
+    if n < 1 or num_classes < 2:
+        raise InputError(f"Expected n >= 1 samples and num_classes >= 2, but got n={n}, num_classes={num_classes}.")
     for what, value, known in (
         ("log_probs", log_probs, ("float32", "float16")),
         ("missing", missing, ("error", "allow")),

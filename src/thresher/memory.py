@@ -13,6 +13,7 @@ from thresher import signals
 from thresher.errors import InputError
 from thresher.intake import Batch, Duplicates, Intake, tensor
 from thresher.pending import Pending, defers
+from thresher.trajectory.writer import TrajectoryWriter
 from thresher.types import Floats, Frame
 
 
@@ -34,6 +35,7 @@ class Memory:
         self.logits = torch.zeros((n, num_classes), dtype=logits, device=device) if logits is not None else None
         self.targets_incomplete = True
         self.features: Floats | None = None
+        self._width: int | None = None  # of the features of the running evaluation pass
         self._pending = Pending(num_classes, device) if defers(device) else None
 
     def take(self, batch: Batch, names: Sequence[str], epoch: int) -> None:
@@ -55,7 +57,20 @@ class Memory:
             self._look_at(waiting, names, epoch)
 
     def _look_at(self, batch: Batch, names: Sequence[str], epoch: int) -> None:
-        self.write(self.intake.take(batch, self.intake.visits, epoch), names)
+        self.write(self.intake.take(batch, self.intake.visits, epoch, self.stored), names)
+
+    @property
+    def stored(self) -> torch.dtype | None:
+        """Dtype of the logits for a store, None without one of logits."""
+        return None if self.logits is None else self.logits.dtype
+
+    def check_width(self, features: Tensor | None) -> None:
+        """Raise InputError for features of another width than those that the running evaluation pass brought before."""
+        if features is not None and self._width not in (None, features.shape[1]):
+            raise InputError(
+                f"Expected features of width {self._width}, as before in this evaluation pass, but got {features.shape[1]}. "
+                "Pass the output of one layer for every batch."
+            )
 
     def moved(self, batch: Batch, with_features: bool) -> Batch:
         """Return the batch on this device, logits and features as float32."""
@@ -88,23 +103,31 @@ class Memory:
         for name, value in values.items():
             self.values[name][ids] = value
         if features is not None:
+            self._width = features.shape[1]
             if self.features is None or self.features.shape[1] != features.shape[1]:
                 self.features = np.full((self.intake.n, features.shape[1]), np.nan, dtype=np.float32)
             self.features[ids.cpu().numpy()] = features.cpu().numpy()
 
     def frame(self, epoch: int) -> Frame:
-        """Return what the epoch showed; ids are counted from this memory's first sample."""
+        """Return what the epoch showed, in training or evaluation; ids are counted from this memory's first sample."""
         n = self.intake.n
-        ids = np.flatnonzero((self.intake.visits > 0).cpu().numpy()).astype(np.int64)
+        shown = (self.intake.visits > 0) | (self.intake.eval_visits > 0)
+        ids = np.flatnonzero(shown.cpu().numpy()).astype(np.int64)
         rows: Any = slice(None) if len(ids) == n else ids
         # The copy matters on a CPU, where .numpy() would share memory with the buffers that the next epoch fills.
         values = {name: value.cpu().numpy()[rows].copy() for name, value in self.values.items()}
         return Frame(epoch, ids, values, n)
 
     def beside(self, frame: Frame, targets: bool) -> dict[str, Any]:
-        """Return what a store is given besides an epoch's frame: logits, `targets` where asked, features where new."""
+        """Return what a store is given besides an epoch's frame: logits, `targets` where asked, features where new.
+
+        Logits are those of the training, NaN in the rows of samples that only the evaluation pass showed.
+        """
+        logits = None if self.logits is None else self.logits.cpu().numpy()[frame.ids]
+        if logits is not None:
+            logits[(self.intake.visits == 0).cpu().numpy()[frame.ids]] = np.nan
         return {
-            "logits": None if self.logits is None else self.logits.cpu().numpy()[frame.ids],
+            "logits": logits,
             "targets": self.intake.targets.cpu().numpy() if targets else None,
             "features": self.features if bool((self.intake.eval_visits > 0).any()) else None,
         }
@@ -112,6 +135,7 @@ class Memory:
     def start_epoch(self) -> None:
         """Forget the row of the epoch that was committed, not the log-probabilities."""
         self.intake.start_epoch()
+        self._width = None
         for values in self.values.values():
             values.fill_(float("nan"))
 
@@ -123,6 +147,7 @@ class Memory:
             "targets": intake.targets,
             "visits": intake.visits,
             "eval_visits": intake.eval_visits,
+            "faults": intake.faults,
             "values": dict(self.values),
             **({} if self.logits is None else {"logits": self.logits}),
             **({} if self.features is None else {"features": self.features}),
@@ -144,24 +169,42 @@ class Memory:
             value.copy_(tensor(state[name]))
         for name, value in self.values.items():
             value.copy_(tensor(state["values"][name]))
+        faults = tensor(state.get("faults", intake.faults.new_zeros(0)))  # older states have none
+        intake.faults.zero_()[: len(faults)] = faults.to(intake.device)
         self.targets_incomplete = bool((intake.targets < 0).any())
         if self.logits is not None:
             self.logits.copy_(tensor(state["logits"]))
         self.features = np.array(tensor(state["features"]).numpy()) if "features" in state else None
+        amid = self.features is not None and bool((intake.eval_visits > 0).any())
+        self._width = self.features.shape[1] if self.features is not None and amid else None
 
 
-def check_state(state: Mapping[str, Any], identity: Mapping[str, Any], stored: int | None) -> None:
-    """Raise InputError unless a Recorder's state is of the recording that `identity` names.
+def check_logits(logits: Tensor) -> None:
+    """Raise InputError for rows that are probabilities: all of a batch in [0, 1] and of sum 1. It waits for a device."""
+    if len(logits) > 1 and bool((logits >= 0).all() & ((logits.double().sum(1) - 1).abs() < 1e-3).all()):
+        raise InputError(
+            "Expected logits, but every row is positive and of sum 1, as probabilities are: all scores would be wrong. Give "
+            "what the softmax is taken of, or thresher.integrations.probabilities.logits_of(probabilities)."
+        )
 
-    `stored` is how many epochs the store holds, None where there is none: it may be ahead of the state, not behind.
+
+def check_state(state: Mapping[str, Any], identity: Mapping[str, Any], store: TrajectoryWriter | None) -> None:
+    """Raise InputError unless a Recorder's state is of the recording that `identity` names, and goes with the store.
+
+    The store may be ahead of the state, not behind.
     """
     for key, value in identity.items():
         found = state.get(key, [0, state["n"]] if key == "samples" else None)
         if found != value:
             about = " Resume on as many ranks as recorded it, each with its own state." if key == "samples" else ""
             raise InputError(f"Expected a recorder state with {key}={value!r}, but got {found!r}.{about}")
-    if stored is not None and stored < state["epoch"]:
+    if store is not None and store.logits is not None and "logits" not in state["memory"]:
         raise InputError(
-            f"The store holds {stored} epochs, but the state is of epoch {state['epoch']}: they are not of one recording, "
-            "or the store was cut back. Resume from a state that old, or without one from the start."
+            f"This store keeps logits as {store.logits}, but the state is of a recording without them. Resume from a state "
+            "that was made with this store, or open the store that belongs to the state."
+        )
+    if store is not None and store.epochs < state["epoch"]:
+        raise InputError(
+            f"The store holds {store.epochs} epochs, but the state is of epoch {state['epoch']}: they are not of one "
+            "recording, or the store was cut back. Resume from a state that old, or without one from the start."
         )

@@ -34,10 +34,10 @@ from thresher.intake import (
     no_samples,
     tensor,
 )
-from thresher.memory import Memory, check_state
+from thresher.memory import Memory, check_logits, check_state
 from thresher.ranks import Ranks, current, together
 from thresher.ranks.owners import Owners, even_bucket
-from thresher.scorers._base import Scorer, State
+from thresher.scorers._base import Scorer, State, as_scorers, check_count
 from thresher.spread.collect import Collector
 from thresher.spread.gather import everywhere, scores_of_all
 from thresher.trajectory.writer import TrajectoryWriter
@@ -64,7 +64,8 @@ class Recorder:
     about N / R of them, and until the epoch's end the logits of those it has seen: 4(2C + K) bytes a sample with TDDS.
     Making a Recorder, `end_epoch`, `scores`, `pool` and `load_state_dict` are then calls that every rank must make;
     `scores` gives all N scores to each. Copies of a sample are dropped as if the ranks' batches of one step were one batch:
-    the earliest step counts, at the same step the lowest rank. An error on one rank is raised on all.
+    the earliest step counts, at the same step the lowest rank. An error of such a call on one rank is raised on all; one of
+    `update` or `update_eval` is raised where the batch is, and the job must be ended there.
 
     >>> from thresher.scorers import EL2N
     >>> recorder = Recorder(2, 2, scorers={"el2n": EL2N()})
@@ -89,26 +90,26 @@ class Recorder:
         device: torch.device | str | None = None,
         ranks: Ranks | None = None,
     ) -> None:
-        if n < 1 or num_classes < 2:
-            raise InputError(f"Expected n >= 1 samples and num_classes >= 2, but got n={n}, num_classes={num_classes}.")
-        check_settings(log_probs, missing, duplicates)
-        self.n, self.num_classes, self.epoch = n, num_classes, 0
         self.ranks = ranks or (current() if store is None else store.ranks)
-        if store is not None:
-            store.check(n, num_classes, self.ranks)
+        self.n, self.num_classes, self.epoch = n, num_classes, 0
+        self.scorers = as_scorers(scorers)
+        self.store = store
+        names = {need for scorer in self.scorers.values() for need in scorer.needs} | set(extra_signals)
+        names |= set(store.signals) if store is not None else set()
+        with together(self.ranks, "Recorder"):
+            check_settings(n, num_classes, log_probs, missing, duplicates)
+            if store is not None:
+                store.check(n, num_classes, self.ranks)
+            for name in names:
+                signals.resolve(name)
+            known = None if targets is None else known_targets(targets, n, num_classes)
         bucket = even_bucket(n, self.ranks.size) if store is None else store.manifest.bucket_size
         owners = Owners(n, bucket, self.ranks.size)
         self._span = owners.span(self.ranks.rank)
         own = self._own = self._span[1] - self._span[0]
-        self._known = None if targets is None else known_targets(targets, n, num_classes)[slice(*self._span)]
+        self._known = None if known is None else known[slice(*self._span)]
         self.missing: Missing = missing
         self.duplicates: Duplicates = duplicates or ("first" if self.ranks.size > 1 else "error")
-        self.scorers: dict[str, Scorer] = dict(scorers or {})
-        self.store = store
-        names = {need for scorer in self.scorers.values() for need in scorer.needs} | set(extra_signals)
-        names |= set(store.signals) if store is not None else set()
-        for name in names:
-            signals.resolve(name)
         self._train_names = sorted(s for s in names if not s.startswith(signals.EVAL_PREFIX))
         self._eval_names = sorted(s for s in names if s.startswith(signals.EVAL_PREFIX))
         self._remembers = bool(signals.REMEMBERING & set(self._train_names))
@@ -157,6 +158,7 @@ class Recorder:
         if self._collector is not None:
             self._collector.add_eval(memory, batch, plain, self.epoch)
             return
+        memory.check_width(batch.features)
         memory.settle(self._train_names, self.epoch)
         batch = memory.intake.take(batch, memory.intake.eval_visits, self.epoch)
         found = signals.compute(signals.Outputs(batch.logits, batch.targets, batch.features), plain)
@@ -168,6 +170,8 @@ class Recorder:
             self._device = batch.logits.device
         before = self._memory
         if before is None or self._device not in (None, before.device):
+            if batch is not None and self.epoch == 0:
+                check_logits(batch.logits)
             device = self._device or torch.device("cpu")
             names = [*self._train_names, *self._eval_names]
             previous = _LOG_PROB_DTYPES[self._log_probs] if self._remembers else None
@@ -190,6 +194,7 @@ class Recorder:
         memory = self._memory if self._collector is None else self._place()
         if memory is None:
             raise no_samples(self.epoch)
+        check_count(self.epoch + 1)
         memory.settle(self._train_names, self.epoch)
         if self._collector is not None:
             self._collector.collect(memory, self.epoch)
@@ -203,7 +208,7 @@ class Recorder:
         memory.targets_incomplete = bool((memory.intake.targets < 0).any())
         if self._own:
             for name, scorer in self.scorers.items():
-                scorer.update(self._states[name], frame)
+                scorer.update(self._states[name], frame.having(scorer.needs))
         memory.start_epoch()
         self.epoch += 1
 
@@ -269,7 +274,7 @@ class Recorder:
         on several ranks goes on on as many.
         """
         with together(self.ranks, "load_state_dict"):
-            check_state(state, self._identity(), None if self.store is None else self.store.epochs)
+            check_state(state, self._identity(), self.store)
             memory = self._place()
             memory.load(state["memory"])
             if self._known is not None:

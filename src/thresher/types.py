@@ -6,7 +6,7 @@ in `[0, N)` of the original, unpruned data set, always and everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -36,10 +36,11 @@ class Named:
 
 @dataclass(frozen=True)
 class Frame:
-    """What one epoch showed: one row per observed sample.
+    """What one epoch showed: one row per observed sample, be it in the training or in the evaluation pass.
 
     `epoch` counts from 0. `ids` is (M,) int64, sorted and unique. `values` maps a signal's name to (M,) float32; a
-    signal that could not be computed for a sample (the change since an epoch that never was) is NaN there.
+    signal that could not be computed for a sample (the change since an epoch that never was, those of the training where
+    only the evaluation pass showed it) is NaN there.
     `n` is the number of samples of the data set; `complete` says that `ids` is exactly `0..n-1`.
     """
 
@@ -57,6 +58,25 @@ class Frame:
     def rows(self) -> slice | Ids:
         """Index of this frame's rows in an (N,) array: a cheap slice when complete, else `ids`."""
         return slice(None) if self.complete else self.ids
+
+    def having(self, names: Collection[str]) -> Frame:
+        """Return the rows in which at least one of these signals has a value: what the epoch is to who reads only them.
+
+        >>> values = {"loss": np.array([0.5, np.nan], np.float32), "eval_entropy": np.array([0.1, 0.2], np.float32)}
+        >>> frame = Frame(0, np.array([3, 7]), values, 10)
+        >>> frame.having(["loss"]).ids.tolist(), frame.having(["eval_entropy"]) is frame
+        ([3], True)
+        """
+        lacking: NDArray[np.bool_] | None = None
+        for name in names:
+            holes = np.isnan(self.values[name])
+            lacking = holes if lacking is None else lacking & holes
+            if not lacking.any():
+                return self
+        if lacking is None:
+            return self
+        values = {name: self.values[name][~lacking] for name in names}
+        return Frame(self.epoch, self.ids[~lacking], values, self.n)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ class Redraw(Rule):
     `method` is a label of `thresher.methods.resolve`, with parameters after colons where wanted (`tdds:window=5`,
     `ccs:cutoff=0.3`); `keep` the share in (0, 1] that stays; `dataset` names one whose published settings are to be used.
     Scores are asked at the epoch of the draw, so the published T does not apply. A method that draws does so anew each time,
-    from (seed, epoch). Samples that are not shown keep the score they had; losses are not rescaled.
+    from (seed, epoch). Samples that are not shown keep the score they had, or get a new one from an evaluation pass, which
+    shows all; losses are not rescaled.
 
     `random` needs no warm-up: with `every=1` it is repeated random sampling with independent draws (P. Okanovic et al.,
     "Repeated Random Sampling for Minimizing the Time-to-Accuracy of Learning", ICLR 2024), the baseline to beat. Methods

@@ -32,8 +32,9 @@ class RecorderCallback(_lightning.Callback):
     `logits` is their name in what `training_step` returns; they are taken before the optimiser's step.
 
     An epoch is committed with its last batch, before any checkpoint of it is written, so `trainer.fit(ckpt_path=...)` goes
-    on without holes from any checkpoint of an epoch's end. An epoch that `max_steps` breaks off is not committed, and a
-    `fast_dev_run` is not recorded. Raises InputError for batches or outputs without these columns, for a training resumed
+    on without holes from any checkpoint of an epoch's end; `validate`, `test` and `predict` leave the Recorder as it is,
+    whatever checkpoint they load. An epoch that `max_steps` breaks off is not committed, and a `fast_dev_run` is not
+    recorded. Raises InputError for batches or outputs without these columns, for a training resumed
     without the Recorder's state, and for a Recorder made for another number of processes; and what the Recorder raises.
 
     With several devices the Recorder must be made when all processes have started: give a function that makes it, such as
@@ -57,12 +58,13 @@ class RecorderCallback(_lightning.Callback):
         self._sample_ids, self._targets, self._logits = sample_ids, targets, logits
         self._make = None if isinstance(recorder, Recorder) else recorder
         self._strategy: Any = None
+        self._stage = "fit"
         if isinstance(recorder, Recorder):
             self.recorder = recorder
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """Make the Recorder, now that the processes stand."""
-        self._strategy = trainer.strategy
+        """Make the Recorder, now that the processes stand; Lightning restores states after this."""
+        self._strategy, self._stage = trainer.strategy, stage
         if self._make is not None:
             self.recorder, self._make = self._make(), None
 
@@ -102,7 +104,12 @@ class RecorderCallback(_lightning.Callback):
         return state if size == 1 else {"ranks": [self._strategy.broadcast(state, src=rank) for rank in range(size)]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the Recorder; a store that is ahead is cut back. Raises InputError for a state of other ranks."""
+        """Restore the Recorder of a training that goes on; a store that is ahead is cut back.
+
+        Raises InputError for a state of other ranks.
+        """
+        if self._stage != "fit":
+            return
         ranks = self.recorder.ranks
         states = state_dict.get("ranks", [state_dict])
         if len(states) != ranks.size:

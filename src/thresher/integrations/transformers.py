@@ -7,6 +7,7 @@ attach(trainer, recorder)
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,9 @@ def attach(trainer: Any, recorder: Recorder, *, sample_ids: str = SAMPLE_ID, tar
     `sample_ids` names the column with the ids, `targets` the one with the labels, as the collator names them. The logits are
     those of the model's output, taken where the loss is computed, before the optimiser's step; evaluation is not recorded.
     The Recorder's state is written into every checkpoint and read from the one that `train(resume_from_checkpoint=...)`
-    resumes, so the recording has no holes. An epoch that `max_steps` breaks off is not committed.
+    resumes, so the recording has no holes. An epoch that `max_steps` breaks off is not committed. Where
+    `auto_find_batch_size` starts the loop anew with smaller batches, the recording starts anew with it; a copy of the
+    Recorder's state is kept for that while it trains.
 
     Two methods of this one trainer are wrapped, `compute_loss` and `train`: no callback is shown the logits, or which
     checkpoint is resumed. While it trains, InputError is raised for batches without these columns, outputs without logits, a
@@ -49,13 +52,22 @@ class RecorderCallback(_transformers.TrainerCallback):
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
         self.resumed: Path | None = None
+        self.start: dict[str, Any] | None = None  # the state that the training began with, where it may begin again
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Restore the Recorder where the training is resumed."""
+        """Restore the Recorder where the training is resumed, or starts anew after an out-of-memory error."""
         check_processes(self.recorder, args.world_size)
         path = state_path(self.resumed or _folder(args, state), self.recorder)
         if state.global_step > 0 and path.is_file():  # without the file, the check below says what is wrong
             self.recorder.load_state_dict(load_checkpoint(path))
+        elif self.start is not None:
+            self.recorder.load_state_dict(self.start)
+        if args.auto_find_batch_size and self.start is None:
+            self.start = copy.deepcopy(self.recorder.state_dict())
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Forget the state that the training began with."""
+        self.start = None
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Refuse a training that is in another epoch than the recording."""
@@ -99,7 +111,7 @@ def _seeing_checkpoint(train: Callable[..., Any], callback: RecorderCallback) ->
 
     def seeing(resume_from_checkpoint: Any = None, *arguments: Any, **options: Any) -> Any:
         named = resume_from_checkpoint is not None and not isinstance(resume_from_checkpoint, bool)
-        callback.resumed = Path(resume_from_checkpoint) if named else None
+        callback.resumed, callback.start = Path(resume_from_checkpoint) if named else None, None
         return train(resume_from_checkpoint, *arguments, **options)
 
     return seeing

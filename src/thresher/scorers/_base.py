@@ -14,9 +14,30 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from thresher.errors import InputError
 from thresher.types import Floats, Frame, HardEnd, Named, Pool
 
 State = dict[str, NDArray[Any]]
+MOST_EPOCHS = int(np.iinfo(np.int16).max)
+"""Epochs that may be scored: states count them in 16 bits."""
+
+
+def check_count(epochs: int) -> None:
+    """Raise InputError for more epochs than states can count."""
+    if epochs > MOST_EPOCHS:
+        raise InputError(
+            f"Expected at most {MOST_EPOCHS} epochs, which is how far scorers count, but got {epochs}. Count several passes "
+            "over the data as one epoch, or ask for an earlier one."
+        )
+
+
+def as_scorers(given: Any) -> dict[str, Scorer]:
+    """Return scorers by the names of their columns. Raises InputError for what is none."""
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping) or not all(isinstance(scorer, Scorer) for scorer in given.values()):
+        raise InputError(f"Expected scorers by name, such as {{'tdds': TDDS(window=5)}}, but got {given!r}.")
+    return dict(given)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +88,10 @@ class Scorer(Named, ABC):
 
     @abstractmethod
     def update(self, state: State, frame: Frame) -> None:
-        """Take one epoch into the state, in place. Rows not in the frame are left as they are."""
+        """Take one epoch into the state, in place. Rows not in the frame are left as they are.
+
+        Each row has a value of at least one signal in `needs`; there may be none at all.
+        """
 
     @abstractmethod
     def compute(self, state: State, pool: Pool) -> Floats:

@@ -34,7 +34,7 @@ class Collector:
 
     def add(self, memory: Memory, batch: Batch, epoch: int) -> None:
         """Check a training batch and keep it."""
-        batch = memory.intake.look_at(batch, self.owners.n, epoch)
+        batch = memory.intake.look_at(batch, self.owners.n, epoch, memory.stored)
         early = signals.compute(signals.Outputs(batch.logits, batch.targets, batch.features), self._early)
         self._boxes[0].add(batch, [*early.values(), *([batch.logits] if self._logits else [])])
 

@@ -11,7 +11,6 @@ the log-probabilities of two epochs, N x C float32 each, stay in memory. No torc
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 
 from thresher import signals
 from thresher.ahead import ahead
+from thresher.cores import cores
 from thresher.errors import InputError, MissingFileError, SampleIdError, UnknownNameError
 from thresher.trajectory.kernel import Memory, Scratch, change
 from thresher.trajectory.npy import NpyArray, cut_off, read_header
@@ -45,7 +45,7 @@ class OfficialDumps:
 
     def __init__(self, folder: Path | str, threads: int | None = None) -> None:
         self.folder = Path(folder)
-        self.threads = threads or min(4, os.cpu_count() or 1)
+        self.threads = threads or min(4, cores())
         self.epochs = self._count_epochs()
         first = self._header(0, "Output")
         if len(first.shape) != 2 or first.shape[0] < 1 or first.shape[1] < 2:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from thresher.errors import BusyError, RunDirectoryError
 from thresher.files import remove_parts
-from thresher.trajectory.layout import LOCK, MANIFEST, Manifest
+from thresher.trajectory.layout import LOCK, MANIFEST, Manifest, load_manifest
 
 
 def take_lock(folder: Path) -> IO[str]:
@@ -20,6 +22,25 @@ def take_lock(folder: Path) -> IO[str]:
         lock.close()
         raise BusyError(f"{folder} is being written by another process. Wait for it, or choose another.") from None
     return lock
+
+
+def reopen(folder: Path) -> tuple[IO[str], Manifest]:
+    """Return a store's lock and its manifest as it is once nobody else can write; raises what either does."""
+    load_manifest(folder)  # else a lock would be left where no store is
+    lock = take_lock(folder)
+    with freed_on_error(lock):
+        return lock, load_manifest(folder)  # again: another writer may have committed before it let go
+
+
+@contextmanager
+def freed_on_error(lock: IO[str] | None) -> Iterator[None]:
+    """Run a block, and let go of the lock where it ends with an error."""
+    try:
+        yield
+    except BaseException:
+        if lock is not None:
+            lock.close()
+        raise
 
 
 def begin(folder: Path, manifest: Manifest) -> IO[str]:

@@ -14,10 +14,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from thresher.arrow import column, values_crc
+from thresher.errors import InputError, SampleIdError
 from thresher.ranks import Ranks
 from thresher.ranks.owners import Owners
 from thresher.trajectory.layout import FileEntry, entry_of
-from thresher.types import Ids
+from thresher.types import Frame, Ids
 
 _BYTES = 32 << 20  # of a piece that travels
 
@@ -46,6 +47,18 @@ def write(path: Path, name: str, pieces: Iterable[dict[str, pa.Array]]) -> FileE
     with path.open("rb+") as file:
         os.fsync(file.fileno())
     return entry_of(path, name, rows, crcs)
+
+
+def check_rows(frame: Frame, span: tuple[int, int]) -> None:
+    """Raise SampleIdError unless a frame's ids rise within `span`, InputError for values that do not fit them."""
+    ids, (first, end) = frame.ids, span
+    if len(ids) and (ids[0] < first or ids[-1] >= end or (np.diff(ids) <= 0).any()):
+        raise SampleIdError(
+            f"Expected sorted, unique ids in [{first}, {end}), but the frame of epoch {frame.epoch} has others."
+        )
+    wrong = [name for name, values in frame.values.items() if values.shape != ids.shape]
+    if wrong:
+        raise InputError(f"Expected {len(ids)} values, one an id, but {wrong[0]} has shape {frame.values[wrong[0]].shape}.")
 
 
 def gathered(ranks: Ranks, owners: Owners, rows: NDArray[Any]) -> Iterator[tuple[Ids, NDArray[Any]]]:

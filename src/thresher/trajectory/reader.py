@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from thresher.arrow import values_crc
-from thresher.errors import CorruptFileError, InputError, MissingFileError, UnknownNameError
+from thresher.errors import CorruptFileError, InputError, MissingFileError, RunDirectoryError, UnknownNameError
 from thresher.places import as_place, for_arrow, is_remote
-from thresher.trajectory.layout import FileEntry, Manifest, load_manifest
+from thresher.trajectory.layout import MANIFEST, FileEntry, Manifest, load_manifest
 from thresher.trajectory.part import Part
 from thresher.types import Floats, Frame, Ids
 
@@ -25,7 +25,8 @@ from thresher.types import Floats, Frame, Ids
 class Trajectory:
     """A recorded training: `epochs` epochs of `n` samples over `num_classes` classes, `signals` of each.
 
-    Open one with `Trajectory.open(folder)`; recording may go on meanwhile, what is seen is what was complete then.
+    Open one with `Trajectory.open(folder)`; recording may go on meanwhile, what is seen is what was complete then. Where it
+    replaced a file in the meantime (features, or an epoch that was cut back), RunDirectoryError says to open it again.
     """
 
     def __init__(self, folder: Path, manifest: Manifest, first_bucket: int = 0, buckets: int | None = None) -> None:
@@ -39,9 +40,11 @@ class Trajectory:
 
     @classmethod
     def open(cls, folder: Path | str) -> Trajectory:
-        """Open the store in `folder`. Raises MissingFileError where a file is not there, CorruptFileError where one is
-        damaged."""
+        """Open the store in `folder`, or that of the run there. Raises MissingFileError where a file is not there,
+        CorruptFileError where one is damaged."""
         folder = as_place(folder)
+        if not (folder / MANIFEST).is_file() and (folder / "trajectory" / MANIFEST).is_file():
+            folder = folder / "trajectory"
         return cls(folder, load_manifest(folder))
 
     @property
@@ -148,6 +151,7 @@ class Trajectory:
         try:
             size = path.stat().st_size
         except FileNotFoundError:
+            self._check_current(entry)
             raise MissingFileError(
                 f"The manifest of {self.folder} names {entry.name}, but it is not there. Restore it from a copy, or cut the "
                 "recording back before that epoch with TrajectoryWriter.truncate and resume from a checkpoint that old."
@@ -183,14 +187,24 @@ class Trajectory:
         if not pa.types.is_fixed_size_list(chunk.type):
             raise self._corrupt(entry, f"its column {name} is of {chunk.type}, not of lists of one length")
         values: NDArray[Any] = chunk.flatten().to_numpy(zero_copy_only=False)
-        return values.reshape(len(column), -1)
+        return values.reshape(len(column), chunk.type.list_size)  # a bucket may have no rows
 
     def _check_ids(self, ids: NDArray[np.int64], bucket: int, entry: FileEntry) -> None:
         first, end = self.manifest.bucket_range(bucket)
         if len(ids) and (ids[0] < first or ids[-1] >= end or (np.diff(ids) <= 0).any()):
             raise self._corrupt(entry, "its sample ids are not those of its bucket")
 
+    def _check_current(self, entry: FileEntry) -> None:
+        """Raise RunDirectoryError where the store names another file in the place of `entry` by now."""
+        now = load_manifest(self.folder)
+        if entry not in {now.targets, now.features, *(file for files in now.epochs for file in files)}:
+            raise RunDirectoryError(
+                f"{self.folder} was written to since it was opened, and {entry.name} is replaced: the recording went on, or "
+                "was cut back. Open it again."
+            )
+
     def _corrupt(self, entry: FileEntry, why: str) -> CorruptFileError:
+        self._check_current(entry)
         return CorruptFileError(
             f"{self.folder / entry.name} is damaged: {why}. Restore it from a copy, or cut the recording back before that "
             "epoch with TrajectoryWriter.truncate and resume from a checkpoint that old."

@@ -33,8 +33,8 @@ from thresher.trajectory.layout import (
     epoch_folder,
     load_manifest,
 )
-from thresher.trajectory.opening import begin, take_lock
-from thresher.trajectory.pieces import gathered, matrix, write
+from thresher.trajectory.opening import begin, freed_on_error, reopen
+from thresher.trajectory.pieces import check_rows, gathered, matrix, write
 from thresher.types import Floats, Frame
 
 LogitsDtype = Literal["float16", "float32"]
@@ -63,7 +63,7 @@ class TrajectoryWriter:
     @classmethod
     def create(
         cls,
-        folder: Path,
+        folder: Path | str,
         n: int,
         num_classes: int,
         signals: Iterable[str],
@@ -79,7 +79,7 @@ class TrajectoryWriter:
         `logits` stores all logits too, (N, C) an epoch, in that dtype; `info` is JSON-ready. Raises RunDirectoryError where
         there is a store, what is left of one, or another writer.
         """
-        names, ranks = tuple(signals), ranks or current()
+        folder, names, ranks = Path(folder), tuple(signals), ranks or current()
         bucket_size = even_bucket(n, ranks.size) if bucket_size is None else bucket_size
         for name in names:
             resolve(name)
@@ -94,20 +94,20 @@ class TrajectoryWriter:
         return cls._opened(folder, lock, ranks)
 
     @classmethod
-    def resume(cls, folder: Path, ranks: Ranks | None = None) -> TrajectoryWriter:
+    def resume(cls, folder: Path | str, ranks: Ranks | None = None) -> TrajectoryWriter:
         """Open a store to append to it; what a crash left of an unfinished epoch is removed."""
-        ranks = ranks or current()
+        folder, ranks, lock = Path(folder), ranks or current(), None
         with together(ranks, "resume"):
-            manifest = load_manifest(folder)
-            lock = take_lock(folder) if ranks.rank == 0 else None
-            if lock is not None:
-                cls(folder, manifest, lock, ranks)._sweep()
+            if ranks.rank == 0:
+                lock, manifest = reopen(folder)
+                with freed_on_error(lock):
+                    cls(folder, manifest, lock, ranks)._sweep()
         return cls._opened(folder, lock, ranks)
 
     @classmethod
     def _opened(cls, folder: Path, lock: IO[str] | None, ranks: Ranks) -> TrajectoryWriter:
         """Return the writer, with the manifest that all ranks can see."""
-        with together(ranks, "open"):
+        with freed_on_error(lock), together(ranks, "open"):
             if not (folder / MANIFEST).is_file():
                 raise MissingFileError(
                     f"Rank {ranks.rank} does not see the store in {folder} that rank 0 has opened. Choose a folder that all "
@@ -156,8 +156,8 @@ class TrajectoryWriter:
 
         `logits` (M, C) belong to the frame's rows; `targets` (N,) int64 with -1 for unknown ones and `features` (N, D)
         replace what was stored; of several ranks each gives its own samples of all these (features may be None on some).
-        Raises InputError for a frame that is not the next epoch, and OSError where the disk is full or gone; the store is
-        then as it was, and the same epoch may be appended again.
+        Raises InputError for a frame that is not the next epoch or whose ids are not sorted, unique and owned, and OSError
+        where the disk is full or gone; the store is then as it was, and the same epoch may be appended again.
         """
         if frame.epoch != self.epochs or frame.n != self.manifest.n:
             raise InputError(
@@ -170,6 +170,7 @@ class TrajectoryWriter:
         first, topic = self.ranks.rank == 0, f"append {frame.epoch}"
         try:
             with together(self.ranks, topic):
+                check_rows(frame, self._owners.span(self.ranks.rank))
                 if first:
                     shutil.rmtree(part, ignore_errors=True)
                     part.mkdir()
