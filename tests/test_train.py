@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import ExitStack
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import torch
 
 from thresher.data import load
-from thresher.errors import CorruptFileError, InputError, MissingFileError
+from thresher.errors import CorruptFileError, InputError, MissingFileError, MissingSamplesError
 from thresher.ranks import Alone
 from thresher.recorder import Recorder
 from thresher.scorers import AUM, EL2N, TDDS
@@ -21,9 +22,29 @@ from thresher.train import progress
 from thresher.train.checkpoint import load_checkpoint, save_checkpoint
 from thresher.train.loop import Progress, fit, normalised
 from thresher.train.spec import TrainSpec, learning_rate
+from thresher.train.step import FastestKernels
+from thresher.trajectory.reader import Trajectory
+from thresher.trajectory.writer import TrajectoryWriter
+from thresher.types import Frame
 
 DIGITS = load("digits")
 SPEC = TrainSpec("tiny", epochs=4, batch_size=64, lr=0.05)
+
+
+def test_the_search_for_fast_kernels_is_on_while_anybody_trains() -> None:
+    before, fastest = torch.backends.cudnn.benchmark, FastestKernels()
+    try:
+        for usual in (False, True):
+            torch.backends.cudnn.benchmark = usual
+            first, second = ExitStack(), ExitStack()
+            first.enter_context(fastest)
+            second.enter_context(fastest)
+            first.close()  # the one that began first ends first
+            assert torch.backends.cudnn.benchmark
+            second.close()
+            assert torch.backends.cudnn.benchmark is usual
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 def test_it_learns() -> None:
@@ -80,6 +101,51 @@ def test_resuming_what_is_complete_only_evaluates(tmp_path: Path) -> None:
     assert again.test_accuracy == first.test_accuracy
 
 
+def test_what_a_resumed_training_tells_is_what_an_undisturbed_one_does(tmp_path: Path) -> None:
+    """Also after its last epoch, and the best accuracy of before the break; an older checkpoint does not know."""
+    spec = TrainSpec("tiny", epochs=4, batch_size=200, lr=3.0)  # so large that the last accuracy is not the best one
+    common: dict[str, Any] = {"eval_every": 1, "loss_scale": np.full(1437, 0.5, np.float32)}
+    path = tmp_path / "c.safetensors"
+    whole = fit(DIGITS, spec, 0, **common)
+    fit(DIGITS, spec, 0, checkpoint=path, until=3, **common)
+    older = load_checkpoint(path)
+    for _ in range(2):
+        found = fit(DIGITS, spec, 0, checkpoint=path, resume=True, **common)
+        assert replace(found, seconds=0) == replace(whole, seconds=0)
+    del older["gave"]
+    save_checkpoint(path, older)
+    found = fit(DIGITS, spec, 0, checkpoint=path, resume=True, until=3, **common)
+    assert (found.best_test_accuracy, found.train_loss, found.mean_loss_scale) == (None, None, None)
+    found = fit(DIGITS, spec, 0, checkpoint=path, resume=True, **common)
+    assert replace(found, seconds=0, best_test_accuracy=whole.best_test_accuracy) == replace(whole, seconds=0)
+    assert found.best_test_accuracy is None
+
+
+def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "c.safetensors"
+    fit(DIGITS, SPEC, 0, checkpoint=path, until=1)
+    for changes, message in (
+        ({"model": "small"}, "is of shape .* there and .* here"),
+        ({"optimizer": "adamw"}, r"its optimiser keeps \['momentum_buffer'\], this one \['exp_avg'"),
+        ({"momentum": 0.0, "nesterov": False}, r"this one \[\]"),
+    ):
+        with pytest.raises(InputError, match=message):
+            fit(DIGITS, replace(SPEC, **changes), 0, checkpoint=path, resume=True, until=2)
+
+
+def test_resuming_without_a_checkpoint_cuts_no_store_unless_told_to(tmp_path: Path) -> None:
+    with TrajectoryWriter.create(tmp_path / "t", 1437, 10, ["loss"]) as store:
+        values = {"loss": np.ones(1437, np.float32)}
+        store.append(Frame(0, np.arange(1437), values, 1437))
+        common: dict[str, Any] = {"checkpoint": tmp_path / "typo.safetensors", "resume": True, "until": 1}
+        with pytest.raises(InputError, match=r"as the recorder's store has 1 epochs to go on from, but there is none"):
+            fit(DIGITS, SPEC, 0, recorder=Recorder(1437, 10, store=store), **common)
+        assert store.epochs == 1
+        fit(DIGITS, SPEC, 0, recorder=Recorder(1437, 10, store=store), restart=True, **common)
+        assert store.epochs == 1
+    assert not (next(Trajectory.open(tmp_path / "t").frames(["loss"])).values["loss"] == 1).all()
+
+
 def test_the_cosine_is_that_of_the_whole_schedule() -> None:
     rates: list[float] = []
     spec = TrainSpec("tiny", epochs=1, schedule_epochs=4, batch_size=64, lr=0.05)
@@ -106,6 +172,10 @@ def test_the_loss_scale_is_the_batch_mean_of_the_score() -> None:
 def test_normalised_is_over_all_samples() -> None:
     np.testing.assert_allclose(normalised(np.array([2.0, 4.0, 3.0], dtype=np.float32)), [0, 1, 0.5])
     np.testing.assert_array_equal(normalised(np.array([2.0, 2.0], dtype=np.float32)), [1, 1])
+    with pytest.raises(MissingSamplesError, match=r"2 have none \(NaN\), the first of them 1"):
+        normalised(np.array([1.0, np.nan, np.nan], dtype=np.float32))
+    with pytest.raises(InputError, match="that of sample 0 is infinite"):
+        normalised(np.array([-np.inf, 1.0], dtype=np.float32))
 
 
 @pytest.mark.parametrize(
@@ -120,6 +190,7 @@ def test_normalised_is_over_all_samples() -> None:
         ({"warmup_epochs": 200}, "warmup_epochs in"),
         ({"label_smoothing": 1.0}, "label_smoothing in"),
         ({"clip_norm": 0.0}, "clip_norm > 0"),
+        ({"momentum": 0.0}, "nesterov=False with momentum=0"),
     ],
 )
 def test_impossible_recipes(arguments: dict[str, Any], message: str) -> None:
@@ -183,6 +254,11 @@ def test_checkpoints_carry_what_they_were_given(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found["array"].numpy(), np.ones((2, 2)))
 
 
+def test_an_empty_state_comes_back_empty(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "c.safetensors", {})
+    assert load_checkpoint(tmp_path / "c.safetensors") == {}
+
+
 def test_damaged_checkpoints_are_named(tmp_path: Path) -> None:
     path = tmp_path / "c.safetensors"
     with pytest.raises(MissingFileError):
@@ -225,7 +301,7 @@ def test_progress_is_written_as_often_as_it_costs_a_tenth_of_the_time(
 ) -> None:
     clock, written = [0.0], []
 
-    def slow(path: Path, model: Any, optimizer: Any, recorder: Any, epoch: int, dynamic: Any) -> None:
+    def slow(path: Path, model: Any, optimizer: Any, recorder: Any, epoch: int, dynamic: Any, gave: Any) -> None:
         clock[0] += 1.0
         written.append(epoch)
 

@@ -61,7 +61,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             for name, value in tensors.items():
                 _put(state, name.split(_SEPARATOR), value)
             for keys, value in parse_json(text):
-                _put(state, keys, value)
+                if keys:  # an empty state has none
+                    _put(state, keys, value)
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptFileError(f"{path} is not a complete checkpoint ({error}). Delete it to start over.") from error
     return state

@@ -21,23 +21,27 @@ from torch import Tensor, nn
 from thresher.data.base import Data
 from thresher.data.batching import Batches
 from thresher.dynamic.sampler import DynamicSampler
-from thresher.errors import InputError
+from thresher.errors import InputError, MissingSamplesError
 from thresher.models import Classifier, build
 from thresher.ranks import Alone, Ranks, torchrun
 from thresher.recorder import Recorder
 from thresher.train.checks import check_dynamic, check_single_samples
-from thresher.train.progress import Saver, load_progress
+from thresher.train.progress import Resumed, Saver, load_progress
 from thresher.train.spec import TrainSpec, build_optimizer, learning_rate
 from thresher.train.step import make_step, on_device
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a training gave. Accuracies are shares in [0, 1] on the clean test set, `None` where not evaluated."""
+    """What a training gave. Accuracies are shares in [0, 1] on the clean test set, `None` where not evaluated.
+
+    `train_loss` and `mean_loss_scale` are those of the last epoch. What a checkpoint of an earlier version does not tell is
+    None.
+    """
 
     test_accuracy: float | None
     best_test_accuracy: float | None
-    train_loss: float
+    train_loss: float | None
     steps: int
     seconds: float
     epochs: int
@@ -70,7 +74,9 @@ def fit(
     workers: int = 2,
     eval_every: int = 0,
     checkpoint: Path | None = None,
+    checkpoint_every: float = 0.0,
     resume: bool = False,
+    restart: bool = False,
     until: int | None = None,
     graphs: bool = True,
     on_epoch: Callable[[Progress], None] | None = None,
@@ -84,10 +90,12 @@ def fit(
     share of the epochs that is done, whatever they show; with `eval_pass` a pass precedes every draw that reads one.
     `loss_scale` (N,) multiplies each batch's mean loss by the mean over the batch's samples (the TDDS code's trick).
     `eval_every` > 0 evaluates on the test set during training too; the reported accuracy is always the last one.
-    `checkpoint` is written after every epoch (`Saver`); `resume` continues from it. `until` stops after that many of the
-    spec's epochs, without an evaluation; with a checkpoint a later call goes on from there. `graphs` replays the steps on a
-    GPU as a CUDA graph where that can be done. `on_epoch` is told of every completed epoch, `on_step` of the steps that are
-    done and those there are in all. Raises what the recorder raises.
+    `checkpoint` is written after every epoch, or at most every `checkpoint_every` seconds (`Saver`); `resume` continues
+    from it, or begins anew where there is none: a recorder's store that has epochs is then cut back if `restart` allows it,
+    else InputError is raised. `until` stops after that many of the spec's epochs, without an evaluation; with a checkpoint
+    a later call goes on from there.
+    `graphs` replays the steps on a GPU as a CUDA graph where that can be done. `on_epoch` is told of every completed epoch,
+    `on_step` of the steps that are done and those there are in all. Raises what the recorder raises.
 
     Where the recorder is one of several ranks, each trains on its part of every batch and gradients are averaged over the
     whole batch (DistributedDataParallel): order, augmentation, batch size and steps are those of one process. Batch
@@ -112,7 +120,9 @@ def fit(
     steps = len(batches)  # of an epoch that shows everything: the unit of the schedule
     total_steps = (spec.schedule_epochs or spec.epochs) * steps
     scale = None if loss_scale is None else torch.from_numpy(np.asarray(loss_scale, np.float32)).to(device)
-    first_epoch = load_progress(checkpoint, model, optimizer, recorder, dynamic) if resume and checkpoint else 0
+    before = Resumed()
+    if resume and checkpoint:
+        before = load_progress(checkpoint, model, optimizer, recorder, dynamic, restart=restart)
     wrapped: nn.Module = model
     if ranks.size > 1:
         example = torch.zeros(2, data.channels, data.image_size, data.image_size, device=device)
@@ -121,15 +131,24 @@ def fit(
     forward = torch.compile(wrapped) if spec.compile else wrapped
     weighed = None if dynamic is None else dynamic.mean
     train_step = make_step(forward, optimizer, spec, device, scale, weighed, graphs and ranks.size == 1)
-    saver = Saver(checkpoint, ranks, dynamic)
-    best, accuracy = None, None
+    saver = Saver(checkpoint, ranks, dynamic, checkpoint_every)
+    best, accuracy = before.best, None
+    stop = spec.epochs if until is None else min(until, spec.epochs)
 
     def mean_loss() -> float:
         sums: list[float] = ranks.share("loss", train_step.loss_sum.item())
         return sum(sums) / ranks.size / len(batches)
 
-    stop = spec.epochs if until is None else min(until, spec.epochs)
-    for epoch in range(first_epoch, stop):
+    def mean_scale() -> float | None:
+        return None if scale is None else train_step.scale_sum.item() / len(batches)
+
+    def gave() -> dict[str, float | None]:
+        return {"best": best, "loss": mean_loss(), "loss_scale": mean_scale(), "seconds": spent()}
+
+    def spent() -> float:
+        return before.seconds + time.perf_counter() - started
+
+    for epoch in range(before.epochs, stop):
         model.train()
         train_step.begin_epoch()
         if dynamic is not None:
@@ -157,20 +176,22 @@ def fit(
             if last or (eval_every and (epoch + 1) % eval_every == 0):
                 accuracy = evaluate(model, data, spec, device, workers, ranks)
                 best = accuracy if best is None else max(best, accuracy)
-        saver.save(model, optimizer, recorder, epoch + 1, stop)
+            saver.save(model, optimizer, recorder, epoch + 1, stop, gave)
         if on_epoch is not None:
             on_epoch(Progress(epoch + 1, stop, mean_loss(), lr, accuracy))
 
     if accuracy is None and stop == spec.epochs:  # resumed after the last epoch was already committed
-        best = accuracy = evaluate(model, data, spec, device, workers, ranks)
+        accuracy = evaluate(model, data, spec, device, workers, ranks)
+        best = accuracy if best is None else max(best, accuracy)
+    trained = before.epochs < stop
     return FitResult(
         accuracy,
-        best,
-        mean_loss(),
+        best if before.complete or not eval_every else None,
+        mean_loss() if trained else before.loss,
         stop * steps if dynamic is None else dynamic.steps(spec.batch_size, stop),
-        time.perf_counter() - started,
+        spent(),
         stop,
-        None if scale is None else train_step.scale_sum.item() / len(batches),
+        mean_scale() if trained else before.loss_scale,
     )
 
 
@@ -240,8 +261,19 @@ def record_evaluation(
 def normalised(scores: Tensor | np.ndarray[Any, np.dtype[np.float32]]) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Return scores scaled to [0, 1] over ALL samples, the multiplier of the TDDS code's coreset training.
 
-    `s = (S - min S) / (max S - min S)`; constant scores give ones.
+    `s = (S - min S) / (max S - min S)`; constant scores give ones. Raises MissingSamplesError where a sample has no score
+    (NaN), InputError for an infinite one: either would spoil the loss of every sample.
     """
     values = np.asarray(scores, dtype=np.float32)
+    if np.isnan(values).any():
+        raise MissingSamplesError(
+            f"Expected a score of every sample, but {int(np.isnan(values).sum())} have none (NaN), the first of them "
+            f"{int(np.flatnonzero(np.isnan(values))[0])}. Record more epochs, or scale by another score."
+        )
+    if not np.isfinite(values).all():
+        raise InputError(
+            f"Expected finite scores, but that of sample {int(np.flatnonzero(~np.isfinite(values))[0])} is infinite. "
+            "Scale by another score."
+        )
     low, high = float(values.min()), float(values.max())
     return np.ones_like(values) if high <= low else ((values - low) / (high - low)).astype(np.float32)

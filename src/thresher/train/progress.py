@@ -7,6 +7,8 @@ whichever process is killed when.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,34 +22,57 @@ from thresher.recorder import Recorder
 from thresher.train.checkpoint import load_checkpoint, save_checkpoint
 
 
+@dataclass(frozen=True)
+class Resumed:
+    """Where a training goes on: completed `epochs`, what the last of them gave, and the `seconds` that all have taken.
+
+    None where there was none or it is not known; `complete` says that the checkpoint is not of before these were kept.
+    """
+
+    epochs: int = 0
+    best: float | None = None
+    loss: float | None = None
+    loss_scale: float | None = None
+    seconds: float = 0.0
+    complete: bool = True
+
+
 class Saver:
     """Writes a training's progress after its epochs: after every one where that is cheap beside an epoch.
 
     Where writing takes long (more than 0.2 s) and epochs do not, as on a fast GPU, it waits until writing costs at most a
     tenth of the time. What a crash then loses is trained again; the recording stays bit for bit what it would have been.
+    `every` > 0 says how many seconds it waits at least, and that nothing is to be kept of a training that has ended.
     """
 
-    def __init__(self, path: Path | None, ranks: Ranks, dynamic: DynamicSampler | None = None) -> None:
-        self.path, self.ranks, self.dynamic = path, ranks, dynamic
+    def __init__(
+        self, path: Path | None, ranks: Ranks, dynamic: DynamicSampler | None = None, every: float = 0.0
+    ) -> None:  # fmt: skip
+        self.path, self.ranks, self.dynamic, self.every = path, ranks, dynamic, every
         self._ended, self._cost = time.monotonic(), 0.0
 
     def save(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, recorder: Recorder | None, epoch: int, stop: int
-    ) -> None:
-        """Write after `epoch` of `stop` epochs, if it is worth it; after the last one always. Raises as `save_progress`."""
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, recorder: Recorder | None, epoch: int, stop: int,
+        gave: Callable[[], Mapping[str, float | None]] = dict,
+    ) -> None:  # fmt: skip
+        """Write after `epoch` of `stop` epochs, if it is worth it; after the last one always. Raises as `save_progress`.
+
+        `gave` is asked for what this epoch gave, the fields of `Resumed`, where it is written; every rank asks.
+        """
         waited = time.monotonic() - self._ended
-        due = epoch == stop or self._cost < 0.2 or waited > 10 * self._cost
+        due = self._cost < 0.2 or waited > 10 * self._cost
+        due = epoch < stop and waited > self.every and due if self.every else epoch == stop or due
         if self.path is None or not self.ranks.share("due", due)[0]:
             return
         begun = time.monotonic()
-        save_progress(self.path, model, optimizer, recorder, epoch, self.dynamic)
+        save_progress(self.path, model, optimizer, recorder, epoch, self.dynamic, gave())
         self._ended = time.monotonic()
         self._cost = self._ended - begun
 
 
 def save_progress(
     path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, recorder: Recorder | None, epoch: int,
-    dynamic: DynamicSampler | None = None,
+    dynamic: DynamicSampler | None = None, gave: Mapping[str, float | None] | None = None,
 ) -> None:  # fmt: skip
     """Write what is needed to go on after `epoch` completed epochs; every rank of the recorder must call this.
 
@@ -56,6 +81,8 @@ def save_progress(
     ranks: Ranks = Alone() if recorder is None else recorder.ranks
     moments = {str(i): dict(s) for i, s in optimizer.state_dict()["state"].items()}
     state: dict[str, Any] = {"epoch": epoch, "model": model.state_dict(), "optimizer": moments}
+    if gave:
+        state["gave"] = dict(gave)
     if dynamic is not None:
         state["dynamic"] = dynamic.state_dict()
     if recorder is not None and ranks.size == 1:
@@ -76,17 +103,23 @@ def save_progress(
 
 def load_progress(
     path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, recorder: Recorder | None,
-    dynamic: DynamicSampler | None = None,
-) -> int:  # fmt: skip
-    """Load what was saved, if anything was, and return the number of completed epochs; every rank must call this.
+    dynamic: DynamicSampler | None = None, *, restart: bool = False,
+) -> Resumed:  # fmt: skip
+    """Load what was saved, if anything was, and return where the training goes on; every rank must call this.
 
-    Raises InputError where it is of another number of ranks, CorruptFileError where it is no such file.
+    With `restart` a store that has epochs is cut back to none where nothing was saved. Raises InputError where it may not
+    be, or the checkpoint is of another number of ranks, model or optimiser, CorruptFileError where it is no such file.
     """
     ranks: Ranks = Alone() if recorder is None else recorder.ranks
     if not ranks.share("resume", path.is_file())[0]:
         if recorder is not None and recorder.store is not None:
+            if recorder.store.epochs and not restart:
+                raise InputError(
+                    f"Expected a checkpoint at {path}, as the recorder's store has {recorder.store.epochs} epochs to go on "
+                    "from, but there is none. Name the checkpoint, or cut the store back and begin anew with restart=True."
+                )
             recorder.store.truncate(0)
-        return 0
+        return Resumed()
     with together(ranks, "resume"):
         state = load_checkpoint(path)
         size = state.get("ranks", 1)
@@ -102,7 +135,8 @@ def load_progress(
             raise CorruptFileError(
                 f"{path} is no checkpoint of such a training, it holds {sorted(state)}. Delete it to start over."
             )
-    model.load_state_dict(state["model"])
+        _check_alike(path, state, model, optimizer)
+        model.load_state_dict(state["model"])
     parameters = list(model.parameters())
     for position, moments in state["optimizer"].items():
         parameter = parameters[int(position)]
@@ -115,7 +149,27 @@ def load_progress(
         dynamic.load_state_dict(state["dynamic"])
     if recorder is not None:
         recorder.load_state_dict(state["recorder"])
-    return int(state["epoch"])
+    return Resumed(int(state["epoch"]), **state.get("gave", {"complete": False}))
+
+
+def _check_alike(path: Path, state: Mapping[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Raise InputError unless a checkpoint is of this model and of an optimiser that keeps the same moments."""
+    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    saved = {name: tuple(value.shape) for name, value in state["model"].items()}
+    moments = {name for kept in state["optimizer"].values() for name in kept}
+    wanted: set[str] = set()
+    if isinstance(optimizer, torch.optim.AdamW):
+        wanted = {"step", "exp_avg", "exp_avg_sq"}
+    elif optimizer.defaults["momentum"]:
+        wanted = {"momentum_buffer"}
+    if saved != shapes:
+        name = min(name for name in {*shapes, *saved} if shapes.get(name) != saved.get(name))
+        what = f"{name} is of shape {saved.get(name, 'none')} there and {shapes.get(name, 'none')} here"
+    elif moments != wanted:
+        what = f"its optimiser keeps {sorted(moments)}, this one {sorted(wanted)}"
+    else:
+        return
+    raise InputError(f"{path} is of another training: {what}. Go on with its model and recipe, or name another checkpoint.")
 
 
 def _of_rank(path: Path, epoch: int, ranks: Ranks) -> Path:

@@ -55,9 +55,14 @@ class TrainSpec:
         if self.precision not in ("fp32", "bf16"):
             raise InputError(f"Expected precision 'fp32' or 'bf16', but got {self.precision!r}.")
         if not (self.lr > 0 and 0 <= self.momentum < 1 and self.weight_decay >= 0):
-            raise InputError("Expected lr > 0, momentum in [0, 1) and weight_decay >= 0.")
+            raise InputError(
+                "Expected lr > 0, momentum in [0, 1) and weight_decay >= 0, but got "
+                f"{self.lr}, {self.momentum} and {self.weight_decay}."
+            )
         if self.optimizer not in ("sgd", "adamw"):
             raise InputError(f"Expected optimizer 'sgd' or 'adamw', but got {self.optimizer!r}.")
+        if self.optimizer == "sgd" and self.nesterov and self.momentum == 0:
+            raise InputError("Expected nesterov=False with momentum=0: Nesterov's step looks ahead along the momentum.")
         if not 0 <= self.warmup_epochs < (self.schedule_epochs or self.epochs) or not 0 <= self.label_smoothing < 1:
             raise InputError(
                 "Expected warmup_epochs in [0, epochs of the schedule) and label_smoothing in [0, 1), but got "

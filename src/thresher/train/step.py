@@ -149,6 +149,29 @@ def make_step(
     return (GraphedStep if graphs and possible else Step)(forward, optimizer, spec, device, scale, weighed)
 
 
+class FastestKernels:
+    """Lets cuDNN look for its fastest kernels while anybody is inside; the setting is the whole process's, so the last to
+    leave puts back what the first found."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._before = Lock(), 0, False
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._before, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, True
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                torch.backends.cudnn.benchmark = self._before
+
+
+_FASTEST = FastestKernels()
+
+
 def on_device(train: Callable[P, R]) -> Callable[P, R]:
     """Give a training with `device=` a GPU a stream of its own, so that several in one process overlap, and its fastest
     kernels."""
@@ -158,15 +181,11 @@ def on_device(train: Callable[P, R]) -> Callable[P, R]:
         device = torch.device(str(kwargs.get("device", "cpu")))
         if device.type != "cuda":
             return train(*args, **kwargs)
-        before, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, True
         stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream(device))
-        try:
-            with torch.cuda.device(device), torch.cuda.stream(stream):
-                result = train(*args, **kwargs)
-                stream.synchronize()
-        finally:
-            torch.backends.cudnn.benchmark = before
+        with _FASTEST, torch.cuda.device(device), torch.cuda.stream(stream):
+            result = train(*args, **kwargs)
+            stream.synchronize()
         return result
 
     return wrapper
