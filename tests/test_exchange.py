@@ -149,6 +149,23 @@ def test_the_webdataset_package_reads_them(shards: list[Path], tmp_path: Path) -
     assert [s["__key__"] for s in wds.WebDataset([str(p) for p in shards], shardshuffle=False)] == keys(shards)
 
 
+ODD_NAMES = [
+    "0001.jpg", "0001.cls", "._0001.jpg", "a/0002.JPG", "a/0002.cls", "a/._0002.jpg", "b.d/0003.jpg", "./0004.jpg",
+    "dir.x/0005.cls", "dir.x/0005.jpg", "0006", " 0007.txt", "__m__", "__x__/a.jpg", "y/__x__/a.jpg", "0008.", ".0009",
+]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # that package leaves its shards open
+def test_keys_of_odd_names_are_those_of_the_webdataset_package(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "odd.tar", "w") as tar:
+        for name in ODD_NAMES:
+            add(tar, name, b"1")
+    found = keys([tmp_path / "odd.tar"])
+    assert found == ["0001", "a/0002", "a/", "b.d/0003", "./0004", "dir.x/0005", " 0007", "y/__x__/a", "0008"]
+    webdataset = pytest.importorskip("webdataset")
+    assert found == [sample["__key__"] for sample in webdataset.WebDataset(str(tmp_path / "odd.tar"), shardshuffle=False)]
+
+
 @pytest.mark.parametrize("name", ["../out.png", "/etc/out.png", "a/../../out.png", "a\\..\\out.png"])
 def test_members_that_lead_out_are_refused(tmp_path: Path, name: str) -> None:
     with tarfile.open(tmp_path / "bad.tar", "w") as tar:
@@ -244,6 +261,33 @@ def test_nothing_is_replaced_unless_it_is_an_export(folder: Path, tmp_path: Path
         write_csv(KEPT, tmp_path / "a.csv")
     write_csv(KEPT, tmp_path / "a.csv", force=True)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.csv", "mine", "out"]
+
+
+def test_what_was_added_anywhere_in_an_export_is_never_replaced(folder: Path, shards: list[Path], tmp_path: Path) -> None:
+    train: Any = load("folder", folder, image_size=8).train
+    export_folder(KEPT, train, tmp_path / "out")
+    place = next(path for path in (tmp_path / "out" / "train").iterdir() if path.is_dir())
+    mine = place / "mine.png"
+    for make, remove in (
+        (lambda: mine.write_bytes(b"precious"), mine.unlink),
+        (mine.mkdir, mine.rmdir),
+        (lambda: mine.symlink_to(folder), mine.unlink),
+    ):
+        make()
+        with pytest.raises(RunDirectoryError, match=rf"no export \(train/{place.name}/mine\.png\); it is never replaced"):
+            export_folder(KEPT, train, tmp_path / "out", force=True)
+        assert mine.exists()
+        remove()
+    next(place.iterdir()).unlink()  # what is gone is not missed
+    export_folder(KEPT, train, tmp_path / "out", force=True)
+    (tmp_path / "out" / "exported-files.json").unlink()
+    with pytest.raises(RunDirectoryError, match=r"without exported-files\.json, nobody can say"):
+        export_folder(KEPT, train, tmp_path / "out", force=True)
+    reshard(KEPT, shards, tmp_path / "shards")
+    reshard(KEPT, shards, tmp_path / "shards", force=True)
+    (tmp_path / "shards" / "000009.tar").write_bytes(b"mine")
+    with pytest.raises(RunDirectoryError, match=r"000009\.tar"):
+        reshard(KEPT, shards, tmp_path / "shards", force=True)
 
 
 def test_samplers_draw_the_kept_samples_with_their_ids() -> None:

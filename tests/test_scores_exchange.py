@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from PIL import Image
@@ -14,7 +17,14 @@ from sklearn.linear_model import SGDClassifier
 
 from thresher.coreset import Coreset
 from thresher.data import load
-from thresher.errors import CorruptFileError, InputError, MissingSamplesError, SampleIdError, ThresherError
+from thresher.errors import (
+    CorruptFileError,
+    InputError,
+    MissingSamplesError,
+    RunDirectoryError,
+    SampleIdError,
+    ThresherError,
+)
 from thresher.exchange.aum import read_aum, write_aum
 from thresher.exchange.cartography import dynamics_to_dumps, write_dynamics
 from thresher.exchange.explorer import write_explorer
@@ -27,12 +37,12 @@ from thresher.replay import Request, open_source, replay
 from thresher.score_table import ScoreTable, read_scores, write_scores
 from thresher.scorers.aum import AUM
 from thresher.scorers.tdds import TDDS
-from thresher.tracking import followed, open_tracker
+from thresher.tracking import followed, open_tracker, tracked
 from thresher.train.spec import TrainSpec
 from thresher.trajectory.official import OfficialDumps
 from thresher.trajectory.reader import Trajectory
 from thresher.trajectory.writer import TrajectoryWriter
-from thresher.types import Scores
+from thresher.types import Frame, Scores
 
 N, EPOCHS = 300, 6
 DATA = load("digits")
@@ -248,6 +258,21 @@ def test_trackers_keep_what_a_study_tells(tmp_path: Path, kind: str) -> None:
         assert [p.read_text() for p in (tmp_path / "tracked").rglob("params/train.lr")] == ["0.1"]
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+@pytest.mark.parametrize(
+    ("error", "status"), [(None, "FINISHED"), (ThresherError("no"), "FAILED"), (KeyboardInterrupt(), "KILLED")]
+)
+def test_mlflow_says_how_a_run_ended(tmp_path: Path, error: BaseException | None, status: str) -> None:
+    pytest.importorskip("mlflow")
+    from mlflow.entities import RunStatus
+
+    with suppress(ThresherError, KeyboardInterrupt), tracked(f"mlflow:{tmp_path / 'tracked'}", "digits", {"lr": 0.1}):
+        if error is not None:
+            raise error
+    (meta,) = (path for path in (tmp_path / "tracked").rglob("meta.yaml") if "run_id" in path.read_text())
+    assert f"status: {RunStatus.from_string(status)}" in meta.read_text()
+
+
 @pytest.mark.parametrize("spec", ["wandb:x", "tensorboard", "mlflow:", ":x"])
 def test_unknown_trackers_are_refused(spec: str) -> None:
     with pytest.raises(ThresherError, match="--track"):
@@ -286,7 +311,66 @@ def test_every_training_command_is_tracked(tmp_path: Path, call: Any, monkeypatc
     call("train", "--out", tmp_path / "trained", "--epochs", 2, "--seeds", "4", "--jobs", 1, *tiny, *track)
     assert scalars("trained") == {"full 1 (seed 4)/loss": [1, 2], "test_accuracy/full/1": [4]}
     cell = Cell("digits", "random", 0.1, TrainSpec("tiny"), TrainSpec("tiny", epochs=1, batch_size=64))
-    monkeypatch.setitem(targets.TARGETS, "table6", lambda scale: [Entry("table6", cell, {"method": "random"})])
+    cells = [cell, replace(cell, coreset=replace(cell.coreset, batch_size=128))]
+    monkeypatch.setitem(targets.TARGETS, "table6", lambda scale: [Entry("table6", c, {"method": "random"}) for c in cells])
     call("reproduce", "table6", "--out", tmp_path / "board", "--seeds", "5", "--jobs", 1, *track)
-    name = "test_accuracy/tiny on digits/random/0.1"
-    assert scalars("table6-full")[name] == [5]
+    kinds = [f"tiny on digits, 1 epochs, batch {batch}" for batch in (64, 128)]
+    accuracies = {f"test_accuracy/{kind}/random/0.1": [5] for kind in kinds}
+    losses = {f"{kind}/random 0.1 (seed 5)/loss": [1] for kind in kinds}
+    assert scalars("table6-full") == accuracies | losses
+
+
+def test_aum_files_take_no_other_score(tmp_path: Path) -> None:
+    scores = Scores(np.array([0.5, 0.9], np.float32), "low", {"scorer": "mean_prob", "params": {}})
+    with pytest.raises(InputError, match="Expected scores of aum, but these are of mean_prob"):
+        write_aum(scores, tmp_path / "aum_values.csv")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_target_column_with_a_hole_is_named() -> None:
+    for target in (pa.array([1, None, None], pa.int64()), pa.array([1.0, None, None])):
+        with pytest.raises(InputError, match="Expected a label in every row of target, but 2 labels are missing"):
+            from_frame(pa.table({"sample_id": [0, 1, 2], "target": target, "el2n": [0.1, 0.2, 0.3]}))
+
+
+def short(folder: Path, epochs: int, value: float) -> Path:
+    """Write cartography's files of two samples."""
+    (folder / "training_dynamics").mkdir(parents=True)
+    for epoch in range(epochs):
+        lines = [json.dumps({"guid": guid, f"logits_epoch_{epoch}": [value, 0.0], "gold": 0}) for guid in range(2)]
+        (folder / "training_dynamics" / f"dynamics_epoch_{epoch}.jsonl").write_text("\n".join(lines))
+    return folder
+
+
+def test_a_shorter_export_leaves_no_later_epochs_of_a_longer_one(tmp_path: Path) -> None:
+    long, brief, dumps = short(tmp_path / "long", 5, 9.0), short(tmp_path / "brief", 3, 1.0), tmp_path / "dumps"
+    dynamics_to_dumps(long, dumps)
+    for name in ("Output", "Index"):
+        for epoch in range(3):
+            (dumps / f"{epoch}_{name}.npy").unlink()
+    for name in ("targets.npy", "guids.json"):
+        (dumps / name).unlink()
+    with pytest.raises(RunDirectoryError, match=r"3_Index\.npy is of an epoch that this export, of 3, does not have"):
+        dynamics_to_dumps(brief, dumps)
+    assert len(list(dumps.iterdir())) == 4
+    (dumps / "9_notes.txt").write_text("mine")
+    dynamics_to_dumps(brief, dumps, force=True)
+    assert OfficialDumps(dumps).epochs == 3
+    assert (dumps / "9_notes.txt").exists()
+
+
+def test_shorter_dynamics_leave_no_later_epochs_of_longer_ones(tmp_path: Path) -> None:
+    for epochs in (4, 2):
+        with TrajectoryWriter.create(tmp_path / f"{epochs}", 2, 2, ["loss"], logits="float32") as store:
+            for epoch in range(epochs):
+                frame = Frame(epoch, np.arange(2), {"loss": np.ones(2, np.float32)}, 2)
+                store.append(frame, np.full((2, 2), epochs, np.float32), targets=np.zeros(2, np.int64))
+    write_dynamics(Trajectory.open(tmp_path / "4"), tmp_path / "out")
+    brief = Trajectory.open(tmp_path / "2")
+    for epoch in range(2):
+        (tmp_path / "out" / "training_dynamics" / f"dynamics_epoch_{epoch}.jsonl").unlink()
+    with pytest.raises(RunDirectoryError, match=r"dynamics_epoch_2\.jsonl is of an epoch that this export"):
+        write_dynamics(brief, tmp_path / "out")
+    assert write_dynamics(brief, tmp_path / "out", force=True) == 2
+    found = sorted(path.name for path in (tmp_path / "out" / "training_dynamics").iterdir())
+    assert found == ["dynamics_epoch_0.jsonl", "dynamics_epoch_1.jsonl"]

@@ -27,6 +27,9 @@ def write_aum(scores: Scores, path: Path, *, force: bool = False) -> None:
     """
     if scores.hard_end != "low":
         raise InputError(f"Expected margins, whose low end is hard, but these scores say {scores.hard_end}. Score with aum.")
+    scorer = scores.source.get("scorer", "aum")
+    if scorer != "aum":
+        raise InputError(f"Expected scores of aum, but these are of {scorer}. Score with aum:margin=logit.")
     margin = scores.source.get("params", {}).get("margin", "logit")
     if margin != "logit":
         raise InputError(

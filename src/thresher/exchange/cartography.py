@@ -17,7 +17,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from thresher.errors import CorruptFileError, InputError, MissingFileError, MissingSamplesError, SampleIdError
+from thresher.errors import (
+    CorruptFileError,
+    InputError,
+    MissingFileError,
+    MissingSamplesError,
+    RunDirectoryError,
+    SampleIdError,
+)
 from thresher.exchange.ids import npy_bytes
 from thresher.exchange.place import check_free, write_new
 from thresher.files import parse_json, replacing
@@ -25,13 +32,16 @@ from thresher.trajectory.reader import Trajectory
 
 Guid = int | str
 FOLDER = "training_dynamics"
+_DYNAMICS = re.compile(r"dynamics_epoch_(\d+)\.jsonl?")
+_DUMPS = re.compile(r"(\d+)_(?:Output|Index)\.npy")
 
 
 def write_dynamics(recording: Trajectory, folder: Path, *, force: bool = False) -> int:
     """Write the logits of a recording into `folder/training_dynamics`, a file an epoch, and return the number of epochs.
 
     Raises InputError where no logits or targets were recorded, MissingSamplesError where a sample misses an epoch (the
-    authors' code needs all), RunDirectoryError where a file exists and `force` is not given.
+    authors' code needs all), RunDirectoryError where a file exists and `force` is not given; with it, those of later epochs
+    go too, as they are of an older export.
     """
     targets = recording.targets
     if not recording.has_logits or targets is None:
@@ -39,6 +49,7 @@ def write_dynamics(recording: Trajectory, folder: Path, *, force: bool = False) 
     places = [folder / FOLDER / f"dynamics_epoch_{epoch}.jsonl" for epoch in range(recording.epochs)]
     for place in places:
         check_free(place, force)
+    later = _later(folder / FOLDER, _DYNAMICS, recording.epochs, force)
     (folder / FOLDER).mkdir(parents=True, exist_ok=True)
     for epoch, place in enumerate(places):
         logits = recording.logits(epoch)
@@ -50,6 +61,8 @@ def write_dynamics(recording: Trajectory, folder: Path, *, force: bool = False) 
         with replacing(place) as part, part.open("w", encoding="utf-8") as file:
             for guid, (row, gold) in enumerate(zip(logits.tolist(), targets.tolist(), strict=True)):
                 file.write(json.dumps({"guid": guid, f"logits_epoch_{epoch}": row, "gold": gold}) + "\n")
+    for path in later:
+        path.unlink()
     return recording.epochs
 
 
@@ -59,7 +72,8 @@ def dynamics_to_dumps(folder: Path, out: Path, *, force: bool = False) -> list[G
     `folder` holds `training_dynamics`, or the files themselves. Guids that are exactly 0 to N - 1 are the sample ids; any
     others (texts, gaps) are numbered as they stand in epoch 0, and `out/guids.json` lists them. Raises MissingFileError,
     CorruptFileError naming file and line, SampleIdError or MissingSamplesError where epochs hold other samples than epoch 0,
-    InputError where labels or the number of classes change, RunDirectoryError where a file exists without `force`.
+    InputError where labels or the number of classes change, RunDirectoryError where a file exists without `force`; with it,
+    those of later epochs go too, as they are of older dumps.
     """
     epochs = _epoch_files(folder)
     guids, first, gold = _read_epoch(epochs[0], 0)
@@ -73,6 +87,7 @@ def dynamics_to_dumps(folder: Path, out: Path, *, force: bool = False) -> list[G
     names = [f"{t}_{kind}.npy" for t in range(len(epochs)) for kind in ("Output", "Index")] + ["targets.npy", "guids.json"]
     for name in names:
         check_free(out / name, force)
+    later = _later(out, _DUMPS, len(epochs), force)
     for epoch, path in enumerate(epochs):
         rows, logits, labels = (guids, first, gold) if epoch == 0 else _read_epoch(path, epoch)
         order = _places(rows, place, path)
@@ -82,7 +97,24 @@ def dynamics_to_dumps(folder: Path, out: Path, *, force: bool = False) -> list[G
         write_new(out / f"{epoch}_Index.npy", npy_bytes(order), force)
     write_new(out / "guids.json", json.dumps(listed).encode(), force)
     write_new(out / "targets.npy", npy_bytes(targets), force)
+    for path in later:
+        path.unlink()
     return listed
+
+
+def _later(folder: Path, names: re.Pattern[str], epochs: int, force: bool) -> list[Path]:
+    """Return the files of epochs from `epochs` on, which would be read as if they were of this export.
+
+    Raises RunDirectoryError where there are any and `force` is not given.
+    """
+    matches = [(path, names.fullmatch(path.name)) for path in (sorted(folder.iterdir()) if folder.is_dir() else ())]
+    later = [path for path, match in matches if match and int(match[1]) >= epochs]
+    if later and not force:
+        raise RunDirectoryError(
+            f"{later[0]} is of an epoch that this export, of {epochs}, does not have; nothing was written. Choose another "
+            "folder, or replace it: --force."
+        )
+    return later
 
 
 def _places(rows: list[Guid], place: dict[Guid, int], path: Path) -> NDArray[np.int64]:
@@ -98,7 +130,7 @@ def _epoch_files(folder: Path) -> list[Path]:
     inner = folder / FOLDER if (folder / FOLDER).is_dir() else folder
     found = {}
     for path in sorted(inner.iterdir()) if inner.is_dir() else ():
-        if match := re.fullmatch(r"dynamics_epoch_(\d+)\.jsonl?", path.name):
+        if match := _DYNAMICS.fullmatch(path.name):
             found[int(match[1])] = path
     if sorted(found) != list(range(len(found))) or not found:
         held = f"epochs {sorted(found)}" if found else "none"

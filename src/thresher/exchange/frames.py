@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from thresher.errors import InputError, MissingSamplesError, SampleIdError
+from thresher.registry import usual_end
 from thresher.score_table import ScoreTable
 from thresher.types import HardEnd, Scores
 
@@ -33,8 +34,9 @@ def to_arrow(table: ScoreTable) -> pa.Table:
 def from_frame(frame: Any, hard_end: Mapping[str, HardEnd] | None = None) -> ScoreTable:
     """Return the score table in a data frame with `sample_id`, in any order, and numeric columns; `target` is optional.
 
-    `hard_end` says of columns which end is hard; without it "low" holds for `aum` and "high" for all others. Missing values
-    become NaN (never observed); further columns that are no numbers are refused.
+    `hard_end` says of columns which end is hard; without it "low" holds for columns named as scorers whose low scores are
+    hard (`aum`, `correctness`, `mean_prob`) and "high" for all others. Missing values become NaN (never observed); further
+    columns that are no numbers are refused.
 
     Raises InputError (no data frame, no sample_id, a column of text), SampleIdError (ids twice, negative, no integers) or
     MissingSamplesError (a sample has no row).
@@ -62,10 +64,15 @@ def from_frame(frame: Any, hard_end: Mapping[str, HardEnd] | None = None) -> Sco
         if name == "target" and pa.types.is_integer(kind) and not table.column(name).null_count:
             targets = table.column(name).to_numpy().astype(np.int64)[order]
             continue
+        if name == "target" and table.column(name).null_count:
+            raise InputError(
+                f"Expected a label in every row of target, but {table.column(name).null_count} labels are missing. "
+                "Fill them in, or leave the column out."
+            )
         if name == "target" or not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
             raise InputError(f"Expected numbers in the column {name}, but got {kind}. Leave it out, or make it numbers.")
         values = table.column(name).cast(pa.float32(), safe=False).to_numpy()
-        end = (hard_end or {}).get(name, "low" if name == "aum" else "high")
+        end = (hard_end or {}).get(name) or usual_end(name)
         columns[name] = Scores(values[order], end, {"scorer": name})
     return ScoreTable(len(order), targets, columns)
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from thresher.errors import InputError, RunDirectoryError
-from thresher.files import PART, sync_folder, write_atomic
+from thresher.files import PART, parse_json, sync_folder, write_atomic, write_json
 
 MARK = "exported-coreset.parquet"
 """The coreset itself lies in every exported folder; it also says that the folder is an export and may be replaced."""
 
-_OURS = re.compile(rf"{re.escape(MARK)}(\.json)?|train|\d{{6}}\.tar")
+FILES = "exported-files.json"
+"""Names what an export wrote, so that what was added to it since is told."""
 
 
 def write_new(path: Path, content: bytes, force: bool = False) -> None:
@@ -40,14 +40,16 @@ def check_free(path: Path, force: bool = False) -> None:
 def new_folder(path: Path, force: bool = False) -> Iterator[Path]:
     """Give a folder to fill; it takes the place of `path` when the block ends well and is removed when it does not.
 
-    An empty folder may be there; one that an export has made, and nobody has added to, is replaced with `force`, any other
-    never is. Raises RunDirectoryError.
+    An empty folder may be there; one that an export has made, and nobody has added to anywhere in it, is replaced with
+    `force`, any other never is. Raises RunDirectoryError.
     """
     path = Path(os.path.abspath(path))
-    made_here = (path / MARK).is_file() and all(_OURS.fullmatch(place.name) for place in path.iterdir())
     if os.path.lexists(path) and (not path.is_dir() or path.is_symlink() or any(path.iterdir())):
-        if not made_here or path.is_symlink():
-            raise RunDirectoryError(f"{path} holds something that is no export; it is never replaced. Choose another --out.")
+        foreign = _foreign(path)
+        if foreign is not None:
+            raise RunDirectoryError(
+                f"{path} holds something that is no export{foreign}; it is never replaced. Choose another --out."
+            )
         if not force:
             raise RunDirectoryError(f"{path} holds an export already. Choose another --out, or replace it: --force.")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,6 +57,7 @@ def new_folder(path: Path, force: bool = False) -> Iterator[Path]:
     part.mkdir()
     try:
         yield part
+        write_json(part / FILES, sorted(_tree(part)))
         if os.path.lexists(path):
             os.replace(path, old)
         os.replace(part, path)
@@ -65,6 +68,24 @@ def new_folder(path: Path, force: bool = False) -> Iterator[Path]:
         raise
     shutil.rmtree(old, ignore_errors=True)
     sync_folder(path.parent)
+
+
+def _foreign(path: Path) -> str | None:
+    """Return what a folder holds beside an export, in words ("" where it is none at all), or None for an untouched one."""
+    if not (path / MARK).is_file() or path.is_symlink():
+        return ""
+    try:
+        written = set(parse_json((path / FILES).read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return f" (without {FILES}, nobody can say what was added to it)"
+    extra = sorted(_tree(path) - written - {FILES})
+    return f" ({extra[0]})" if extra else None
+
+
+def _tree(folder: Path) -> set[str]:
+    """Return the relative names of all files, links and folders below a folder; links are not followed."""
+    found = [Path(place, name) for place, folders, files in os.walk(folder) for name in (*folders, *files)]
+    return {path.relative_to(folder).as_posix() for path in found}
 
 
 def check_apart(sources: Iterable[Path], out: Path) -> None:

@@ -2,11 +2,13 @@
 
 Sample `i` is the i-th sample met when the shards are read in the order they are given (by the command: sorted by name).
 Files with one key (the path up to the first dot of the file's name) that follow one another are a sample, as the webdataset
-package reads them. Keys, names and bytes are kept; what is no plain file is passed over, as there.
+package reads them. Keys, names and bytes are kept; what is no plain file, has no key or lies in a `__folder__` is passed
+over, as there.
 """
 
 from __future__ import annotations
 
+import re
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from io import BytesIO
@@ -17,6 +19,8 @@ from thresher.errors import CorruptFileError, FingerprintError, InputError, Miss
 from thresher.exchange.place import MARK, check_apart, check_inside, new_folder
 
 Sample = list[tuple[str, bytes]]
+_KEYED = re.compile(r"^((?:.*/|)[^.]+)[.]([^/]*)$")  # as webdataset.tariterators.base_plus_ext has it
+_ASIDE = re.compile(r"__[^/]*__($|/)")  # as webdataset.tariterators.meta_prefix and its suffix have it
 
 
 def reshard(
@@ -95,8 +99,7 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
             for member in shard:
                 shard.members = []  # type: ignore[attr-defined]  # else the list grows with every file of the shard
                 check_inside(member.name, path)
-                base = member.name.rpartition("/")[2]
-                if not member.isreg() or "." not in base.strip(".") or (base.startswith("__") and base.endswith("__")):
+                if not member.isreg() or _ASIDE.match(member.name) or not _KEYED.match(member.name):
                     continue
                 file = shard.extractfile(member)
                 content = b"" if file is None else file.read()
@@ -115,8 +118,8 @@ def _key(name: str) -> str:
     >>> _key("images/0007.seg.png")
     'images/0007'
     """
-    folder, slash, base = name.rpartition("/")
-    return folder + slash + base.partition(".")[0]
+    match = _KEYED.match(name)
+    return match[1] if match else ""
 
 
 def _write(target: tarfile.TarFile, sample: Sample) -> None:
