@@ -30,18 +30,22 @@ def test_the_share_of_wrong_labels_is_estimated(share: float) -> None:
     assert found.to_json()["suspects"] == found.mask.sum()
 
 
-@pytest.mark.parametrize("shape", ["normal", "skewed", "flat", "constant", "few"])
+@pytest.mark.parametrize("shape", ["normal", "skewed", "flat", "hard and flat", "hard and broad", "tail", "constant", "few"])
 def test_one_hump_has_no_suspects_whatever_its_tail(shape: str) -> None:
     rng = np.random.default_rng(0)
     margins = {
         "normal": rng.normal(0, 3, 5000),
         "skewed": 4 - rng.gamma(2.0, 2.0, 5000),
         "flat": rng.uniform(-2, 3, 5000),
+        "hard and flat": rng.uniform(-8, 5, 5000),
+        "hard and broad": rng.uniform(-4, 3, 5000) + rng.normal(0, 0.5, 5000),
+        "tail": 10 * rng.beta(1.2, 1.5, 5000) - 6,
         "constant": np.full(100, -1.0),
         "few": np.array([-5.0, 5.0]),
     }[shape]
     found = find_suspects(margins.astype(np.float32))
     assert (found.mask.sum(), found.share, found.wrong.max()) == (0, 0.0, 0.0)
+    assert found.reason
 
 
 def test_two_humps_of_right_labels_have_no_suspects() -> None:
@@ -55,6 +59,22 @@ def test_a_wide_lower_hump_does_not_reach_over_the_upper_one() -> None:
     found = find_suspects(margins)
     assert not found.mask[margins > 3.5].any()
     assert found.mask[:600].mean() > 0.95
+
+
+def test_what_is_argued_against_most_is_suspected_most() -> None:
+    """The tail of a wide upper hump reaches below a narrow lower one, and clears nobody there."""
+    rng = np.random.default_rng(0)
+    margins = np.concatenate([rng.normal(5, 4, 8000), rng.normal(-3, 0.7, 2000)]).astype(np.float32)
+    found = find_suspects(margins)
+    assert found.mask[np.argsort(margins)[:1000]].all()
+    assert (np.diff(found.wrong[np.argsort(margins)]) <= 1e-6).all()
+
+
+def test_a_small_hump_on_a_slope_is_found() -> None:
+    """Wrong labels of a hard set: no valley between the humps."""
+    rng = np.random.default_rng(0)
+    margins = np.concatenate([rng.normal(0, 1.5, 8000), rng.normal(-4.2, 1.5, 2000)]).astype(np.float32)
+    assert find_suspects(margins).share == pytest.approx(0.2, abs=0.02)
 
 
 def test_margins_that_are_missing_are_refused() -> None:
@@ -83,14 +103,19 @@ def test_what_is_kept_is_neither_suspect_nor_late(keep: float) -> None:
     assert (wrong[coreset.ids] <= typical + keep * (1 - typical) + 1e-3).all()
     why = coreset.source["why"]
     assert why["suspects"] == pytest.approx(400, abs=8)
-    assert f"left out {why['suspects']} suspects" in why["text"]
+    assert why["text"].startswith(f"{why['suspects']} suspects")
+    assert why["came_back"] == {"suspects": 0, "late": 0}
     assert why["of_hardest_first"]["suspects"] == min(why["suspects"], len(coreset))
 
 
 def test_the_late_come_back_before_the_suspects() -> None:
     scores, pool = noisy(classes=1)
     suspects = find_suspects(pool.aux["logit_margin"]).mask
-    ids = select(scores, pool, 1900, Learnable()).ids
+    coreset = select(scores, pool, 1900, Learnable())
+    ids, why = coreset.ids, coreset.source["why"]
+    assert why["came_back"] == {"suspects": suspects[ids].sum(), "late": why["late"]}
+    assert f"and {why['late']} late ones and {suspects[ids].sum()} suspects to fill up" in why["text"]
+    assert f"drew {(~suspects).sum() - why['late']} of the {(~suspects).sum() - why['late']} others" in why["text"]
     assert (~suspects[ids]).sum() == (~suspects).sum()  # all others first
     out = np.setdiff1d(np.flatnonzero(suspects), ids)
     assert scores.values[out].max() <= scores.values[ids[suspects[ids]]].min()

@@ -24,6 +24,8 @@ FEWEST = 50
 """Fewer samples say nothing of humps."""
 DIP = 0.9
 """How deep a valley between two humps is at least, of the lower one's height."""
+SMALL = 0.25
+"""Which share of the samples a hump without a dip holds at most; the halves of a flat distribution hold more."""
 _MOST, _DENSITY = 200_000, 5_000  # samples that the mixture and the density are made from; more change nothing that matters
 
 
@@ -34,7 +36,7 @@ class Suspects:
     `margins` (N,) float32: what was looked at. `mask` (N,) bool: the suspects. `wrong` (N,) float32 in [0, 1]: the mixture's
     probability that a sample is of the lower hump, 0 for all where nobody is suspected. `share`: the estimated share of
     wrong labels, the mean of `wrong`. `separation`: Ashman's D of the two humps, `centres` their means (of the lower and
-    the upper one), in logits.
+    the upper one), in logits. `reason`: why nobody is suspected, "" where somebody is.
     """
 
     margins: Floats
@@ -43,6 +45,7 @@ class Suspects:
     share: float
     separation: float
     centres: tuple[float, float]
+    reason: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values: how many, the share, separation and centres."""
@@ -62,8 +65,9 @@ def find_suspects(margins: Floats) -> Suspects:
     - the two are apart: Ashman's D = (m2 - m1) / sqrt((s1^2 + s2^2) / 2) > 2;
     - the lower one is argued against: m1 < 0;
     - it is a hump and no half of a broad one: the density of the margins dips between the centres to under 0.9 of the
-      lower peak, or, as a small hump on a slope makes no dip, it is argued against more than the others are argued for,
-      m1 < -m2.
+      lower peak, or, as a small hump on a slope makes no dip, it holds under a quarter of the samples and is argued against
+      more than the others are argued for, m1 < -m2.
+    Who lies below m1 is no less a suspect than who lies there, though the tail of a wide upper hump may reach that far.
     Label noise that depends on the sample (a class that is systematically taken for another) may have no hump of its own
     and is not found.
 
@@ -90,16 +94,28 @@ def find_suspects(margins: Floats) -> Suspects:
             "once; see `missing` in the recording."
         )
     if len(values) < FEWEST or np.ptp(values) == 0:
-        return _nobody(margins, 0.0, (float(values.mean()), float(values.mean())) if len(values) else (0.0, 0.0))
+        mean = float(values.mean()) if len(values) else 0.0
+        reason = f"{len(values)} margins say nothing of humps" if len(values) < FEWEST else "the margins are all the same"
+        return _nobody(margins, 0.0, (mean, mean), reason)
     mixture = _fit(values[:: -(-len(values) // _MOST)])
     centres, spreads = mixture.means_[:, 0], mixture.covariances_[:, 0, 0]
     separation = float(abs(centres[0] - centres[1]) / np.sqrt(spreads.mean()))
     low = int(centres.argmin())
     pair = (float(centres[low]), float(centres[1 - low]))
-    if separation <= SEPARATION or pair[0] >= 0 or not (pair[0] < -pair[1] or _dips(values, *pair)):
-        return _nobody(margins, separation, pair)
-    wrong = mixture.predict_proba(values[:, None])[:, low]
+    on_a_slope = pair[0] < -pair[1] and mixture.weights_[low] < SMALL
+    reason = ""
+    if separation <= SEPARATION:
+        reason = f"the logit margins have one hump: separation {separation:.1f}"
+    elif pair[0] >= 0:
+        reason = f"the lower of two humps is argued for, by {pair[0]:.1f} logits"
+    elif not (on_a_slope or _dips(values, *pair)):
+        reason = "the logit margins have one broad hump, without a valley"
+    if reason:
+        return _nobody(margins, separation, pair, reason)
+    wrong = mixture.predict_proba(np.maximum(values, pair[0])[:, None])[:, low]
     wrong[values >= pair[1]] = 0.0  # a wide lower hump may reach around the upper one
+    if not (wrong > 0.5).any():
+        return _nobody(margins, separation, pair, "no sample is likelier of the lower hump")
     return Suspects(margins, wrong > 0.5, wrong.astype(np.float32), float(wrong.mean()), separation, pair)
 
 
@@ -126,6 +142,6 @@ def _dips(values: NDArray[np.float64], low: float, high: float) -> bool:
     return bool(density[valley] < DIP * min(density[: valley + 1].max(), density[valley:].max()))
 
 
-def _nobody(margins: Floats, separation: float, centres: tuple[float, float]) -> Suspects:
+def _nobody(margins: Floats, separation: float, centres: tuple[float, float], reason: str) -> Suspects:
     n = len(margins)
-    return Suspects(margins, np.zeros(n, dtype=bool), np.zeros(n, dtype=np.float32), 0.0, separation, centres)
+    return Suspects(margins, np.zeros(n, dtype=bool), np.zeros(n, dtype=np.float32), 0.0, separation, centres, reason)

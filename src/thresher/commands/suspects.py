@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from thresher.commands.output import Output
 from thresher.errors import InputError
-from thresher.exchange.place import write_new
+from thresher.exchange.place import check_free, write_new
 from thresher.places import storage_errors
 from thresher.replay import Request, open_source, replay
 from thresher.scorers.aum import AUM
@@ -26,6 +26,8 @@ SHOWN = 20
 @storage_errors()
 def suspects_command(*, source: Path, out: Path | None, force: bool, say: Output) -> None:
     """Print the estimated share of wrong labels and the most suspect samples; write all suspects where asked to."""
+    if out is not None:
+        _check_out(out, force)
     opened = open_source(source)
     with say.screen() as screen:
         step = partial(screen.step, "reading")
@@ -34,7 +36,7 @@ def suspects_command(*, source: Path, out: Path | None, force: bool, say: Output
     count, shown = int(found.mask.sum()), _shown(found, opened.targets)
     humps = f"separation {found.separation:.2f}, centres {found.centres[0]:+.2f} and {found.centres[1]:+.2f}"
     if not count:
-        say.line(f"{opened.n} samples, nobody suspected: the mean logit margins have one hump ({humps}).")
+        say.line(f"{opened.n} samples, nobody suspected: {found.reason} ({humps}).")
     else:
         say.line(
             f"{opened.n} samples, about {found.share:.1%} wrong labels: {count} suspects ({humps})\n"
@@ -74,14 +76,19 @@ def write(found: Suspects, targets: np.ndarray[tuple[int], np.dtype[np.int64]] |
 
     Raises InputError for another ending than .csv and .parquet, RunDirectoryError where `path` exists and not `force`.
     """
+    _check_out(path, force)
     ids = ranked(found)
     columns = {"sample_id": ids, **({} if targets is None else {"target": targets[ids]})}
     table = pa.table({**columns, "margin": found.margins[ids], "wrong": found.wrong[ids]})
     buffer = io.BytesIO()
     if path.suffix == ".csv":
         pa_csv.write_csv(table, buffer)
-    elif path.suffix == ".parquet":
-        pq.write_table(table, buffer)
     else:
-        raise InputError(f"Expected --out as a .csv or .parquet file, but got {path}.")
+        pq.write_table(table, buffer)
     write_new(path, buffer.getvalue(), force)
+
+
+def _check_out(path: Path, force: bool) -> None:
+    if path.suffix not in (".csv", ".parquet"):
+        raise InputError(f"Expected --out as a .csv or .parquet file, but got {path}.")
+    check_free(path, force)

@@ -72,7 +72,8 @@ class Learnable(Selector):
         suspect = np.zeros(pool.n, dtype=bool) if found is None else found.mask
         level = np.where(self.late & late(right, keep / pool.n, ~suspect), _LATE, _OPEN)
         level[suspect] = _SUSPECT
-        return self._drawn(scores, pool, keep, rng, found, right, level), self._why(scores, keep, found, right, level)
+        ids = self._drawn(scores, pool, keep, rng, found, right, level)
+        return ids, self._why(scores, ids, found, right, level)
 
     def _drawn(
         self, scores: Scores, pool: Pool, keep: int, rng: np.random.Generator, found: Suspects | None,
@@ -88,25 +89,28 @@ class Learnable(Selector):
         return np.sort(np.concatenate(kept)).astype(np.int64, copy=False)
 
     def _why(
-        self, scores: Scores, keep: int, found: Suspects | None, right: NDArray[np.float64], level: NDArray[np.int64]
+        self, scores: Scores, ids: Ids, found: Suspects | None, right: NDArray[np.float64], level: NDArray[np.int64]
     ) -> Mapping[str, Any]:
-        n, share = len(level), keep / len(level)
-        suspects, tardy = int((level == _SUSPECT).sum()), int((level == _LATE).sum())
-        hardest = level[hardest_first(scores.difficulty)[:keep]]
-        first = float(1 - right[level == _LATE].max()) if tardy else None
-        told = "" if first is None else f"left out {tardy} that were wrong in {first:.0%} of the epochs or more; "
-        of_random = {"suspects": round(share * suspects), "late": round(share * tardy)}
-        of_hardest = {"suspects": int((hardest == _SUSPECT).sum()), "late": int((hardest == _LATE).sum())}
+        n, share = len(level), len(ids) / len(level)
+        there, kept, hardest = (
+            {"suspects": int((of == _SUSPECT).sum()), "late": int((of == _LATE).sum())}
+            for of in (level, level[ids], level[hardest_first(scores.difficulty)[: len(ids)]])
+        )
+        first = float(1 - right[level == _LATE].max()) if there["late"] else None
+        told = "" if first is None else f"{there['late']} were wrong in {first:.0%} of the epochs or more; "
+        of_random = {key: round(share * count) for key, count in there.items()}
+        back = f", and {kept['late']} late ones and {kept['suspects']} suspects to fill up" if any(kept.values()) else ""
         return {
             **({} if found is None else found.to_json()),
-            "late": tardy,
+            "late": there["late"],
             "late_from": first,
+            "came_back": kept,
             "of_random": of_random,
-            "of_hardest_first": of_hardest,
-            "text": f"{_told(found, n)}; {told}drew {keep} of the {n - suspects - tardy} others"
-            f"{', classes in proportion' if self.balanced else ''}. A random draw would have held about "
+            "of_hardest_first": hardest,
+            "text": f"{_told(found, n)}; {told}drew {len(ids) - sum(kept.values())} of the {n - sum(there.values())} others"
+            f"{back}{', classes in proportion' if self.balanced else ''}. A random draw would have held about "
             f"{of_random['suspects']} suspects and {of_random['late']} late ones, hardest first "
-            f"{of_hardest['suspects']} and {of_hardest['late']}",
+            f"{hardest['suspects']} and {hardest['late']}",
         }
 
 
@@ -122,8 +126,8 @@ def _told(found: Suspects | None, n: int) -> str:
         return "suspects were not looked for"
     count = int(found.mask.sum())
     if not count:
-        return f"no suspects (the logit margins have one hump: separation {found.separation:.1f})"
-    return f"left out {count} suspects ({count / n:.1%}; the logit margins have two humps, {found.separation:.1f} apart)"
+        return f"no suspects ({found.reason})"
+    return f"{count} suspects ({count / n:.1%}; the logit margins have two humps, {found.separation:.1f} apart)"
 
 
 def _aux(pool: Pool, name: str) -> NDArray[np.float32]:
