@@ -369,6 +369,36 @@ def test_what_is_selected_from_is_told(tmp_path: Path, call: Any) -> None:
     assert Coreset.load(core).source["scorer"]["at"] == 10
 
 
+def test_what_a_selector_reads_besides_must_be_what_it_reads(finished: Path, tmp_path: Path, call: Any) -> None:
+    scores, core = tmp_path / "s.parquet", tmp_path / "c.parquet"
+    wanted = ("--method", "auto:window=3", "--keep", "0.1", "--out", core)
+    call("score", finished, "--method", "tdds:window=3,aum,correctness", "--out", scores)  # AUM of probabilities
+    said = call.refused("select", scores, *wanted)
+    assert "aum[margin=logit" in said
+    assert "aum (margin=prob" in said
+    call("score", finished, "--method", "tdds:window=3:at=3,aum:margin=logit:at=2,correctness:at=3", "--out", scores)
+    assert "at=3]" in call.refused("select", scores, *wanted)  # TDDS after three epochs beside margins of two
+    call("score", finished, "--method", "auto:window=3", "--out", scores)
+    call("select", scores, *wanted)
+    also = Coreset.load(core).source["also_read"]
+    assert also["logit_margin"]["params"]["margin"] == "logit"
+    assert also["correctness"]["at"] == Coreset.load(core).source["scorer"]["at"] == 3
+
+
+def test_what_was_shortened_for_one_score_is_shortened_for_all(finished: Path, tmp_path: Path, call: Any) -> None:
+    scores, core = tmp_path / "s.parquet", tmp_path / "c.parquet"
+    call("score", finished, "--method", "dual_beta:window=2", "--out", scores)
+    said = call("select", scores, "--method", "dual_beta:window=2", "--keep", "0.1", "--out", core)
+    assert "epochs=3 instead of 30" in said
+    assert Coreset.load(core).source["also_read"]["mean_prob"]["params"] == {"epochs": 3}
+
+
+def test_settings_from_the_recording_come_with_what_the_selector_reads(finished: Path, tmp_path: Path, call: Any) -> None:
+    scores = tmp_path / "s.parquet"
+    said = call.refused("score", finished, "--method", "auto:at=auto", "--keep", "0.1", "--out", scores)
+    assert "at least 5 epochs" in said
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -13,10 +13,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "thresher"
 LEVELS = [
-    {"types", "errors", "files", "places", "ahead", "arrow", "ranks"},
+    {"types", "errors", "files", "places", "ahead", "arrow", "cores", "ranks"},
     {"signals", "keep", "ranking", "engines", "suspects", "learned"},
-    {"scorers", "selectors", "trajectory", "coreset", "settings", "score_table"},
-    {"registry", "literature", "selection", "exchange"},
+    {"scorers", "selectors", "trajectory", "coreset", "settings"},
+    {"registry", "literature", "selection", "score_table", "exchange"},
     {"planning", "intake", "pending", "memory", "spread", "recorder", "replay", "large", "methods", "derivation", "testing"},
     {"data", "models", "report", "tracking"},
     {"dynamic"},

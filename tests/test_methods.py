@@ -38,6 +38,15 @@ def test_imagenet_and_cifar100_settings() -> None:
     assert "the nearest to 85 %" in between.notice
 
 
+@pytest.mark.parametrize("method", ["tdds", "ccs", "dual_beta"])
+@pytest.mark.parametrize("data", ["cifar10", "cifar100", "imagenet"])
+def test_changed_data_get_the_settings_of_their_data_set(method: str, data: str) -> None:
+    plain = resolve(method, data, 0.3)
+    for change in ("corrupt=intended", "mislabel=0.2:seed=1", "corrupt=intended:share=0.1+mislabel=0.2+holdout=0.1"):
+        changed = resolve(method, f"{data}+{change}", 0.3)
+        assert (changed.scorer, changed.selector, changed.at) == (plain.scorer, plain.selector, plain.at)
+
+
 def test_other_data_gets_the_end_of_the_recording() -> None:
     found = resolve("tdds", "digits", 0.1, epochs_available=30)
     assert (found.at, found.scorer.params()["window"]) == (None, 10)
@@ -92,6 +101,7 @@ def test_short_recordings_shorten_what_was_not_asked_for() -> None:
         ("tdds:window=12:at=10", TooFewEpochsError, "needs more than 10 epochs for window=12"),
         ("tdds:window=2", InputError, "window >= 3"),
         ("tdds:selector=best", UnknownNameError, "Expected a selector"),
+        ("random:seed=2", InputError, "random without parameters, since its draw follows the run's seed"),
     ],
 )
 def test_labels_that_mean_nothing(label: str, error: type[Exception], message: str) -> None:
@@ -126,6 +136,7 @@ def test_notices_tell_what_was_picked_and_nothing_else() -> None:
     assert half.notice.endswith("published for cifar10/resnet18 at 90 % pruned, but window=4 as asked for")
     assert resolve("ccs:selector=top", "cifar10", 0.1).notice == ""
     assert resolve("ccs:cutoff=0.2", "cifar10", 0.1).notice == ""
+    assert resolve("dual:at=40", "cifar10", 0.1, 200).notice == ""
     assert "c_d=11" not in resolve("dual_beta:c_d=2", "imagenet", 0.1).notice
     assert "60 epochs" in resolve("dual_beta:c_d=2", "imagenet", 0.1).notice
 
@@ -141,6 +152,10 @@ def test_what_a_selector_reads_comes_along() -> None:
     assert {key: scorer.params() for key, scorer in found.aux_scorers.items()} == {"mean_prob": {"epochs": 12}}
     assert resolve("el2n:selector=beta", "digits", 0.1).aux_scorers["mean_prob"].params() == {"epochs": 30}
     assert resolve("dual_beta:selector=top", "digits", 0.1).aux_scorers == {}
+    early = resolve("auto:at=12", "digits", 0.1).columns
+    assert {key: (scorer.name, at) for key, (scorer, at) in early.items()} == {
+        "": ("tdds", 12), "correctness": ("correctness", 12), "logit_margin": ("aum", 12),
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(("label", "window"), [("dyn_unc", 9), ("dyn_unc:exclude_last=false", 10), ("tdds:at=4", 4)])

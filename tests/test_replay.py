@@ -13,7 +13,7 @@ from thresher.errors import InputError, MissingFileError, TooFewEpochsError
 from thresher.recorder import Recorder
 from thresher.registry import make_scorer, scorers
 from thresher.replay import Request, grid_requests, open_source, replay
-from thresher.scorers import EL2N, TDDS
+from thresher.scorers import EL2N, TDDS, ClassDistance, Random
 from thresher.trajectory.part import Part, Recording
 from thresher.trajectory.reader import Trajectory
 from thresher.trajectory.writer import TrajectoryWriter
@@ -137,9 +137,21 @@ def test_a_few_open_samples_alone_are_read_again(tmp_path: Path, holes: bool) ->
     np.testing.assert_array_equal(last.values, exact.values[[N - 1]])
 
 
+def test_what_reads_no_epoch_is_answered_whenever_it_is_asked_for(tmp_path: Path) -> None:
+    record(tmp_path / "t", epochs=60)
+    source = Trajectory.open(tmp_path / "t")
+    requests = [Request("late", TDDS(window=4), 50), *(Request(str(at), Random(seed=2), at) for at in (5, 50, 60))]
+    found = replay(source, requests)
+    assert found["late"].source["at"] == 50
+    for at in (5, 50, 60):
+        np.testing.assert_array_equal(found[str(at)].values, replay(source, [Request("x", Random(seed=2))])["x"].values)
+
+
 def test_requests_that_cannot_be_met(tmp_path: Path) -> None:
     record(tmp_path / "t", epochs=6)
     source = Trajectory.open(tmp_path / "t")
+    with pytest.raises(InputError, match=r"features of the last evaluation pass.*after 5 of 6 epochs"):
+        replay(source, [Request("far", ClassDistance(), 5)])
     with pytest.raises(TooFewEpochsError, match=r"after 7 epochs, but 6 are recorded"):
         replay(source, [Request("tdds", TDDS(window=3), 7)])
     with pytest.raises(TooFewEpochsError, match="needs at least 7 epochs"):

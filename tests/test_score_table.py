@@ -46,8 +46,25 @@ def test_the_schema_is_the_promised_one(tmp_path: Path) -> None:
 
 
 def test_tables_of_other_tools_work(tmp_path: Path) -> None:
-    pq.write_table(pa.table({"sample_id": [0, 1], "mine": [0.1, 0.2]}), tmp_path / "s.parquet")
-    assert read_scores(tmp_path / "s.parquet").columns["mine"].hard_end == "high"
+    path = tmp_path / "s.parquet"
+    pq.write_table(
+        pa.table({"sample_id": [0, 1], "mine": [0.1, 0.2], "correctness": [1.0, 0.5], "aum[T=3]": [1.0, 0.5]}), path
+    )
+    ends = {name: column.hard_end for name, column in read_scores(path).columns.items()}
+    assert ends == {"mine": "high", "correctness": "low", "aum[T=3]": "low"}
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [([0, None], "target of 1 rows is missing"), ([0.0, 1.5], "truncated"), (["a", "b"], "parse string")],
+)
+def test_labels_of_other_tools_that_are_none_are_refused(tmp_path: Path, target: list[object], message: str) -> None:
+    path = tmp_path / "s.parquet"
+    pq.write_table(pa.table({"sample_id": [0, 1], "target": pa.array(target), "mine": [0.1, 0.2]}), path)
+    with pytest.raises(CorruptFileError, match=message):
+        read_scores(path)
+    with pytest.raises(CorruptFileError, match=message):
+        list(ScoreFile.open(path).blocks("mine", labelled=True))
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,18 @@ def table_of(columns: Sequence[NDArray[Any]], schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays([column(values) for values in columns], schema=schema)
 
 
+def labels(values: pa.Array | pa.ChunkedArray) -> NDArray[np.int64]:
+    """Return a column of class labels as (M,) int64. Raises ValueError where one is missing or is no whole number.
+
+    >>> labels(pa.array([0, 2], pa.int8())).tolist()
+    [0, 2]
+    """
+    if values.null_count:
+        raise ValueError(f"the target of {values.null_count} rows is missing")
+    whole: NDArray[np.int64] = values.cast(pa.int64()).to_numpy(zero_copy_only=False)
+    return whole
+
+
 def read_whole(content: bytes, columns: Sequence[str] | None = None) -> pa.Table:
     """Return what a Parquet file of this content holds, or some of its columns; a column that is not there is left out.
 

@@ -242,6 +242,8 @@ def _read(cls: type[Coreset], path: Path) -> tuple[Coreset, dict[str, Any]]:
         if _KEY not in metadata:
             raise _corrupt(path, "it has no provenance of a coreset")
         info = parse_json(metadata[_KEY])
+        if "columns" in info:
+            raise _corrupt(path, "it is a score table, of which a coreset is still to be selected")
         if info["format"] != _FORMAT:
             raise _corrupt(path, f"its format is {info['format']!r}, and this version of Thresher reads {_FORMAT}")
         ids = table.column("sample_id").to_numpy()

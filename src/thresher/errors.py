@@ -93,12 +93,12 @@ def one_line(error: ThresherError | OSError) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return `; did you mean ...?` for a message, or "" where nothing known is like `word`.
+    """Return ` (did you mean ...?)` for a message, or "" where nothing known is like `word`.
 
     >>> nearest("intendet", ("intended", "published-code"))
-    '; did you mean intended?'
+    ' (did you mean intended?)'
     """
     import difflib  # only where a word was wrong
 
     close = difflib.get_close_matches(word.lower(), list(known), n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+    return f" (did you mean {close[0]}?)" if close else ""

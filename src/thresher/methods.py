@@ -42,6 +42,12 @@ class ResolvedMethod:
     at: int | None = None
     derive: bool = False
 
+    @property
+    def columns(self) -> dict[str, tuple[Scorer, int | None]]:
+        """What each score that the method reads is made by and after how many epochs: its own under "", then its
+        selector's further ones by their names, all of the same epochs."""
+        return {"": (self.scorer, self.at), **{key: (scorer, self.at) for key, scorer in self.aux_scorers.items()}}
+
 
 def find(name: str) -> Method:
     """Return the method of that name; a scorer without a method of its own stands for itself with `top`.
@@ -123,6 +129,10 @@ def resolve(label: str, dataset: str, keep: float | str, epochs_available: int |
     if derive:
         published = _to_derive(label, method, mine)
     own = selector_name == method.selector_name
+    if method.name == "random" and own and mine:
+        raise InputError(
+            f"Expected random without parameters, since its draw follows the run's seed (--seeds), but got {label!r}."
+        )
     usual = {**method.selector_params, **published.selector} if own else {}
     scorer = make_scorer(method.scorer_name, {**method.scorer_params, **published.scorer, **mine})
     at, late = (asked_at, "") if asked_at is not None else _when(published.at, scorer, epochs_available)
@@ -201,7 +211,7 @@ def _shorten(label: str, scorer: Scorer, asked: set[str], limit: int | None) -> 
 def _why(why: str, picked: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
     """Return the sentence on what was picked and which of it the label overrides; "" where that is everything."""
     left = [key for key, value in picked.items() if value is not None and asked.get(key) is None]
-    if not left:
+    if not (why and left):
         return ""
     overrides = [key for key in picked if asked.get(key) is not None and str(asked[key]) != str(picked[key])]
     return f"{why}, but {', '.join(f'{key}={asked[key]}' for key in overrides)} as asked for" if overrides else why

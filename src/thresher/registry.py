@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from thresher.errors import InputError, UnknownNameError, nearest
 from thresher.scorers._base import Scorer
 from thresher.selectors._base import Selector
-from thresher.types import Named
+from thresher.types import HardEnd, Named
 
 T = TypeVar("T", bound=Named)
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -28,6 +28,16 @@ def scorers() -> dict[str, type[Scorer]]:
     ['aum', 'class_distance']
     """
     return _walk("thresher.scorers", Scorer)  # type: ignore[type-abstract]
+
+
+def usual_end(column: str) -> HardEnd:
+    """Return which end is hard of a score column that does not say: its scorer's, as its name tells, else "high".
+
+    >>> usual_end("aum[T=30]"), usual_end("correctness"), usual_end("my_score")
+    ('low', 'low', 'high')
+    """
+    scorer = scorers().get(column.partition("[")[0])
+    return "high" if scorer is None else scorer.hard_end
 
 
 @cache

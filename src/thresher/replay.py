@@ -6,7 +6,7 @@ asked for, the pass starts at the earliest epoch that can still change a float32
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from thresher.errors import InputError, MissingFileError, TooFewEpochsError
 from thresher.places import as_place, is_remote
 from thresher.registry import make_scorer
-from thresher.scorers._base import Scorer, State
+from thresher.scorers._base import Scorer, State, check_count
 from thresher.types import Floats, Frame, Ids, Pool, Scores
 
 
@@ -166,6 +166,12 @@ def _checked_at(source: Source, request: Request) -> int:
             f"{request.column} needs at least {max(1, scorer.min_epochs)} epochs, but is asked for after {at}. "
             "Choose a later epoch or a smaller window."
         )
+    if scorer.by_class and at < source.epochs:
+        raise InputError(
+            f"{request.column} reads the features of the last evaluation pass, so it cannot be asked for after {at} of "
+            f"{source.epochs} epochs. Ask at the end, or record {at} epochs."
+        )
+    check_count(at)
     missing = sorted(set(scorer.needs) - set(source.signals))
     if missing:
         raise InputError(
@@ -202,32 +208,28 @@ def _pass(
     if any(scorer.reads_pool for scorer in scorers):
         pool = Pool(source.n, source.targets, source.features, source.num_classes)
     names = sorted({name for scorer in scorers for name in scorer.needs})
-    last = {scorer: max(at for request, at in asked if request.scorer == scorer) for scorer in scorers}
+    last = {scorer: max(at for request, at in asked if request.scorer == scorer) for scorer in scorers if scorer.needs}
     found: dict[str, Scores] = {}
     unsettled: dict[str, Ids] = {}
 
-    def ask(epochs: int) -> None:
-        for request, at in asked:
-            if at != epochs:
-                continue
+    def ask(requests: Iterable[tuple[Request, int]]) -> None:
+        for request, at in requests:
             values = request.scorer.compute(low[request.scorer], pool)
-            if start:
+            if start and request.scorer.needs:
                 above = request.scorer.compute(high[request.scorer], pool)
                 open_ = np.flatnonzero((values != above) & ~(np.isnan(values) & np.isnan(above)))
                 if len(open_):
                     unsettled[request.column] = open_
             found[request.column] = Scores(values, request.scorer.hard_end, provenance(request.scorer, at))
 
-    if not names:  # no dynamics are read at all
-        for epochs in {at for _, at in asked}:
-            ask(epochs)
-    else:
+    ask(one for one in asked if not one[0].scorer.needs)  # whatever epochs are read
+    if names:
         for frame in source.frames(names, start, max(last.values())):
-            for scorer in scorers:
-                if frame.epoch < last[scorer]:
+            for scorer, until in last.items():
+                if frame.epoch < until:
                     for states in (low, high) if start else (low,):
-                        scorer.update(states[scorer], frame)
-            ask(frame.epoch + 1)
+                        scorer.update(states[scorer], frame.having(scorer.needs))
+            ask(one for one in asked if one[1] == frame.epoch + 1 and one[0].scorer.needs)
             if on_step is not None:
                 on_step(frame.epoch + 1 - start, max(last.values()) - start)
     return {request.column: found[request.column] for request, _ in asked}, unsettled

@@ -21,11 +21,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from thresher.ahead import ahead
-from thresher.arrow import read_whole, table_of, values_crc
+from thresher.arrow import labels, read_whole, table_of, values_crc
 from thresher.errors import CorruptFileError, InputError, MissingFileError
 from thresher.files import parse_json, replacing, seal_of
 from thresher.places import as_place, for_arrow, staged
 from thresher.ranking.blocks import BLOCK, Block
+from thresher.registry import usual_end
 from thresher.types import Floats, HardEnd, Scores
 
 _GROUP = 1 << 20  # rows of a row group
@@ -125,8 +126,8 @@ def write_score_parts(
 def read_scores(path: Path) -> ScoreTable:
     """Return the table at `path`.
 
-    A table of another origin works too if it has `sample_id` = 0..N-1; its scores count as high = hard, but for a column
-    named `aum`. Raises MissingFileError or CorruptFileError.
+    A table of another origin works too if it has `sample_id` = 0..N-1; its scores count as high = hard, but for columns
+    named as a scorer whose low scores are hard (`aum`, `correctness`). Raises MissingFileError or CorruptFileError.
     """
     file = ScoreFile.open(path)
     with _sound(path):
@@ -137,7 +138,7 @@ def read_scores(path: Path) -> ScoreTable:
                 sums.add(batch)
         ids = table.column("sample_id").to_numpy()
         columns = {name: Scores(table.column(name).to_numpy(), c.hard_end, c.source) for name, c in file.columns.items()}
-        targets = table.column("target").to_numpy().astype(np.int64) if file.labelled else None
+        targets = labels(table.column("target")) if file.labelled else None
     if not np.array_equal(ids, np.arange(len(ids))):
         raise _out_of_order(path, len(ids))
     return ScoreTable(len(ids), targets, columns, file.info)
@@ -186,7 +187,7 @@ class ScoreFile:
             for name in names:
                 if name not in _FIXED:
                     told = about.get(name, {})
-                    end = told.get("hard_end", "low" if name == "aum" else "high")
+                    end = told.get("hard_end") or usual_end(name)
                     columns[name] = ScoreColumn(end, told.get("source", {"scorer": name}))
             rows = tuple(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
             if sum(rows) != metadata.num_rows or (rows and min(rows) < 0):
@@ -217,7 +218,7 @@ class ScoreFile:
             for batch in ahead(batches):
                 found = dict(zip(batch.schema.names, batch.columns, strict=True))
                 values = np.asarray(found[column].to_numpy(zero_copy_only=False), dtype=np.float32)
-                targets = found["target"].to_numpy(zero_copy_only=False).astype(np.int64) if labelled else None
+                targets = labels(found["target"]) if labelled else None
                 ids = found["sample_id"].to_numpy(zero_copy_only=False) if checked else None
                 for row in range(0, len(values), BLOCK):
                     rows = slice(row, row + BLOCK)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from thresher.coreset import Coreset
 from thresher.errors import InputError, MissingSamplesError
 from thresher.keep import Keep, keep_count
+from thresher.registry import make_selector
 from thresher.selectors._base import Selector
 from thresher.types import HardEnd, Pool, Scores
 
@@ -19,26 +20,27 @@ def select(
     scores: Scores,
     pool: Pool,
     keep: Keep,
-    selector: Selector,
+    selector: Selector | str,
     seed: int = 0,
     *,
     source: Mapping[str, Any] | None = None,
 ) -> Coreset:
     """Return the coreset of exactly the asked size that `selector` picks by `scores`.
 
-    `keep` is a share in (0, 1] or a count; `seed` drives the selectors that draw, and nothing else does; `source` is
-    JSON-ready provenance to carry along (method, data, fingerprint), to which scorer, selector, keep, count, direction,
-    seed, version and, under `why`, what the selector has to say of this choice are added.
+    `keep` is a share in (0, 1] or a count; `selector` one of `thresher.selectors`, or the name of one; `seed` drives the
+    selectors that draw, and nothing else does; `source` is JSON-ready provenance to carry along (method, data,
+    fingerprint), to which scorer, selector, keep, count, direction, seed, version and, under `why`, what the selector has
+    to say of this choice are added.
 
     Raises MissingSamplesError where a score is NaN (a sample never, or not often enough, observed), InputError where sizes
-    disagree, a score is infinite, or `keep` is impossible.
+    disagree, a score is infinite, or `keep` is impossible, UnknownNameError for the name of no selector.
 
-    >>> from thresher.selectors.top import Top
     >>> scores = Scores(np.array([0.1, 0.7, 0.4, 0.9], dtype=np.float32))
-    >>> select(scores, Pool(4), 0.5, Top()).ids.tolist()
+    >>> select(scores, Pool(4), 0.5, "top").ids.tolist()
     [1, 3]
     """
     n = pool.n
+    selector = make_selector(selector) if isinstance(selector, str) else selector
     _check(scores.values, n, "score")
     for name, values in pool.aux.items():
         _check(np.asarray(values), n, name)

@@ -12,13 +12,14 @@ from thresher.commands.output import Output
 from thresher.commands.screen import Screen
 from thresher.derivation import derive
 from thresher.engines import make_engine
-from thresher.errors import InputError
+from thresher.errors import InputError, RunDirectoryError, ThresherError
 from thresher.experiments.columns import name_pairs
 from thresher.keep import parse_keep, share_of
 from thresher.large.scoring import score_store, usual_engine
 from thresher.methods import AUTO, find, parse_methods, parse_spec, resolve
-from thresher.places import seen_by_all, storage_errors
+from thresher.places import as_place, seen_by_all, storage_errors
 from thresher.replay import Request, Source, grid_requests, open_source, provenance
+from thresher.score_table import ScoreFile
 from thresher.scorers import TDDS, Entropy, Scorer
 
 
@@ -37,10 +38,13 @@ def score_command(
     engine: str | None, workers: int | None, address: str | None, say: Output,
 ) -> None:  # fmt: skip
     """Replay a source with the named scorers (or methods) and write the score table."""
+    _check_replaced(out)
     labels, windows, ats = parse_methods(method), parse_numbers(window, "--window"), parse_numbers(at, "--at")
     opened = open_source(seen_by_all(source, engine))
     with say.screen() as screen:
         requests = [r for label in labels for r in _requests(label, opened, windows, ats, keep, say, screen)]
+    if keep is not None and not any(parse_spec(label)[1].get("at") == AUTO for label in labels):
+        raise InputError(f"--keep is what at=auto derives (T, K) for, but {method} does not ask for it. Leave --keep away.")
     if windows and not any(request.scorer.name == "tdds" for request in requests):
         raise InputError(f"--window is TDDS's, but {method} does not read it. Parameters follow a colon: {method}:window=5.")
     asked = _told_apart(requests)
@@ -53,18 +57,34 @@ def score_command(
     say.result({"samples": opened.n, "epochs": opened.epochs, "columns": columns, "engine": name})
 
 
+def _check_replaced(out: Path) -> None:
+    """Raise RunDirectoryError where `out` holds something else than a score table, which is never replaced."""
+    place = as_place(out)
+    if not place.exists():
+        return
+    try:
+        is_table = bool(ScoreFile.open(place).columns)
+    except ThresherError:
+        is_table = False
+    if not is_table:
+        raise RunDirectoryError(
+            f"Expected --out as a new file, or a score table to replace, but {out} is something else; it is left as it is."
+        )
+
+
 def _requests(
     label: str, source: Source, windows: list[int], ats: list[int], keep: str | None, say: Output, screen: Screen
 ) -> list[Request]:
     """Return the columns that a label stands for: TDDS's grid, or a method's scorer and what its selector reads besides."""
     name, given = parse_spec(label)
     if given.get("at") == AUTO:
-        return [_derived(label, source, keep, say, screen)]
+        return _derived(label, source, keep, say, screen)
     grid = find(name).scorer_name == "tdds"  # what it asks for is never shortened
     for option, values in (("window", windows if grid else []), ("at", ats)):
         if values and option in given:
             raise InputError(f"Expected {option} once, but got it in {label!r} and as --{option}. Leave one of them away.")
-    resolved = resolve(label, "", 1.0, epochs_available=None if grid else source.epochs)
+    data = "" if grid else str(source.info.get("data", ""))  # of TDDS what is published depends on the share to keep
+    resolved = resolve(label, data, 1.0, epochs_available=None if grid else source.epochs)
     whens: list[int | None] = [*ats] or [resolved.at]
     if grid:
         params = resolved.scorer.params()
@@ -85,13 +105,15 @@ def _columns(scorers: Iterable[Scorer], whens: Sequence[int | None]) -> list[Req
     ]
 
 
-def _derived(label: str, source: Source, keep: str | None, say: Output, screen: Screen) -> Request:
-    """Return TDDS's column with the (T, K) that the recording gives for the share to keep."""
+def _derived(label: str, source: Source, keep: str | None, say: Output, screen: Screen) -> list[Request]:
+    """Return TDDS's column with the (T, K) that the recording gives for the share to keep, and what its selector reads
+    besides, of the same epochs."""
     if keep is None:
         raise InputError(f"{label} has (T, K) derived for a share to keep. Name it: --keep 0.1.")
     setting = derive(source, share_of(source.n, parse_keep(keep)), on_step=partial(screen.step, "deriving (T, K)"))
     say.note(f"{label}: T={setting.epochs}, K={setting.window}: {setting.late:.0%} of what it keeps is learned late")
-    return Request("tdds", TDDS(window=setting.window), setting.epochs)
+    also = resolve(label, "", 1.0, epochs_available=setting.epochs).aux_scorers.values()
+    return [Request("tdds", TDDS(window=setting.window), setting.epochs), *_columns(also, [setting.epochs])]
 
 
 def _told_apart(requests: Sequence[Request]) -> list[Request]:

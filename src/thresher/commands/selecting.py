@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from thresher.commands.output import Output
+from thresher.coreset import Coreset
 from thresher.engines import make_engine
-from thresher.errors import UnknownNameError
+from thresher.errors import InputError, RunDirectoryError, ThresherError, UnknownNameError
 from thresher.experiments.columns import Columns
 from thresher.experiments.scoring import choose, provenance_of
 from thresher.keep import parse_keep, share_of
 from thresher.large.selecting import select_file
 from thresher.methods import ResolvedMethod, parse_spec, resolve
-from thresher.places import seen_by_all, storage_errors
-from thresher.score_table import ScoreFile, read_scores
+from thresher.places import as_place, seen_by_all, storage_errors
+from thresher.score_table import ScoreColumn, ScoreFile, read_scores
 from thresher.scorers import Scorer
 from thresher.selectors._base import Rule
 from thresher.types import Pool
@@ -28,13 +30,15 @@ def select_command(
 ) -> None:  # fmt: skip
     """Select a coreset from a score table."""
     file = ScoreFile.open(seen_by_all(scores, engine))
+    _check_replaced(out)
+    if not file.columns:
+        raise InputError(f"Expected a score table, but {scores} has no scores. Write one with `thresher score`.")
     wanted = parse_keep(keep)
     data = data or str(file.info.get("data", ""))
     resolved = resolve(method, data, share_of(file.n, wanted))
     if resolved.derive and not column:
         column = _only_column(resolved.scorer.name, file, scores)
-        held = file.columns[column].source
-        told = f"the column {column} holds {held.get('params', {})} after {held.get('at', '?')} epochs"
+        told = f"(T, K) as they were derived when this was scored: {', '.join(_described(file, column))}"
         resolved = replace(resolved, notice=f"{method}: {told}")
     names, differs = _find_columns(resolved, file, column)
     notice = resolved.notice if resolved.derive or not column else ""
@@ -43,7 +47,7 @@ def select_command(
     resolved = replace(resolved, notice=notice)
     fingerprint = file.info.get("fingerprint")
     provenance = {"data": data, **({"fingerprint": fingerprint} if fingerprint else {})}
-    main = names[resolved.scorer, resolved.at]
+    main = names[resolved.columns[""]]
     with make_engine(engine, workers, address) as runs, say.screen() as screen:
         if isinstance(resolved.selector, Rule):
             source = provenance_of(resolved, wanted, provenance)
@@ -63,25 +67,65 @@ def select_command(
     say.result({"kept": count, "samples": file.n, "method": resolved.name, "column": main, "seed": seed})
 
 
+def _check_replaced(out: Path) -> None:
+    """Raise RunDirectoryError where `out` holds something else than a coreset, which is never replaced."""
+    place = as_place(out)
+    if not place.exists():
+        return
+    try:
+        Coreset.load(place)
+    except ThresherError:
+        raise RunDirectoryError(
+            f"Expected --out as a new file, or a coreset to replace, but {out} is something else; it is left as it is."
+        ) from None
+
+
 def _find_columns(method: ResolvedMethod, table: ScoreFile, column: str | None) -> tuple[Columns, str]:
-    """Return the column of each scorer that the method reads, and in what the main one differs from what it should be."""
-    asked = {key for key in parse_spec(method.name)[1] if key in {"at", *method.scorer.params()}}
-    main = (method.scorer, method.at)
-    names: dict[tuple[Scorer, int | None], str] = {}
+    """Return the column of each scorer that the method reads, and in what the main one differs from what it should be.
+
+    The further ones that a selector reads must be made as it reads them, after the very epochs of the main one.
+    """
+    read = method.columns
+    scorer, at = main = read.pop("")
+    settings = _settings(scorer, at)
     differs = ""
-    for scorer, at in (main, *((other, None) for other in method.aux_scorers.values())):
-        if column and (scorer, at) == main:
-            names[main] = column
-        else:
-            names[scorer, at], other = _best_column(scorer, at, asked if (scorer, at) == main else set(), table)
-            differs = other if (scorer, at) == main else differs
+    if not column:
+        asked = {key for key in parse_spec(method.name)[1] if key in settings}
+        column, differs = _best_column(scorer.name, settings, asked, table)
+    names = {main: column}
+    held = _held(table.columns[column]) if column in table.columns else {}
+    for also, _ in read.values():
+        wanted = {key: held.get(key, value) if key in settings else value for key, value in also.params().items()}
+        wanted |= {"at": held["at"]} if held.get("at") is not None else {}
+        names[also, at] = _best_column(also.name, wanted, set(wanted), table)[0]
     missing = sorted(name for name in names.values() if name not in table.columns)
     if missing:
         raise UnknownNameError(
-            f"{method.name} reads the column {', '.join(missing)}, but {table.path} has {', '.join(table.columns)}. "
-            "Name one with --column, or score again with `thresher score`."
+            f"{method.name} reads the column {', '.join(missing)}, but {table.path} has {', '.join(_described(table))}. "
+            f"Name the score with --column, or score again with `thresher score --method {method.name}`."
         )
     return names, differs
+
+
+def _settings(scorer: Scorer, at: int | None) -> dict[str, Any]:
+    """Return what a scorer's column must have been made with."""
+    return {**scorer.params(), **({} if at is None else {"at": at})}
+
+
+def _held(column: ScoreColumn) -> dict[str, Any]:
+    """Return what a column was made with; a column of another tool does not say."""
+    source = column.source
+    return {**source.get("params", {}), "at": source.get("at")} if "scorer" in source else {}
+
+
+def _described(table: ScoreFile, *names: str) -> list[str]:
+    """Return the names of columns, or of all, with what each was made with."""
+    found = []
+    for name in names or table.columns:
+        column = table.columns[name]
+        held = ", ".join(f"{key}={value}" for key, value in _held(column).items() if value is not None)
+        found.append(f"{name} ({held})" if held else name)
+    return found
 
 
 def _only_column(scorer: str, table: ScoreFile, path: Path) -> str:
@@ -95,25 +139,24 @@ def _only_column(scorer: str, table: ScoreFile, path: Path) -> str:
     return found[0]
 
 
-def _best_column(scorer: Scorer, at: int | None, asked: set[str], table: ScoreFile) -> tuple[str, str]:
+def _best_column(scorer: str, settings: Mapping[str, Any], asked: set[str], table: ScoreFile) -> tuple[str, str]:
     """Return the column with the scorer's settings, else the scorer's own with what differs, unless that was asked for.
 
     Columns of other tools say nothing of their settings; they are taken by their names. Where none fits, the name that
     the column would have comes back.
     """
-    settings = {**scorer.params(), **({} if at is None else {"at": at})}
     differing: dict[str, dict[str, Any]] = {}
     for name, scores in table.columns.items():
-        if scores.source.get("scorer") == scorer.name:
-            held = {**scores.source.get("params", {}), "at": scores.source.get("at")}
+        if scores.source.get("scorer") == scorer:
+            held = _held(scores)
             differing[name] = {key: held[key] for key, value in settings.items() if key in held and held[key] != value}
     fitting = [name for name, other in differing.items() if not other]
-    if len(fitting) == 1 or scorer.name in fitting:
-        return (scorer.name if scorer.name in fitting else fitting[0]), ""
+    if len(fitting) == 1 or scorer in fitting:
+        return (scorer if scorer in fitting else fitting[0]), ""
     if len(fitting) > 1:
         raise UnknownNameError(f"The columns {', '.join(fitting)} all fit. Name one with --column.")
-    other = differing.get(scorer.name, {})
-    if asked & set(other):
-        return f"{scorer.name}[{','.join(f'{key}={value}' for key, value in settings.items())}]", ""
+    other = differing.get(scorer, {})
+    if asked & set(other) or (differing and scorer not in table.columns):
+        return f"{scorer}[{','.join(f'{key}={value}' for key, value in settings.items())}]", ""
     told = ", ".join(f"{key}={value} instead of {settings[key]}" for key, value in other.items())
-    return scorer.name, f"the column {scorer.name} holds {told}" if told else ""
+    return scorer, f"the column {scorer} holds {told}" if told else ""

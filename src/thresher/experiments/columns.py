@@ -13,12 +13,7 @@ Columns = Mapping[tuple[Scorer, int | None], str]
 
 def column_names(resolved: Sequence[ResolvedMethod]) -> Columns:
     """Name the columns that methods read: the scorer's name, with parameters only where it must differ."""
-    pairs: list[tuple[Scorer, int | None]] = []
-    for method in resolved:
-        for pair in ((method.scorer, method.at), *((s, None) for s in method.aux_scorers.values())):
-            if pair not in pairs:
-                pairs.append(pair)
-    return name_pairs(pairs)
+    return name_pairs(list(dict.fromkeys(pair for method in resolved for pair in method.columns.values())))
 
 
 def name_pairs(pairs: Sequence[tuple[Scorer, int | None]]) -> Columns:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +38,13 @@ def choose(
     pool: Pool, keep: float, seed: int, provenance: dict[str, Any],
 ) -> Coreset:  # fmt: skip
     """Select one coreset with a resolved method from a score table."""
-    aux = {key: columns[names[scorer, None]].values for key, scorer in method.aux_scorers.items()}
-    filled = Pool(pool.n, pool.targets, pool.features, pool.num_classes, aux=aux)
-    scores = columns[names[method.scorer, method.at]]
-    return select(scores, filled, keep, method.selector, seed=seed, source=provenance_of(method, keep, provenance))
+    read = {key: columns[names[pair]] for key, pair in method.columns.items()}
+    scores = read.pop("")
+    source = provenance_of(method, keep, provenance)
+    if read:
+        source["also_read"] = {key: dict(also.source) for key, also in read.items()}
+    filled = replace(pool, aux={key: also.values for key, also in read.items()})
+    return select(scores, filled, keep, method.selector, seed=seed, source=source)
 
 
 def unrecorded(method: ResolvedMethod, pool: Pool) -> tuple[dict[str, Scores], Columns]:
