@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -69,9 +72,41 @@ def test_a_killed_worker_is_told_and_the_rest_goes_on() -> None:
     assert len(done) >= 5  # at most the one that ran beside it went down too
 
 
+def test_a_worker_killed_while_it_waits_costs_nothing() -> None:
+    done: dict[Item, Any] = {}
+    failed: dict[Item, Exception] = {}
+    with make_engine("processes", 2) as engine:
+        others = set(multiprocessing.active_children())
+        engine.run([(int, "1"), (int, "2")], call, on_result=done.__setitem__)
+        for worker in set(multiprocessing.active_children()) - others:
+            os.kill(cast(int, worker.pid), signal.SIGKILL)
+            worker.join()
+        time.sleep(0.5)  # the pool notices
+        engine.run([(int, "3"), (int, "4")], call, on_result=done.__setitem__, on_failure=failed.__setitem__)
+    assert sorted(done.values()) == [1, 2, 3, 4]
+    assert not failed
+
+
+def test_a_failure_that_ends_everything_waits_for_what_runs_in_threads() -> None:
+    failing, ended = threading.Event(), threading.Event()
+
+    def work(number: int) -> None:
+        if number:
+            failing.wait(30)
+            time.sleep(0.3)
+            ended.set()
+        else:
+            failing.set()
+            raise ValueError("zero")
+
+    with pytest.raises(ValueError, match="zero"), make_engine("threads", 2) as engine:
+        engine.run([1, 0], lambda number: (work, (number,)), on_result=lambda number, result: None)
+    assert ended.is_set()
+
+
 def test_engines_that_cannot_be_made() -> None:
     with pytest.raises(
-        InputError, match=r"one of serial, threads, processes, ray, but got 'processs'; did you mean processes"
+        InputError, match=r"one of serial, threads, processes, ray, but got 'processs' \(did you mean processes\?\)"
     ):
         make_engine("processs")
     with pytest.raises(InputError, match="at least one worker"):

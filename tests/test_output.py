@@ -21,6 +21,8 @@ from click.testing import CliRunner
 import thresher
 from thresher.cli import app, main
 from thresher.commands import bars
+from thresher.commands.output import Output
+from thresher.commands.screen import parallel
 from thresher.experiments import targets
 from thresher.experiments.cells import Cell, Entry
 from thresher.explore.server import Server
@@ -140,6 +142,30 @@ def test_json_is_one_document_and_quiet_is_silence(name: str, places: Path, spea
     assert all(Path(path).exists() for path in found["wrote"])
     assert bool(found["wrote"]) == (name not in ("plan", "methods", "explore"))
     assert speak(*arguments, "--quiet") == (0, "", "")
+
+
+def test_without_a_terminal_a_line_now_and_then_says_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("thresher.commands.screen.SIGN_SECONDS", 0.0)
+    for say in (Output("score"), Output("score", quiet=True)):
+        with say.screen() as screen:
+            screen.step("scoring", 1, 4)
+            screen.step("scoring", 2, 4, "2 of 4")
+    assert capsys.readouterr().err.splitlines() == ["scoring: 25%", "scoring: 2 of 4"]
+    monkeypatch.setattr("thresher.commands.screen.SIGN_SECONDS", 60.0)
+    with Output("score").screen() as screen:
+        screen.step("scoring", 1, 4)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("told", "each"), [("", 3), ("1", 1), ("2,1", 2), ("8", 3), ("many", 3)])
+def test_cores_are_those_that_may_be_used(told: str, each: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(6)), raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", told)
+    assert parallel(None, "cpu") == (6, 1)
+    assert parallel(2, "cpu") == (2, each)
 
 
 def test_notes_go_to_stderr_and_into_the_document(tmp_path: Path, speak: Speak) -> None:

@@ -51,6 +51,11 @@ class Output:
         if not self.quiet:
             self._print_note(text)
 
+    def sign(self, text: str) -> None:
+        """Say how far the work is, for those who read a log; it belongs to no result."""
+        if not self.quiet:
+            self._print_note(text)
+
     def failure(self, text: str) -> None:
         """Say that a part failed while the rest went on; in silence too."""
         self._print_note(text)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import os
+import time
 from typing import TYPE_CHECKING, Any
 
+from thresher.cores import cores, threads
 from thresher.errors import InputError
 
 if TYPE_CHECKING:
     from thresher.commands.bars import Bars
     from thresher.commands.output import Output
+
+SIGN_SECONDS = 60.0
+"""How often a command without a terminal says how far it is."""
 
 
 def parallel(jobs: int | None, device: str, ranks: int = 1) -> tuple[int, int | None]:
@@ -25,13 +29,12 @@ def parallel(jobs: int | None, device: str, ranks: int = 1) -> tuple[int, int | 
         return 1, None
     if jobs is not None and jobs < 1:
         raise InputError(f"Expected --jobs >= 1 trainings at once, but got {jobs}.")
-    cores = os.cpu_count() or 1
-    processes = jobs or (cores if device == "cpu" else 1)
-    return processes, max(1, cores // processes) if device == "cpu" else None
+    processes = jobs or (cores() if device == "cpu" else 1)
+    return processes, threads(cores() // processes) if device == "cpu" else None
 
 
 class Screen:
-    """Live progress: a bar for everything that takes long, notes above them. Without a terminal there are only the notes.
+    """Live progress: a bar for everything that takes long, notes above them. Without a terminal a line a minute instead.
 
     Use it in a `with` block, and hand on `notify` to a study, `step` to anything that counts.
     """
@@ -39,6 +42,7 @@ class Screen:
     def __init__(self, say: Output) -> None:
         self._say = say
         self._bars: Bars | None = None
+        self._last_sign = time.monotonic()
         self._total, self._done = 0, 0
         self._work, self._worked, self._shares = 0.0, 0.0, dict[str, float]()
 
@@ -66,6 +70,9 @@ class Screen:
             self._say.note(text)
             self._finish(details["work"], "")
         elif event == "result":
+            if details.get("diverged"):
+                name = f"{details['method']} {details['keep']:g} (seed {details['seed']})"
+                self._say.note(f"{name}: the training diverged, its loss is no number. A lower learning rate may help.")
             self._finish(details["work"], f"{details['method']} {details['keep']:g}: {100 * details['test_accuracy']:.2f} %")
 
     def step(self, label: str, done: float, total: float, count: str | None = None) -> None:
@@ -86,6 +93,9 @@ class Screen:
     def _show(self, label: str, share: float, count: str | None = None, note: str | None = None, anew: bool = False) -> None:
         if self._bars is not None:
             self._bars.show(label, share, count, note, anew=anew)
+        elif time.monotonic() - self._last_sign >= SIGN_SECONDS:
+            self._last_sign = time.monotonic()
+            self._say.sign(f"{label}: {count or f'{share:.0%}'}{f' ({note})' if note else ''}")
 
     def __enter__(self) -> Screen:
         if self._say.shows_bars:

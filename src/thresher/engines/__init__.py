@@ -6,10 +6,10 @@ code everywhere, so the engine never changes an answer.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
+from thresher.cores import cores
 from thresher.errors import InputError, nearest
 
 T = TypeVar("T")
@@ -73,7 +73,7 @@ def make_engine(name: str, workers: int | None = None, address: str | None = Non
         return Serial()
     from thresher.engines.local import Processes, Threads
 
-    return (Threads if name == "threads" else Processes)(workers or os.cpu_count() or 1)
+    return (Threads if name == "threads" else Processes)(workers or cores())
 
 
 def engine_of(device: str) -> str:

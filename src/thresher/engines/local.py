@@ -55,9 +55,7 @@ class Processes:
             while waiting:
                 waiting = self._run(waiting, call, on_result, failed, admit)
         except KeyboardInterrupt:  # what is finished is on disk; what runs is given up, not waited for
-            for process in set(multiprocessing.active_children()) - self._others:
-                process.terminate()
-            self._close()
+            self._give_up()
             raise
         except BaseException:
             self._close()
@@ -80,8 +78,12 @@ class Processes:
                 item = waiting.pop(0)
                 if admit(item):
                     function, arguments = call(item)
-                    with _interrupts_ignored():  # a worker that this starts inherits it
-                        running[pool.submit(function, *arguments)] = item
+                    try:
+                        with _interrupts_ignored():  # a worker that this starts inherits it
+                            running[pool.submit(function, *arguments)] = item
+                    except BrokenProcessPool:  # a worker died that had nothing to do: nobody's fault
+                        waiting.insert(0, item)
+                        broken = True
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 item = running.pop(future)
                 try:
@@ -106,6 +108,11 @@ class Processes:
             )
         return self._pool
 
+    def _give_up(self) -> None:
+        for process in set(multiprocessing.active_children()) - self._others:
+            process.terminate()
+        self._close()
+
     def _close(self) -> None:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
@@ -123,12 +130,18 @@ class Threads(Processes):
 
     def _started(self) -> Executor:
         if self._pool is None:
-            self._others, self._pool = set(multiprocessing.active_children()), _Daemons()
+            self._pool = _Daemons()
         return self._pool
+
+    def _give_up(self) -> None:
+        self._pool = None  # its threads end with the process
 
 
 class _Daemons(Executor):
     """A thread for every call, which an interrupted process does not wait for."""
+
+    def __init__(self) -> None:
+        self._running: set[threading.Thread] = set()
 
     def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """Start the call."""
@@ -140,8 +153,16 @@ class _Daemons(Executor):
             except BaseException as error:
                 future.set_exception(error)
 
-        threading.Thread(target=work, daemon=True).start()
+        self._running = {thread for thread in self._running if thread.is_alive()}
+        thread = threading.Thread(target=work, daemon=True)
+        self._running.add(thread)
+        thread.start()
         return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Wait for the calls that run, if asked to: nothing waits for its turn."""
+        for thread in self._running if wait else ():
+            thread.join()
 
 
 @contextmanager

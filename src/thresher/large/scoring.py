@@ -5,7 +5,6 @@ A score needs nothing of other samples, so the buckets of a recording are scored
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from thresher.cores import cores
 from thresher.engines import Call, Engine
 from thresher.engines.serial import Serial
 from thresher.replay import Request, Source, check_requests, first_start, provenance, replay
@@ -125,9 +125,9 @@ def usual_engine(
     """
     asked = check_requests(source, requests)
     epochs = max(at for _, at in asked) - (0 if exact else first_start(asked))
-    cores = workers or os.cpu_count() or 1
+    at_once = workers or cores()
     signals = {name for request in requests for name in request.scorer.needs}
     work = source.n * epochs * (len(signals) + len(requests))
-    several = isinstance(source, Trajectory) and source.buckets > 1 and cores > 1
-    name, worth = ("threads", _WORTH_THREADS) if cores <= _MOST_THREADS else ("processes", _WORTH_PROCESSES)
+    several = isinstance(source, Trajectory) and source.buckets > 1 and at_once > 1
+    name, worth = ("threads", _WORTH_THREADS) if at_once <= _MOST_THREADS else ("processes", _WORTH_PROCESSES)
     return name if several and work >= worth else "serial"
