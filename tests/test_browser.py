@@ -213,6 +213,32 @@ def test_the_first_tenth_exported_is_the_coreset_of_select(browser: Browser, ser
     assert coreset.source["selector"]["params"] == {"score": "el2n", "end": "hard", "keep": 0.1, "lasso": False}
 
 
+def test_what_could_not_be_fetched_is_asked_for_again(browser: Browser, opened: OpenRun, tmp_path: Path) -> None:
+    copied = tmp_path / "run"
+    shutil.copytree(opened.path, copied)
+    damaged = copied / "coresets" / "aum-0.1.parquet"
+    damaged.write_bytes(b"")
+    with Server(replace(opened, path=copied), 0) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        page = browser.new_page()
+        page.set_default_timeout(WAIT)
+        page.route("**/array/kept/**", lambda route: route.abort(), times=1)
+        page.goto(server.url, timeout=WAIT)
+        page.wait_for_selector("#list li")
+        assert "aum-0.1.parquet" in page.locator("#left-out").inner_text()
+        page.select_option("#coreset", value="el2n-0.1")
+        page.wait_for_selector("#trouble", state="visible")
+        page.select_option("#coreset", value="")
+        page.wait_for_selector("#trouble", state="hidden")
+        page.select_option("#coreset", value="el2n-0.1")
+        page.wait_for_function("() => document.getElementById('count').textContent === '144'")
+        assert page.locator("#trouble").is_hidden()
+        page.close()
+        server.shutdown()
+        thread.join()
+
+
 def test_filters_lasso_and_a_click(browser: Browser, server: Server, opened: OpenRun) -> None:
     kept = opened.coresets()["aum-0.1"].mask
     with Watched(browser, DESKTOP, allowed=server.url) as page:

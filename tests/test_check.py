@@ -17,6 +17,7 @@ from thresher.experiments import check as checking
 from thresher.experiments.check import Verdict
 from thresher.experiments.study import StudySpec, run_study
 from thresher.keep import keep_count
+from thresher.score_table import read_scores
 from thresher.train.spec import TrainSpec
 
 
@@ -72,6 +73,24 @@ def test_a_budget_too_short_changes_nothing(tmp_path: Path) -> None:
     assert "auto, keep 0.1: the budget was too short to check it" in " ".join(said)
     kept = Coreset.load(tmp_path / "coresets" / "auto-0.1-seed0.parquet")
     assert "no suspects" in kept.source["why"]["text"] or "suspects (" in kept.source["why"]["text"]
+
+
+def test_a_check_scales_the_loss_as_the_study_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checking, "PAIRS", 1)
+    results = {r["method"]: r for r in run_study(study(seeds=(0,), scale_loss="all"), tmp_path)}
+    made = {r["method"]: r for r in map(_read, (tmp_path / "check" / "results").glob("*.json"))}
+    for name in ("auto", "random"):
+        assert made[name]["mean_loss_scale"] == pytest.approx(results[name]["mean_loss_scale"], abs=0.1)
+    (path,) = (tmp_path / "check").glob("scores-*.parquet")
+    left, _ = split_rows(len(load("digits").train), Holdout.parse("0.1"))
+    for name, column in (("auto", "tdds"), ("random", "random")):
+        whole = read_scores(tmp_path / "scores.parquet").columns[column].values
+        np.testing.assert_array_equal(read_scores(path).columns[name].values, whole[left])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
 
 
 def test_rows_are_those_of_the_held_out_data() -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import importlib.util
 import inspect
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from thresher.experiments.cells import RULES
 
 ROOT = Path(__file__).parents[1]
 
@@ -26,6 +29,20 @@ def test_generated_pages_are_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None
         assert (ROOT / "docs" / name).read_text(encoding="utf-8") == page(), f"{name} is old: run `make docs`"
     cards = {path.name for path in (ROOT / "docs" / "methods").glob("*.md")}
     assert cards == {Path(name).name for name in generate.PAGES if name.startswith("methods/")}
+
+
+def test_results_of_earlier_rules_are_not_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    numbers = importlib.import_module("writers.numbers")
+    folder = tmp_path / "study" / "results"
+    folder.mkdir(parents=True)
+    train = {"model": "small", "batch_size": 32}
+    for name, cell, accuracy in (("a", {"rules": RULES}, 0.5), ("b", {"rules": RULES - 1}, 0.6), ("c", {}, 0.7)):
+        result = {"data": "cifar10", "method": "random", "keep": 0.1, "seed": 0, "kept": 5000, "seconds": 1.0}
+        content = {**result, "train": train, "test_accuracy": accuracy, "cell": cell}
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    monkeypatch.setattr(numbers, "RESULTS", tmp_path)
+    assert [(number.label, number.mean) for number in numbers.ours()] == [("random", 50.0)]
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("*.md")) + sorted((ROOT / "docs").rglob("*.md")), ids=lambda p: p.name)

@@ -15,6 +15,7 @@ from thresher.data import load
 from thresher.errors import BusyError, CorruptFileError, FingerprintError, InputError, RunDirectoryError, UnknownNameError
 from thresher.experiments.defaults import parse_keeps
 from thresher.experiments.jobs import Job, Task, run_task
+from thresher.experiments.recording import identity
 from thresher.experiments.rundir import RunDirectory, locked
 from thresher.experiments.study import StudySpec, notices, resolve_all, run_study, scales_loss
 from thresher.experiments.tables import markdown, mean_interval, table
@@ -113,7 +114,7 @@ def test_a_scaled_loss_is_recorded(finished: tuple[Path, Any]) -> None:
 
 
 def test_another_recording_is_refused(finished: tuple[Path, Any]) -> None:
-    with pytest.raises(RunDirectoryError, match=r"another spec \(different: surrogate\)"):
+    with pytest.raises(RunDirectoryError, match=r"another spec \(different: surrogate: .* there, .* here\)"):
         run_study(study(surrogate=TrainSpec("tiny", epochs=6, batch_size=64, lr=0.05)), finished[0])
 
 
@@ -191,7 +192,7 @@ def test_tables_pair_by_seed() -> None:
     assert rows[0].method == "random"
     assert rows[1].gap_mean == pytest.approx(10)  # only seed 1 is shared
     assert rows[1].gap_half_width is None
-    assert "| tdds | 0.1 | 10 | 80.00 ± 127.06 | +10.00 | 2 | 1.0 |" in markdown(rows)
+    assert "| tdds | 0.1 | 10 | 80.00 ± 127.06 | +10.00 (1 pair) | 2 | 1.0 |" in markdown(rows)
     mean, half = mean_interval([1.0, 2.0])
     assert (mean, half) == (1.5, pytest.approx(6.353, abs=1e-3))
 
@@ -234,3 +235,21 @@ def test_a_file_is_made_by_one_process_at_a_time(tmp_path: Path) -> None:
     result = run_task(Task(job, path, {"cell": "x"}))
     assert result["cell"] == "x"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["one.json"]
+
+
+def test_a_run_that_has_not_begun_takes_another_spec(tmp_path: Path, call: Any) -> None:
+    """A misspelled model writes nothing, and a run without an epoch holds nobody up."""
+    command = ("record", "--epochs", "1", "--batch-size", "256", "--out", tmp_path / "run")
+    assert "did you mean tiny" in call.refused(*command, "--model", "tinny")
+    assert not (tmp_path / "run").exists()
+    refused = call.refused(
+        "run", "--coreset-model", "tinny", "--method", "random", "--keep", "0.1", "--out", tmp_path / "run"
+    )
+    assert "did you mean tiny" in refused
+    assert not (tmp_path / "run").exists()
+    digits = load("digits")
+    with RunDirectory(tmp_path / "run", identity(digits, TrainSpec("small", epochs=9), 0)):
+        pass  # it was ended before its first epoch
+    call(*command, "--model", "tiny")
+    said = call.refused(*command, "--model", "small")
+    assert "surrogate: model tiny there, small here" in said

@@ -23,12 +23,13 @@ from thresher.coreset import Coreset
 from thresher.data import load
 from thresher.errors import FingerprintError, InputError, MissingFileError
 from thresher.experiments.dynamics import means, settling, spread_over_map, trajectories
-from thresher.experiments.ledger import ledger
+from thresher.experiments.ledger import epochs_needed, ledger
 from thresher.experiments.study import StudySpec, resolve_all
 from thresher.explore.export import export
-from thresher.explore.run import OpenRun, open_run
+from thresher.explore.run import OpenRun, open_run, split_name
 from thresher.explore.server import Server
 from thresher.files import seal_of
+from thresher.methods import resolve
 from thresher.scorers.el2n import EL2N
 from thresher.scorers.random import Random
 from thresher.train.spec import TrainSpec
@@ -164,6 +165,31 @@ def test_only_samples_can_be_exported(opened: OpenRun, tmp_path: Path, ids: Any)
     assert not list(tmp_path.iterdir())
 
 
+def test_coresets_that_cannot_be_read_are_left_out_and_named(small_run: Path, tmp_path: Path) -> None:
+    other = tmp_path / "run"
+    shutil.copytree(small_run, other)
+    damaged = other / "coresets" / "el2n-0.1.parquet"
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    Coreset(np.array([1, 2]), None, 1437, {"fingerprint": "another"}).save(other / "coresets" / "foreign.parquet")
+    run, _ = open_run(other)
+    assert set(run.coresets()) == {"random-0.1", "aum-0.1"}
+    with serving(run, tmp_path / "out") as server:
+        status, body = ask(server, "GET", "/run.json")
+        assert ask(server, "GET", "/sample/3")[0] == 200
+    left_out = json.loads(body)["left_out"]
+    assert (status, len(left_out)) == (200, 2)
+    assert "el2n-0.1.parquet" in left_out[0]
+    assert "fingerprint" in left_out[1]
+    assert "foreign.parquet" in left_out[1]
+
+
+def test_a_name_is_split_at_its_changes_only() -> None:
+    corrupted = load("digits", corrupt="intended:noise=1e20", mislabel="0.1")
+    found = ("digits", {"corrupt": "intended:noise=1e+20", "mislabel": "0.1"})
+    assert split_name(corrupted.name) == found
+    assert split_name("my+own+data") == ("my+own+data", {})
+
+
 def test_names_are_shown_as_text(opened: OpenRun, tmp_path: Path) -> None:
     odd = replace(opened, name="<img src=x onerror=alert(1)>")
     with serving(odd, tmp_path) as server:
@@ -255,6 +281,16 @@ def test_the_log_is_the_ledger(small_run: Path, tmp_path: Path) -> None:
     assert ledger(tmp_path / "none", 1437, 5, 5, resolved, results).surrogate_seconds is None
 
 
+def test_a_method_is_charged_the_epochs_that_it_reads() -> None:
+    def needed(label: str, data: str = "cifar10", keep: float = 0.1) -> int:
+        return epochs_needed(resolve(label, data, keep, epochs_available=200), 200)
+
+    assert [needed(label) for label in ("el2n", "el2n:epochs=3", "aum", "tdds")] == [10, 3, 200, 10]
+    assert [needed("dual", keep=0.3), needed("tdds", keep=0.3), needed("tdds:at=5:window=5")] == [30, 80, 5]
+    auto = replace(resolve("tdds:at=auto", "cifar10", 0.1, epochs_available=200), at=20, derive=False)
+    assert epochs_needed(auto, 200) == 200  # the whole recording was read to derive it
+
+
 def test_published_curves_stand_beside_their_own_kind() -> None:
     from thresher.experiments.published_curve import published_curve
 
@@ -270,6 +306,15 @@ def test_published_curves_stand_beside_their_own_kind() -> None:
     assert "Table 10" in note
     assert {round(p.keep, 1) for p in noisy if p.method == "tdds"} >= {0.1, 0.7}
     assert published_curve(replace(spec, mislabel="0.3")) == ((), "")
+    large = published_curve(replace(spec, mislabel="0.2", coreset=replace(train, batch_size=512)))[1]
+    assert "resnet18, 200 epochs, batch 128. This run: resnet18, 200 epochs, batch 512" in large
+    assert "pattern and not a target" in large
+    for corrupt in ("intended", "published-code:seed=3", "intended:share=0.04"):
+        corrupted, note = published_curve(replace(spec, corrupt=corrupt))
+        assert {p.method for p in corrupted} == {"random", "tdds"}
+        assert f"Table 9, corrupted images (here the variant {corrupt.partition(':')[0]})" in note
+    for corrupt in ("intended:share=0.06", "intended:noise=0.5", "published-code:blur=7"):
+        assert published_curve(replace(spec, corrupt=corrupt)) == ((), "")
     assert published_curve(replace(spec, data="digits")) == ((), "")
     own = published_curve(replace(spec, methods=("tdds:window=5",)))[0]
     assert all(p.method != "tdds:window=5" for p in own)  # other settings are another method

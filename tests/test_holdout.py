@@ -14,6 +14,9 @@ from thresher.commands.tune import best, candidates
 from thresher.data import DatasetSplit, load
 from thresher.data.holdout import Holdout, PartSplit, hold_out
 from thresher.errors import InputError
+from thresher.experiments.board import BoardRow
+from thresher.experiments.cells import Cell, Entry
+from thresher.train.spec import TrainSpec
 
 DIGITS = load("digits")
 
@@ -58,6 +61,30 @@ def test_candidates_begin_with_what_is_published() -> None:
     assert best([]) is None
 
 
+def measured(method: str, accuracies: dict[int, float]) -> BoardRow:
+    """Return a board's row with these accuracies."""
+    train = TrainSpec("tiny", epochs=1)
+    entry = Entry("tune", Cell("digits", method, 0.1, train, train), {"method": method})
+    mean = sum(accuracies.values()) / len(accuracies) if accuracies else None
+    return BoardRow(entry, accuracies, mean, None, None, None, None, 0, None, "")
+
+
+def test_settings_are_compared_on_the_seeds_that_all_have() -> None:
+    first, second, third = (f"tdds:at={length}:window=10" for length in (10, 30, 20))
+    rows = [measured("random", {0: 99.0, 1: 99.0}), measured(first, {0: 60.0, 1: 60.0}), measured(second, {0: 90.0})]
+    rows += [measured(third, {0: 85.0}), measured("tdds:at=5:window=5", {})]
+    found = best(rows)  # the time ended in the second seed, after its first setting
+    assert found is not None
+    assert (found.row.entry.cell.method, found.settings, found.seeds) == (second, 3, (0,))
+    found = best([measured(first, {0: 70.0, 1: 60.0}), measured(second, {0: 60.0, 1: 75.0})])
+    assert found is not None
+    assert (found.row.entry.cell.method, found.settings, found.seeds) == (second, 2, (0, 1))
+    # one failed in the first seed: none is shared by all, most have the second
+    found = best([measured(first, {0: 99.0}), measured(second, {1: 60.0}), measured(third, {1: 61.0})])
+    assert found is not None
+    assert (found.row.entry.cell.method, found.settings, found.seeds) == (third, 2, (1,))
+
+
 def test_tuning_ends_with_a_setting(tmp_path: Path) -> None:
     arguments = [
         "tune", "--keep", "0.2", "--budget-minutes", "5", "--surrogate-epochs", "5", "--epochs", "1", "--out", str(tmp_path),
@@ -66,6 +93,7 @@ def test_tuning_ends_with_a_setting(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 0
     assert "best: --method tdds:at=" in result.output
+    assert "of 1 compared on seed 0" in result.output
     lines = (tmp_path / "tune-0.2.csv").read_text().splitlines()
     assert len(lines) == 1 + 1 + len(candidates("digits", 0.2, 5))
     result = CliRunner().invoke(app, [*arguments, "--keep", "0.1,0.2"])

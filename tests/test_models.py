@@ -146,7 +146,7 @@ def test_swin_refuses_a_small_image_before_its_windows_shrink() -> None:
     ("name", "meant"), [("resnet19", "resnet18"), ("shufflenetv2", "shufflenet_v2"), ("swin", "swin_t"), ("vgg_16", "vgg16")]
 )
 def test_unknown_model_names_the_choices_and_the_nearest(name: str, meant: str) -> None:
-    with pytest.raises(UnknownNameError, match=rf"tiny, small.*timm:NAME, but got '{name}'; did you mean {meant}\?"):
+    with pytest.raises(UnknownNameError, match=rf"tiny, small.*timm:NAME, but got '{name}' \(did you mean {meant}\?\)"):
         build(name, 10)
     with pytest.raises(UnknownNameError, match=r"but got 'qqqq'\.$"):
         build("qqqq", 10)

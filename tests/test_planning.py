@@ -123,7 +123,7 @@ def test_times_are_those_of_the_benchmarks() -> None:
     assert MEASURED.score_seconds == pytest.approx(largest["processor ns a sample and epoch"] * 1e-9, rel=1e-6)
     selection = {row[""]: row["seconds"] for row in load("selection")["table"]}
     assert MEASURED.select_seconds == pytest.approx(selection["thresher select, N = 1e+08"] / 1e8, rel=1e-6)
-    overhead = load("recorder_overhead")["raw"]["TDDS alone"]["share"]
+    overhead = load("recorder_overhead")["raw"]["all methods' signals"]["share"]
     assert MEASURED.overhead == pytest.approx(overhead, rel=1e-4)
 
 
@@ -166,6 +166,7 @@ def test_the_command_prints_what_the_functions_say(call: Any) -> None:
     for part in ("record_seconds", "scoring_seconds", "selecting_seconds"):
         assert planning.seconds_text(getattr(planning, part)(setup)) in said, part
     assert MEASURED.machine in said
+    assert "at least: measured with one signal" in said
     assert "pays for a surrogate of all 90 epochs with training 4" in said
     assert "surrogate of 30 of 90 epochs with training 2" in call(
         "plan", "--n", 1281167, "--classes", 1000, "--epochs", 90, "--gpus", 8, "--surrogate-epochs", 30

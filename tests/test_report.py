@@ -166,6 +166,12 @@ def test_every_method_and_section_appears(page: str) -> None:
     assert "−1.00 ± 1.50" in page
 
 
+def test_a_gap_of_fewer_pairs_than_seeds_says_so() -> None:
+    lines = [Line("tdds", 0.1, 6, 2, 80.0, 1.0, -0.02, None, 1.0, {0: 80.0, 1: 80.0}, 1)]
+    assert "−0.02 (1 pair)" in render(replace(content(), lines=tuple(lines)))
+    assert " pair)" not in render(replace(content(), lines=(replace(lines[0], n_pairs=2),)))
+
+
 def test_every_picture_is_described(page: str) -> None:
     found = Balance(page).attributes
     assert [name for tag, name, _ in found if tag == "img"].count("alt") == page.count("<img ")
@@ -328,8 +334,13 @@ def test_a_run_directory_becomes_a_report(tmp_path: Path) -> None:
             results.append({"method": method, "keep": keep, "kept": kept, "seed": seed, "seconds": 1.0})
             results[-1]["test_accuracy"] = 0.9 + 0.01 * seed
     (tmp_path / "env.json").write_text(json.dumps({"torch": "2.0", "gpu": None}))
+    (tmp_path / "coresets" / "damaged.parquet").write_bytes(b"PAR1")
+    Coreset(np.array([1]), None, n, {"fingerprint": "another"}).save(tmp_path / "coresets" / "foreign.parquet")
     path = report_run(tmp_path, spec, results, None)
     page = path.read_text()
+    assert page.count("A coreset is left out: ") == 2
+    assert "damaged.parquet" in page
+    assert "foreign.parquet" in page
     assert path == tmp_path / "report.html"
     assert len(page) < 3_000_000
     Balance(page)
@@ -366,3 +377,7 @@ def test_the_command_in_the_report_makes_the_same_study(monkeypatch: pytest.Monk
     result = CliRunner().invoke(app, [*words, "--out", str(tmp_path), "--no-report"], catch_exceptions=False)
     assert (result.exit_code, seen) == (0, [spec])
     assert command_line(replace(spec, surrogate_seed=1)) == ""
+    checked = replace(spec, check_minutes=7.5)
+    words = command_line(checked).split()[1:]
+    result = CliRunner().invoke(app, [*words, "--out", str(tmp_path), "--no-report"], catch_exceptions=False)
+    assert (result.exit_code, seen[1:]) == (0, [checked])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import shutil
@@ -15,7 +16,7 @@ from click.testing import CliRunner
 from thresher.cli import app
 from thresher.commands import reproduce as reproduce_command
 from thresher.data import load
-from thresher.errors import InputError, RunDirectoryError
+from thresher.errors import InputError
 from thresher.experiments import targets
 from thresher.experiments.board import as_csv, as_markdown, board, columns
 from thresher.experiments.cells import Cell, Entry, Filter
@@ -102,6 +103,16 @@ def test_the_board_has_published_ours_and_the_gap(finished: tuple[Place, Outcome
     assert board(ENTRIES, (0, 1, 2), place)[1].status == "2 of 3 seeds"
 
 
+def test_a_gap_says_of_how_many_pairs_it_is(finished: tuple[Place, Outcome], tmp_path: Path) -> None:
+    shutil.copytree(finished[0].root / "results", tmp_path / "results")
+    place = Place(tmp_path)
+    place.result(replace(entry("random").cell, seed=1)).unlink()
+    rows = board(ENTRIES, (0, 1), place)
+    assert [row.pairs for row in rows] == [0, 0, 1, 1]
+    assert as_markdown(rows).count("(1 pair) |") == 2
+    assert [row["pairs"] for row in csv.DictReader(as_csv(rows).splitlines())] == ["", "", "1", "1"]
+
+
 def test_results_of_other_machines_are_merged_by_copying(finished: tuple[Place, Outcome], tmp_path: Path) -> None:
     place, _ = finished
     shutil.copytree(place.root / "results", tmp_path / "results")
@@ -162,8 +173,9 @@ def test_a_recording_of_other_data_is_refused(finished: tuple[Place, Outcome], t
     shutil.copytree(finished[0].root / "recordings", tmp_path / "recordings")
     spec = next((tmp_path / "recordings").iterdir()) / "spec.json"
     spec.write_text(json.dumps({**json.loads(spec.read_text()), "fingerprint": "other"}))
-    with pytest.raises(RunDirectoryError, match="different: fingerprint"):
-        run_cells([entry("aum").cell], Place(tmp_path), Pace())
+    outcome = run_cells([entry("aum").cell, entry("random").cell], Place(tmp_path), Pace())
+    assert "different: fingerprint" in outcome.failed[entry("aum").cell]
+    assert outcome.done == [entry("random").cell]
 
 
 def test_every_published_number_is_an_entry() -> None:

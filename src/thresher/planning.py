@@ -28,16 +28,18 @@ _GIGA = 1e9
 
 @dataclass(frozen=True)
 class Measured:
-    """Constants from `docs/results/benchmarks/` (the file of each is named beside it), all on the CPU of one machine."""
+    """Constants from `docs/results/benchmarks/` (the file of each is named beside it), all on the CPU of one machine.
+
+    `record_seconds` is a lower bound: it was measured with two epochs of TDDS's one signal, where `thresher record` stores
+    the signals of all methods.
+    """
 
     machine: str = "2 cores of Intel(R) Xeon(R) Processor"
     record_seconds: float = 5.100061e-9  # a sample, class and epoch, on two threads (imagenet_epoch)
     write_bytes: float = 64e6  # a second: a store written and synced (replay_grid)
     score_seconds: float = 157.6883e-9  # a sample and epoch, of one core: six methods in one pass (scoring)
     select_seconds: float = 40.29053e-9  # a score: a tenth of 10^8 kept, whole process (selection)
-    overhead: float = (
-        0.004180582  # share of a training step that recording takes, small network on a CPU (recorder_overhead)
-    )
+    overhead: float = 0.01850892  # share of a training step that recording all signals takes (recorder_overhead)
 
 
 MEASURED = Measured()
@@ -145,7 +147,10 @@ def score_bytes(setup: Setup, columns: int = 6) -> int:
 
 
 def record_seconds(setup: Setup, measured: Measured = MEASURED) -> float:
-    """Return the seconds that recording takes a rank over the whole training, on a CPU, its part of the store included."""
+    """Return the seconds that recording takes a rank over the whole training, on a CPU, its part of the store included.
+
+    A lower bound, see `Measured`.
+    """
     values = setup.rows * setup.classes * setup.epochs
     return values * measured.record_seconds + store_bytes(setup) / setup.ranks / measured.write_bytes
 
@@ -180,7 +185,7 @@ def payback(setup: Setup, keep: Keep, surrogate_epochs: int, measured: Measured 
 
     >>> found = payback(Setup(1281167, 1000, 90, 8), 0.7, 30)
     >>> found.trainings, round(found.seconds)
-    (2, 148)
+    (2, 151)
     """
     if not 1 <= surrogate_epochs <= setup.epochs:
         raise InputError(f"Expected a surrogate of 1 to {setup.epochs} epochs, but got {surrogate_epochs}.")

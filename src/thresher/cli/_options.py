@@ -57,7 +57,8 @@ PLACE = Place()
 
 data = option(
     "--data", default="digits",
-    help="Data set: digits (built in), cifar10, cifar100, imagenet, or folder (ImageNet layout).",
+    help="Data set: digits (built in), cifar10, cifar100, imagenet, or folder (pictures in DIR/train/CLASS "
+    "and DIR/val/CLASS; folder:size=64 brings them to 64x64).",
     shell_complete=among(*completion.DATA_SETS),
 )  # fmt: skip
 data_dir = option(

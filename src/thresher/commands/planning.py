@@ -61,7 +61,7 @@ def rows(setup: Setup) -> list[tuple[str, str, str]]:
         (
             "recording",
             seconds_text(planning.record_seconds(setup)),
-            f"a rank, {setup.epochs} epochs, where logits lie on a CPU",
+            f"a rank, {setup.epochs} epochs, where logits lie on a CPU; at least: measured with one signal",
         ),
         ("scoring", seconds_text(planning.scoring_seconds(setup)), f"six methods in one pass, {cores}"),
         ("selecting", seconds_text(planning.selecting_seconds(setup)), "one core"),

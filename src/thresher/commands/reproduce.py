@@ -109,6 +109,8 @@ def _announce(cells: Sequence[Cell], place: Place, pace: Pace, say: Output) -> N
     """Say how much is missing and how long it would take here; measures a few steps of each kind of training."""
     missing = [cell for cell in cells if read_result(place, cell) is None]
     seconds, recordings = 0.0, 0
+    if missing:
+        say.note(f"{len(missing)} of {len(cells)} cells to run; measuring a few steps of each kind of training")
     for data, spec, epochs in recording_left(missing, place):
         recordings += 1
         seconds += pace.training(data, replace(spec, epochs=epochs, schedule_epochs=None), len(data.train))

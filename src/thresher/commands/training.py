@@ -25,10 +25,11 @@ from thresher.experiments.ledger import Clock
 from thresher.experiments.recording import identity, record, timed
 from thresher.experiments.rundir import RunDirectory
 from thresher.experiments.study import StudySpec, run_study
-from thresher.experiments.tables import FULL, Row, markdown, plus_minus, table
+from thresher.experiments.tables import FULL, Row, gap_text, markdown, plus_minus, table
 from thresher.files import write_atomic
 from thresher.keep import share_of
 from thresher.methods import parse_methods
+from thresher.models import check_model
 from thresher.ranks import Ranks
 from thresher.ranks.torchrun import joined
 from thresher.tracking import Tracker, followed, tracked
@@ -56,7 +57,7 @@ def results_table(rows: list[Row]) -> Table:
     for r in rows:
         view.add_row(
             r.method, f"{r.keep:g}", str(r.kept), plus_minus(r.accuracy_mean, r.accuracy_half_width),
-            plus_minus(r.gap_mean, r.gap_half_width, signed=True), str(r.n_seeds), f"{r.seconds:.1f}",
+            gap_text(r.gap_mean, r.gap_half_width, r.n_pairs, r.n_seeds), str(r.n_seeds), f"{r.seconds:.1f}",
         )  # fmt: skip
     return view
 
@@ -149,12 +150,14 @@ def record_command(
         precision=as_precision(precision), compile_model=compile_model,
     )  # fmt: skip
     loaded = load(data, data_dir, corrupt=corrupt, mislabel=mislabel)
+    check_model(spec.model, loaded.image_size)  # before anything is written
     what = identity(loaded, spec, seed)
     with (
         _begun(device, say, track, out.name, what) as (ranks, own_device, tracker),
         RunDirectory(out, what, ranks=ranks) as run,
         say.screen() as screen,
     ):
+        say.note(f"{loaded.describe()}; {spec.model}, {spec.epochs} epochs of batch {spec.batch_size}")
         notify = followed(screen.notify, tracker)
         trajectory = record(
             loaded, spec, seed, out, device=own_device, eval_pass=features, logits=logits,
@@ -187,6 +190,7 @@ def train_command(
     n = len(loaded.train)
     common: dict[str, Any] = {
         "data": data, "data_dir": str(data_dir) if data_dir else None, "fingerprint": loaded.fingerprint,
+        "test_fingerprint": loaded.test_fingerprint,
         "train": spec.to_json(), "corrupt": corrupt, "mislabel": mislabel,
     }  # fmt: skip
     if dynamic is not None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from thresher.experiments.cells import Cell, Entry
 from thresher.experiments.defaults import adjusted, parse_keeps, parse_seeds, recipe
 from thresher.experiments.pace import Pace
 from thresher.experiments.reproduce import Place, run_cells
-from thresher.experiments.tables import RANDOM, plus_minus
+from thresher.experiments.tables import RANDOM, gap_text, plus_minus
 from thresher.files import write_atomic
 from thresher.methods import resolve
 from thresher.tracking import followed, tracked
@@ -70,13 +71,28 @@ def candidates(data: str, keep: float, epochs: int, seed: int = 0) -> list[str]:
     return [first, *(rest[i] for i in np.random.default_rng(seed).permutation(len(rest)))]
 
 
-def best(rows: Sequence[BoardRow]) -> BoardRow | None:
-    """Return the row with the highest mean among those with the most seeds, Random left aside; None where none has run."""
-    tried = [row for row in rows if row.mean is not None and row.entry.cell.method != RANDOM]
+@dataclass(frozen=True)
+class Choice:
+    """The best setting, out of `settings` that were compared by their means over the same `seeds`."""
+
+    row: BoardRow
+    settings: int
+    seeds: tuple[int, ...]
+
+
+def best(rows: Sequence[BoardRow]) -> Choice | None:
+    """Return the row with the highest mean over the seeds that all tried settings share, Random left aside.
+
+    Where they share none, the settings that have the most frequent seed are compared on it. None where none has run.
+    """
+    tried = [row for row in rows if row.accuracies and row.entry.cell.method != RANDOM]
     if not tried:
         return None
-    most = max(len(row.accuracies) for row in tried)
-    return max((row for row in tried if len(row.accuracies) == most), key=lambda row: row.mean or 0.0)
+    count = Counter(seed for row in tried for seed in row.accuracies)
+    shared = tuple(sorted(seed for seed in count if count[seed] == len(tried)))
+    seeds = shared or (max(sorted(count), key=lambda seed: count[seed]),)
+    compared = [row for row in tried if row.accuracies.keys() >= set(seeds)]
+    return Choice(max(compared, key=lambda row: sum(row.accuracies[seed] for seed in seeds)), len(compared), seeds)
 
 
 def _entry(template: Cell, method: str) -> Entry:
@@ -88,7 +104,7 @@ def _view(run: Sequence[BoardRow]) -> Table:
     for heading in ("method", "accuracy %", "gap to Random", "seeds"):
         view.add_column(heading, overflow="fold")
     for row in run:
-        gap = plus_minus(row.gap, row.gap_half, signed=True)
+        gap = gap_text(row.gap, row.gap_half, row.pairs, len(row.accuracies))
         view.add_row(row.entry.cell.method, plus_minus(row.mean, row.half), gap, str(len(row.accuracies)))
     return view
 
@@ -96,13 +112,18 @@ def _view(run: Sequence[BoardRow]) -> Table:
 def _tell(rows: Sequence[BoardRow], say: Output, place: Place) -> None:
     run = sorted((row for row in rows if row.mean is not None), key=lambda row: -(row.mean or 0.0))
     say.table(lambda: _view(run))
-    winner, left = best(rows), len(rows) - len(run)
-    if winner is None:
+    choice, left = best(rows), len(rows) - len(run)
+    if choice is None:
         say.line("The budget was too short for a single setting. Give more minutes, or a smaller network.")
     else:
         note = f"; {left} settings were not tried, the budget ended" if left else ""
         say.line(
-            f"best: --method {winner.entry.cell.method}{note}\n{place.root} holds all results; run again with more minutes "
-            "to try more"
+            f"best: --method {choice.row.entry.cell.method}, of {choice.settings} compared on "
+            f"{'seeds' if len(choice.seeds) > 1 else 'seed'} {', '.join(map(str, choice.seeds))}{note}\n"
+            f"{place.root} holds all results; run again with more minutes to try more"
         )
-    say.result({"best": winner and winner.entry.cell.method, "rows": records(run), "not_tried": left, "results": place.root})
+    say.result({
+        "best": choice and choice.row.entry.cell.method,
+        "compared": choice and {"settings": choice.settings, "seeds": choice.seeds},
+        "rows": records(run), "not_tried": left, "results": place.root,
+    })  # fmt: skip

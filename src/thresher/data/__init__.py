@@ -6,11 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from thresher.data.base import ArraySplit, Data, DatasetSplit, Indexed, Split
-from thresher.errors import InputError, UnknownNameError
+from thresher.errors import InputError, UnknownNameError, nearest
+
+__all__ = ["NAMES", "OWN", "ArraySplit", "Data", "DatasetSplit", "Indexed", "Split", "load", "name_parts"]
 
 NAMES = ("digits", "cifar10", "cifar100", "imagenet", "folder")
-
-__all__ = ["NAMES", "ArraySplit", "Data", "DatasetSplit", "Indexed", "Split", "load"]
+OWN = ("folder", "imagenet")
+"""Data sets that lie in folders of pictures, which are brought to a size."""
+_LARGEST = 4096  # pixels a side
 
 
 def load(
@@ -25,8 +28,9 @@ def load(
     """Return the data set called `name`.
 
     "digits" needs no files. "cifar10" and "cifar100" are read from the official archive or folder in `root` (default:
-    the folder `data`). "folder" reads images in the ImageNet layout from `root`, "folder:PATH" from PATH, and "imagenet"
-    does so under that name; `image_size` is what the images are brought to.
+    the folder `data`). "folder" reads images in the ImageNet layout (`root/train/CLASS`, `root/val/CLASS`) from `root`,
+    "folder:PATH" from PATH, and "imagenet" does so under that name; `image_size` is what the images are brought to, and
+    "folder:size=32" and "imagenet:size=64" say it in the name.
 
     Training images are corrupted as `corrupt` says ("intended:share=0.04:seed=0", see `thresher.data.corrupt`), training
     labels are flipped as `mislabel` says ("0.2:seed=0", see `thresher.data.mislabel`). Then a part of the training set takes
@@ -55,23 +59,41 @@ def load(
     return data
 
 
+def name_parts(name: str) -> tuple[str, int | None, str]:
+    """Return the kind of a data set, the size its name asks for, and the folder that it names.
+
+    Raises InputError for a size that is none.
+
+    >>> name_parts("cifar10"), name_parts("folder:size=64"), name_parts("folder:my/pictures")
+    (('cifar10', None, ''), ('folder', 64, ''), ('folder', None, 'my/pictures'))
+    """
+    kind, _, rest = name.partition(":")
+    if not rest.startswith("size="):
+        return kind, None, rest
+    text, _, path = rest.removeprefix("size=").partition(":")
+    if not (text.isascii() and text.isdigit() and 0 < int(text) <= _LARGEST):
+        raise InputError(f"Expected a size in pixels such as {kind}:size=64, 1 to {_LARGEST}, but got {name!r}.")
+    return kind, int(text), path
+
+
 def _load(name: str, root: Path | None, image_size: int) -> Data:
     """Return the data set as it is."""
-    kind, _, path = name.partition(":")
-    if kind not in NAMES or (path and kind != "folder"):
-        raise UnknownNameError(f"There is no data set {name!r}. There are: {', '.join(NAMES)} (or folder:PATH).")
+    kind, size, path = name_parts(name)
+    if kind not in NAMES or (path and kind != "folder") or (size and kind not in OWN):
+        known = f"{', '.join(NAMES)} (or folder:PATH, folder:size=64)"
+        raise UnknownNameError(f"There is no data set {name!r}{nearest(name, NAMES)}. There are: {known}.")
     if kind == "digits":
         from thresher.data.digits import load_digits
 
         return load_digits()
-    if kind in ("folder", "imagenet"):
+    if kind in OWN:
         from thresher.data.folders import load_folder
 
         where = Path(path) if path else root
         if where is None:
-            raise InputError("Expected the folder of the images: give root, or the name folder:PATH.")
-        data = load_folder(where, image_size=image_size)
-        return data if kind == "folder" else replace(data, name=kind)
+            raise InputError(f"Expected the folder of the images of {name}: --data-dir DIR, or the name folder:PATH.")
+        data = load_folder(where, image_size=size or image_size)
+        return replace(data, name=f"{kind}:size={size}" if size else kind)
     from thresher.data.cifar import load_cifar
 
     return load_cifar(kind, Path("data") if root is None else Path(root))

@@ -227,11 +227,15 @@ class Data:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 (hex) of the training split: name, number, targets and images (folders: paths and sizes)."""
-        digest = hashlib.sha256(f"{self.name}\n{len(self.train)}\n".encode())
-        digest.update(np.ascontiguousarray(self.train.targets, dtype="<i8").tobytes())
-        for part in self.train.content():
-            digest.update(part)
-        return digest.hexdigest()
+        return _fingerprint(self.name, self.train)
+
+    @cached_property
+    def test_fingerprint(self) -> str:
+        """SHA-256 (hex) of the test split: number, targets and images (folders: paths and sizes).
+
+        The name is no part of it: data whose training split was changed keep it.
+        """
+        return _fingerprint("test", self.test)
 
     def describe(self) -> str:
         """Return one line for people."""
@@ -240,6 +244,14 @@ class Data:
             f"{self.name}: {len(self.train)} training and {len(self.test)} test images in {self.num_classes} classes, "
             f"{self.image_size} x {self.image_size} {kind}"
         )
+
+
+def _fingerprint(name: str, split: Split) -> str:
+    digest = hashlib.sha256(f"{name}\n{len(split)}\n".encode())
+    digest.update(np.ascontiguousarray(split.targets, dtype="<i8").tobytes())
+    for part in split.content():
+        digest.update(part)
+    return digest.hexdigest()
 
 
 def as_targets(targets: Any, count: int) -> NDArray[np.int64]:

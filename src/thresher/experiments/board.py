@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from thresher.errors import CorruptFileError
+from thresher.errors import CorruptFileError, FingerprintError
 from thresher.experiments.cells import Cell, Entry
 from thresher.experiments.reproduce import Place, read_result
 from thresher.experiments.rundir import read_json
-from thresher.experiments.tables import RANDOM, mean_interval, plus_minus
+from thresher.experiments.tables import RANDOM, gap_text, mean_interval, plus_minus
 
 NOT_RUN = "not yet run"
 HEADINGS = ("published", "ours", "n", "difference", "gap to Random", "budget", "remark")
@@ -22,7 +22,8 @@ HEADINGS = ("published", "ours", "n", "difference", "gap to Random", "budget", "
 class BoardRow:
     """One line. Accuracies and gaps in percent; half-widths are of two-sided 95 % Student t intervals, None below two seeds.
 
-    `gap` is the mean over shared seeds of (this accuracy - Random's) with the same data, model, kept share and recipe;
+    `gap` is the mean over shared seeds, which are `pairs`, of (this accuracy - Random's) with the same data, model, kept
+    share and recipe;
     `difference` is ours minus published; `status` is "" or says what keeps the line from being complete.
     """
 
@@ -33,6 +34,7 @@ class BoardRow:
     difference: float | None
     gap: float | None
     gap_half: float | None
+    pairs: int
     steps: int | None
     status: str
 
@@ -52,7 +54,7 @@ class BoardRow:
     def texts(self) -> tuple[str, ...]:
         """Return the columns of `HEADINGS`."""
         ours = NOT_RUN if self.mean is None else plus_minus(self.mean, self.half)
-        gap = plus_minus(self.gap, self.gap_half, signed=True)
+        gap = gap_text(self.gap, self.gap_half, self.pairs, len(self.accuracies))
         remark = "; ".join(part for part in (self.status, self.entry.remark) if part)
         difference = plus_minus(self.difference, None, signed=True)
         return self.published, ours, str(len(self.accuracies) or ""), difference, gap, self.budget, remark
@@ -68,6 +70,9 @@ def board(entries: Sequence[Entry], seeds: Sequence[int], place: Place) -> list[
         for cell in entry.cells(seeds):
             try:
                 result = read_result(place, cell)
+            except FingerprintError:
+                trouble[key] = f"{place.result(cell).name} is of other data than those at hand"
+                continue
             except CorruptFileError:
                 trouble[key] = f"{place.result(cell).name} is not its result: move it away"
                 continue
@@ -93,14 +98,15 @@ def _row(
     if accuracies and len(accuracies) < asked and not status:
         status = f"{len(accuracies)} of {asked} seeds"
     if not accuracies:
-        return BoardRow(entry, {}, None, None, None, None, None, None, status)
+        return BoardRow(entry, {}, None, None, None, None, None, 0, None, status)
     mean, half = mean_interval(list(accuracies.values()))
     random = randoms.get(_company(entry.cell), {})
-    gaps = [value - 100 * random[seed]["test_accuracy"] for seed, value in accuracies.items() if seed in random]
-    gap, gap_half = mean_interval(gaps) if gaps and entry.cell.method != RANDOM else (None, None)
+    paired = {} if entry.cell.method == RANDOM else random
+    gaps = [value - 100 * paired[seed]["test_accuracy"] for seed, value in accuracies.items() if seed in paired]
+    gap, gap_half = mean_interval(gaps) if gaps else (None, None)
     difference = None if entry.published is None else mean - entry.published.accuracy
     steps = int(next(iter(results.values()))["steps"])
-    return BoardRow(entry, accuracies, mean, half, difference, gap, gap_half, steps, status)
+    return BoardRow(entry, accuracies, mean, half, difference, gap, gap_half, len(gaps), steps, status)
 
 
 def _reason(place: Place, cell: Cell) -> str:
@@ -138,7 +144,7 @@ def numbers(row: BoardRow) -> dict[str, float | int | None]:
         "published": None if published is None else published.accuracy,
         "published_std": None if published is None else published.std,
         "mean": row.mean, "half_width": row.half, "n": len(row.accuracies), "difference": row.difference, "gap": row.gap,
-        "gap_half_width": row.gap_half, "steps": row.steps,
+        "gap_half_width": row.gap_half, "pairs": row.pairs or None, "steps": row.steps,
     }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ coresets, and Random's, are trained as the study's own and measured on the sampl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,16 +17,16 @@ from thresher.data.holdout import Holdout, split_rows
 from thresher.engines import engine_of, make_engine
 from thresher.experiments.columns import Columns
 from thresher.experiments.events import Notify, stepped
-from thresher.experiments.jobs import Job, Task, cached_data, run_task
+from thresher.experiments.jobs import Job, Task, cached_data, run_task, values_digest
 from thresher.experiments.pace import Pace
 from thresher.experiments.scoring import choose, unrecorded
 from thresher.experiments.tables import RANDOM, mean_interval, plus_minus
 from thresher.files import write_json
 from thresher.keep import keep_count
 from thresher.methods import AUTO, ResolvedMethod, parse_spec, resolve
-from thresher.score_table import ScoreTable, read_scores
+from thresher.score_table import ScoreTable, read_scores, write_scores
 from thresher.train.spec import TrainSpec
-from thresher.types import Pool
+from thresher.types import Ids, Pool, Scores
 
 HOLDOUT = "0.1"
 PAIRS = 5
@@ -76,13 +76,15 @@ class Verdict:
 
 def check(
     method: ResolvedMethod, keep: float, table: ScoreTable, names: Columns, data: Data, job: Mapping[str, Any],
-    folder: Path, pace: Pace, *, processes: int = 1, on_step: Callable[[float, float], None] = lambda done, total: None,
+    folder: Path, pace: Pace, *, scaled: bool = False, processes: int = 1,
+    on_step: Callable[[float, float], None] = lambda done, total: None,
 ) -> Verdict:  # fmt: skip
     """Train pairs of coresets of the method and of Random on what is left, and return what the held-out part says.
 
-    `table` and `names` are the scores of `data`; `job` has the fields that the study's jobs share. Results are kept in
-    `folder`, so that a check that was interrupted goes on. Pairs are started while `pace` has time for them; `on_step` is
-    told how many are done, and how many there are at most.
+    `table` and `names` are the scores of `data`; `job` has the fields that the study's jobs share. `scaled` trainings have
+    their loss multiplied by the scores of what they were selected by, Random's too, as in a study that scales all. Results
+    are kept in `folder`, so that a check that was interrupted goes on. Pairs are started while `pace` has time for them;
+    `on_step` is told how many are done, and how many there are at most.
     """
     held = cached_data(job["data"], job["data_dir"], job["corrupt"], job["mislabel"], HOLDOUT)
     left, _ = split_rows(len(data.train), Holdout.parse(HOLDOUT))
@@ -91,6 +93,7 @@ def check(
     pool = Pool(len(left), targets, None, data.num_classes)
     spec = TrainSpec(**job["train"])
     made: dict[str, dict[int, float]] = {method.name: {}, RANDOM: {}}
+    scales = _scales(method, table.columns[names[method.columns[""]]], left, folder) if scaled else {}
 
     def task(label: str, seed: int) -> Task:
         kept = _random(pool, keep, seed, held) if label == RANDOM else choose(
@@ -99,7 +102,8 @@ def check(
         path = folder / "coresets" / f"{label.replace(':', '_')}-{keep:g}-seed{seed}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
         kept.save(path)
-        shared = {**job, "fingerprint": held.fingerprint, "holdout": HOLDOUT}
+        shared = {**job, "fingerprint": held.fingerprint, "test_fingerprint": held.test_fingerprint, "holdout": HOLDOUT}
+        shared |= scales.get(label, {})
         one = Job(label, keep, len(kept.ids), seed=seed, coreset=str(path), coreset_digest=kept.digest, **shared)
         return Task(one, one.result_path(folder / "results"))
 
@@ -121,11 +125,28 @@ def check(
     )
 
 
+def _scales(method: ResolvedMethod, scores: Scores, left: Ids, folder: Path) -> dict[str, dict[str, str]]:
+    """Write the method's scores and Random's of the samples that are left; return what a job says of them, by label."""
+    random = resolve(RANDOM, "", 1.0)
+    drawn = next(iter(unrecorded(random, Pool(len(scores.values)))[0].values()))
+    columns = {label: replace(s, values=s.values[left]) for label, s in ((method.name, scores), (RANDOM, drawn))}
+    digests = {label: values_digest(column.values) for label, column in columns.items()}
+    path = folder / f"scores-{digests[method.name]}.parquet"
+    write_scores(path, columns)
+    return {
+        label: {"scores": str(path), "scale_column": label, "scale_digest": digest} for label, digest in digests.items()
+    }  # fmt: skip
+
+
 def check_auto(
     run: Path, data: Data, job: Mapping[str, Any], resolved: Mapping[tuple[str, float], ResolvedMethod], names: Columns,
     device: str, threads: int | None, minutes: float, processes: int, notify: Notify,
+    scaled: Collection[tuple[str, float]] = (),
 ) -> list[Verdict]:  # fmt: skip
-    """Check `auto` at every kept share of a run directory, in `minutes` all in all, and leave the verdicts in `check/`."""
+    """Check `auto` at every kept share of a run directory, in `minutes` all in all, and leave the verdicts in `check/`.
+
+    `scaled` are those of `resolved` whose trainings have their loss multiplied by the score.
+    """
     asked = [key for key in resolved if parse_spec(key[0])[0] == AUTO]
     table, verdicts = read_scores(run / "scores.parquet"), []
     (run / "check").mkdir(exist_ok=True)
@@ -133,8 +154,8 @@ def check_auto(
         pace = Pace(device, threads, minutes / len(asked))
         verdicts.append(
             check(
-                resolved[key], key[1], table, names, data, job, run / "check", pace, processes=processes,
-                on_step=stepped(notify, f"checking {key[0]} at {key[1]:g}"),
+                resolved[key], key[1], table, names, data, job, run / "check", pace, scaled=key in scaled,
+                processes=processes, on_step=stepped(notify, f"checking {key[0]} at {key[1]:g}"),
             )
         )  # fmt: skip
         write_json(run / "check" / f"verdict-{number}.json", verdicts[-1].to_json())

@@ -5,7 +5,7 @@ step            label, done, total: of anything that takes long, as fine as it c
 epoch           epoch, epochs, loss (and label): a completed epoch of a surrogate
 scored          columns
 jobs            total, work: trainings that are to come, and how many samples go through them
-training        name, epoch, epochs, work, loss: a completed epoch of a training in this process
+training        name, epoch, epochs, work, loss (and label, beside others): a completed epoch of a training in this process
 result          method, keep, seed, work, test_accuracy and the rest of a result (and label, beside others)
 failure         method, keep, seed, work, reason
 """
@@ -30,13 +30,25 @@ def stepped(notify: Notify, label: str) -> Callable[[float, float], None]:
     return lambda done, total: notify("step", {"label": label, "done": done, "total": total})
 
 
+def kind_of(job: Job) -> str:
+    """Return what tells a training from those beside it, apart from method, kept share and seed.
+
+    >>> train = {"model": "small", "epochs": 60, "batch_size": 32}
+    >>> kind_of(Job("tdds", 0.1, 144, "digits", None, "f", train, 0, mislabel="0.2"))
+    'small on digits+mislabel=0.2, 60 epochs, batch 32'
+    """
+    changes = {"corrupt": job.corrupt, "mislabel": job.mislabel, "holdout": job.holdout}
+    data = "+".join([job.data.partition(":")[0], *(f"{key}={value}" for key, value in changes.items() if value is not None)])
+    return f"{job.train['model']} on {data}, {job.train['epochs']} epochs, batch {job.train['batch_size']}"
+
+
 def watched(notify: Notify, work: float | None = None) -> Callable[[Job, Progress], None]:
-    """Return an `on_epoch` of trainings that tells of it; `work` is that of the training where it is not the job's own."""
+    """Return an `on_epoch` of trainings that tells of it; `work` is given to one beside others, whose label is told, too."""
 
     def on_epoch(job: Job, progress: Progress) -> None:
         name = f"{job.method} {job.keep:g} (seed {job.seed})"
         size = job.work if work is None else work
         done = {"epoch": progress.epoch, "epochs": progress.epochs, "loss": progress.loss}
-        notify("training", {"name": name, "work": size, **done})
+        notify("training", {"name": name, "work": size, **done, **({} if work is None else {"label": kind_of(job)})})
 
     return on_epoch

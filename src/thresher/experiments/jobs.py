@@ -7,6 +7,7 @@ that have run are skipped, and results of several machines are merged by copying
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache, partial
@@ -16,15 +17,16 @@ from typing import Any
 import torch
 
 from thresher.coreset import Coreset
-from thresher.data import Data, load
+from thresher.data import Data, load, name_parts
 from thresher.dynamic import DynamicSampler, parse_rule
 from thresher.engines import engine_of, make_engine
-from thresher.errors import FingerprintError
-from thresher.experiments.rundir import digest_of, environment, locked, read_result
+from thresher.errors import CorruptFileError, FingerprintError
+from thresher.experiments.rundir import digest_of, environment, locked, of_other_data, read_result
 from thresher.files import write_json
 from thresher.ranks import Alone, current, together
 from thresher.recorder import Recorder
 from thresher.score_table import read_scores
+from thresher.train.checkpoint import load_checkpoint
 from thresher.train.loop import Progress, fit, normalised
 from thresher.train.spec import TrainSpec
 from thresher.types import Floats
@@ -38,7 +40,8 @@ class Job:
     `corrupt`, `mislabel` and `holdout` change the data as `thresher.data.load` says. `dynamic` names a rule that draws each
     epoch's samples (`thresher.dynamic.parse_rule`), instead of a coreset.
 
-    Files are named with digests of their contents, so that a result is the same wherever they lie.
+    Files are named with digests of their contents, so that a result is the same wherever they lie. `fingerprint` is that of
+    the training samples, `test_fingerprint` that of the test samples, None where it is not known.
     """
 
     method: str
@@ -58,6 +61,7 @@ class Job:
     mislabel: str | None = None
     holdout: str | None = None
     dynamic: str | None = None
+    test_fingerprint: str | None = None
 
     @property
     def work(self) -> int:
@@ -70,10 +74,12 @@ class Job:
         identity = asdict(self)
         if self.dynamic is None:  # as before there was such a thing
             del identity["dynamic"]
-        # the fingerprint says how the data was changed
-        for irrelevant in ("method", "keep", "data_dir", "coreset", "scores", "scale_column", *_CHANGES):
+        # the fingerprint says how the data was changed; that of the test samples is compared with the result's instead,
+        # since results of earlier versions do not have it
+        for irrelevant in ("method", "keep", "data_dir", "coreset", "scores", "scale_column", "test_fingerprint", *_CHANGES):
             del identity[irrelevant]
-        identity["data"] = self.data.partition(":")[0]  # folder:PATH is folder, wherever it lies
+        kind, size, _ = name_parts(self.data)
+        identity["data"] = f"{kind}:size={size}" if size else kind  # folder:PATH is folder, wherever it lies
         return digest_of(identity)
 
     def result_path(self, results: Path) -> Path:
@@ -104,6 +110,7 @@ class Task:
 
 
 OnEpoch = Callable[[Progress], None]
+CHECKPOINT_SECONDS = 60.0
 
 
 def run_task(
@@ -111,27 +118,52 @@ def run_task(
 ) -> dict[str, Any]:  # fmt: skip
     """Train, write the result file and return the result; a result that is there already is returned as it is.
 
+    A training that was ended goes on from the checkpoint beside its result, which is written once a minute at most.
     `on_epoch` is told of every epoch, where this runs in the process that asked. Raises BusyError while another process
-    trains for the same file, FingerprintError where data or scores are not those the job was made for, and what training
-    raises.
+    trains for the same file, FingerprintError where data or scores are not those the job was made for or the result is of
+    other data, and what training raises.
     """
     with locked(task.path.with_suffix(".lock")):
         if task.path.exists():
-            return read_result(task.path)
-        result = {**train(task.job, device, threads, on_epoch), **task.about}
+            return _finished(task)
+        result = {**train(task.job, device, threads, on_epoch, _checkpoint(task)), **task.about}
         write_json(task.path, result)
-        return result
+        return _finished(task)
+
+
+def _checkpoint(task: Task) -> Path:
+    """Return where a training's progress is kept: named by the job, since a cell's file does not say of which data it is."""
+    return task.path.with_name(f"{task.path.stem}-{task.job.digest}.safetensors")
+
+
+def _finished(task: Task) -> dict[str, Any]:
+    """Return the result that is there, or raise FingerprintError where it is of other data than the job is."""
+    result = read_result(task.path)
+    differs = of_other_data(result, task.job.fingerprint, task.job.test_fingerprint)
+    if differs:
+        raise FingerprintError(
+            f"Expected the result of {task.job.method} at keep={task.job.keep:g} on the data at hand in {task.path}, but it "
+            f"is of other data: {differs}. Give the --data-dir it was made with, or choose another --out."
+        )
+    _checkpoint(task).unlink(missing_ok=True)
+    return result
 
 
 def train(
-    job: Job, device: str = "cpu", threads: int | None = None, on_epoch: OnEpoch | None = None
+    job: Job, device: str = "cpu", threads: int | None = None, on_epoch: OnEpoch | None = None,
+    checkpoint: Path | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Run the training of a job and return its result: what determines it, accuracy, cost and environment."""
+    """Run the training of a job and return its result: what determines it, accuracy, cost and environment.
+
+    It goes on from `checkpoint`, if there is one, and keeps its progress there.
+    `diverged` says that the loss was no finite number at the end; it is None then.
+    """
     data = cached_data(job.data, job.data_dir, job.corrupt, job.mislabel, job.holdout)
-    if data.fingerprint != job.fingerprint:
+    differs = of_other_data(asdict(job), data.fingerprint, data.test_fingerprint)
+    if differs:
         raise FingerprintError(
-            f"Expected the data set {job.data} that this training was planned for (fingerprint {job.fingerprint[:16]}), "
-            f"but found {data.fingerprint[:16]}. Give the --data-dir it was planned with."
+            f"Expected the data set {job.data} that this training was planned for, but found other data: planned were "
+            f"{differs}. Give the --data-dir it was planned with."
         )
     ids = None
     if job.coreset is not None:
@@ -140,6 +172,8 @@ def train(
             raise FingerprintError(f"{job.coreset} was changed since this training was planned. Run the command again.")
         ids = coreset.ids
     spec = TrainSpec(**job.train)
+    if checkpoint is not None and checkpoint.exists():
+        _discard_damaged(checkpoint)
     sampler = None if job.dynamic is None else _sampler(job.dynamic, data, spec, job.seed)
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
@@ -147,20 +181,28 @@ def train(
         fitted = fit(
             data, spec, job.seed, ids=ids, loss_scale=_loss_scale(job), device=device, dynamic=sampler,
             eval_pass=sampler is not None and sampler.rule.reads_evaluation, on_epoch=on_epoch,
+            checkpoint=checkpoint, checkpoint_every=CHECKPOINT_SECONDS, resume=True,
         )  # fmt: skip
     finally:
         torch.set_num_threads(before)  # in this process others may be at work
     return {
         **{k: v for k, v in asdict(job).items() if k not in ("data_dir", "coreset", "scores")},
+        "test_fingerprint": data.test_fingerprint,
         "test_accuracy": fitted.test_accuracy,
-        "train_loss": fitted.train_loss,
+        "train_loss": _finite(fitted.train_loss),
+        "diverged": _finite(fitted.train_loss) is None,
         "steps": fitted.steps,
         **({} if sampler is None else {"shown": sampler.shown}),
         "seconds": round(fitted.seconds, 3),
-        "mean_loss_scale": fitted.mean_loss_scale,
+        "mean_loss_scale": _finite(fitted.mean_loss_scale),
         "threads": threads or before,
         "environment": environment(),
     }
+
+
+def _finite(value: float | None) -> float | None:
+    """Return a number as JSON knows it: None where it is not finite."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _sampler(rule: str, data: Data, spec: TrainSpec, seed: int) -> DynamicSampler:
@@ -168,6 +210,13 @@ def _sampler(rule: str, data: Data, spec: TrainSpec, seed: int) -> DynamicSample
     parsed = parse_rule(rule, data.name)
     recorder = Recorder(len(data.train), data.num_classes, parsed.scorers, missing="allow", ranks=Alone())
     return DynamicSampler(parsed, recorder, epochs=spec.epochs, seed=seed)
+
+
+def _discard_damaged(checkpoint: Path) -> None:
+    try:
+        load_checkpoint(checkpoint)
+    except CorruptFileError:
+        checkpoint.unlink()  # what was trained is lost, and nothing else
 
 
 def _loss_scale(job: Job) -> Floats | None:
@@ -212,7 +261,7 @@ def run_jobs(
     todo = []
     for task, complete in zip(tasks, there, strict=True):
         if complete:
-            finished(task, read_result(task.path))
+            finished(task, _finished(task))
         else:
             todo.append(task)
     with together(ranks, "trainings"), make_engine(engine or engine_of(device), processes) as runner:
@@ -225,5 +274,5 @@ def run_jobs(
         )
     for task in todo:  # what other ranks have trained
         if task.job.digest not in done:
-            finished(task, read_result(task.path))
+            finished(task, _finished(task))
     return [{**done[job.digest], "method": job.method, "keep": job.keep} for job in jobs]

@@ -9,7 +9,7 @@ from typing import Any
 
 from thresher.experiments.tables import FULL, RANDOM
 from thresher.files import parse_json
-from thresher.methods import ResolvedMethod
+from thresher.methods import AUTO, ResolvedMethod, parse_spec
 from thresher.report import Cost, Ledger
 
 
@@ -48,6 +48,17 @@ class Clock:
         self._log(event, seconds=self._lap())
 
 
+def epochs_needed(method: ResolvedMethod, recorded: int) -> int:
+    """Return after how many of the `recorded` epochs everything that the method reads is final.
+
+    Where (T, K) were derived from the recording, that took all of it, however few of its epochs are scored.
+    """
+    if parse_spec(method.name)[1].get("at") == AUTO:
+        return recorded
+    read = [at or int(scorer.params().get("epochs", recorded)) for scorer, at in method.columns.values()]
+    return min(max(read), recorded)
+
+
 def ledger(
     log: Path, n: int, surrogate_epochs: int, coreset_epochs: int, resolved: Mapping[tuple[str, float], ResolvedMethod],
     results: Sequence[Mapping[str, Any]],
@@ -67,7 +78,7 @@ def ledger(
         if (label, keep) not in groups or label == FULL:
             continue
         looks = method.scorer.name != RANDOM  # which needs no surrogate at all
-        needed = min(method.at or surrogate_epochs, surrogate_epochs) if looks else 0
+        needed = epochs_needed(method, surrogate_epochs) if looks else 0
         kept = int(groups[label, keep][0]["kept"])
         costs.append(Cost(label, keep, needed, seconds[label, keep], kept * coreset_epochs))
     return Ledger(

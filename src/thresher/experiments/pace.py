@@ -22,12 +22,14 @@ class Pace:
     """Measures the seconds of a training step once for every kind of training, and keeps the time limit.
 
     `limit_minutes` None is no limit; `threads` are those of one training. `sharing` trainings run at once on one device, and
-    are taken to be as much slower until one has ended (`learn`).
+    are taken to be as much slower until one has ended (`learn`); `beside` trainings run beside a recording, which is taken
+    to be as much slower for each of them.
     """
 
     def __init__(
-        self, device: str = "cpu", threads: int | None = None, limit_minutes: float | None = None, sharing: int = 1
-    ) -> None:
+        self, device: str = "cpu", threads: int | None = None, limit_minutes: float | None = None, sharing: int = 1,
+        beside: int = 0,
+    ) -> None:  # fmt: skip
         if limit_minutes is not None and not limit_minutes > 0:
             raise InputError(f"Expected a limit of more than 0 minutes, but got {limit_minutes!r}.")
         self.device, self.threads = device, threads
@@ -35,6 +37,7 @@ class Pace:
         self._seconds: dict[tuple[object, ...], float] = {}
         self._sharing: dict[tuple[object, ...], float] = {}
         self._at_first = float(sharing)
+        self._beside = beside
 
     @property
     def left(self) -> float:
@@ -81,10 +84,10 @@ class Pace:
         return self._until is None or self.training(data, spec, kept) <= self.left
 
     def steps_left(self, data: Data, spec: TrainSpec) -> int:
-        """Return how many steps end before the limit; without one, more than anybody runs."""
+        """Return how many steps of a recording end before the limit; without one, more than anybody runs."""
         if self._until is None:
             return 2**62
-        return max(0, int(self.left / (_MARGIN * self.step(data, spec))))
+        return max(0, int(self.left / (_MARGIN * (1 + self._beside) * self.step(data, spec))))
 
     def total(self, trainings: Sequence[tuple[Data, TrainSpec, int]]) -> float:
         """Return the estimated seconds of these trainings, one after another."""

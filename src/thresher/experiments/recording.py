@@ -75,7 +75,7 @@ def record(
     try:
         fit(
             data, spec, seed, recorder=recorder, eval_pass=eval_pass, device=device, workers=workers,
-            checkpoint=checkpoint, resume=True, until=until, on_epoch=on_epoch, on_step=on_step,
+            checkpoint=checkpoint, resume=True, restart=True, until=until, on_epoch=on_epoch, on_step=on_step,
         )  # fmt: skip
     finally:
         store.close()

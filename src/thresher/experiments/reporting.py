@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from thresher.coreset import Coreset
 from thresher.data import Data, load
 from thresher.data.mislabel import Mislabeling, flip_targets
+from thresher.errors import ThresherError, one_line
 from thresher.experiments.columns import column_names
 from thresher.experiments.defaults import recipe
 from thresher.experiments.dynamics import OnStep, means, nothing, settling, spread_over_map, trajectories
@@ -65,6 +66,7 @@ def gather(out: Path, spec: StudySpec, results: Results, data: Data, on_step: On
     shown, suspects, verdict = _looked_at(trajectory, on_step)
     scorers = [method.scorer for (_, kept), method in resolved.items() if kept == keep]
     published, note = published_curve(spec)
+    selections, left_out = _selections(out, resolved, data)
     return Content(
         title=f"Dataset pruning on {data.name}",
         description=data.describe() + ".",
@@ -72,7 +74,7 @@ def gather(out: Path, spec: StudySpec, results: Results, data: Data, on_step: On
         class_names=data.class_names,
         lines=_lines(results),
         scores=tuple(ScoreColumn(name, s.values, s.hard_end) for name, s in columns.items()),
-        selections=_selections(out, spec, resolved, data),
+        selections=selections,
         data_map=shown,
         published=published,
         published_note=note,
@@ -84,7 +86,7 @@ def gather(out: Path, spec: StudySpec, results: Results, data: Data, on_step: On
         ledger=ledger(out / "log.jsonl", len(data.train), spec.surrogate.epochs, spec.coreset.epochs, resolved, results),
         image=data.train.image,
         facts=_facts(spec, data, environment),
-        notices=tuple(notices(spec, resolved.values())),
+        notices=(*notices(spec, resolved.values()), *left_out),
         titles={label: find(parse_spec(label)[0]).title for label in spec.methods},
         environment=environment,
         spec=spec.to_json(),
@@ -156,6 +158,7 @@ def command_line(spec: StudySpec) -> str:
     words += _unless(base.coreset, coreset, {"lr": "lr", "precision": "precision"})
     words += ["--compile"] if coreset.compile else []
     words += ["--scale-loss", spec.scale_loss] if spec.scale_loss != "published" else []
+    words += ["--check", "--budget-minutes", repr(spec.check_minutes)] if spec.check_minutes is not None else []
     return shlex.join(words) if _sayable(spec) else ""
 
 
@@ -196,13 +199,22 @@ def _lines(results: Results) -> tuple[Line, ...]:
 
 
 def _selections(
-    out: Path, spec: StudySpec, resolved: Mapping[tuple[str, float], ResolvedMethod], data: Data
-) -> tuple[Selection, ...]:
-    """Return the coresets of this study in its order; of one drawn anew per seed, the draw of the lowest seed."""
+    out: Path, resolved: Mapping[tuple[str, float], ResolvedMethod], data: Data
+) -> tuple[tuple[Selection, ...], list[str]]:
+    """Return the coresets of this study in its order, and why files are left out: damaged, or of other data.
+
+    Of one drawn anew per seed it is the draw of the lowest seed.
+    """
+    left_out = []
     columns = column_names(list(resolved.values()))
     found: dict[tuple[str, float], Selection] = {}
     for path in sorted((out / "coresets").glob("*.parquet")):
-        coreset = Coreset.load(path, fingerprint=data.fingerprint)
+        try:
+            coreset = Coreset.load(path, fingerprint=data.fingerprint, n=len(data.train))
+        except ThresherError as error:
+            why = one_line(error).replace(str(path), path.name)  # where it lies here is nobody's affair
+            left_out.append(f"A coreset is left out: {why}")
+            continue
         label, keep, seed = (coreset.source.get(name) for name in ("method", "keep", "seed"))
         method = resolved.get((str(label), keep if isinstance(keep, float) else -1.0))
         if method is None or keep is None:
@@ -210,7 +222,7 @@ def _selections(
         earlier = found.get((str(label), keep))
         if earlier is None or (earlier.seed or 0) > (seed or 0):
             found[str(label), keep] = Selection(str(label), keep, coreset.ids, columns[method.scorer, method.at], seed)
-    return tuple(found[key] for key in resolved if key in found)
+    return tuple(found[key] for key in resolved if key in found), left_out
 
 
 def _facts(spec: StudySpec, data: Data, environment: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,9 +21,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from thresher.errors import BusyError, CorruptFileError, RunDirectoryError
+from thresher.coreset import Coreset
+from thresher.errors import BusyError, CorruptFileError, MissingFileError, RunDirectoryError
 from thresher.files import parse_json, remove_parts, write_json
 from thresher.ranks import Alone, Ranks, together
+
+_LATELY_KNOWN = ("test_fingerprint",)
+"""What runs of earlier versions do not say of themselves: it is compared where both sides know it."""
 
 
 def digest_of(content: Mapping[str, Any]) -> str:
@@ -55,6 +60,36 @@ def read_result(path: Path) -> dict[str, Any]:
         missing = ", ".join(wrong) or "method"
         raise CorruptFileError(f"{path} is no whole result, it lacks {missing}. Delete it and run the same command again.")
     return result
+
+
+def of_other_data(found: Mapping[str, Any], fingerprint: str, test_fingerprint: str | None) -> str:
+    """Return in what a result or recording differs from the data with these fingerprints, "" where in nothing.
+
+    What one of the two does not know differs in nothing.
+
+    >>> of_other_data({"fingerprint": "a", "test_fingerprint": "b"}, "a", "c")
+    'test samples b instead of c'
+    >>> of_other_data({"fingerprint": "a"}, "a", "c")
+    ''
+    """
+    halves = (("training samples", "fingerprint", fingerprint), ("test samples", "test_fingerprint", test_fingerprint))
+    pairs = [(half, found.get(key), wanted) for half, key, wanted in halves]
+    return ", ".join(
+        f"{half} {str(there)[:16]} instead of {wanted[:16]}"
+        for half, there, wanted in pairs
+        if there is not None and wanted is not None and there != wanted
+    )
+
+
+def save_coreset(coreset: Coreset, path: Path) -> None:
+    """Write a coreset, unless the file holds these samples already; a damaged file is made anew."""
+    try:
+        there = Coreset.load(path).digest == coreset.digest
+    except (MissingFileError, CorruptFileError):
+        there = False
+    if not there:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        coreset.save(path)
 
 
 def environment() -> dict[str, Any]:
@@ -96,15 +131,46 @@ def locked(path: Path) -> Iterator[None]:
     The operating system frees it when its holder dies. The file is removed at the end, while it is held.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
+    file = _hold(path)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        file.close()
+
+
+def _hold(path: Path) -> IO[str]:
+    """Open and lock a lock file."""
+    while True:
+        file = path.open("w")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            file.close()
             raise BusyError(f"{path.with_suffix('.json').name} is being made by another process.") from None
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
+        if _stands_at(file, path):
+            return file
+        file.close()  # its holder removed it after it was opened here, so others would lock a new one
+
+
+def _stands_at(file: IO[str], path: Path) -> bool:
+    """Return whether an open file is still the one of that name."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _difference(key: str, there: Any, here: Any) -> str:
+    """Return in words how two values of a spec differ; of large ones, in what.
+
+    >>> _difference("surrogate", {"model": "tiny", "lr": 0.1}, {"model": "small", "lr": 0.1})
+    'surrogate: model tiny there, small here'
+    """
+    if not (isinstance(there, dict) and isinstance(here, dict)):
+        return f"{key} {str(there)[:40]} there, {str(here)[:40]} here"
+    parts = [name for name in sorted({*there, *here}) if there.get(name) != here.get(name)]
+    return f"{key}: " + ", ".join(_difference(name, there.get(name), here.get(name)) for name in parts)
 
 
 class RunDirectory:
@@ -154,10 +220,16 @@ class RunDirectory:
         mine = json.loads(json.dumps(spec))
         if file.exists():
             theirs = read_json(file, "Restore it from a copy, or choose another --out.")
-            if theirs != mine:
-                differing = sorted(k for k in {*theirs, *mine} if theirs.get(k) != mine.get(k))
+            unknown = {key for key in _LATELY_KNOWN if key not in theirs or key not in mine}
+            differing = [key for key in sorted({*theirs, *mine} - unknown) if theirs.get(key) != mine.get(key)]
+            if differing and self._is_empty():
+                shutil.rmtree(self.path / "trajectory", ignore_errors=True)
+                shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
+                write_json(file, mine)
+            elif differing:
+                told = "; ".join(_difference(key, theirs.get(key), mine.get(key)) for key in differing)
                 raise RunDirectoryError(
-                    f"{self.path} holds a run of another spec (different: {', '.join(differing)}). "
+                    f"{self.path} holds a run of another spec (different: {told}). "
                     "Choose another --out, or repeat the command that made it to continue it."
                 )
             if not resume:
@@ -166,6 +238,11 @@ class RunDirectory:
             raise RunDirectoryError(f"{self.path} holds data but no spec.json; it is not a run. Choose another --out.")
         else:
             write_json(file, mine)
+
+    def _is_empty(self) -> bool:
+        """Whether nothing was finished here, not even an epoch."""
+        there = (*self.path.glob("trajectory/epoch=*"), *self.path.glob("results/*.json"), *self.path.glob("*.parquet"))
+        return not there
 
     def log(self, event: str, **details: Any) -> None:
         """Append one line to log.jsonl."""

@@ -23,11 +23,12 @@ from thresher.experiments.events import Notify, stepped, watched
 from thresher.experiments.jobs import Job, run_jobs, values_digest
 from thresher.experiments.ledger import Clock
 from thresher.experiments.recording import identity, record, timed
-from thresher.experiments.rundir import RunDirectory
+from thresher.experiments.rundir import RunDirectory, save_coreset
 from thresher.experiments.scoring import choose, score
 from thresher.experiments.tables import FULL
 from thresher.keep import keep_count
 from thresher.methods import ResolvedMethod, parse_spec, resolve
+from thresher.models import check_model
 from thresher.ranks import current, together
 from thresher.score_table import read_scores
 from thresher.settings.published import SCALED_LOSS, dataset_key
@@ -85,8 +86,7 @@ def select_all(
         for seed, coreset in chosen.items():
             suffix = f"-seed{seed}" if drawn else ""
             path = run / "coresets" / f"{label.replace(':', '_').replace(',', '_')}-{keep}{suffix}.parquet"
-            if not path.exists() or Coreset.load(path).digest != coreset.digest:
-                coreset.save(path)
+            save_coreset(coreset, path)
             paths[label, keep, seed] = path
     return paths
 
@@ -99,6 +99,7 @@ def common_fields(data: Data, data_dir: str | None, spec: StudySpec) -> dict[str
         "corrupt": spec.corrupt,
         "mislabel": spec.mislabel,
         "fingerprint": data.fingerprint,
+        "test_fingerprint": data.test_fingerprint,
         "train": spec.coreset.to_json(),
     }
 
@@ -191,9 +192,13 @@ def run_study(
     data = load(spec.data, Path(data_dir) if data_dir else None, corrupt=spec.corrupt, mislabel=spec.mislabel)
     for keep in spec.keeps:
         keep_count(len(data.train), keep)
-    # Before anything is trained: a misspelled method must not cost an hour.
+    # Before anything is trained: a misspelled method or model must not cost an hour.
     resolve_all(spec, spec.surrogate.epochs)
-    with RunDirectory(out, identity(data, spec.surrogate, spec.surrogate_seed), ranks=ranks) as run:
+    for training in (spec.surrogate, spec.coreset):
+        check_model(training.model, data.image_size)
+    measured_on = {"test_fingerprint": data.test_fingerprint}  # of no matter to the recording, but to all results
+    what = {**identity(data, spec.surrogate, spec.surrogate_seed), **measured_on}
+    with RunDirectory(out, what, ranks=ranks) as run:
         run.log("study", **spec.to_json())
         notify("data", {"text": data.describe()})
         clock = Clock(run.log)
@@ -217,8 +222,9 @@ def run_study(
                 verdicts = []
                 if spec.check_minutes is not None:
                     common = common_fields(data, data_dir, spec)
+                    scaled = [key for key, m in resolved.items() if scales_loss(spec.scale_loss, spec.data, m)]
                     verdicts = check_auto(
-                        out, data, common, resolved, names, device, threads, spec.check_minutes, processes, notify
+                        out, data, common, resolved, names, device, threads, spec.check_minutes, processes, notify, scaled
                     )
                 coresets = select_all(out, data, spec, resolved, names, verdicts)
                 jobs = build_jobs(out, data, data_dir, spec, resolved, names, coresets)

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from thresher.report.content import two_places
+
 FULL = "full"
 RANDOM = "random"
 
@@ -20,7 +22,7 @@ RANDOM = "random"
 class Row:
     """One line of the table. Accuracies in percent; half-widths are None with one seed.
 
-    `gap` is the mean over shared seeds of (this method's accuracy - Random's) at the same kept share.
+    `gap` is the mean over shared seeds, `n_pairs` of them, of (this method's accuracy - Random's) at the same kept share.
     """
 
     method: str
@@ -31,6 +33,7 @@ class Row:
     accuracy_half_width: float | None
     gap_mean: float | None
     gap_half_width: float | None
+    n_pairs: int
     seconds: float
 
 
@@ -63,13 +66,13 @@ def _row(key: tuple[str, float], groups: Mapping[tuple[str, float], Mapping[int,
     mean, half = mean_interval([100 * r["test_accuracy"] for r in by_seed.values()])
     gap, gap_half = None, None
     random = groups.get((RANDOM, keep), {})
-    shared = sorted(set(by_seed) & set(random))
-    if method not in (RANDOM, FULL) and shared:
+    shared = sorted(set(by_seed) & set(random)) if method not in (RANDOM, FULL) else []
+    if shared:
         gaps = [100 * (by_seed[s]["test_accuracy"] - random[s]["test_accuracy"]) for s in shared]
         gap, gap_half = mean_interval(gaps)
     seconds = float(np.mean([r["seconds"] for r in by_seed.values()]))
     kept = int(next(iter(by_seed.values()))["kept"])
-    return Row(method, keep, kept, len(by_seed), mean, half, gap, gap_half, seconds)
+    return Row(method, keep, kept, len(by_seed), mean, half, gap, gap_half, len(shared), seconds)
 
 
 def plus_minus(mean: float | None, half: float | None, signed: bool = False) -> str:
@@ -77,11 +80,23 @@ def plus_minus(mean: float | None, half: float | None, signed: bool = False) -> 
 
     >>> plus_minus(1.234, 0.5), plus_minus(1.234, None, signed=True), plus_minus(None, None)
     ('1.23 ± 0.50', '+1.23', '')
+    >>> plus_minus((28.15 + 28.80) / 2, None), plus_minus(39.995, None), plus_minus(-0.005, None, signed=True)
+    ('28.48', '40.00', '-0.01')
     """
     if mean is None:
         return ""
-    text = f"{mean:+.2f}" if signed else f"{mean:.2f}"
-    return text if half is None else f"{text} ± {half:.2f}"
+    text = f"{two_places(mean):{'+' if signed else ''}.2f}"
+    return text if half is None else f"{text} ± {two_places(half):.2f}"
+
+
+def gap_text(gap: float | None, half: float | None, pairs: int, seeds: int) -> str:
+    """Format a gap; where fewer seeds are paired with Random than the mean beside it has, say how many.
+
+    >>> gap_text(-0.02, None, 1, 2), gap_text(1.5, 0.3, 3, 3), gap_text(None, None, 0, 2)
+    ('-0.02 (1 pair)', '+1.50 ± 0.30', '')
+    """
+    text = plus_minus(gap, half, signed=True)
+    return text if pairs in (0, seeds) else f"{text} ({pairs} pair{'s' if pairs > 1 else ''})"
 
 
 def markdown(rows: Sequence[Row]) -> str:
@@ -92,6 +107,6 @@ def markdown(rows: Sequence[Row]) -> str:
     ]
     for r in rows:
         accuracy = plus_minus(r.accuracy_mean, r.accuracy_half_width)
-        gap = plus_minus(r.gap_mean, r.gap_half_width, signed=True)
+        gap = gap_text(r.gap_mean, r.gap_half_width, r.n_pairs, r.n_seeds)
         lines.append(f"| {r.method} | {r.keep:g} | {r.kept} | {accuracy} | {gap} | {r.n_seeds} | {r.seconds:.1f} |")
     return "\n".join(lines) + "\n"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 
 from thresher.coreset import Coreset
 from thresher.data import Data, load
-from thresher.errors import FingerprintError, InputError, MissingFileError
+from thresher.errors import FingerprintError, InputError, MissingFileError, ThresherError, one_line
 from thresher.experiments.dynamics import Means, means, trajectories
 from thresher.experiments.rundir import read_json
 from thresher.ranking.blocks import Block
@@ -27,6 +29,7 @@ from thresher.types import Ids, Scores
 _HELD = 1 << 25
 """Sample-epochs whose trajectories are kept in memory (128 MB); beyond, each is read when it is asked for."""
 SELECTIONS = "selections"
+_CHANGE = re.compile(r"\+(corrupt|mislabel|holdout)=")  # a number may hold a plus of its own
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +49,7 @@ class OpenRun:
     image: ImageOf | None
     fingerprint: str | None
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _loaded: dict[tuple[Path, int], Coreset] = field(default_factory=dict)
+    _loaded: dict[tuple[Path, int], Coreset | str] = field(default_factory=dict)
     _held: list[NDArray[np.float32]] = field(default_factory=list)
 
     @property
@@ -79,14 +82,29 @@ class OpenRun:
 
     def coresets(self) -> dict[str, Coreset]:
         """Return the coresets of the run and those that were exported from here, by file name, as they are now."""
+        return {name: coreset for name, coreset in self._files().items() if isinstance(coreset, Coreset)}
+
+    def left_out(self) -> list[str]:
+        """Return why files among the coresets are not shown: damaged, or of other data."""
+        return [why for why in self._files().values() if isinstance(why, str)]
+
+    def _files(self) -> dict[str, Coreset | str]:
+        """Return the coreset in each file, or why there is none."""
         found = {}
         for folder in ("coresets", SELECTIONS):
             for path in sorted((self.path / folder).glob("*.parquet")):
-                stamp = (path, path.stat().st_mtime_ns)
-                if stamp not in self._loaded:
-                    self._loaded[stamp] = Coreset.load(path, fingerprint=self.fingerprint, n=self.n)
-                found[path.stem if folder == "coresets" else f"{SELECTIONS}/{path.stem}"] = self._loaded[stamp]
+                with suppress(FileNotFoundError):  # it was there a moment ago
+                    stamp = (path, path.stat().st_mtime_ns)
+                    if stamp not in self._loaded:
+                        self._loaded[stamp] = self._read(path)
+                    found[path.stem if folder == "coresets" else f"{SELECTIONS}/{path.stem}"] = self._loaded[stamp]
         return found
+
+    def _read(self, path: Path) -> Coreset | str:
+        try:
+            return Coreset.load(path, fingerprint=self.fingerprint, n=self.n)
+        except ThresherError as error:
+            return one_line(error)
 
 
 def open_run(path: Path, data_dir: Path | None = None) -> tuple[OpenRun, str]:
@@ -171,7 +189,8 @@ def split_name(name: str) -> tuple[str, dict[str, str]]:
 
     >>> split_name("cifar10+corrupt=intended+mislabel=0.2:seed=1")
     ('cifar10', {'corrupt': 'intended', 'mislabel': '0.2:seed=1'})
+    >>> split_name("digits+corrupt=intended:noise=1e+20")
+    ('digits', {'corrupt': 'intended:noise=1e+20'})
     """
-    kind, *parts = name.split("+")
-    changes = dict(part.split("=", 1) for part in parts if part.partition("=")[0] in ("corrupt", "mislabel", "holdout"))
-    return kind, changes
+    kind, *parts = _CHANGE.split(name)  # the name, then each change's key and value
+    return kind, dict(zip(parts[::2], parts[1::2], strict=True))

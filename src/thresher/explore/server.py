@@ -124,6 +124,7 @@ class Explorer:
             "classes": list(self.run.class_names),
             "columns": [{"name": name, "hard_end": scores.hard_end} for name, scores in self.run.columns.items()],
             "coresets": [{"name": name, "count": len(coreset)} for name, coreset in self.run.coresets().items()],
+            "left_out": self.run.left_out(),
             "images": self.run.image is not None,
             "right": self.run.means.correct is not None,
         }

@@ -75,8 +75,7 @@ def build(
     """
     if num_classes < 2:
         raise InputError(f"Expected at least 2 classes, but got {num_classes}.")
-    if not name.startswith(timm.PREFIX):
-        _check(name, image_size)
+    check_model(name, image_size)
     if seed is None:
         return _make(name, num_classes, channels, image_size)
     with _DRAWING, torch.random.fork_rng(devices=[]):
@@ -95,7 +94,10 @@ def _make(name: str, num_classes: int, channels: int, image_size: int | None) ->
     return MODELS[name].make(num_classes, channels)
 
 
-def _check(name: str, image_size: int | None) -> None:
+def check_model(name: str, image_size: int | None) -> None:
+    """Raise what `build` does for an unknown model or images that it cannot take; one of timm is only known once built."""
+    if name.startswith(timm.PREFIX):
+        return
     if name not in MODELS:
         known = ", ".join(MODELS)
         raise UnknownNameError(f"Expected a model, one of {known} or timm:NAME, but got {name!r}{nearest(name, MODELS)}.")
@@ -110,4 +112,4 @@ def _check(name: str, image_size: int | None) -> None:
     )
 
 
-__all__ = ["MODELS", "Architecture", "Classifier", "build", "parameter_count"]
+__all__ = ["MODELS", "Architecture", "Classifier", "build", "check_model", "parameter_count"]

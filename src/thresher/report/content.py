@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Literal
 
 import numpy as np
@@ -18,11 +19,21 @@ ImageOf = Callable[[int], NDArray[np.uint8]]
 """Gives the image (H, W, C) uint8 of a sample id."""
 
 
+def two_places(value: float) -> Decimal:
+    """Round as on paper, a half away from zero: what is left of a mean's own rounding must not decide.
+
+    >>> float(two_places(39.994999999999997)), float(two_places(-0.125))
+    (40.0, -0.13)
+    """
+    return Decimal(repr(round(float(value), 9))).quantize(Decimal("0.01"), ROUND_HALF_UP)
+
+
 @dataclass(frozen=True)
 class Line:
     """One line of the results table. Accuracies and gaps in percent, half-widths None with one seed.
 
-    `accuracies` maps a seed to its accuracy in percent; the plots show them as points.
+    `n_pairs` is how many seeds the gap is the mean of, None for all; `accuracies` maps a seed to its accuracy in percent,
+    which the plots show as points.
     """
 
     method: str
@@ -35,6 +46,7 @@ class Line:
     gap_half_width: float | None
     seconds: float
     accuracies: Mapping[int, float] = field(default_factory=dict)
+    n_pairs: int | None = None
 
 
 @dataclass(frozen=True)

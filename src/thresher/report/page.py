@@ -13,7 +13,7 @@ from thresher.report import curves, plots
 from thresher.report._environment import templates
 from thresher.report.agreement import overlap, ranks
 from thresher.report.balance import balances
-from thresher.report.content import FULL, RANDOM, Content, Line, ScoreColumn, Selection
+from thresher.report.content import FULL, RANDOM, Content, Line, ScoreColumn, Selection, two_places
 from thresher.report.costs import cost_lines, count, duration
 from thresher.report.gallery import galleries, suspects
 from thresher.report.map_data import map_data
@@ -31,7 +31,7 @@ class Histogram:
 def page(content: Content) -> str:
     """Return the whole report as HTML."""
     environment = templates()
-    environment.filters |= {"share": plots.share, "plus_minus": _plus_minus, "verdict": _verdict}
+    environment.filters |= {"share": plots.share, "plus_minus": _plus_minus, "verdict": _verdict, "gap": _gap}
     environment.filters |= {"duration": duration, "count": count}
     keep = content.keeps[0] if content.keeps else None
     classes, balance = ((), ()) if keep is None else balances(content, keep)
@@ -65,9 +65,16 @@ def _markup(svg: str | None) -> Markup | None:
 def _plus_minus(mean: float | None, half: float | None, signed: bool = False) -> str:
     if mean is None:
         return "–"
-    text = f"{mean:+.2f}" if signed else f"{mean:.2f}"
-    text = text.replace("-", "−")
-    return text if half is None else f"{text} ± {half:.2f}"
+    text = f"{two_places(mean):{'+' if signed else ''}.2f}".replace("-", "−")
+    return text if half is None else f"{text} ± {two_places(half):.2f}"
+
+
+def _gap(line: Line) -> str:
+    """Return the gap to Random, and of how many pairs it is where not of every seed."""
+    text = _plus_minus(line.gap_mean, line.gap_half_width, signed=True)
+    if line.gap_mean is None or line.n_pairs in (None, line.n_seeds):
+        return text
+    return f"{text} ({line.n_pairs} pair{'s' if line.n_pairs != 1 else ''})"
 
 
 def _verdict(line: Line) -> str:
@@ -90,11 +97,7 @@ def _tiles(content: Content) -> list[tuple[str, str, str]]:
         if random is not None:
             tiles.append((f"Random at {plots.share(keep)}", _percent(random), f"{random.kept} samples"))
         if best is not None:
-            gap = (
-                ""
-                if best.gap_mean is None
-                else (f"{_plus_minus(best.gap_mean, best.gap_half_width, signed=True)} points against Random")
-            )
+            gap = "" if best.gap_mean is None else f"{_gap(best)} points against Random"
             tiles.append((f"Highest mean at {plots.share(keep)}: {best.method}", _percent(best), gap))
     return tiles
 

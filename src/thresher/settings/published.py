@@ -30,12 +30,12 @@ class Published:
 
 
 def dataset_key(dataset: str) -> str:
-    """Return the name under which a data set stands in the published tables.
+    """Return the name under which a data set stands in the published tables; changed data stand under their data set's.
 
-    >>> dataset_key("CIFAR-10"), dataset_key("imagenet"), dataset_key("digits")
-    ('cifar10', 'imagenet1k', 'digits')
+    >>> dataset_key("CIFAR-10"), dataset_key("imagenet"), dataset_key("digits"), dataset_key("cifar100+mislabel=0.2")
+    ('cifar10', 'imagenet1k', 'digits', 'cifar100')
     """
-    plain = dataset.lower().replace("-", "").replace("_", "")
+    plain = dataset.partition("+")[0].lower().replace("-", "").replace("_", "")
     return "imagenet1k" if plain in ("imagenet", "imagenet1k", "ilsvrc2012") else plain
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from thresher.errors import UnknownNameError, nearest
 
 TRACKERS = ("tensorboard", "mlflow")
 Notify = Callable[[str, dict[str, Any]], None]
+Ended = Literal["finished", "failed", "killed"]
+"""How a run came to its end: `killed` by an interrupt, `failed` with any other exception."""
 
 
 class Tracker(Protocol):
@@ -26,8 +28,8 @@ class Tracker(Protocol):
     def scalar(self, name: str, value: float, step: int) -> None:
         """Take one number."""
 
-    def close(self) -> None:
-        """Bring everything to disk."""
+    def close(self, ended: Ended = "finished") -> None:
+        """Bring everything to disk; `ended` says how the run came to its end."""
 
 
 def open_tracker(spec: str, name: str) -> Tracker:
@@ -58,13 +60,18 @@ def tracked(spec: str | None, name: str, params: Mapping[str, Any]) -> Iterator[
     True
     """
     tracker = open_tracker(spec, name) if spec else None
+    ended: Ended = "failed"
     try:
         if tracker is not None:
             tracker.params(params)
         yield tracker
+        ended = "finished"
+    except KeyboardInterrupt:
+        ended = "killed"
+        raise
     finally:
         if tracker is not None:
-            tracker.close()
+            tracker.close(ended)
 
 
 def followed(notify: Notify, tracker: Tracker | None) -> Notify:
@@ -72,12 +79,12 @@ def followed(notify: Notify, tracker: Tracker | None) -> Notify:
 
     An epoch of a surrogate becomes `surrogate/loss` at its number, one of a training in this process `NAME/loss`; a finished
     training becomes `test_accuracy/METHOD/KEEP` (a share in [0, 1]) at its seed; where trainings of several kinds stand
-    beside each other, their label comes first: `test_accuracy/LABEL/METHOD/KEEP`.
+    beside each other, their label comes first: `LABEL/NAME/loss`, `test_accuracy/LABEL/METHOD/KEEP`.
 
     >>> class Printing:
     ...     def params(self, values): ...
     ...     def scalar(self, name, value, step): print(name, value, step)
-    ...     def close(self): ...
+    ...     def close(self, ended="finished"): ...
     >>> told = followed(lambda event, details: None, Printing())
     >>> told("epoch", {"epoch": 2, "epochs": 9, "loss": 0.5})
     surrogate/loss 0.5 2
@@ -87,12 +94,12 @@ def followed(notify: Notify, tracker: Tracker | None) -> Notify:
 
     def both(event: str, details: dict[str, Any]) -> None:
         notify(event, details)
+        label = [details["label"]] if "label" in details else []
         if event == "epoch":
             tracker.scalar(f"{details.get('label', 'surrogate')}/loss", details["loss"], details["epoch"])
         elif event == "training":
-            tracker.scalar(f"{details['name']}/loss", details["loss"], details["epoch"])
+            tracker.scalar("/".join([*label, details["name"], "loss"]), details["loss"], details["epoch"])
         elif event == "result":
-            label = [details["label"]] if "label" in details else []
             name = "/".join(["test_accuracy", *label, details["method"], f"{details['keep']:g}"])
             tracker.scalar(name, details["test_accuracy"], details["seed"])
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from thresher.errors import MissingPackageError
-from thresher.tracking import flat
+from thresher.tracking import Ended, flat
 
 _MOST = 6000  # characters of a parameter, as MLflow takes it
 
@@ -44,6 +44,6 @@ class MLflow:
         plain = "".join(c if c.isalnum() or c in "_-. /" else "_" for c in name)
         self._client.log_metric(self.run_id, plain, value, step=step)
 
-    def close(self) -> None:
-        """Mark the run as finished."""
-        self._client.set_terminated(self.run_id)
+    def close(self, ended: Ended = "finished") -> None:
+        """Mark the run as finished, failed or killed."""
+        self._client.set_terminated(self.run_id, ended.upper())

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from thresher.errors import MissingPackageError
-from thresher.tracking import flat
+from thresher.tracking import Ended, flat
 
 
 class TensorBoard:
@@ -31,6 +31,6 @@ class TensorBoard:
         """Write one number."""
         self._writer.add_scalar(name, value, step)
 
-    def close(self) -> None:
-        """Flush and close the event file."""
+    def close(self, ended: Ended = "finished") -> None:
+        """Flush and close the event file, which has no place for how a run ended."""
         self._writer.close()

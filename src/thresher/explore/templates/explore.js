@@ -12,9 +12,13 @@ async function ask(address, options) {
   return answer;
 }
 
-// Arrays are fetched once; a coreset's when it is first looked at.
+// Arrays are fetched once, a coreset's when it is first looked at; what failed is asked for again.
 function array(address, kind) {
-  if (!arrays.has(address)) arrays.set(address, ask(`/array/${address}`).then(answer => answer.arrayBuffer()).then(buffer => new kind(buffer)));
+  if (!arrays.has(address)) {
+    const coming = ask(`/array/${address}`).then(answer => answer.arrayBuffer()).then(buffer => new kind(buffer));
+    coming.catch(() => arrays.delete(address));
+    arrays.set(address, coming);
+  }
   return arrays.get(address);
 }
 
@@ -62,6 +66,8 @@ function listCoresets() {
   const before = by("coreset").value;
   by("coreset").replaceChildren(option("", "any"), ...run.coresets.map(one => option(one.name, `${one.name} (${one.count})`)));
   by("coreset").value = run.coresets.some(one => one.name === before) ? before : "";
+  by("left-out").textContent = run.left_out.length ? `Coresets that are left out: ${run.left_out.join(" ")}` : "";
+  by("left-out").hidden = !run.left_out.length;
 }
 
 function lasso(on) {

@@ -1,0 +1,87 @@
+"""What becomes of the cells of a study: done, failed with the reason, or left for another time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from thresher.errors import BusyError, CorruptFileError, FingerprintError, ThresherError
+from thresher.experiments.cells import Cell
+from thresher.experiments.events import Notify
+from thresher.experiments.place import Place, read_result
+from thresher.files import write_json
+
+Made = TypeVar("Made")
+Fail = Callable[[Cell, Exception], None]
+
+
+@dataclass
+class Outcome:
+    """What became of the cells that were asked for; `left` are those that were not started, with the reason."""
+
+    done: list[Cell] = field(default_factory=list)
+    failed: dict[Cell, str] = field(default_factory=dict)
+    left: dict[Cell, str] = field(default_factory=dict)
+
+    def open(self, cells: Iterable[Cell]) -> list[Cell]:
+        """Return those of which nothing has become yet."""
+        known = {*self.done, *self.failed, *self.left}
+        return [cell for cell in cells if cell not in known]
+
+    def add_finished(self, cells: Iterable[Cell], place: Place, notify: Notify) -> list[Cell]:
+        """Take the cells that have a result, and return those that have none.
+
+        A file that is not the cell's result, or one of other data than those at hand, makes the cell a failed one. Says how
+        many these are, and how many results could not be compared with their data.
+        """
+        todo: list[Cell] = []
+        refused: list[str] = []
+        unread: Counter[str] = Counter()
+        for cell in cells:
+            try:
+                result = read_result(place, cell)
+            except (CorruptFileError, FingerprintError) as error:
+                self.failed[cell] = str(error)
+                refused.append(str(error))
+                continue
+            if result is None:
+                todo.append(cell)
+                continue
+            self.done.append(cell)
+            if place.unread(cell):
+                unread[f"results on {cell.data} could not be compared with the data: {place.unread(cell)}"] += 1
+        for text, count in unread.items():
+            notify("notice", {"text": f"{count} {text}"})
+        if refused:
+            notify("notice", {"text": f"{len(refused)} results that are there are not used; the first: {refused[0]}"})
+        return todo
+
+
+def mark_failed(outcome: Outcome, place: Place, notify: Notify, cell: Cell, error: Exception) -> None:
+    """Write down why a cell failed; one that another process is at is left to it."""
+    if isinstance(error, BusyError):
+        outcome.left[cell] = str(error)
+        return
+    reason = f"{type(error).__name__}: {error}".splitlines()[0]
+    outcome.failed[cell] = reason
+    place.failure(cell).parent.mkdir(parents=True, exist_ok=True)
+    write_json(place.failure(cell), {"cell": cell.to_json(), "reason": reason})
+    notify("failure", {"method": cell.method, "keep": cell.keep, "seed": cell.seed, "work": work_of(cell), "reason": reason})
+
+
+def each(cells: Iterable[Cell], make: Callable[[Cell], Made], fail: Fail) -> dict[Cell, Made]:
+    """Return what `make` gives for every cell, without those of which it raises a ThresherError: `fail` is told of them."""
+    made = {}
+    for cell in cells:
+        try:
+            made[cell] = make(cell)
+        except ThresherError as error:
+            fail(cell, error)
+    return made
+
+
+def work_of(cell: Cell) -> float:
+    """Return how long a cell's training is, beside the others: in epochs of the whole data set."""
+    return cell.keep * cell.coreset.epochs

@@ -1,0 +1,118 @@
+"""The cells of a study stand alone: one that fails costs the others nothing, and none depends on what runs beside it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from thresher.coreset import Coreset
+from thresher.experiments.cells import Cell
+from thresher.experiments.pace import Pace
+from thresher.experiments.reproduce import Place, _epochs_needed, read_result, recording_left, run_cells
+from thresher.scorers.el2n import EL2N
+from thresher.train.spec import TrainSpec
+
+SURROGATE = TrainSpec("tiny", epochs=6, batch_size=256, lr=0.05)
+CORESET = TrainSpec("tiny", epochs=1, batch_size=256, lr=0.05)
+
+
+def cell(method: str, **changes: Any) -> Cell:
+    """Return a cell on digits that takes a second."""
+    return replace(Cell("digits", method, 0.2, SURROGATE, CORESET), **changes)
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study whose recording has all epochs, for more than one of its cells needs."""
+    root = tmp_path_factory.mktemp("cells")
+    assert run_cells([cell("aum"), cell("el2n:epochs=2")], Place(root), Pace()).failed == {}
+    return root
+
+
+def test_data_that_are_not_there_cost_the_others_nothing(tmp_path: Path) -> None:
+    place, missing, there = Place(tmp_path, tmp_path / "none"), cell("random", data="imagenet"), cell("random")
+    recording = replace(missing, method="el2n")
+    told: list[Any] = []
+    outcome = run_cells([missing, recording, there], place, Pace(), lambda event, d: told.append((event, d)))
+    assert outcome.done == [there]
+    assert set(outcome.failed) == {missing, recording}
+    assert "MissingFileError: Expected the folders train and val" in outcome.failed[missing]
+    assert json.loads(place.failure(recording).read_text())["reason"] == outcome.failed[recording]
+    assert sum(event == "failure" for event, _ in told) == 2
+
+
+def test_cells_that_cannot_be_selected_cost_those_of_their_recording_nothing(recorded: Path, tmp_path: Path) -> None:
+    shutil.copytree(recorded, tmp_path / "copy")
+    place, good = Place(tmp_path / "copy"), cell("el2n:epochs=3")
+    unknown, late, too_early = cell("el3n"), cell("el2n:at=99"), cell("moderate:at=2")
+    outcome = run_cells([unknown, late, too_early, good], place, Pace())
+    assert outcome.done == [good]
+    assert "UnknownNameError" in outcome.failed[unknown]
+    assert "TooFewEpochsError" in outcome.failed[late]
+    assert "cannot be asked for after 2" in outcome.failed[too_early]
+
+
+def test_what_is_made_of_a_recording_is_made_anew_where_it_is_damaged(recorded: Path, tmp_path: Path) -> None:
+    shutil.copytree(recorded, tmp_path / "copy")
+    place, again = Place(tmp_path / "copy"), cell("el2n:epochs=2")
+    before = read_result(place, again)
+    assert before is not None
+    coreset = place.root / "coresets" / f"{again.digest}.parquet"
+    for path in (coreset, *place.root.glob("recordings/*/scores-*.parquet")):
+        path.write_bytes(path.read_bytes()[:200])
+    place.result(again).unlink()
+    assert run_cells([again], place, Pace()).done == [again]
+    after = read_result(place, again)
+    assert after is not None
+    assert (after["coreset_digest"], after["test_accuracy"]) == (before["coreset_digest"], before["test_accuracy"])
+    assert Coreset.load(coreset).digest == after["coreset_digest"]
+
+
+def test_a_damaged_recording_costs_the_others_nothing(recorded: Path, tmp_path: Path) -> None:
+    shutil.copytree(recorded / "recordings", tmp_path / "recordings")
+    (next((tmp_path / "recordings").iterdir()) / "trajectory" / "manifest.json").write_text("{")
+    outcome = run_cells([cell("el2n"), cell("random")], Place(tmp_path), Pace())
+    assert outcome.done == [cell("random")]
+    assert "CorruptFileError" in outcome.failed[cell("el2n")]
+
+
+def test_an_interrupt_and_a_programming_error_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for error in (KeyboardInterrupt, AttributeError):
+
+        def load(*_: Any, error: type[BaseException] = error) -> None:
+            raise error
+
+        monkeypatch.setattr(Place, "load", load)
+        with pytest.raises(error):
+            run_cells([cell("random")], Place(tmp_path), Pace())
+
+
+def test_a_training_that_cannot_be_measured_fails_alone(tmp_path: Path) -> None:
+    impossible = cell("random", coreset=replace(CORESET, model="swin_t"))
+    outcome = run_cells([impossible, cell("random")], Place(tmp_path), Pace(limit_minutes=60))
+    assert outcome.done == [cell("random")]
+    assert "swin_t" in outcome.failed[impossible]
+
+
+def test_all_scores_that_a_cell_reads_decide_how_long_is_recorded() -> None:
+    assert _epochs_needed(cell("el2n:epochs=2")) == 2
+    long = cell("el2n:epochs=2:selector=learnable")  # which reads margins of every epoch
+    assert _epochs_needed(long) == 6
+    assert _epochs_needed(cell("el2n:epochs=2:selector=learnable:at=4")) == 4
+    assert [epochs for _, _, epochs in recording_left([long], Place(Path("none")))] == [6]
+
+
+def test_a_cell_keeps_the_same_whatever_shares_its_recording(recorded: Path, tmp_path: Path) -> None:
+    asked = cell("el2n:epochs=2")
+    alone, beside = Place(tmp_path / "alone"), Place(recorded)
+    assert run_cells([asked], alone, Pace()).done == [asked]
+    digests = {(read_result(place, asked) or {})["coreset_digest"] for place in (alone, beside)}
+    assert len(digests) == 1
+    for place in (alone, beside):
+        kept = Coreset.load(place.root / "coresets" / f"{asked.digest}.parquet")
+        assert kept.source["scorer"] == {"scorer": "el2n", "params": EL2N(epochs=2).params(), "at": 2}

@@ -1,0 +1,131 @@
+"""Trainings as jobs: one that diverges leaves a result, damaged coresets are made anew, and a lock is held by one."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from dataclasses import asdict, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from thresher.coreset import Coreset
+from thresher.data import load
+from thresher.errors import BusyError
+from thresher.experiments import jobs, rundir
+from thresher.experiments.board import as_csv, board
+from thresher.experiments.cells import Cell, Entry
+from thresher.experiments.jobs import Job, Task, run_task
+from thresher.experiments.pace import Pace
+from thresher.experiments.reproduce import Place, run_cells
+from thresher.experiments.rundir import locked, save_coreset
+from thresher.experiments.tables import markdown, table
+from thresher.train.loop import Progress
+from thresher.train.spec import TrainSpec
+
+WILD = TrainSpec("tiny", epochs=2, batch_size=64, lr=1e9)
+
+
+def test_a_training_that_diverges_leaves_a_result(call: Any, tmp_path: Path) -> None:
+    command = ("train", "--data", "digits", "--lr", "1e9", "--epochs", "2", "--jobs", os.cpu_count(), "--out", tmp_path)
+    assert "full 1 (seed 0): the training diverged" in call(*command)
+    (path,) = tmp_path.glob("*.json")
+    result = json.loads(path.read_text())
+    assert (result["train_loss"], result["diverged"]) == (None, True)
+    assert 0 <= result["test_accuracy"] < 0.5
+    written = path.stat().st_mtime_ns
+    assert "the training diverged" in call(*command)
+    assert path.stat().st_mtime_ns == written
+    row = table([result])[0]
+    assert f"{100 * result['test_accuracy']:.2f}" in markdown([row])
+
+
+def test_a_cell_that_diverges_costs_the_others_nothing(tmp_path: Path) -> None:
+    tame = TrainSpec("tiny", epochs=1, batch_size=256, lr=0.05)
+    cells = [Cell("digits", "random", 0.2, tame, coreset) for coreset in (WILD, tame)]
+    place, told = Place(tmp_path, threads=1), list[Any]()
+    outcome = run_cells(cells, place, Pace(), lambda event, d: told.append(d.get("diverged")) if event == "result" else None)
+    assert (set(outcome.done), outcome.failed) == (set(cells), {})
+    assert told == [True, False]
+    rows = board([Entry("x", cell, {"method": "random"}) for cell in cells], (0,), place)
+    assert all(row.mean is not None for row in rows)
+    assert "nan" not in as_csv(rows).lower()
+
+
+class Stopped(Exception):
+    """What ends a training from outside."""
+
+
+@pytest.mark.parametrize("damage", [False, True], ids=["goes on", "damaged"])
+def test_a_training_that_was_ended_goes_on_from_its_last_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: bool
+) -> None:
+    monkeypatch.setattr(jobs, "CHECKPOINT_SECONDS", 1e-9)
+    spec = TrainSpec("tiny", epochs=4, batch_size=128, lr=0.05)
+    digits = load("digits")
+    job = Job("full", 1.0, len(digits.train), "digits", None, digits.fingerprint, asdict(spec), 0)
+    whole = run_task(Task(job, tmp_path / "whole.json"), threads=1)
+    assert not list(tmp_path.glob("*.safetensors"))
+    task, epochs = Task(job, tmp_path / "ended.json"), list[int]()
+
+    def end(progress: Progress) -> None:
+        epochs.append(progress.epoch)
+        if epochs == [1, 2]:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        run_task(task, threads=1, on_epoch=end)
+    (checkpoint,) = tmp_path.glob("*.safetensors")
+    if damage:
+        checkpoint.write_bytes(checkpoint.read_bytes()[:-7])
+    found = run_task(task, threads=1, on_epoch=end)
+    assert epochs == [1, 2, *([1, 2] if damage else []), 3, 4]
+    assert {**found, "seconds": 0} == {**whole, "seconds": 0}
+    assert not checkpoint.exists()
+
+
+def test_a_training_on_other_data_does_not_go_on_from_the_checkpoint() -> None:
+    job = Job("full", 1.0, 1437, "digits", None, "f", {"epochs": 1}, 0)
+    paths = {jobs._checkpoint(Task(one, Path("cell.json"))) for one in (job, replace(job, fingerprint="g"))}
+    assert len(paths) == 2
+
+
+def test_results_keep_their_names() -> None:
+    job = Job("full", 1.0, 1437, "digits", None, "f", {"epochs": 1}, 0, test_fingerprint="t")
+    assert job.digest == "c570ba5981e4d1f6"  # as it was before results knew of test samples
+
+
+def test_a_damaged_coreset_is_made_anew(tmp_path: Path) -> None:
+    path, coreset = tmp_path / "a" / "kept.parquet", Coreset(np.array([1, 4]), None, 10, {"method": "x"})
+    save_coreset(coreset, path)
+    written = path.stat().st_mtime_ns
+    save_coreset(coreset, path)
+    assert path.stat().st_mtime_ns == written
+    path.write_bytes(path.read_bytes()[:100])
+    save_coreset(coreset, path)
+    assert Coreset.load(path).digest == coreset.digest
+    path.with_name(path.name + ".json").write_text("{")
+    save_coreset(coreset, path)
+    assert Coreset.load(path).digest == coreset.digest
+
+
+def test_a_lock_file_that_was_removed_before_it_was_locked_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, calls = tmp_path / "one.lock", list[int]()
+
+    def flock(file: Any, operation: int) -> None:
+        if not calls:
+            path.unlink()  # its holder ends after it was opened here, before it is locked
+        calls.append(operation)
+        fcntl.flock(file, operation)
+
+    monkeypatch.setattr(rundir, "fcntl", SimpleNamespace(flock=flock, LOCK_EX=fcntl.LOCK_EX, LOCK_NB=fcntl.LOCK_NB))
+    with locked(path):
+        assert path.exists()
+        with pytest.raises(BusyError), locked(path):
+            pass
+    assert len(calls) == 3
+    assert not path.exists()
