@@ -1,4 +1,4 @@
-"""Nine methods on CIFAR-10 with the small network, on a CPU: what docs/results/cifar10-small-net.md shows.
+"""Nine methods on CIFAR-10 with the small network, on a CPU: what docs/results/cifar10-small-net/README.md shows.
 
     python recipes/cifar10_small_net.py --data-dir DIR [--out runs/cifar10-small]
 

@@ -24,6 +24,7 @@ import torch
 from thresher.data import Data, load
 from thresher.dynamic import DynamicSampler, Fixed, InfoBatch, Redraw, Rule
 from thresher.dynamic._base import everything
+from thresher.errors import InputError
 from thresher.experiments.rundir import environment
 from thresher.files import write_json
 from thresher.keep import share_of
@@ -53,19 +54,25 @@ class Bench:
     def train(
         self, arm: str, rule: Rule, epochs: int, more: dict[str, Any] | None = None
     ) -> tuple[dict[str, Any], Recorder]:
-        """Train by a rule, or read what that gave; returns the result and the Recorder as it ended."""
+        """Train by a rule, or read what that gave; returns the result and the Recorder as it ended.
+
+        Raises InputError where what is there was made with other settings, before anything is trained.
+        """
         recorder = Recorder(self.n, self.data.num_classes, {**rule.scorers, **(more or {})}, missing="allow")
         sampler = DynamicSampler(rule, recorder, epochs=epochs, seed=self.seed)
         path, checkpoint = self.out / f"{arm}-{self.seed}.json", self.out / "checkpoints" / f"{arm}-{self.seed}.safetensors"
         spec = TrainSpec("small", epochs=epochs, batch_size=128, precision="bf16")
+        settings = {"rule": [rule.name, rule.params()], "epochs": epochs, "train": spec.to_json()}
+        found = json.loads(path.read_text()) if path.exists() else None
+        if found is not None:
+            check_same(path, found, settings)
         wall, cpu = time.perf_counter(), time.process_time()
         fitted = fit(self.data, spec, self.seed, dynamic=sampler, checkpoint=checkpoint, resume=True, on_epoch=print)
-        if path.exists():
-            return json.loads(path.read_text()), recorder
+        if found is not None:
+            return found, recorder
         result = {
             "arm": arm, "seed": self.seed, "test_accuracy": fitted.test_accuracy, "shown": sampler.shown,
-            "steps": fitted.steps, "epochs": epochs, "counts": sampler.counts,
-            "rule": [rule.name, rule.params()], "train": spec.to_json(),
+            "steps": fitted.steps, "counts": sampler.counts, **settings,
             "wall_seconds": round(time.perf_counter() - wall, 1), "cpu_seconds": round(time.process_time() - cpu, 1),
             "environment": environment(),
         }  # fmt: skip
@@ -100,6 +107,17 @@ class Bench:
             coreset = select(scores, pool, size, resolve(label, "", share_of(self.n, size)).selector, self.seed)
             results.append(self.train(name, Fixed(coreset), epochs)[0])
         return results
+
+
+def check_same(path: Path, found: dict[str, Any], settings: dict[str, Any]) -> None:
+    """Raise InputError unless the result in `path` was made with these settings."""
+    wanted = json.loads(json.dumps(settings))  # as a file holds them
+    other = [f"{key} {found.get(key)} instead of {value}" for key, value in wanted.items() if found.get(key) != value]
+    if other:
+        raise InputError(
+            f"Expected a training of these settings in {path}, but it has {'; '.join(other)}. Choose another --out, or move "
+            "what is there away."
+        )
 
 
 def table(results: list[dict[str, Any]]) -> str:

@@ -49,6 +49,12 @@ def wanted(only: set[str]) -> list[list[Cell]]:
     return [cells for cells in found if cells]
 
 
+def shared_pace(device: str, jobs: int, limit_minutes: float | None) -> Pace:
+    """Return the pace of two `run_cells` at once: so many trainings share a GPU, a recording with those of the other."""
+    gpu = device.startswith("cuda")
+    return Pace(device, None, limit_minutes, sharing=2 * jobs if gpu else 2, beside=jobs if gpu else 1)
+
+
 def main() -> None:
     """Run wish after wish until all is done or time is up."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -61,7 +67,7 @@ def main() -> None:
     args = parser.parse_args()
     device, begun = pick_device(args.device), time.monotonic()
     place = Place(args.out, args.data_dir, device, args.jobs, None, engine_of(device))
-    pace = Pace(device, None, args.limit_minutes)
+    pace = shared_pace(device, args.jobs, args.limit_minutes)
 
     def tell(event: str, details: dict[str, Any]) -> None:
         keys = ("label", "epoch", "method", "keep", "seed", "test_accuracy", "seconds", "reason")

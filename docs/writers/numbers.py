@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from thresher.experiments.cells import RULES
 from thresher.experiments.tables import FULL, RANDOM, plus_minus
+from thresher.experiments.tables import gap_text as paired_gap
 from thresher.experiments.tables import table as grouped
 from thresher.methods import parse_spec
 from thresher.settings.tables import TABLES, PublishedNumber, published_table
@@ -44,6 +46,7 @@ class Ours:
     seeds: int
     gap: float | None
     gap_half_width: float | None
+    pairs: int
     page: str
 
     @property
@@ -59,7 +62,7 @@ class Ours:
     @property
     def gap_text(self) -> str:
         """Gap to Random and its interval."""
-        return plus_minus(self.gap, self.gap_half_width, signed=True)
+        return paired_gap(self.gap, self.gap_half_width, self.pairs, self.seeds)
 
 
 def ours() -> list[Ours]:
@@ -78,22 +81,27 @@ def _trainings() -> Iterator[Ours]:
 
 
 def _cells() -> Iterator[Ours]:
-    """The trainings of `thresher reproduce`, one file each; only what differs in nothing but the method is compared."""
+    """The trainings of `thresher reproduce`, one file each; only what differs in nothing but the method is compared.
+
+    Those of earlier rules, by which a cell kept other samples, are history.
+    """
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for path in sorted(RESULTS.glob("*/results/*.json")):
         result = json.loads(path.read_text())
         change = "noise" if result.get("mislabel") else "corruption" if result.get("corrupt") else ""
-        rules = result.get("cell", {}).get("rules", 1)  # Random and CCS drew otherwise before they were counted
-        what = (path.parents[1], result["data"], change, result["train"]["model"], result["train"]["batch_size"], rules)
+        if result.get("cell", {}).get("rules") != RULES:
+            continue
+        what = (path.parents[1], result["data"], change, result["train"]["model"], result["train"]["batch_size"])
         groups.setdefault(what, []).append(result)
-    for (folder, data, change, model, _, _), records in groups.items():
+    for (folder, data, change, model, _), records in groups.items():
         yield from _rows(records, data, change, model, folder)
 
 
 def _rows(records: list[dict[str, Any]], data: str, change: str, model: str, folder: Path) -> Iterator[Ours]:
     """Group trainings by method and kept share."""
     for row in grouped(records):
-        measured = (row.accuracy_mean, row.accuracy_half_width, row.n_seeds, row.gap_mean, row.gap_half_width)
+        gap = (row.gap_mean, row.gap_half_width, row.n_pairs)
+        measured = (row.accuracy_mean, row.accuracy_half_width, row.n_seeds, *gap)
         yield Ours(row.method, data, change, model, row.keep, *measured, f"{folder.name}/README.md")
 
 
