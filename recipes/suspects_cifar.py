@@ -5,7 +5,8 @@
 
 The wrong labels are those that differ from the clean data set's. Scores rank all samples (AUROC); precision and recall are
 those of as many samples as `thresher suspects` names, and of as many as there are wrong labels. cleanlab (extra `cleanlab`)
-needs a recording with logits, and also names suspects of its own. What docs/results/auto shows was made by this.
+needs a recording with logits, and also names suspects of its own; what it ranks by, the mean probability of the label, is
+computed without it, too. What docs/results/auto shows was made by this.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from thresher.experiments.rundir import environment
 from thresher.files import write_json
 from thresher.integrations.cleanlab import label_quality, suspected_label_errors
 from thresher.replay import Request, open_source, replay
-from thresher.scorers import AUM, EL2N, TDDS
+from thresher.scorers import AUM, EL2N, TDDS, MeanProb
 from thresher.suspects import find_suspects
 
 
@@ -49,7 +50,7 @@ def main() -> None:
     scorers = {
         "logit margin (ours)": AUM(margin="logit"), "AUM of probabilities": AUM(), "AUM of logits, epoch 0 skipped":
         AUM(margin="logit", skip=1), "EL2N, 10 epochs": EL2N(), "EL2N, all epochs": EL2N(epochs=source.epochs),
-        "TDDS": TDDS(),
+        "mean probability of the label, all epochs": MeanProb(epochs=source.epochs), "TDDS": TDDS(),
     }  # fmt: skip
     scores = replay(source, [Request(name, scorer) for name, scorer in scorers.items()])
     found = find_suspects(scores["logit margin (ours)"].values)

@@ -101,4 +101,5 @@ def test_a_second_process_is_refused_until_the_first_is_gone(tmp_path: Path, cal
         holder.send_signal(signal.SIGKILL)
         holder.communicate()
     TrajectoryWriter.resume(run / "trajectory").close()  # the lock died with its holder
-    assert "another spec" in call.refused("record", "--epochs", 1, "--out", run)
+    assert "1 epochs of 1437 samples" in call("record", "--epochs", 1, "--out", run)  # nothing had begun there
+    assert "another spec" in call.refused("record", "--epochs", 2, "--out", run)

@@ -164,5 +164,6 @@ def test_a_run_compares_the_test_set_where_it_is_known(tmp_path: Path) -> None:
     RunDirectory(tmp_path / "old", {"a": 1, "test_fingerprint": "x"}).close()
     RunDirectory(tmp_path / "new", {"a": 1, "test_fingerprint": "x"}).close()
     RunDirectory(tmp_path / "new", {"a": 1}).close()
+    (tmp_path / "new" / "scores.parquet").touch()  # something was finished there
     with pytest.raises(RunDirectoryError, match="different: test_fingerprint"):
         RunDirectory(tmp_path / "new", {"a": 1, "test_fingerprint": "y"})

@@ -230,7 +230,7 @@ def test_asking_for_what_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no logits"):
         trajectory.logits(0)
     with pytest.raises(MissingFileError, match="no manifest"):
-        Trajectory.open(tmp_path)
+        Trajectory.open(tmp_path / "elsewhere")
 
 
 @pytest.mark.parametrize("arguments", [{"n": 0}, {"num_classes": 1}, {"signals": ["loss", "loss"]}, {"bucket_size": 0}])

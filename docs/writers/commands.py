@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from pathlib import PurePath
 
 import click
 
@@ -68,7 +69,7 @@ def _row(parameter: click.Parameter) -> list[str] | None:
         said.append("Required.")
     elif parameter.secondary_opts:
         said.append(f"Default: `{parameter.opts[0] if default else parameter.secondary_opts[0]}`.")
-    elif isinstance(default, (str, int, float)) and not isinstance(default, bool):
+    elif isinstance(default, (str, int, float, PurePath)) and not isinstance(default, bool) and str(default):
         said.append(f"Default: `{default}`.")
     return [names, kind, _prose(" ".join(said))]
 

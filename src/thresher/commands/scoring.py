@@ -60,7 +60,7 @@ def score_command(
 def _check_replaced(out: Path) -> None:
     """Raise RunDirectoryError where `out` holds something else than a score table, which is never replaced."""
     place = as_place(out)
-    if not place.exists():
+    if not place.is_file():
         return
     try:
         is_table = bool(ScoreFile.open(place).columns)

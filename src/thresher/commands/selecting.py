@@ -70,7 +70,7 @@ def select_command(
 def _check_replaced(out: Path) -> None:
     """Raise RunDirectoryError where `out` holds something else than a coreset, which is never replaced."""
     place = as_place(out)
-    if not place.exists():
+    if not place.is_file():
         return
     try:
         Coreset.load(place)

@@ -25,7 +25,7 @@ from thresher.experiments.ledger import Clock
 from thresher.experiments.recording import identity, record, timed
 from thresher.experiments.rundir import RunDirectory
 from thresher.experiments.study import StudySpec, run_study
-from thresher.experiments.tables import FULL, Row, gap_text, markdown, plus_minus, table
+from thresher.experiments.tables import FULL, Row, gap_text, keep_text, markdown, plus_minus, table
 from thresher.files import write_atomic
 from thresher.keep import share_of
 from thresher.methods import parse_methods
@@ -56,7 +56,7 @@ def results_table(rows: list[Row]) -> Table:
         view.add_column(heading, justify="right")
     for r in rows:
         view.add_row(
-            r.method, f"{r.keep:g}", str(r.kept), plus_minus(r.accuracy_mean, r.accuracy_half_width),
+            r.method, keep_text(r.keep), str(r.kept), plus_minus(r.accuracy_mean, r.accuracy_half_width),
             gap_text(r.gap_mean, r.gap_half_width, r.n_pairs, r.n_seeds), str(r.n_seeds), f"{r.seconds:.1f}",
         )  # fmt: skip
     return view

@@ -50,12 +50,12 @@ def tune_command(
     # Seed by seed, so that a budget that ends early has compared many settings once.
     cells = [cell for seed in chosen for e in entries for cell in e.cells([seed])]
     with say.screen() as screen, tracked(track, place.root.name, template.to_json()) as tracker:
-        run_cells(cells, place, pace, followed(screen.notify, tracker))
+        outcome = run_cells(cells, place, pace, followed(screen.notify, tracker))
     rows = board(entries, chosen, place)
     path = place.root / f"tune-{keeps[0]:g}.csv"
     write_atomic(path, as_csv(rows).encode())
     say.wrote(path)
-    _tell(rows, say, place)
+    _tell(rows, say, place, list(outcome.failed.values()))
 
 
 def candidates(data: str, keep: float, epochs: int, seed: int = 0) -> list[str]:
@@ -109,11 +109,13 @@ def _view(run: Sequence[BoardRow]) -> Table:
     return view
 
 
-def _tell(rows: Sequence[BoardRow], say: Output, place: Place) -> None:
+def _tell(rows: Sequence[BoardRow], say: Output, place: Place, failed: Sequence[str]) -> None:
     run = sorted((row for row in rows if row.mean is not None), key=lambda row: -(row.mean or 0.0))
     say.table(lambda: _view(run))
     choice, left = best(rows), len(rows) - len(run)
-    if choice is None:
+    if choice is None and failed:
+        say.line(f"No setting could be compared: {len(failed)} failed; the first: {failed[0]}")
+    elif choice is None:
         say.line("The budget was too short for a single setting. Give more minutes, or a smaller network.")
     else:
         note = f"; {left} settings were not tried, the budget ended" if left else ""

@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import platform
-import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from thresher.coreset import Coreset
 from thresher.errors import BusyError, CorruptFileError, MissingFileError, RunDirectoryError
 from thresher.files import parse_json, remove_parts, write_json
 from thresher.ranks import Alone, Ranks, together
+from thresher.trajectory.layout import MANIFEST
 
 _LATELY_KNOWN = ("test_fingerprint",)
 """What runs of earlier versions do not say of themselves: it is compared where both sides know it."""
@@ -223,8 +223,8 @@ class RunDirectory:
             unknown = {key for key in _LATELY_KNOWN if key not in theirs or key not in mine}
             differing = [key for key in sorted({*theirs, *mine} - unknown) if theirs.get(key) != mine.get(key)]
             if differing and self._is_empty():
-                shutil.rmtree(self.path / "trajectory", ignore_errors=True)
-                shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
+                for begun in (self.path / "trajectory" / MANIFEST, *self.path.glob("checkpoints/surrogate*")):
+                    begun.unlink(missing_ok=True)
                 write_json(file, mine)
             elif differing:
                 told = "; ".join(_difference(key, theirs.get(key), mine.get(key)) for key in differing)

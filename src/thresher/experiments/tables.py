@@ -99,6 +99,15 @@ def gap_text(gap: float | None, half: float | None, pairs: int, seeds: int) -> s
     return text if pairs in (0, seeds) else f"{text} ({pairs} pair{'s' if pairs > 1 else ''})"
 
 
+def keep_text(share: float) -> str:
+    """Return a kept share as the command line takes it: everything is 1.0, since 1 is one sample.
+
+    >>> keep_text(1.0), keep_text(0.1)
+    ('1.0', '0.1')
+    """
+    return "1.0" if share == 1 else f"{share:g}"
+
+
 def markdown(rows: Sequence[Row]) -> str:
     """Return the table in Markdown."""
     lines = [
@@ -108,5 +117,5 @@ def markdown(rows: Sequence[Row]) -> str:
     for r in rows:
         accuracy = plus_minus(r.accuracy_mean, r.accuracy_half_width)
         gap = gap_text(r.gap_mean, r.gap_half_width, r.n_pairs, r.n_seeds)
-        lines.append(f"| {r.method} | {r.keep:g} | {r.kept} | {accuracy} | {gap} | {r.n_seeds} | {r.seconds:.1f} |")
+        lines.append(f"| {r.method} | {keep_text(r.keep)} | {r.kept} | {accuracy} | {gap} | {r.n_seeds} | {r.seconds:.1f} |")
     return "\n".join(lines) + "\n"

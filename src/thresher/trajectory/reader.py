@@ -197,7 +197,7 @@ class Trajectory:
     def _check_current(self, entry: FileEntry) -> None:
         """Raise RunDirectoryError where the store names another file in the place of `entry` by now."""
         now = load_manifest(self.folder)
-        if entry not in {now.targets, now.features, *(file for files in now.epochs for file in files)}:
+        if entry not in (now.targets, now.features, *(file for files in now.epochs for file in files)):
             raise RunDirectoryError(
                 f"{self.folder} was written to since it was opened, and {entry.name} is replaced: the recording went on, or "
                 "was cut back. Open it again."
