@@ -67,7 +67,7 @@ def find_suspects(margins: Floats) -> Suspects:
     - it is a hump and no half of a broad one: the density of the margins dips between the centres to under 0.9 of the
       lower peak, or, as a small hump on a slope makes no dip, it holds under a quarter of the samples and is argued against
       more than the others are argued for, m1 < -m2.
-    Who lies below m1 is no less a suspect than who lies there, though the tail of a wide upper hump may reach that far.
+    Below m1 nobody is less of a suspect than who lies above him, though the tail of a wide upper hump may reach that far.
     Label noise that depends on the sample (a class that is systematically taken for another) may have no hump of its own
     and is not found.
 
@@ -112,7 +112,10 @@ def find_suspects(margins: Floats) -> Suspects:
         reason = "the logit margins have one broad hump, without a valley"
     if reason:
         return _nobody(margins, separation, pair, reason)
-    wrong = mixture.predict_proba(np.maximum(values, pair[0])[:, None])[:, low]
+    wrong = mixture.predict_proba(values[:, None])[:, low]
+    below = np.flatnonzero(values <= pair[0])
+    below = below[np.argsort(-values[below])]
+    wrong[below] = np.maximum.accumulate(wrong[below])  # further down, no less
     wrong[values >= pair[1]] = 0.0  # a wide lower hump may reach around the upper one
     if not (wrong > 0.5).any():
         return _nobody(margins, separation, pair, "no sample is likelier of the lower hump")
