@@ -227,8 +227,9 @@ def _pass(
         for frame in source.frames(names, start, max(last.values())):
             for scorer, until in last.items():
                 if frame.epoch < until:
+                    seen = frame.having(scorer.needs)
                     for states in (low, high) if start else (low,):
-                        scorer.update(states[scorer], frame.having(scorer.needs))
+                        scorer.update(states[scorer], seen)
             ask(one for one in asked if one[1] == frame.epoch + 1 and one[0].scorer.needs)
             if on_step is not None:
                 on_step(frame.epoch + 1 - start, max(last.values()) - start)
