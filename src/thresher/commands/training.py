@@ -25,13 +25,14 @@ from thresher.experiments.ledger import Clock
 from thresher.experiments.recording import identity, record, timed
 from thresher.experiments.rundir import RunDirectory
 from thresher.experiments.study import StudySpec, run_study
-from thresher.experiments.tables import FULL, Row, gap_text, keep_text, markdown, plus_minus, table
+from thresher.experiments.tables import FULL, Row, keep_text, markdown, table
 from thresher.files import write_atomic
 from thresher.keep import share_of
 from thresher.methods import parse_methods
 from thresher.models import check_model
 from thresher.ranks import Ranks
 from thresher.ranks.torchrun import joined
+from thresher.report.percent import gap_text, plus_minus
 from thresher.tracking import Tracker, followed, tracked
 from thresher.train.spec import Precision
 

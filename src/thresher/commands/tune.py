@@ -21,9 +21,10 @@ from thresher.experiments.cells import Cell, Entry
 from thresher.experiments.defaults import adjusted, parse_keeps, parse_seeds, recipe
 from thresher.experiments.pace import Pace
 from thresher.experiments.reproduce import Place, run_cells
-from thresher.experiments.tables import RANDOM, gap_text, plus_minus
+from thresher.experiments.tables import RANDOM
 from thresher.files import write_atomic
 from thresher.methods import resolve
+from thresher.report.percent import gap_text, plus_minus
 from thresher.tracking import followed, tracked
 
 

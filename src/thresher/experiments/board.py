@@ -12,7 +12,8 @@ from thresher.errors import CorruptFileError, FingerprintError
 from thresher.experiments.cells import Cell, Entry
 from thresher.experiments.reproduce import Place, read_result
 from thresher.experiments.rundir import read_json
-from thresher.experiments.tables import RANDOM, gap_text, mean_interval, plus_minus
+from thresher.experiments.tables import RANDOM, mean_interval
+from thresher.report.percent import gap_text, plus_minus
 
 NOT_RUN = "not yet run"
 HEADINGS = ("published", "ours", "n", "difference", "gap to Random", "budget", "remark")

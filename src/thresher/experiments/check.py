@@ -20,10 +20,11 @@ from thresher.experiments.events import Notify, stepped
 from thresher.experiments.jobs import Job, Task, cached_data, run_task, values_digest
 from thresher.experiments.pace import Pace
 from thresher.experiments.scoring import choose, unrecorded
-from thresher.experiments.tables import RANDOM, mean_interval, plus_minus
+from thresher.experiments.tables import RANDOM, mean_interval
 from thresher.files import write_json
 from thresher.keep import keep_count
 from thresher.methods import AUTO, ResolvedMethod, parse_spec, resolve
+from thresher.report.percent import plus_minus
 from thresher.score_table import ScoreTable, read_scores, write_scores
 from thresher.train.spec import TrainSpec
 from thresher.types import Ids, Pool, Scores

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from thresher.report.content import two_places
+from thresher.report.percent import gap_text, plus_minus
 
 FULL = "full"
 RANDOM = "random"
@@ -73,30 +73,6 @@ def _row(key: tuple[str, float], groups: Mapping[tuple[str, float], Mapping[int,
     seconds = float(np.mean([r["seconds"] for r in by_seed.values()]))
     kept = int(next(iter(by_seed.values()))["kept"])
     return Row(method, keep, kept, len(by_seed), mean, half, gap, gap_half, len(shared), seconds)
-
-
-def plus_minus(mean: float | None, half: float | None, signed: bool = False) -> str:
-    """Format a mean with its half-width.
-
-    >>> plus_minus(1.234, 0.5), plus_minus(1.234, None, signed=True), plus_minus(None, None)
-    ('1.23 ± 0.50', '+1.23', '')
-    >>> plus_minus((28.15 + 28.80) / 2, None), plus_minus(39.995, None), plus_minus(-0.005, None, signed=True)
-    ('28.48', '40.00', '-0.01')
-    """
-    if mean is None:
-        return ""
-    text = f"{two_places(mean):{'+' if signed else ''}.2f}"
-    return text if half is None else f"{text} ± {two_places(half):.2f}"
-
-
-def gap_text(gap: float | None, half: float | None, pairs: int, seeds: int) -> str:
-    """Format a gap; where fewer seeds are paired with Random than the mean beside it has, say how many.
-
-    >>> gap_text(-0.02, None, 1, 2), gap_text(1.5, 0.3, 3, 3), gap_text(None, None, 0, 2)
-    ('-0.02 (1 pair)', '+1.50 ± 0.30', '')
-    """
-    text = plus_minus(gap, half, signed=True)
-    return text if pairs in (0, seeds) else f"{text} ({pairs} pair{'s' if pairs > 1 else ''})"
 
 
 def keep_text(share: float) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Literal
 
 import numpy as np
@@ -17,15 +16,6 @@ RANDOM = "random"
 
 ImageOf = Callable[[int], NDArray[np.uint8]]
 """Gives the image (H, W, C) uint8 of a sample id."""
-
-
-def two_places(value: float) -> Decimal:
-    """Round as on paper, a half away from zero: what is left of a mean's own rounding must not decide.
-
-    >>> float(two_places(39.994999999999997)), float(two_places(-0.125))
-    (40.0, -0.13)
-    """
-    return Decimal(repr(round(float(value), 9))).quantize(Decimal("0.01"), ROUND_HALF_UP)
 
 
 @dataclass(frozen=True)

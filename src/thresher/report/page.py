@@ -13,10 +13,11 @@ from thresher.report import curves, plots
 from thresher.report._environment import templates
 from thresher.report.agreement import overlap, ranks
 from thresher.report.balance import balances
-from thresher.report.content import FULL, RANDOM, Content, Line, ScoreColumn, Selection, two_places
+from thresher.report.content import FULL, RANDOM, Content, Line, ScoreColumn, Selection
 from thresher.report.costs import cost_lines, count, duration
 from thresher.report.gallery import galleries, suspects
 from thresher.report.map_data import map_data
+from thresher.report.percent import gap_text, plus_minus
 
 
 @dataclass(frozen=True)
@@ -63,18 +64,17 @@ def _markup(svg: str | None) -> Markup | None:
 
 
 def _plus_minus(mean: float | None, half: float | None, signed: bool = False) -> str:
-    if mean is None:
-        return "–"
-    text = f"{two_places(mean):{'+' if signed else ''}.2f}".replace("-", "−")
-    return text if half is None else f"{text} ± {two_places(half):.2f}"
+    return _typeset(plus_minus(mean, half, signed))
 
 
 def _gap(line: Line) -> str:
     """Return the gap to Random, and of how many pairs it is where not of every seed."""
-    text = _plus_minus(line.gap_mean, line.gap_half_width, signed=True)
-    if line.gap_mean is None or line.n_pairs in (None, line.n_seeds):
-        return text
-    return f"{text} ({line.n_pairs} pair{'s' if line.n_pairs != 1 else ''})"
+    pairs = line.n_seeds if line.n_pairs is None else line.n_pairs
+    return _typeset(gap_text(line.gap_mean, line.gap_half_width, pairs, line.n_seeds))
+
+
+def _typeset(number: str) -> str:
+    return number.replace("-", "−") or "–"
 
 
 def _verdict(line: Line) -> str:
