@@ -12,12 +12,13 @@ from thresher.commands.output import Output
 from thresher.commands.screen import Screen
 from thresher.derivation import derive
 from thresher.engines import make_engine
-from thresher.errors import InputError, RunDirectoryError, ThresherError
+from thresher.errors import InputError
+from thresher.exchange.place import check_kind
 from thresher.experiments.columns import name_pairs
 from thresher.keep import parse_keep, share_of
 from thresher.large.scoring import score_store, usual_engine
 from thresher.methods import AUTO, find, parse_methods, parse_spec, resolve
-from thresher.places import as_place, seen_by_all, storage_errors
+from thresher.places import seen_by_all, storage_errors
 from thresher.replay import Request, Source, grid_requests, open_source, provenance
 from thresher.score_table import ScoreFile
 from thresher.scorers import TDDS, Entropy, Scorer
@@ -38,7 +39,7 @@ def score_command(
     engine: str | None, workers: int | None, address: str | None, say: Output,
 ) -> None:  # fmt: skip
     """Replay a source with the named scorers (or methods) and write the score table."""
-    _check_replaced(out)
+    check_kind(out, "score table", lambda place: ScoreFile.open(place).columns)
     labels, windows, ats = parse_methods(method), parse_numbers(window, "--window"), parse_numbers(at, "--at")
     opened = open_source(seen_by_all(source, engine))
     with say.screen() as screen:
@@ -55,21 +56,6 @@ def score_command(
     say.line(f"{out}: {opened.n} samples, {', '.join(request.column for request in asked)}")
     columns = {r.column: provenance(r.scorer, opened.epochs if r.at is None else r.at) for r in asked}
     say.result({"samples": opened.n, "epochs": opened.epochs, "columns": columns, "engine": name})
-
-
-def _check_replaced(out: Path) -> None:
-    """Raise RunDirectoryError where `out` holds something else than a score table, which is never replaced."""
-    place = as_place(out)
-    if not place.is_file():
-        return
-    try:
-        is_table = bool(ScoreFile.open(place).columns)
-    except ThresherError:
-        is_table = False
-    if not is_table:
-        raise RunDirectoryError(
-            f"Expected --out as a new file, or a score table to replace, but {out} is something else; it is left as it is."
-        )
 
 
 def _requests(

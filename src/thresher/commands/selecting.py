@@ -10,13 +10,14 @@ from typing import Any
 from thresher.commands.output import Output
 from thresher.coreset import Coreset
 from thresher.engines import make_engine
-from thresher.errors import InputError, RunDirectoryError, ThresherError, UnknownNameError
+from thresher.errors import InputError, UnknownNameError
+from thresher.exchange.place import check_kind
 from thresher.experiments.columns import Columns
 from thresher.experiments.scoring import choose, provenance_of
 from thresher.keep import parse_keep, share_of
 from thresher.large.selecting import select_file
 from thresher.methods import ResolvedMethod, parse_spec, resolve
-from thresher.places import as_place, seen_by_all, storage_errors
+from thresher.places import seen_by_all, storage_errors
 from thresher.score_table import ScoreColumn, ScoreFile, read_scores
 from thresher.scorers import Scorer
 from thresher.selectors._base import Rule
@@ -30,7 +31,7 @@ def select_command(
 ) -> None:  # fmt: skip
     """Select a coreset from a score table."""
     file = ScoreFile.open(seen_by_all(scores, engine))
-    _check_replaced(out)
+    check_kind(out, "coreset", Coreset.load)
     if not file.columns:
         raise InputError(f"Expected a score table, but {scores} has no scores. Write one with `thresher score`.")
     wanted = parse_keep(keep)
@@ -65,19 +66,6 @@ def select_command(
     say.wrote(out)
     say.line(f"{out}: {count} of {file.n} samples by {resolved.name}")
     say.result({"kept": count, "samples": file.n, "method": resolved.name, "column": main, "seed": seed})
-
-
-def _check_replaced(out: Path) -> None:
-    """Raise RunDirectoryError where `out` holds something else than a coreset, which is never replaced."""
-    place = as_place(out)
-    if not place.is_file():
-        return
-    try:
-        Coreset.load(place)
-    except ThresherError:
-        raise RunDirectoryError(
-            f"Expected --out as a new file, or a coreset to replace, but {out} is something else; it is left as it is."
-        ) from None
 
 
 def _find_columns(method: ResolvedMethod, table: ScoreFile, column: str | None) -> tuple[Columns, str]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from thresher.errors import InputError, RunDirectoryError
+from thresher.errors import InputError, RunDirectoryError, ThresherError
 from thresher.files import PART, parse_json, sync_folder, write_atomic, write_json
+from thresher.places import as_place
 
 MARK = "exported-coreset.parquet"
 """The coreset itself lies in every exported folder; it also says that the folder is an export and may be replaced."""
@@ -34,6 +35,24 @@ def check_free(path: Path, force: bool = False) -> None:
         raise RunDirectoryError(f"Expected a file to write at {path}, but a folder is there. Choose another name.")
     if os.path.lexists(path) and not force:
         raise RunDirectoryError(f"{path} exists already; nothing was written. Choose another name, or replace it: --force.")
+
+
+def check_kind(path: Path, kind: str, read: Callable[[Path], object]) -> None:
+    """Raise RunDirectoryError where a file at `path`, which may be a URL, is none of this `kind`, and so is never replaced.
+
+    `read` returns something that counts as true for one of the kind; for any other it does not, or raises ThresherError.
+    """
+    place = as_place(path)
+    if not place.is_file():
+        return
+    try:
+        fits = bool(read(place))
+    except ThresherError:
+        fits = False
+    if not fits:
+        raise RunDirectoryError(
+            f"Expected --out as a new file, or a {kind} to replace, but {path} is something else; it is left as it is."
+        )
 
 
 @contextmanager
