@@ -48,8 +48,7 @@ class Output:
     def note(self, text: str) -> None:
         """Say what is not the result: what was picked and why, what failed."""
         self._notes.append(text)
-        if not self.quiet:
-            self._print_note(text)
+        self.sign(text)
 
     def sign(self, text: str) -> None:
         """Say how far the work is, for those who read a log; it belongs to no result."""

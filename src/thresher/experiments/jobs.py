@@ -128,7 +128,8 @@ def run_task(
             return _finished(task)
         result = {**train(task.job, device, threads, on_epoch, _checkpoint(task)), **task.about}
         write_json(task.path, result)
-        return _finished(task)
+        _checkpoint(task).unlink(missing_ok=True)
+        return result
 
 
 def _checkpoint(task: Task) -> Path:

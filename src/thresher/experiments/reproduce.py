@@ -27,7 +27,7 @@ from thresher.experiments.jobs import Job, OnEpoch, Task, run_task, values_diges
 from thresher.experiments.ledger import epochs_needed
 from thresher.experiments.outcome import Fail, Outcome, each, mark_failed, work_of
 from thresher.experiments.pace import Pace
-from thresher.experiments.place import PUBLIC, Place, read_result
+from thresher.experiments.place import Place, read_result
 from thresher.experiments.recording import identity, record
 from thresher.experiments.rundir import RunDirectory, digest_of, of_other_data, save_coreset
 from thresher.experiments.scoring import choose, score, unrecorded
@@ -57,7 +57,7 @@ def run_cells(cells: Iterable[Cell], place: Place, pace: Pace, notify: Notify = 
     groups: dict[str, list[Cell]] = {}
     for cell in outcome.add_finished(cells, place, notify):
         groups.setdefault(digest_of(cell.source if cell.recorded else cell.origin), []).append(cell)
-    public = dict.fromkeys(cell for cell in outcome.done if cell.data in PUBLIC)
+    unknown = [cell for cell in outcome.done if place.fingerprints(cell) is None and not place.unread(cell)]
     fail = partial(mark_failed, outcome, place, notify)
     todo = [cell for group in groups.values() for cell in group]
     notify("jobs", {"total": len(todo), "work": sum(work_of(cell) for cell in todo)})
@@ -67,8 +67,9 @@ def run_cells(cells: Iterable[Cell], place: Place, pace: Pace, notify: Notify = 
         except ThresherError as error:
             for cell in outcome.open(group):
                 fail(cell, error)
-    outcome.done = [cell for cell in outcome.done if cell not in public]
-    outcome.add_finished(public, place, notify)  # once more: their data may have been loaded for others
+    again = {cell: None for cell in unknown if place.fingerprints(cell) is not None}  # their data were loaded for others
+    outcome.done = [cell for cell in outcome.done if cell not in again]
+    outcome.add_finished(again, place, notify)
     return outcome
 
 
