@@ -20,7 +20,8 @@ from thresher.recorder import Recorder
 from thresher.scorers import AUM, EL2N, TDDS
 from thresher.train import progress
 from thresher.train.checkpoint import load_checkpoint, save_checkpoint
-from thresher.train.loop import Progress, fit, normalised
+from thresher.train.loop import Progress, fit
+from thresher.train.loss_scale import normalised
 from thresher.train.spec import TrainSpec, learning_rate
 from thresher.train.step import FastestKernels
 from thresher.trajectory.reader import Trajectory

@@ -27,7 +27,8 @@ from thresher.ranks import Alone, current, together
 from thresher.recorder import Recorder
 from thresher.score_table import read_scores
 from thresher.train.checkpoint import load_checkpoint
-from thresher.train.loop import Progress, fit, normalised
+from thresher.train.loop import Progress, fit
+from thresher.train.loss_scale import normalised
 from thresher.train.spec import TrainSpec
 from thresher.types import Floats
 

@@ -1,4 +1,4 @@
-"""The training loop, readable top to bottom, with the published recipe as its defaults.
+"""The training loop, with the published recipe as its defaults: `fit` says what happens when, `_Training` does it.
 
 The recipe is that of the TDDS study (Zhang et al. 2024, official code): 200 epochs, SGD 0.1 with Nesterov momentum 0.9,
 weight decay 5e-4 on all parameters, cosine per iteration down to 0, batch 100 for the surrogate and 128 for coresets,
@@ -16,16 +16,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from thresher.data.base import Data
 from thresher.data.batching import Batches
 from thresher.dynamic.sampler import DynamicSampler
-from thresher.errors import InputError, MissingSamplesError
-from thresher.models import Classifier, build
+from thresher.errors import InputError
+from thresher.models import build
 from thresher.ranks import Alone, Ranks, torchrun
 from thresher.recorder import Recorder
 from thresher.train.checks import check_dynamic, check_single_samples
+from thresher.train.evaluation import evaluate, record_evaluation
 from thresher.train.progress import Resumed, Saver, load_progress
 from thresher.train.spec import TrainSpec, build_optimizer, learning_rate
 from thresher.train.step import make_step, on_device
@@ -102,178 +103,144 @@ def fit(
     normalisation sees a rank's part only, and rank 0's running statistics are kept, so the trained network, and with it the
     logits, differ a little with the number of ranks. `ids` and `loss_scale` are for one process.
     """
-    started = time.perf_counter()
     if dynamic is not None:
         check_dynamic(dynamic, spec, recorder, eval_pass, alone=ids is None and loss_scale is None)
         recorder = dynamic.recorder
-    ranks: Ranks = Alone() if recorder is None else recorder.ranks
-    if ranks.size > 1 and (ids is not None or loss_scale is not None):
-        raise InputError(f"Expected ids and loss_scale in one process only, but there are {ranks.size} ranks.")
-    device = torch.device(device)
-    model = build(spec.model, data.num_classes, data.channels, seed, data.image_size).to(device)
-    if spec.channels_last:
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = build_optimizer(spec, model)
-    batches = train_batches(data, spec, seed, ids, device, workers, ranks)
-    if min(batches.sizes) // ranks.size == 1:
-        check_single_samples(model, data)
-    steps = len(batches)  # of an epoch that shows everything: the unit of the schedule
-    total_steps = (spec.schedule_epochs or spec.epochs) * steps
-    scale = None if loss_scale is None else torch.from_numpy(np.asarray(loss_scale, np.float32)).to(device)
-    before = Resumed()
+    training = _Training(data, spec, seed, ids, recorder, dynamic, loss_scale, torch.device(device), workers)
     if resume and checkpoint:
-        before = load_progress(checkpoint, model, optimizer, recorder, dynamic, restart=restart)
-    wrapped: nn.Module = model
-    if ranks.size > 1:
-        example = torch.zeros(2, data.channels, data.image_size, data.image_size, device=device)
-        layout = torch.channels_last if spec.channels_last else torch.contiguous_format
-        wrapped = torchrun.parallel(model, example.to(memory_format=layout))
-    forward = torch.compile(wrapped) if spec.compile else wrapped
-    weighed = None if dynamic is None else dynamic.mean
-    train_step = make_step(forward, optimizer, spec, device, scale, weighed, graphs and ranks.size == 1)
-    saver = Saver(checkpoint, ranks, dynamic, checkpoint_every)
-    best, accuracy = before.best, None
+        training.resume(checkpoint, restart)
+    training.make_step(graphs)
+    saver = Saver(checkpoint, training.ranks, dynamic, checkpoint_every)
     stop = spec.epochs if until is None else min(until, spec.epochs)
-
-    def mean_loss() -> float:
-        sums: list[float] = ranks.share("loss", train_step.loss_sum.item())
-        return sum(sums) / ranks.size / len(batches)
-
-    def mean_scale() -> float | None:
-        return None if scale is None else train_step.scale_sum.item() / len(batches)
-
-    def gave() -> dict[str, float | None]:
-        return {"best": best, "loss": mean_loss(), "loss_scale": mean_scale(), "seconds": spent()}
-
-    def spent() -> float:
-        return before.seconds + time.perf_counter() - started
-
-    for epoch in range(before.epochs, stop):
-        model.train()
-        train_step.begin_epoch()
-        if dynamic is not None:
-            dynamic.set_epoch(epoch)
-            batches.restrict(dynamic.coreset.ids)
-        for number, (images, targets, sample_ids) in enumerate(batches.epoch(epoch)):
-            step = epoch * steps + number * steps // len(batches)
-            lr = learning_rate(spec.lr, step, total_steps, spec.warmup_epochs * steps)
-            train_step.set_lr(lr)
-            # of uneven parts: averaged over the ranks this is the mean over the whole batch
-            share = len(targets) * ranks.size / batches.sizes[number]
-            logits = train_step(images, targets, sample_ids, share)
-            if recorder is not None:
-                recorder.update(logits, targets, sample_ids)
-            if on_step is not None:
-                on_step(step + 1, stop * steps)
-        if ranks.size > 1:
-            torchrun.send_from_first(list(model.buffers()))
+    for epoch in range(training.before.epochs, stop):
+        lr = training.epoch(epoch, stop, on_step)
         last = epoch + 1 == spec.epochs
-        with train_step.exclusive():
-            if recorder is not None:
-                if eval_pass and (last or (dynamic is not None and dynamic.needs_evaluation(epoch + 1))):
-                    record_evaluation(model, data, spec, recorder, device, workers)
-                recorder.end_epoch()
+        with training.step.exclusive():
+            training.record(epoch + 1, eval_pass)
             if last or (eval_every and (epoch + 1) % eval_every == 0):
-                accuracy = evaluate(model, data, spec, device, workers, ranks)
-                best = accuracy if best is None else max(best, accuracy)
-            saver.save(model, optimizer, recorder, epoch + 1, stop, gave)
+                training.evaluate()
+            saver.save(training.model, training.optimizer, recorder, epoch + 1, stop, training.gave)
         if on_epoch is not None:
-            on_epoch(Progress(epoch + 1, stop, mean_loss(), lr, accuracy))
-
-    if accuracy is None and stop == spec.epochs:  # resumed after the last epoch was already committed
-        accuracy = evaluate(model, data, spec, device, workers, ranks)
-        best = accuracy if best is None else max(best, accuracy)
-    trained = before.epochs < stop
-    return FitResult(
-        accuracy,
-        best if before.complete or not eval_every else None,
-        mean_loss() if trained else before.loss,
-        stop * steps if dynamic is None else dynamic.steps(spec.batch_size, stop),
-        spent(),
-        stop,
-        mean_scale() if trained else before.loss_scale,
-    )
+            on_epoch(Progress(epoch + 1, stop, training.loss(), lr, training.accuracy))
+    if training.accuracy is None and stop == spec.epochs:  # resumed after the last epoch was already committed
+        training.evaluate()
+    return training.result(stop, tells_best=eval_every > 0)
 
 
-def train_batches(
-    data: Data,
-    spec: TrainSpec,
-    seed: int,
-    ids: np.ndarray[Any, np.dtype[np.int64]] | None,
-    device: torch.device,
-    workers: int,
-    ranks: Ranks,
-) -> Batches:
-    """Return this rank's part of the training batches: shuffled, augmented, every sample once an epoch, none dropped."""
-    return Batches(
-        data,
-        data.train,
-        spec.batch_size,
-        device=device,
-        train=True,
-        augment=spec.augment,
-        seed=seed,
-        ids=ids,
-        channels_last=spec.channels_last,
-        workers=workers,
-        part=(ranks.rank, ranks.size),
-    )
+class _Training:
+    """What one call of `fit` trains, on this rank, and what it has come to."""
 
+    def __init__(
+        self, data: Data, spec: TrainSpec, seed: int, ids: np.ndarray[Any, np.dtype[np.int64]] | None,
+        recorder: Recorder | None, dynamic: DynamicSampler | None,
+        loss_scale: np.ndarray[Any, np.dtype[np.float32]] | None, device: torch.device, workers: int,
+    ) -> None:  # fmt: skip
+        self._started = time.perf_counter()
+        self._data, self._spec, self._recorder, self._dynamic = data, spec, recorder, dynamic
+        self._device, self._workers = device, workers
+        self.ranks: Ranks = Alone() if recorder is None else recorder.ranks
+        rank, size = self.ranks.rank, self.ranks.size
+        if size > 1 and (ids is not None or loss_scale is not None):
+            raise InputError(f"Expected ids and loss_scale in one process only, but there are {size} ranks.")
+        self.model = build(spec.model, data.num_classes, data.channels, seed, data.image_size).to(device)
+        if spec.channels_last:
+            self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimizer = build_optimizer(spec, self.model)
+        self._batches = Batches(
+            data, data.train, spec.batch_size, device=device, train=True, augment=spec.augment, seed=seed, ids=ids,
+            channels_last=spec.channels_last, workers=workers, part=(rank, size),
+        )  # fmt: skip
+        if min(self._batches.sizes) // size == 1:
+            check_single_samples(self.model, data)
+        self._steps = len(self._batches)  # of an epoch that shows everything: the unit of the schedule
+        self._scale = None if loss_scale is None else torch.from_numpy(np.asarray(loss_scale, np.float32)).to(device)
+        self.before = Resumed()
+        self.best: float | None = None
+        self.accuracy: float | None = None
 
-def plain_batches(data: Data, split: Any, spec: TrainSpec, device: torch.device, workers: int, ranks: Ranks) -> Batches:
-    """Return this rank's part of batches of a split in order, without augmentation, for evaluation."""
-    return Batches(
-        data, split, 512 * ranks.size, device=device, channels_last=spec.channels_last, workers=workers,
-        part=(ranks.rank, ranks.size),
-    )  # fmt: skip
+    def resume(self, checkpoint: Path, restart: bool) -> None:
+        """Go on from a checkpoint, if it is there, as `load_progress` says."""
+        self.before = load_progress(
+            checkpoint, self.model, self.optimizer, self._recorder, self._dynamic, restart=restart
+        )  # fmt: skip
+        self.best = self.before.best
 
+    def make_step(self, graphs: bool) -> None:
+        """Make the step of the model as it stands: gradients averaged over the ranks, compiled, captured as wanted."""
+        data, spec = self._data, self._spec
+        forward: nn.Module = self.model
+        if self.ranks.size > 1:
+            example = torch.zeros(2, data.channels, data.image_size, data.image_size, device=self._device)
+            layout = torch.channels_last if spec.channels_last else torch.contiguous_format
+            forward = torchrun.parallel(self.model, example.to(memory_format=layout))
+        weighed = None if self._dynamic is None else self._dynamic.mean
+        self.step = make_step(
+            torch.compile(forward) if spec.compile else forward, self.optimizer, spec, self._device, self._scale, weighed,
+            graphs and self.ranks.size == 1,
+        )  # fmt: skip
 
-@torch.no_grad()
-def evaluate(
-    model: nn.Module, data: Data, spec: TrainSpec, device: torch.device, workers: int = 0, ranks: Ranks | None = None
-) -> float:
-    """Return the share of test samples classified correctly, in eval mode; `ranks` share the work."""
-    ranks = ranks or Alone()
-    model.eval()
-    correct = torch.zeros((), dtype=torch.int64, device=device)
-    for images, targets, _ in plain_batches(data, data.test, spec, device, workers, ranks).epoch(0):
-        with torch.autocast(device.type, torch.bfloat16, enabled=spec.precision == "bf16"):
-            logits = model(images)
-        correct += (logits.argmax(1) == targets).sum()
-    hits: list[int] = ranks.share("evaluate", int(correct))
-    return sum(hits) / len(data.test)
+    def epoch(self, epoch: int, stop: int, on_step: Callable[[int, int], None] | None) -> float:
+        """Train for one epoch, of those until `stop`, and return its last learning rate."""
+        spec, size, lr = self._spec, self.ranks.size, 0.0
+        total_steps = (spec.schedule_epochs or spec.epochs) * self._steps
+        self.model.train()
+        self.step.begin_epoch()
+        if self._dynamic is not None:
+            self._dynamic.set_epoch(epoch)
+            self._batches.restrict(self._dynamic.coreset.ids)
+        for number, (images, targets, sample_ids) in enumerate(self._batches.epoch(epoch)):
+            step = epoch * self._steps + number * self._steps // len(self._batches)
+            lr = learning_rate(spec.lr, step, total_steps, spec.warmup_epochs * self._steps)
+            self.step.set_lr(lr)
+            # of uneven parts: averaged over the ranks this is the mean over the whole batch
+            share = len(targets) * size / self._batches.sizes[number]
+            logits = self.step(images, targets, sample_ids, share)
+            if self._recorder is not None:
+                self._recorder.update(logits, targets, sample_ids)
+            if on_step is not None:
+                on_step(step + 1, stop * self._steps)
+        if size > 1:
+            torchrun.send_from_first(list(self.model.buffers()))
+        return lr
 
+    def record(self, completed: int, eval_pass: bool) -> None:
+        """Commit the epoch that makes it `completed` epochs, after an evaluation pass where one is due."""
+        if self._recorder is None:
+            return
+        due = completed == self._spec.epochs or (self._dynamic is not None and self._dynamic.needs_evaluation(completed))
+        if eval_pass and due:
+            record_evaluation(self.model, self._data, self._spec, self._recorder, self._device, self._workers)
+        self._recorder.end_epoch()
 
-@torch.no_grad()
-def record_evaluation(
-    model: Classifier, data: Data, spec: TrainSpec, recorder: Recorder, device: torch.device, workers: int = 0
-) -> None:
-    """Run the optional evaluation pass: eval mode, no augmentation, logits and penultimate features."""
-    model.eval()
-    for images, targets, sample_ids in plain_batches(data, data.train, spec, device, workers, recorder.ranks).epoch(0):
-        with torch.autocast(device.type, torch.bfloat16, enabled=spec.precision == "bf16"):
-            features = model.features(images)
-            logits = model.head(features)
-        recorder.update_eval(logits.float(), targets, sample_ids, features.float())
-    model.train()
+    def evaluate(self) -> None:
+        """Measure the test accuracy."""
+        self.accuracy = evaluate(self.model, self._data, self._spec, self._device, self._workers, self.ranks)
+        self.best = self.accuracy if self.best is None else max(self.best, self.accuracy)
 
+    def loss(self) -> float:
+        """Return the mean loss of the epoch that was trained last, over all ranks; waits for the device."""
+        sums: list[float] = self.ranks.share("loss", self.step.loss_sum.item())
+        return sum(sums) / self.ranks.size / len(self._batches)
 
-def normalised(scores: Tensor | np.ndarray[Any, np.dtype[np.float32]]) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Return scores scaled to [0, 1] over ALL samples, the multiplier of the TDDS code's coreset training.
+    def gave(self) -> dict[str, float | None]:
+        """Return what a checkpoint keeps of the epoch that was trained last: the fields of `Resumed`."""
+        scale = None if self._scale is None else self.step.scale_sum.item() / len(self._batches)
+        return {"best": self.best, "loss": self.loss(), "loss_scale": scale, "seconds": self._seconds()}
 
-    `s = (S - min S) / (max S - min S)`; constant scores give ones. Raises MissingSamplesError where a sample has no score
-    (NaN), InputError for an infinite one: either would spoil the loss of every sample.
-    """
-    values = np.asarray(scores, dtype=np.float32)
-    if np.isnan(values).any():
-        raise MissingSamplesError(
-            f"Expected a score of every sample, but {int(np.isnan(values).sum())} have none (NaN), the first of them "
-            f"{int(np.flatnonzero(np.isnan(values))[0])}. Record more epochs, or scale by another score."
+    def result(self, stop: int, *, tells_best: bool) -> FitResult:
+        """Return what `stop` completed epochs gave, those of before a resumption included."""
+        before, dynamic = self.before, self._dynamic
+        kept = {"loss": before.loss, "loss_scale": before.loss_scale}
+        last = self.gave() if before.epochs < stop else kept
+        return FitResult(
+            self.accuracy,
+            self.best if before.complete or not tells_best else None,
+            last["loss"],
+            stop * self._steps if dynamic is None else dynamic.steps(self._spec.batch_size, stop),
+            self._seconds(),
+            stop,
+            last["loss_scale"],
         )
-    if not np.isfinite(values).all():
-        raise InputError(
-            f"Expected finite scores, but that of sample {int(np.flatnonzero(~np.isfinite(values))[0])} is infinite. "
-            "Scale by another score."
-        )
-    low, high = float(values.min()), float(values.max())
-    return np.ones_like(values) if high <= low else ((values - low) / (high - low)).astype(np.float32)
+
+    def _seconds(self) -> float:
+        return self.before.seconds + time.perf_counter() - self._started
