@@ -65,6 +65,13 @@ def test_what_does_not_hold_is_randoms(tmp_path: Path, monkeypatch: pytest.Monke
         assert "so Random's coreset is taken" in auto.source["check"]["text"]
 
 
+def test_what_fell_back_is_not_scaled_by_the_method_that_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checking, "check", lambda *_, **__: Verdict("auto", 0.1, (50.0,), (60.0,)))
+    results = {r["method"]: r for r in run_study(study(methods=("tdds", "auto"), seeds=(0,), scale_loss="all"), tmp_path)}
+    assert results["tdds"]["mean_loss_scale"] is not None
+    assert results["auto"]["mean_loss_scale"] is None
+
+
 def test_a_budget_too_short_changes_nothing(tmp_path: Path) -> None:
     said: list[str] = []
     run_study(
@@ -77,6 +84,7 @@ def test_a_budget_too_short_changes_nothing(tmp_path: Path) -> None:
 
 def test_a_check_scales_the_loss_as_the_study_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checking, "PAIRS", 1)
+    monkeypatch.setattr(Verdict, "holds", True)  # so that both are trained on what they chose, whatever a tiny net says
     results = {r["method"]: r for r in run_study(study(seeds=(0,), scale_loss="all"), tmp_path)}
     made = {r["method"]: r for r in map(_read, (tmp_path / "check" / "results").glob("*.json"))}
     for name in ("auto", "random"):

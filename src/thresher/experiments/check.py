@@ -170,6 +170,11 @@ def fallen_back(verdict: Verdict, pool: Pool, seed: int, data: Data) -> Coreset:
     return replace(kept, source={**kept.source, "method": verdict.method, "check": verdict.to_json()})
 
 
+def fell_back(coreset: Coreset) -> bool:
+    """Return whether this is Random's coreset in the place of a method that did not hold."""
+    return "check" in coreset.source
+
+
 def _random(pool: Pool, keep: float, seed: int, data: Data) -> Coreset:
     method = resolve(RANDOM, "", keep)
     return choose(method, *unrecorded(method, pool), pool, keep, seed, {"fingerprint": data.fingerprint, "data": data.name})

@@ -17,7 +17,7 @@ from thresher.coreset import Coreset
 from thresher.data import Data, load
 from thresher.derivation import settle
 from thresher.errors import InputError
-from thresher.experiments.check import Verdict, check_auto, fallen_back
+from thresher.experiments.check import Verdict, check_auto, fallen_back, fell_back
 from thresher.experiments.columns import Columns
 from thresher.experiments.events import Notify, stepped, watched
 from thresher.experiments.jobs import Job, run_jobs, values_digest
@@ -109,7 +109,10 @@ def build_jobs(
     resolved: dict[tuple[str, float], ResolvedMethod], names: Columns,
     coresets: dict[tuple[str, float, int], Path],
 ) -> list[Job]:  # fmt: skip
-    """Return the trainings of a study: full data, then every coreset, seeds outermost so that pairs finish together."""
+    """Return the trainings of a study: full data, then every coreset, seeds outermost so that pairs finish together.
+
+    A coreset that fell back to Random's is not scaled by the scores of the method that did not hold.
+    """
     n = len(data.train)
     columns = read_scores(run / "scores.parquet").columns
     common = common_fields(data, data_dir, spec)
@@ -118,7 +121,7 @@ def build_jobs(
         for (label, keep), method in resolved.items():
             path = coresets[label, keep, seed]
             coreset = Coreset.load(path)
-            scaled = scales_loss(spec.scale_loss, spec.data, method)
+            scaled = scales_loss(spec.scale_loss, spec.data, method) and not fell_back(coreset)
             column = names[method.scorer, method.at]
             jobs.append(
                 Job(
@@ -170,6 +173,30 @@ def resolve_recorded(spec: StudySpec, recording: Trajectory) -> dict[tuple[str, 
     return settle(resolved, {key: key[1] for key in resolved}, recording)
 
 
+def _score_and_select(
+    out: Path, data: Data, data_dir: str | None, spec: StudySpec, resolved: dict[tuple[str, float], ResolvedMethod],
+    clock: Clock, notify: Notify, trainings: dict[str, Any],
+) -> list[Job]:  # fmt: skip
+    """Score the recording, check `auto` where that is wanted, write the coresets, and return what is to be trained.
+
+    `trainings` says how those of the check run: on which device, with how many processes and threads.
+    """
+    clock.start()
+    methods = list(resolved.values())
+    names = score(out / "trajectory", methods, out / "scores.parquet", on_step=stepped(notify, "scoring"))
+    clock.stage("scored")
+    notify("scored", {"columns": list(names.values())})
+    verdicts: list[Verdict] = []
+    if spec.check_minutes is not None:
+        common = common_fields(data, data_dir, spec)
+        scaled = [key for key, m in resolved.items() if scales_loss(spec.scale_loss, spec.data, m)]
+        verdicts = check_auto(
+            out, data, common, resolved, names, minutes=spec.check_minutes, notify=notify, scaled=scaled, **trainings
+        )  # fmt: skip
+    coresets = select_all(out, data, spec, resolved, names, verdicts)
+    return build_jobs(out, data, data_dir, spec, resolved, names, coresets)
+
+
 def run_study(
     spec: StudySpec,
     out: Path,
@@ -213,21 +240,8 @@ def run_study(
         jobs: list[Job] = []
         with together(ranks, "score and select"):
             if ranks.rank == 0:
-                clock.start()
-                names = score(
-                    out / "trajectory", list(resolved.values()), out / "scores.parquet", on_step=stepped(notify, "scoring")
-                )
-                clock.stage("scored")
-                notify("scored", {"columns": list(names.values())})
-                verdicts = []
-                if spec.check_minutes is not None:
-                    common = common_fields(data, data_dir, spec)
-                    scaled = [key for key, m in resolved.items() if scales_loss(spec.scale_loss, spec.data, m)]
-                    verdicts = check_auto(
-                        out, data, common, resolved, names, device, threads, spec.check_minutes, processes, notify, scaled
-                    )
-                coresets = select_all(out, data, spec, resolved, names, verdicts)
-                jobs = build_jobs(out, data, data_dir, spec, resolved, names, coresets)
+                trainings = {"device": device, "threads": threads, "processes": processes}
+                jobs = _score_and_select(out, data, data_dir, spec, resolved, clock, notify, trainings)
         jobs = [Job(**job) for job in ranks.share("trainings", [asdict(job) for job in jobs])[0]]
         notify("jobs", {"total": len(jobs), "work": sum(job.work for job in jobs)})
 
