@@ -53,6 +53,7 @@ def test_a_cell_that_diverges_costs_the_others_nothing(tmp_path: Path) -> None:
     assert told == [True, False]
     rows = board([Entry("x", cell, {"method": "random"}) for cell in cells], (0,), place)
     assert all(row.mean is not None for row in rows)
+    assert [row.status for row in rows] == ["diverged: seed 0", ""]
     assert "nan" not in as_csv(rows).lower()
 
 

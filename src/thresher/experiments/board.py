@@ -100,6 +100,9 @@ def _row(
         status = f"{len(accuracies)} of {asked} seeds"
     if not accuracies:
         return BoardRow(entry, {}, None, None, None, None, None, 0, None, status)
+    diverged = ", ".join(str(seed) for seed in accuracies if results[seed].get("diverged"))
+    if diverged:
+        status = "; ".join(part for part in (status, f"diverged: seed {diverged}") if part)
     mean, half = mean_interval(list(accuracies.values()))
     random = randoms.get(_company(entry.cell), {})
     paired = {} if entry.cell.method == RANDOM else random
