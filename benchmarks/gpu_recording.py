@@ -115,7 +115,7 @@ def bandwidths(args: argparse.Namespace, classes: int) -> tuple[float, float]:
 def main() -> None:
     """Measure, report."""
     arguments = parser(__doc__)
-    for name, default in (("samples", 50_000), ("block", 40), ("pairs", 11), ("repeats", 5), ("values", 400_000_000)):
+    for name, default in (("samples", 50_000), ("block", 40), ("pairs", 31), ("repeats", 5), ("values", 400_000_000)):
         arguments.add_argument(f"--{name}", type=int, default=default)
     arguments.add_argument("--model", default="resnet18")
     arguments.add_argument("--device", default="cuda")
