@@ -16,7 +16,7 @@ run: .venv/done
 	$(BIN)/thresher run $(ARGS)
 
 test: .venv/done
-	$(BIN)/python -m pytest -q -n auto $(ARGS)
+	$(BIN)/python -m pytest -q -n auto --dist worksteal $(ARGS)
 
 check: .venv/done
 	$(BIN)/ruff check .

@@ -20,7 +20,18 @@ EPOCHS = 8
 
 def start(out: Path) -> subprocess.Popen[bytes]:
     """Start `thresher record` on digits as a process of its own, on one thread."""
-    command = [sys.executable, "-m", "thresher.cli", "record", "--out", str(out), "--epochs", str(EPOCHS)]
+    command = [
+        sys.executable,
+        "-m",
+        "thresher.cli",
+        "record",
+        "--out",
+        str(out),
+        "--epochs",
+        str(EPOCHS),
+        "--batch-size",
+        "96",
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 

@@ -121,11 +121,9 @@ def test_a_state_of_each_rank_goes_on_to_the_same_bits(ran: tuple[int, Path], on
                 np.testing.assert_array_equal(values, one["overlapping"][key], err_msg=f"{key} on rank {rank}")
 
 
-@pytest.mark.parametrize("victim", [0, 1])
-def test_a_rank_killed_in_a_commit_costs_that_epoch_only(
-    one: dict[str, Any], ran: tuple[int, Path], victim: int, tmp_path: Path
-) -> None:
+def test_a_rank_killed_in_a_commit_costs_that_epoch_only(one: dict[str, Any], ran: tuple[int, Path], tmp_path: Path) -> None:
     size = ran[0]
+    victim = size - 2  # the first of two, which writes the manifest, and the second of three
     process = torchrun(size, SCRIPT, tmp_path, victim)
     said = process.communicate(timeout=60)[0].decode()
     assert process.returncode == 1, said
