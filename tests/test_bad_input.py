@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -413,6 +415,36 @@ def test_settings_from_the_recording_come_with_what_the_selector_reads(finished:
 )
 def test_options_that_contradict(finished: Path, tmp_path: Path, options: Any, message: str, call: Any) -> None:
     assert message in call.refused("score", finished, *options, "--out", tmp_path / "s.parquet")
+
+
+def test_a_command_replaces_its_own_kind_only(finished: Path, tmp_path: Path, call: Any) -> None:
+    scores, mine, core, cut_short = (tmp_path / f"{name}.parquet" for name in ("scores", "mine", "core", "cut"))
+    call("score", finished, "--method", "el2n", "--out", scores)
+    pq.write_table(pa.table({"sample_id": range(5), "path": list("abcde")}), mine)
+    Coreset(np.arange(9), np.ones(9, np.float32), 1437, {"method": "x"}).save(core)
+    shutil.copy(scores, cut_short)
+    cut(cut_short)
+    assert "Move it away" in call.refused("select", cut_short, "--keep", 9, "--out", tmp_path / "new.parquet")
+    before = {path: path.read_bytes() for path in (mine, core, cut_short)}
+    for path in before:
+        assert "or a damaged one" in call.refused("score", finished, "--method", "aum", "--out", path)
+    for path in (mine, scores, cut_short):
+        assert "or a coreset to replace" in call.refused("select", scores, "--method", "el2n", "--keep", 9, "--out", path)
+    assert {path: path.read_bytes() for path in before} == before
+    call("score", finished, "--method", "aum", "--out", scores)
+    call("select", scores, "--method", "ccs:cutoff=0", "--column", "aum", "--keep", 9, "--out", core)
+    assert list(read_scores(scores).columns) == ["aum"]
+    assert Coreset.load(core).weights is None
+
+
+def test_what_reads_the_last_pass_is_scored_at_the_end_beside_others(finished: Path, tmp_path: Path, call: Any) -> None:
+    out = tmp_path / "s.parquet"
+    assert "moderate: reads the last" in call("score", finished, "--method", "moderate,el2n", "--at", 2, "--out", out)
+    at = {name: column.source["at"] for name, column in read_scores(out).columns.items()}
+    assert at == {"class_distance": 3, "el2n": 2}
+    assert "cannot be asked for after 2 of 3" in call.refused(
+        "score", finished, "--method", "moderate", "--at", 2, "--out", tmp_path / "t.parquet"
+    )
 
 
 def test_places_that_cannot_be_written(finished: Path, tmp_path: Path, call: Any) -> None:

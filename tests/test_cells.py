@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from dataclasses import replace
@@ -9,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from thresher.coreset import Coreset
 from thresher.experiments.cells import Cell
 from thresher.experiments.pace import Pace
-from thresher.experiments.reproduce import Place, _epochs_needed, read_result, recording_left, run_cells
+from thresher.experiments.place import Place, read_result
+from thresher.experiments.reproduce import _epochs_needed, recording_left, run_cells
 from thresher.scorers.el2n import EL2N
 from thresher.train.spec import TrainSpec
 
@@ -55,6 +58,25 @@ def test_cells_that_cannot_be_selected_cost_those_of_their_recording_nothing(rec
     assert "UnknownNameError" in outcome.failed[unknown]
     assert "TooFewEpochsError" in outcome.failed[late]
     assert "cannot be asked for after 2" in outcome.failed[too_early]
+
+
+def test_a_recording_without_memory_costs_the_others_nothing_and_a_full_disk_stops_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(error: Exception) -> Any:
+        def record(*_: Any, **__: Any) -> None:
+            raise error
+
+        return record
+
+    lost, other = cell("el2n:epochs=3"), cell("random")
+    monkeypatch.setattr("thresher.experiments.reproduce.record", broken(torch.OutOfMemoryError("no memory")))
+    outcome = run_cells([lost, other], Place(tmp_path / "a"), Pace())
+    assert (outcome.done, outcome.failed) == ([other], {lost: "OutOfMemoryError: no memory"})
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr("thresher.experiments.reproduce.record", broken(full))
+    with pytest.raises(OSError, match="No space"):
+        run_cells([lost, other], Place(tmp_path / "b"), Pace())
 
 
 def test_what_is_made_of_a_recording_is_made_anew_where_it_is_damaged(recorded: Path, tmp_path: Path) -> None:

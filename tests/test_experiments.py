@@ -173,7 +173,7 @@ def test_a_coreset_of_other_data_is_refused(finished: tuple[Path, Any], tmp_path
     with pytest.raises(FingerprintError, match="Expected a coreset for the data set"):
         run_task(Task(job, job.result_path(tmp_path)))
     other = replace(job, coreset=None, coreset_digest=None, fingerprint="f")
-    with pytest.raises(FingerprintError, match="Expected the data set digits that this training was planned for"):
+    with pytest.raises(FingerprintError, match="Expected a training planned for the digits at hand"):
         run_task(Task(other, other.result_path(tmp_path)))
 
 

@@ -13,7 +13,7 @@ from thresher.cli import app
 from thresher.commands.tune import best, candidates
 from thresher.data import DatasetSplit, load
 from thresher.data.holdout import Holdout, PartSplit, hold_out
-from thresher.errors import InputError
+from thresher.errors import FailedTrainingsError, InputError
 from thresher.experiments.board import BoardRow
 from thresher.experiments.cells import Cell, Entry
 from thresher.train.spec import TrainSpec
@@ -83,6 +83,15 @@ def test_settings_are_compared_on_the_seeds_that_all_have() -> None:
     found = best([measured(first, {0: 99.0}), measured(second, {1: 60.0}), measured(third, {1: 61.0})])
     assert found is not None
     assert (found.row.entry.cell.method, found.settings, found.seeds) == (third, 2, (1,))
+
+
+def test_tuning_says_what_failed(tmp_path: Path) -> None:
+    arguments = ["tune", "--data", "folder", "--data-dir", str(tmp_path), "--keep", "0.2", "--budget-minutes", "5"]
+    result = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "out"), "--jobs", "1"])
+    assert isinstance(result.exception, FailedTrainingsError)
+    assert "trainings failed; the first: MissingFileError: Expected the folders train and val" in str(result.exception)
+    assert "No setting could be compared." in result.output
+    assert "budget" not in result.output
 
 
 def test_tuning_ends_with_a_setting(tmp_path: Path) -> None:

@@ -42,6 +42,9 @@ def test_a_training_that_diverges_leaves_a_result(call: Any, tmp_path: Path) -> 
     assert path.stat().st_mtime_ns == written
     row = table([result])[0]
     assert f"{100 * result['test_accuracy']:.2f}" in markdown([row])
+    assert "| 1 (1 diverged) |" in markdown([row])
+    said = json.loads(call(*command, "--json", "--quiet"))
+    assert said["rows"][0]["n_diverged"] == 1
 
 
 def test_a_cell_that_diverges_costs_the_others_nothing(tmp_path: Path) -> None:
@@ -70,7 +73,7 @@ def test_a_training_that_was_ended_goes_on_from_its_last_checkpoint(
     digits = load("digits")
     job = Job("full", 1.0, len(digits.train), "digits", None, digits.fingerprint, asdict(spec), 0)
     whole = run_task(Task(job, tmp_path / "whole.json"), threads=1)
-    assert not list(tmp_path.glob("*.safetensors"))
+    assert not list(tmp_path.rglob("*.safetensors"))
     task, epochs = Task(job, tmp_path / "ended.json"), list[int]()
 
     def end(progress: Progress) -> None:
@@ -80,7 +83,7 @@ def test_a_training_that_was_ended_goes_on_from_its_last_checkpoint(
 
     with pytest.raises(Stopped):
         run_task(task, threads=1, on_epoch=end)
-    (checkpoint,) = tmp_path.glob("*.safetensors")
+    (checkpoint,) = (tmp_path / "unfinished").iterdir()
     if damage:
         checkpoint.write_bytes(checkpoint.read_bytes()[:-7])
     found = run_task(task, threads=1, on_epoch=end)
@@ -112,6 +115,16 @@ def test_a_damaged_coreset_is_made_anew(tmp_path: Path) -> None:
     path.with_name(path.name + ".json").write_text("{")
     save_coreset(coreset, path)
     assert Coreset.load(path).digest == coreset.digest
+
+
+def test_the_same_samples_for_another_reason_are_written(tmp_path: Path) -> None:
+    path, ids = tmp_path / "kept.parquet", np.array([1, 4])
+    save_coreset(Coreset(ids, None, 10, {"method": "x", "check": {"holds": False}}), path)
+    save_coreset(Coreset(ids, None, 10, {"method": "x", "window": (1, 2)}), path)
+    assert Coreset.load(path).source == {"method": "x", "window": [1, 2]}
+    written = path.stat().st_mtime_ns
+    save_coreset(Coreset(ids, None, 10, {"method": "x", "window": (1, 2)}), path)
+    assert path.stat().st_mtime_ns == written
 
 
 def test_a_lock_file_that_was_removed_before_it_was_locked_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -270,7 +270,7 @@ def test_a_damaged_page_is_seen_and_no_coreset_is_left(tmp_path: Path) -> None:
     place = len(content) // 3
     content[place] ^= 1
     path.write_bytes(content)
-    with pytest.raises(CorruptFileError, match="Score again"):
+    with pytest.raises(CorruptFileError, match="score again"):
         select_file(ScoreFile.open(path), "x", tmp_path / "c.parquet", 0.1, Top(balanced=True))
     assert [p.name for p in tmp_path.iterdir()] == ["scores.parquet"]
 

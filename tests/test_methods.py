@@ -45,6 +45,8 @@ def test_changed_data_get_the_settings_of_their_data_set(method: str, data: str)
     for change in ("corrupt=intended", "mislabel=0.2:seed=1", "corrupt=intended:share=0.1+mislabel=0.2+holdout=0.1"):
         changed = resolve(method, f"{data}+{change}", 0.3)
         assert (changed.scorer, changed.selector, changed.at) == (plain.scorer, plain.selector, plain.at)
+    resized = resolve(method, f"{data}:size=64+mislabel=0.2", 0.3)
+    assert (resized.scorer, resized.selector, resized.at) == (plain.scorer, plain.selector, plain.at)
 
 
 def test_other_data_gets_the_end_of_the_recording() -> None:
@@ -167,6 +169,12 @@ def test_windows_are_shortened_by_what_is_missing(label: str, window: int) -> No
 def test_too_few_epochs_are_refused_before_scoring(label: str, epochs: int) -> None:
     with pytest.raises(TooFewEpochsError, match=f"after {epochs}"):
         resolve(label, "cifar10", 0.1, epochs_available=epochs)
+
+
+def test_the_last_evaluation_pass_is_asked_at_the_end_only() -> None:
+    assert resolve("moderate:at=3", "digits", 0.1, epochs_available=3).at == 3
+    with pytest.raises(InputError, match="moderate:at=2 reads the features of the last evaluation pass"):
+        resolve("moderate:at=2", "digits", 0.1, epochs_available=3)
 
 
 def test_ccs_never_cuts_more_than_is_pruned() -> None:

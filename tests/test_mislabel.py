@@ -236,3 +236,7 @@ def test_published_settings_are_still_found() -> None:
     assert "--corrupt intended --mislabel 0.2:seed=1" in command_line(dataclasses.replace(spec, seeds=(0,)))
     assert run_folder(spec.data, spec.corrupt, spec.mislabel).name == "cifar100+corrupt=intended+mislabel=0.2_seed=1"
     assert run_folder("digits", None, None) == Path("runs/digits")
+    assert [run_folder(name, None, None).name for name in ("folder:a/b", "folder:size=32:a/b")] == [
+        "folder",
+        "folder_size=32",
+    ]

@@ -18,8 +18,9 @@ from thresher.experiments.board import board
 from thresher.experiments.cells import Cell, Entry
 from thresher.experiments.jobs import Job, Task, run_jobs, run_task
 from thresher.experiments.pace import Pace
+from thresher.experiments.place import Place, read_result
 from thresher.experiments.recording import record
-from thresher.experiments.reproduce import Place, read_result, run_cells
+from thresher.experiments.reproduce import run_cells
 from thresher.experiments.rundir import RunDirectory, digest_of
 from thresher.train.spec import TrainSpec
 
@@ -155,7 +156,7 @@ def test_a_training_on_another_test_set_is_another_result(tmp_path: Path) -> Non
         run_jobs([measured_anew], tmp_path)
     path.write_text(json.dumps({key: value for key, value in there.items() if key != "test_fingerprint"}))
     assert run_jobs([measured_anew], tmp_path)[0]["test_accuracy"] == 0.5
-    with pytest.raises(FingerprintError, match="that this training was planned for"):
+    with pytest.raises(FingerprintError, match="Expected a training planned for the digits at hand"):
         run_task(Task(measured_anew, tmp_path / "new.json"))
 
 

@@ -571,7 +571,8 @@ def test_probabilities_are_no_logits() -> None:
     logits = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
     with pytest.raises(InputError, match=r"as probabilities are: all scores would be wrong.*logits_of"):
         recorder.update(logits.softmax(1), torch.zeros(8, dtype=torch.int64), torch.arange(8))
-    recorder.update(logits, torch.zeros(8, dtype=torch.int64), torch.arange(8))  # nothing was changed
+    assert recorder._device is None  # nothing was changed
+    recorder.update(logits, torch.zeros(8, dtype=torch.int64), torch.arange(8))
     recorder.end_epoch()
     with pytest.raises(InputError, match=r"Number class names: np\.unique"):
         recorder.update(logits, np.array(["cat"] * 8), torch.arange(8))

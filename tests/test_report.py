@@ -377,6 +377,8 @@ def test_the_command_in_the_report_makes_the_same_study(monkeypatch: pytest.Monk
     result = CliRunner().invoke(app, [*words, "--out", str(tmp_path), "--no-report"], catch_exceptions=False)
     assert (result.exit_code, seen) == (0, [spec])
     assert command_line(replace(spec, surrogate_seed=1)) == ""
+    assert "--data folder:size=32 --data-dir DIR" in command_line(replace(spec, data="folder:size=32"))
+    assert "--data-dir" not in command_line(replace(spec, data="folder:size=32:my/pictures"))
     checked = replace(spec, check_minutes=7.5)
     words = command_line(checked).split()[1:]
     result = CliRunner().invoke(app, [*words, "--out", str(tmp_path), "--no-report"], catch_exceptions=False)

@@ -20,9 +20,11 @@ from thresher.errors import InputError
 from thresher.experiments import targets
 from thresher.experiments.board import as_csv, as_markdown, board, columns
 from thresher.experiments.cells import Cell, Entry, Filter
+from thresher.experiments.outcome import Outcome
 from thresher.experiments.pace import Pace
+from thresher.experiments.place import Place, read_result
 from thresher.experiments.recording import identity
-from thresher.experiments.reproduce import Outcome, Place, read_result, recording_left, run_cells
+from thresher.experiments.reproduce import recording_left, run_cells
 from thresher.experiments.rundir import RunDirectory, digest_of, locked
 from thresher.experiments.targets import SCALES, TARGETS, entries
 from thresher.settings.tables import TABLES, PublishedNumber, published_table
@@ -255,6 +257,10 @@ def test_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert "50.00 ± 1.00" in (tmp_path / "table6-small.md").read_text()
     said = CliRunner().invoke(app, [*arguments, "--dry-run"], catch_exceptions=False).output
     assert "6 of them done, 0 to run; 0 recordings" in said
+
+
+def test_a_recipe_with_a_long_warm_up_is_measured() -> None:
+    assert Pace().step(load("digits"), replace(CORESET, epochs=30, warmup_epochs=5)) > 0
 
 
 def test_heat_maps_need_a_grid() -> None:

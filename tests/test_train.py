@@ -134,6 +134,37 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
             fit(DIGITS, replace(SPEC, **changes), 0, checkpoint=path, resume=True, until=2)
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"spec": replace(SPEC, lr=0.5)},
+        {"spec": replace(SPEC, epochs=SPEC.epochs + 1)},
+        {"seed": 7},
+        {"ids": np.arange(100)},
+        {"loss_scale": np.full(1437, 0.5, np.float32)},
+    ],
+    ids=str,
+)
+def test_only_the_same_training_goes_on(tmp_path: Path, other: dict[str, Any]) -> None:
+    path = tmp_path / "c.safetensors"
+    fit(DIGITS, SPEC, 0, checkpoint=path, until=1)
+    changed: dict[str, Any] = {"spec": SPEC, "seed": 0, **other}
+    with pytest.raises(InputError, match="another recipe, seed, choice of samples or scale of the loss"):
+        fit(DIGITS, checkpoint=path, resume=True, **changed)
+    assert fit(DIGITS, SPEC, 0, checkpoint=path, resume=True).epochs == SPEC.epochs
+
+
+def test_a_pause_is_kept_and_never_goes_back(tmp_path: Path) -> None:
+    common: dict[str, Any] = {"checkpoint": tmp_path / "c.safetensors", "checkpoint_every": 60.0, "resume": True}
+    assert fit(DIGITS, SPEC, 0, until=2, **common).epochs == 2
+    told: list[int] = []
+    found = fit(DIGITS, SPEC, 0, until=1, on_epoch=lambda progress: told.append(progress.epoch), **common)
+    assert (found.epochs, told) == (2, [])
+    whole = fit(DIGITS, SPEC, 0, on_epoch=lambda progress: told.append(progress.epoch), **common)
+    assert told == list(range(3, SPEC.epochs + 1))
+    assert whole.train_loss == fit(DIGITS, SPEC, 0).train_loss
+
+
 def test_resuming_without_a_checkpoint_cuts_no_store_unless_told_to(tmp_path: Path) -> None:
     with TrajectoryWriter.create(tmp_path / "t", 1437, 10, ["loss"]) as store:
         values = {"loss": np.ones(1437, np.float32)}
@@ -302,7 +333,7 @@ def test_progress_is_written_as_often_as_it_costs_a_tenth_of_the_time(
 ) -> None:
     clock, written = [0.0], []
 
-    def slow(path: Path, model: Any, optimizer: Any, recorder: Any, epoch: int, dynamic: Any, gave: Any) -> None:
+    def slow(path: Path, model: Any, optimizer: Any, recorder: Any, epoch: int, *_: Any) -> None:
         clock[0] += 1.0
         written.append(epoch)
 
@@ -312,5 +343,5 @@ def test_progress_is_written_as_often_as_it_costs_a_tenth_of_the_time(
     model, optimizer = torch.nn.Linear(1, 1), torch.optim.SGD(torch.nn.Linear(1, 1).parameters(), 0.1)
     for epoch in range(1, 31):
         clock[0] += 2.0  # an epoch takes twice as long as writing
-        saver.save(model, optimizer, None, epoch, 30)
+        saver.save(model, optimizer, None, epoch, last=epoch == 30)
     assert written == [1, 7, 13, 19, 25, 30]

@@ -110,6 +110,11 @@ class Coreset:
         """Write `path` (Parquet) and `path` + `.json`; a crash leaves the old file or the new one, never a half."""
         write_coreset(path, self.n, self.source, [self.ids], self.weights)
 
+    def is_at(self, path: str | os.PathLike[str]) -> bool:
+        """Return whether the file at `path` holds this coreset with this provenance. Raises what `load` raises."""
+        there = Coreset.load(path)
+        return there.digest == self.digest and dict(there.source) == _json_ready(self.source)
+
     @classmethod
     def load(cls, path: str | os.PathLike[str], fingerprint: str | None = None, n: int | None = None) -> Coreset:
         """Return the coreset written at `path`, checked through and through.
@@ -272,7 +277,7 @@ def _read_sidecar(path: Path) -> Any:
 
 
 def _corrupt(path: Path, why: str) -> CorruptFileError:
-    return CorruptFileError(f"Expected a complete coreset file at {path}, but {why}. Select it again.")
+    return CorruptFileError(f"Expected a complete coreset file at {path}, but {why}. Move it away and select it again.")
 
 
 def _plain(value: Any) -> Any:

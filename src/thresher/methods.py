@@ -16,7 +16,7 @@ from thresher.errors import InputError, TooFewEpochsError, UnknownNameError, nea
 from thresher.keep import keep_share
 from thresher.literature import METHODS, Method
 from thresher.registry import make_scorer, make_selector, scorers, selectors
-from thresher.scorers._base import Scorer
+from thresher.scorers._base import Scorer, check_end
 from thresher.selectors._base import Selector
 from thresher.settings.published import Published
 
@@ -107,7 +107,8 @@ def resolve(label: str, dataset: str, keep: float | str, epochs_available: int |
     `epochs_available` (epochs recorded), settings that need more are shortened, and the notice says so; what the label asks
     for never is.
 
-    Raises UnknownNameError for an unknown method or selector, InputError for an unknown or impossible parameter or share,
+    Raises UnknownNameError for an unknown method or selector, InputError for an unknown or impossible parameter or share, or
+    where a method that reads the last evaluation pass is asked before the end,
     TooFewEpochsError where the label asks for more epochs than there are, or there are too few for the method at all (a
     window of TDDS has 3).
 
@@ -135,6 +136,8 @@ def resolve(label: str, dataset: str, keep: float | str, epochs_available: int |
         )
     usual = {**method.selector_params, **published.selector} if own else {}
     scorer = make_scorer(method.scorer_name, {**method.scorer_params, **published.scorer, **mine})
+    if epochs_available is not None:
+        check_end(label, scorer, asked_at, epochs_available)
     at, late = (asked_at, "") if asked_at is not None else _when(published.at, scorer, epochs_available)
     limit = at if at is not None else epochs_available
     scorer, shortened = _shorten(label, scorer, set(mine), limit)

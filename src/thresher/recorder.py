@@ -166,13 +166,13 @@ class Recorder:
 
     def _place(self, batch: Batch | None = None) -> Memory:
         """Return the memory; the first batch shows where it should live, also where a state was restored before."""
-        if self._device is None and batch is not None:
-            self._device = batch.logits.device
-        before = self._memory
-        if before is None or self._device not in (None, before.device):
+        wanted, before = self._device, self._memory
+        if wanted is None and batch is not None:
+            wanted = batch.logits.device
+        if before is None or wanted not in (None, before.device):
             if batch is not None and self.epoch == 0:
                 check_logits(batch.logits)
-            device = self._device or torch.device("cpu")
+            device = wanted or torch.device("cpu")
             names = [*self._train_names, *self._eval_names]
             previous = _LOG_PROB_DTYPES[self._log_probs] if self._remembers else None
             kept = _LOG_PROB_DTYPES[self.store.logits] if self.store is not None and self.store.logits else None
@@ -181,6 +181,7 @@ class Recorder:
                 self._memory.load(before.state())
             if self._known is not None:
                 self._memory.intake.know(self._known)
+        self._device = wanted
         assert self._memory is not None
         return self._memory
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from thresher.errors import InputError, MissingFileError, TooFewEpochsError
 from thresher.places import as_place, is_remote
 from thresher.registry import make_scorer
-from thresher.scorers._base import Scorer, State, check_count
+from thresher.scorers._base import Scorer, State, check_count, check_end
 from thresher.types import Floats, Frame, Ids, Pool, Scores
 
 
@@ -166,11 +166,7 @@ def _checked_at(source: Source, request: Request) -> int:
             f"{request.column} needs at least {max(1, scorer.min_epochs)} epochs, but is asked for after {at}. "
             "Choose a later epoch or a smaller window."
         )
-    if scorer.by_class and at < source.epochs:
-        raise InputError(
-            f"{request.column} reads the features of the last evaluation pass, so it cannot be asked for after {at} of "
-            f"{source.epochs} epochs. Ask at the end, or record {at} epochs."
-        )
+    check_end(request.column, scorer, at, source.epochs)
     check_count(at)
     missing = sorted(set(scorer.needs) - set(source.signals))
     if missing:

@@ -157,7 +157,8 @@ class ScoreFile:
     """A score table on disk of which no score is read yet: what it holds, and its rows, block by block.
 
     `group_rows` are the rows of its row groups, the smallest parts that a worker reads alone; `checksums` are those of the
-    values of each group's columns, none in tables of other origin and those of the first days.
+    values of each group's columns, none in tables of other origin and those of the first days. `ours` says that the file was
+    written here, by what it tells of its columns.
     """
 
     path: Path
@@ -167,6 +168,7 @@ class ScoreFile:
     info: Mapping[str, Any]
     group_rows: tuple[int, ...]
     checksums: tuple[Mapping[str, int], ...] = ()
+    ours: bool = False
 
     @classmethod
     def open(cls, path: Path) -> ScoreFile:
@@ -195,7 +197,7 @@ class ScoreFile:
             if not told_of_file.keys() & {_KEY, _SUMS} and _laid_out_by_us(metadata):
                 raise ValueError("what it says of itself is gone")
             sums = _checksums(told_of_file, header, len(rows))
-            return cls(path, metadata.num_rows, "target" in names, columns, header.get("info", {}), rows, sums)
+            return cls(path, metadata.num_rows, "target" in names, columns, header.get("info", {}), rows, sums, bool(about))
 
     def blocks(
         self, column: str, *, first: int = 0, stop: int | None = None, labelled: bool = False, checked: bool = True
@@ -285,8 +287,8 @@ def _sound(path: Path) -> Iterator[None]:
     except CorruptFileError:
         raise
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError, AttributeError) as error:
-        raise CorruptFileError(f"{path} is not a complete score table ({error}). Score again to replace it.") from error
+        raise CorruptFileError(f"{path} is not a complete score table ({error}). Move it away and score again.") from error
 
 
 def _out_of_order(path: Path, n: int) -> CorruptFileError:
-    return CorruptFileError(f"Expected sample_id 0 to {n - 1}, ascending, in {path}. Score again to replace it.")
+    return CorruptFileError(f"Expected sample_id 0 to {n - 1}, ascending, in {path}. Move it away and score again.")

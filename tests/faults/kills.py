@@ -23,7 +23,7 @@ from thresher.coreset import Coreset
 from thresher.data import Data, load
 from thresher.data.base import ArraySplit
 from thresher.experiments.jobs import cached_data
-from thresher.experiments.rundir import read_json, read_result
+from thresher.experiments.rundir import read_json, read_training
 from thresher.experiments.study import StudySpec, record, run_study
 from thresher.large.scoring import score_store
 from thresher.large.selecting import select_file
@@ -146,7 +146,7 @@ def check_whole(folder: Path) -> None:
         elif name == "coresets" and path.suffix == ".parquet":
             Coreset.load(path)
         elif name == "results":
-            read_result(path)
+            read_training(path)
         elif path.suffix == ".json":
             read_json(path)
         elif path.suffix == ".safetensors":

@@ -20,7 +20,7 @@ from thresher.data.corrupt import Corruption
 from thresher.data.holdout import Holdout
 from thresher.data.mislabel import Mislabeling
 from thresher.experiments.defaults import parse_keeps, parse_seeds
-from thresher.experiments.rundir import RunDirectory, read_result
+from thresher.experiments.rundir import RunDirectory, read_training
 from thresher.files import seal_of
 from thresher.keep import keep_count
 from thresher.large.selecting import select_file
@@ -183,7 +183,7 @@ def make_run(folder: Path) -> None:
 
 def read_run(folder: Path) -> Any:
     with RunDirectory(folder / "run", {"data": "digits", "surrogate": {"epochs": 2, "model": "tiny"}, "seed": 1}):
-        result = read_result(folder / "run" / "results" / "one.json")
+        result = read_training(folder / "run" / "results" / "one.json")
         state = load_checkpoint(folder / "run" / "checkpoints" / "surrogate.safetensors")
     return result, _plain(state)
 

@@ -19,8 +19,10 @@ from thresher.errors import FailedTrainingsError, InputError
 from thresher.experiments.board import BoardRow, as_csv, as_markdown, board, columns, lines, records
 from thresher.experiments.cells import Cell, Entry, Filter
 from thresher.experiments.defaults import parse_seeds
+from thresher.experiments.outcome import Outcome
 from thresher.experiments.pace import Pace
-from thresher.experiments.reproduce import Outcome, Place, read_result, recording_left, run_cells
+from thresher.experiments.place import Place, read_result
+from thresher.experiments.reproduce import recording_left, run_cells
 from thresher.experiments.rundir import environment
 from thresher.experiments.targets import TARGETS, entries
 from thresher.files import write_atomic

@@ -39,11 +39,13 @@ def score_command(
     engine: str | None, workers: int | None, address: str | None, say: Output,
 ) -> None:  # fmt: skip
     """Replay a source with the named scorers (or methods) and write the score table."""
-    check_kind(out, "score table", lambda place: ScoreFile.open(place).columns)
+    check_kind(out, "score table", lambda place: ScoreFile.open(place).ours)
     labels, windows, ats = parse_methods(method), parse_numbers(window, "--window"), parse_numbers(at, "--at")
     opened = open_source(seen_by_all(source, engine))
     with say.screen() as screen:
-        requests = [r for label in labels for r in _requests(label, opened, windows, ats, keep, say, screen)]
+        requests = [
+            r for label in labels for r in _requests(label, opened, windows, ats, keep, say, screen, len(labels) > 1)
+        ]
     if keep is not None and not any(parse_spec(label)[1].get("at") == AUTO for label in labels):
         raise InputError(f"--keep is what at=auto derives (T, K) for, but {method} does not ask for it. Leave --keep away.")
     if windows and not any(request.scorer.name == "tdds" for request in requests):
@@ -59,9 +61,11 @@ def score_command(
 
 
 def _requests(
-    label: str, source: Source, windows: list[int], ats: list[int], keep: str | None, say: Output, screen: Screen
-) -> list[Request]:
-    """Return the columns that a label stands for: TDDS's grid, or a method's scorer and what its selector reads besides."""
+    label: str, source: Source, windows: list[int], ats: list[int], keep: str | None, say: Output, screen: Screen,
+    several: bool,
+) -> list[Request]:  # fmt: skip
+    """Return the columns that a label, one of `several` or alone, stands for: TDDS's grid, or a method's scorer and what its
+    selector reads besides."""
     name, given = parse_spec(label)
     if given.get("at") == AUTO:
         return _derived(label, source, keep, say, screen)
@@ -72,6 +76,9 @@ def _requests(
     data = "" if grid else str(source.info.get("data", ""))  # of TDDS what is published depends on the share to keep
     resolved = resolve(label, data, 1.0, epochs_available=None if grid else source.epochs)
     whens: list[int | None] = [*ats] or [resolved.at]
+    if resolved.scorer.by_class and ats and several:
+        say.note(f"{label}: reads the last evaluation pass, so it is asked at the end")
+        whens = [None]
     if grid:
         params = resolved.scorer.params()
         columns = grid_requests("tdds", windows or [params.pop("window")], whens, params)

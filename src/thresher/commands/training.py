@@ -32,7 +32,7 @@ from thresher.methods import parse_methods
 from thresher.models import check_model
 from thresher.ranks import Ranks
 from thresher.ranks.torchrun import joined
-from thresher.report.percent import gap_text, plus_minus
+from thresher.report.percent import gap_text, plus_minus, seeds_text
 from thresher.tracking import Tracker, followed, tracked
 from thresher.train.spec import Precision
 
@@ -58,7 +58,8 @@ def results_table(rows: list[Row]) -> Table:
     for r in rows:
         view.add_row(
             r.method, keep_text(r.keep), str(r.kept), plus_minus(r.accuracy_mean, r.accuracy_half_width),
-            gap_text(r.gap_mean, r.gap_half_width, r.n_pairs, r.n_seeds), str(r.n_seeds), f"{r.seconds:.1f}",
+            gap_text(r.gap_mean, r.gap_half_width, r.n_pairs, r.n_seeds),
+            seeds_text(r.n_seeds, r.n_diverged), f"{r.seconds:.1f}",
         )  # fmt: skip
     return view
 

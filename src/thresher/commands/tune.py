@@ -15,12 +15,14 @@ from thresher.commands.screen import parallel
 from thresher.commands.training import as_precision, pick_device
 from thresher.data.holdout import Holdout
 from thresher.derivation import grid
-from thresher.errors import InputError
+from thresher.errors import FailedTrainingsError, InputError
 from thresher.experiments.board import BoardRow, as_csv, board, records
 from thresher.experiments.cells import Cell, Entry
 from thresher.experiments.defaults import adjusted, parse_keeps, parse_seeds, recipe
+from thresher.experiments.outcome import Outcome
 from thresher.experiments.pace import Pace
-from thresher.experiments.reproduce import Place, run_cells
+from thresher.experiments.place import Place
+from thresher.experiments.reproduce import run_cells
 from thresher.experiments.tables import RANDOM
 from thresher.files import write_atomic
 from thresher.methods import resolve
@@ -56,7 +58,12 @@ def tune_command(
     path = place.root / f"tune-{keeps[0]:g}.csv"
     write_atomic(path, as_csv(rows).encode())
     say.wrote(path)
-    _tell(rows, say, place, list(outcome.failed.values()))
+    _tell(rows, say, place, outcome)
+    if outcome.failed:
+        raise FailedTrainingsError(
+            f"{len(outcome.failed)} of {len(cells)} trainings failed; the first: {next(iter(outcome.failed.values()))} "
+            "The others are kept. Mend what can be mended and run the same command again: only what is missing runs."
+        )
 
 
 def candidates(data: str, keep: float, epochs: int, seed: int = 0) -> list[str]:
@@ -110,12 +117,13 @@ def _view(run: Sequence[BoardRow]) -> Table:
     return view
 
 
-def _tell(rows: Sequence[BoardRow], say: Output, place: Place, failed: Sequence[str]) -> None:
+def _tell(rows: Sequence[BoardRow], say: Output, place: Place, outcome: Outcome) -> None:
     run = sorted((row for row in rows if row.mean is not None), key=lambda row: -(row.mean or 0.0))
     say.table(lambda: _view(run))
-    choice, left = best(rows), len(rows) - len(run)
-    if choice is None and failed:
-        say.line(f"No setting could be compared: {len(failed)} failed; the first: {failed[0]}")
+    choice, tried = best(rows), {cell.method for cell in (*outcome.done, *outcome.failed)}
+    left = sum(row.entry.cell.method not in tried for row in rows)
+    if choice is None and outcome.failed:
+        say.line("No setting could be compared.")
     elif choice is None:
         say.line("The budget was too short for a single setting. Give more minutes, or a smaller network.")
     else:

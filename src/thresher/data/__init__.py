@@ -8,7 +8,7 @@ from pathlib import Path
 from thresher.data.base import ArraySplit, Data, DatasetSplit, Indexed, Split
 from thresher.errors import InputError, UnknownNameError, nearest
 
-__all__ = ["NAMES", "OWN", "ArraySplit", "Data", "DatasetSplit", "Indexed", "Split", "load", "name_parts"]
+__all__ = ["NAMES", "OWN", "ArraySplit", "Data", "DatasetSplit", "Indexed", "Split", "load", "name_parts", "pathless"]
 
 NAMES = ("digits", "cifar10", "cifar100", "imagenet", "folder")
 OWN = ("folder", "imagenet")
@@ -74,6 +74,16 @@ def name_parts(name: str) -> tuple[str, int | None, str]:
     if not (text.isascii() and text.isdigit() and 0 < int(text) <= _LARGEST):
         raise InputError(f"Expected a size in pixels such as {kind}:size=64, 1 to {_LARGEST}, but got {name!r}.")
     return kind, int(text), path
+
+
+def pathless(name: str) -> str:
+    """Return a data set's name with the size that it asks for, and without the folder, wherever that lies.
+
+    >>> pathless("folder:size=64:my/pictures"), pathless("folder:my/pictures")
+    ('folder:size=64', 'folder')
+    """
+    kind, size, _ = name_parts(name)
+    return f"{kind}:size={size}" if size else kind
 
 
 def _load(name: str, root: Path | None, image_size: int) -> Data:

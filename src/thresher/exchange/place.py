@@ -51,7 +51,8 @@ def check_kind(path: Path, kind: str, read: Callable[[Path], object]) -> None:
         fits = False
     if not fits:
         raise RunDirectoryError(
-            f"Expected --out as a new file, or a {kind} to replace, but {path} is something else; it is left as it is."
+            f"Expected --out as a new file, or a {kind} to replace, but {path} is something else, or a damaged one. It is "
+            "left as it is: move it away, or choose another --out."
         )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from thresher.errors import CorruptFileError, FingerprintError
 from thresher.experiments.cells import Cell, Entry
-from thresher.experiments.reproduce import Place, read_result
+from thresher.experiments.place import Place, read_result
 from thresher.experiments.rundir import read_json
 from thresher.experiments.tables import RANDOM, mean_interval
 from thresher.report.percent import gap_text, plus_minus

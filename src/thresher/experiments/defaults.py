@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from thresher.data import OWN, name_parts
+from thresher.data import OWN, name_parts, pathless
 from thresher.data.corrupt import Corruption
 from thresher.data.mislabel import Mislabeling
 from thresher.errors import InputError
@@ -58,7 +58,7 @@ def run_folder(data: str, corrupt: str | None, mislabel: str | None) -> Path:
     """
     changes = f"+corrupt={Corruption.parse(corrupt)}" if corrupt is not None else ""
     changes += f"+mislabel={Mislabeling.parse(mislabel)}" if mislabel is not None else ""
-    return Path("runs") / f"{data.partition(':')[0]}{changes.replace(':', '_')}"
+    return Path("runs") / f"{pathless(data)}{changes}".replace(":", "_")
 
 
 def adjusted(

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from thresher.data import pathless
 from thresher.experiments.jobs import Job
 from thresher.train.loop import Progress
 
@@ -38,7 +39,7 @@ def kind_of(job: Job) -> str:
     'small on digits+mislabel=0.2, 60 epochs, batch 32'
     """
     changes = {"corrupt": job.corrupt, "mislabel": job.mislabel, "holdout": job.holdout}
-    data = "+".join([job.data.partition(":")[0], *(f"{key}={value}" for key, value in changes.items() if value is not None)])
+    data = "+".join([pathless(job.data), *(f"{key}={value}" for key, value in changes.items() if value is not None)])
     return f"{job.train['model']} on {data}, {job.train['epochs']} epochs, batch {job.train['batch_size']}"
 
 

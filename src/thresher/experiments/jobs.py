@@ -17,11 +17,11 @@ from typing import Any
 import torch
 
 from thresher.coreset import Coreset
-from thresher.data import Data, load, name_parts
+from thresher.data import Data, load, pathless
 from thresher.dynamic import DynamicSampler, parse_rule
 from thresher.engines import engine_of, make_engine
 from thresher.errors import CorruptFileError, FingerprintError
-from thresher.experiments.rundir import digest_of, environment, locked, of_other_data, read_result
+from thresher.experiments.rundir import digest_of, environment, locked, read_training, refuse_other_data
 from thresher.files import write_json
 from thresher.ranks import Alone, current, together
 from thresher.recorder import Recorder
@@ -79,8 +79,7 @@ class Job:
         # since results of earlier versions do not have it
         for irrelevant in ("method", "keep", "data_dir", "coreset", "scores", "scale_column", "test_fingerprint", *_CHANGES):
             del identity[irrelevant]
-        kind, size, _ = name_parts(self.data)
-        identity["data"] = f"{kind}:size={size}" if size else kind  # folder:PATH is folder, wherever it lies
+        identity["data"] = pathless(self.data)
         return digest_of(identity)
 
     def result_path(self, results: Path) -> Path:
@@ -119,7 +118,7 @@ def run_task(
 ) -> dict[str, Any]:  # fmt: skip
     """Train, write the result file and return the result; a result that is there already is returned as it is.
 
-    A training that was ended goes on from the checkpoint beside its result, which is written once a minute at most.
+    A training that was ended goes on from its checkpoint in the folder `unfinished`, which is written once a minute at most.
     `on_epoch` is told of every epoch, where this runs in the process that asked. Raises BusyError while another process
     trains for the same file, FingerprintError where data or scores are not those the job was made for or the result is of
     other data, and what training raises.
@@ -135,18 +134,14 @@ def run_task(
 
 def _checkpoint(task: Task) -> Path:
     """Return where a training's progress is kept: named by the job, since a cell's file does not say of which data it is."""
-    return task.path.with_name(f"{task.path.stem}-{task.job.digest}.safetensors")
+    return task.path.parent / "unfinished" / f"{task.path.stem}-{task.job.digest}.safetensors"
 
 
 def _finished(task: Task) -> dict[str, Any]:
     """Return the result that is there, or raise FingerprintError where it is of other data than the job is."""
-    result = read_result(task.path)
-    differs = of_other_data(result, task.job.fingerprint, task.job.test_fingerprint)
-    if differs:
-        raise FingerprintError(
-            f"Expected the result of {task.job.method} at keep={task.job.keep:g} on the data at hand in {task.path}, but it "
-            f"is of other data: {differs}. Give the --data-dir it was made with, or choose another --out."
-        )
+    result, job = read_training(task.path), task.job
+    what = f"the result of {job.method} at keep={job.keep:g} on the data at hand in {task.path}"
+    refuse_other_data(what, result, job.fingerprint, job.test_fingerprint)
     _checkpoint(task).unlink(missing_ok=True)
     return result
 
@@ -161,12 +156,8 @@ def train(
     `diverged` says that the loss was no finite number at the end; it is None then.
     """
     data = cached_data(job.data, job.data_dir, job.corrupt, job.mislabel, job.holdout)
-    differs = of_other_data(asdict(job), data.fingerprint, data.test_fingerprint)
-    if differs:
-        raise FingerprintError(
-            f"Expected the data set {job.data} that this training was planned for, but found other data: planned were "
-            f"{differs}. Give the --data-dir it was planned with."
-        )
+    what, advice = f"a training planned for the {job.data} at hand", "Give the --data-dir it was planned with."
+    refuse_other_data(what, asdict(job), data.fingerprint, data.test_fingerprint, advice)
     ids = None
     if job.coreset is not None:
         coreset = Coreset.load(Path(job.coreset), fingerprint=data.fingerprint, n=len(data.train))

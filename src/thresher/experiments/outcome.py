@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from thresher.errors import BusyError, CorruptFileError, FingerprintError, ThresherError
@@ -71,14 +74,26 @@ def mark_failed(outcome: Outcome, place: Place, notify: Notify, cell: Cell, erro
     notify("failure", {"method": cell.method, "keep": cell.keep, "seed": cell.seed, "work": work_of(cell), "reason": reason})
 
 
+@contextmanager
+def spared(fail: Callable[[Exception], None]) -> Iterator[None]:
+    """Tell `fail` of an error that need not be the others' too, such as memory that ran out; end the block there.
+
+    A full disk is everybody's, and a mistake in the program is to be seen: these pass.
+    """
+    try:
+        yield
+    except (ThresherError, RuntimeError, MemoryError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        fail(error)
+
+
 def each(cells: Iterable[Cell], make: Callable[[Cell], Made], fail: Fail) -> dict[Cell, Made]:
-    """Return what `make` gives for every cell, without those of which it raises a ThresherError: `fail` is told of them."""
+    """Return what `make` gives for every cell, without those for which it fails (`spared`): `fail` is told of them."""
     made = {}
     for cell in cells:
-        try:
+        with spared(partial(fail, cell)):
             made[cell] = make(cell)
-        except ThresherError as error:
-            fail(cell, error)
     return made
 
 

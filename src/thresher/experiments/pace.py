@@ -58,7 +58,7 @@ class Pace:
         ids = np.arange(min(len(data.train), _STEPS * spec.batch_size))
         ends: list[float] = []
         try:
-            short = replace(spec, epochs=3, schedule_epochs=None)
+            short = replace(spec, epochs=3, schedule_epochs=None, warmup_epochs=0)
             fit(
                 data, short, 0, ids=ids, device=self.device, workers=0, until=2,
                 on_epoch=lambda progress: ends.append(time.perf_counter()),

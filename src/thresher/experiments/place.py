@@ -11,10 +11,10 @@ from typing import Any
 
 from thresher.data import Data
 from thresher.engines import Engine, make_engine
-from thresher.errors import CorruptFileError, FingerprintError, ThresherError
+from thresher.errors import CorruptFileError, ThresherError
 from thresher.experiments.cells import Cell
 from thresher.experiments.jobs import cached_data
-from thresher.experiments.rundir import of_other_data, read_json
+from thresher.experiments.rundir import read_json, refuse_other_data
 
 Origin = tuple[str | None, ...]
 PUBLIC = ("digits", "cifar10", "cifar100")
@@ -96,10 +96,7 @@ def read_result(place: Place, cell: Cell) -> dict[str, Any] | None:
             "it holds something else. Move it away, and run again to make it anew."
         )
     known = place.fingerprints(cell)
-    differs = "" if known is None else of_other_data(found, *known)
-    if differs:
-        raise FingerprintError(
-            f"Expected the result of {cell.method} at keep={cell.keep:g} (seed {cell.seed}) on the {cell.data} at hand in "
-            f"{path}, but it is of other data: {differs}. Give the --data-dir it was made with, or choose another --out."
-        )
+    if known is not None:
+        what = f"the result of {cell.method} at keep={cell.keep:g} (seed {cell.seed}) on the {cell.data} at hand in {path}"
+        refuse_other_data(what, found, *known)
     return dict(found)

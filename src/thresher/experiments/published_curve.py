@@ -25,7 +25,7 @@ def published_curve(spec: StudySpec) -> tuple[tuple[Published, ...], str]:
     study's are a pattern to look for and no target, and the sentence says so. Nothing comes back where nothing is
     published, as for images corrupted in another share or strength.
     """
-    data, model, batch = dataset_key(spec.data.partition(":")[0]), spec.coreset.model, _BATCH
+    data, model, batch = dataset_key(spec.data), spec.coreset.model, _BATCH
     if spec.corrupt is not None and spec.mislabel is not None:
         return (), ""
     if spec.corrupt is not None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thresher.coreset import Coreset
-from thresher.data import Data, load
+from thresher.data import Data, load, name_parts
 from thresher.data.mislabel import Mislabeling, flip_targets
 from thresher.errors import ThresherError, one_line
 from thresher.experiments.columns import column_names
@@ -123,7 +123,7 @@ def _verdict(margins: Floats | None) -> str:
         return ""
     found = find_suspects(margins)
     if not found.mask.any():
-        return "thresher suspects names nobody here: the mean logit margins have no hump of their own below zero."
+        return f"thresher suspects names nobody here: {found.reason}."
     return (
         f"About {found.share:.1%} of the labels are wrong by the shape of the mean logit margins; thresher suspects names "
         f"{int(found.mask.sum())} samples, of which the first are here."
@@ -145,7 +145,7 @@ def command_line(spec: StudySpec) -> str:
     surrogate, coreset, base = spec.surrogate, spec.coreset, recipe(spec.data)
     seeds = ",".join(map(str, spec.seeds))
     words = ["thresher", "run", "--data", spec.data]
-    words += [] if spec.data == "digits" or ":" in spec.data else ["--data-dir", "DIR"]
+    words += [] if spec.data == "digits" or name_parts(spec.data)[2] else ["--data-dir", "DIR"]
     words += ["--corrupt", spec.corrupt] if spec.corrupt is not None else []
     words += ["--mislabel", spec.mislabel] if spec.mislabel is not None else []
     words += ["--method", ",".join(spec.methods), "--keep", ",".join(repr(keep) for keep in spec.keeps), "--seeds", seeds]

@@ -19,17 +19,17 @@ from typing import Any
 
 from thresher.data import Data
 from thresher.derivation import settle
-from thresher.errors import BusyError, CorruptFileError, FingerprintError, MissingFileError, ThresherError
+from thresher.errors import BusyError, CorruptFileError, MissingFileError
 from thresher.experiments.cells import Cell
 from thresher.experiments.columns import Columns, column_names
 from thresher.experiments.events import Notify, kind_of, stepped, watched
 from thresher.experiments.jobs import Job, OnEpoch, Task, run_task, values_digest
 from thresher.experiments.ledger import epochs_needed
-from thresher.experiments.outcome import Fail, Outcome, each, mark_failed, work_of
+from thresher.experiments.outcome import Fail, Outcome, each, mark_failed, spared, work_of
 from thresher.experiments.pace import Pace
-from thresher.experiments.place import Place, read_result
+from thresher.experiments.place import Place
 from thresher.experiments.recording import identity, record
-from thresher.experiments.rundir import RunDirectory, digest_of, of_other_data, save_coreset
+from thresher.experiments.rundir import RunDirectory, digest_of, refuse_other_data, save_coreset
 from thresher.experiments.scoring import choose, score, unrecorded
 from thresher.experiments.study import scales_loss
 from thresher.experiments.tables import FULL
@@ -40,8 +40,6 @@ from thresher.train.spec import TrainSpec
 from thresher.trajectory.layout import MANIFEST
 from thresher.trajectory.reader import Trajectory
 from thresher.types import Pool, Scores
-
-__all__ = ["Outcome", "Place", "read_result", "recording_left", "run_cells"]
 
 
 def run_cells(cells: Iterable[Cell], place: Place, pace: Pace, notify: Notify = lambda event, details: None) -> Outcome:
@@ -62,15 +60,17 @@ def run_cells(cells: Iterable[Cell], place: Place, pace: Pace, notify: Notify = 
     todo = [cell for group in groups.values() for cell in group]
     notify("jobs", {"total": len(todo), "work": sum(work_of(cell) for cell in todo)})
     for key, group in groups.items():
-        try:
+        with spared(partial(_all_failed, group, outcome, fail)):
             _run_group(key, group, place, pace, notify, outcome, fail)
-        except ThresherError as error:
-            for cell in outcome.open(group):
-                fail(cell, error)
     again = {cell: None for cell in unknown if place.fingerprints(cell) is not None}  # their data were loaded for others
     outcome.done = [cell for cell in outcome.done if cell not in again]
     outcome.add_finished(again, place, notify)
     return outcome
+
+
+def _all_failed(cells: Iterable[Cell], outcome: Outcome, fail: Fail, error: Exception) -> None:
+    for cell in outcome.open(cells):
+        fail(cell, error)
 
 
 def _run_group(key: str, cells: list[Cell], place: Place, pace: Pace, notify: Notify, outcome: Outcome, fail: Fail) -> None:
@@ -100,12 +100,8 @@ def _record(
     """
     spec, seed = cell.surrogate, cell.surrogate_seed
     recording = _recorded(folder)
-    differs = "" if recording is None else of_other_data(recording.info, data.fingerprint, None)
-    if differs:
-        raise FingerprintError(
-            f"Expected a recording of the {data.name} at hand in {folder}, but it is of other data: {differs}. Give the "
-            "--data-dir it was made with, or choose another --out."
-        )
+    if recording is not None:
+        refuse_other_data(f"a recording of the {data.name} at hand in {folder}", recording.info, data.fingerprint, None)
     there = 0 if recording is None else recording.epochs
     if there >= needed:
         return True
@@ -230,14 +226,11 @@ def _train(
 
     def admit(item: tuple[Cell, Task]) -> bool:
         cell, task = item
-        try:
-            fits = pace.fits(place.load(cell), cell.coreset, task.job.kept)
-        except ThresherError as error:  # a training that cannot be measured cannot be run
-            fail(cell, error)
-            return False
-        if not fits:
+        with spared(partial(fail, cell)):  # a training that cannot be measured cannot be run
+            if pace.fits(place.load(cell), cell.coreset, task.job.kept):
+                return True
             outcome.left[cell] = "the time that is left is too short"
-        return fits
+        return False
 
     def on_result(item: tuple[Cell, Task], result: dict[str, Any]) -> None:
         cell, task = item

@@ -2,7 +2,7 @@
 
     spec.json  env.json  log.jsonl  trajectory/  scores.parquet  coresets/  results/<digest>.json  report.html
 
-Stages write aside and rename, so a run that broke off is continued by running it again with `resume`. A lock (freed by the
+Stages write aside and rename, so a run that broke off is continued by running it again. A lock (freed by the
 operating system when its holder dies) keeps a second writer out.
 """
 
@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from thresher.coreset import Coreset
-from thresher.errors import BusyError, CorruptFileError, MissingFileError, RunDirectoryError
+from thresher.errors import BusyError, CorruptFileError, FingerprintError, MissingFileError, RunDirectoryError
 from thresher.files import parse_json, remove_parts, write_json
 from thresher.ranks import Alone, Ranks, together
 from thresher.trajectory.layout import MANIFEST
@@ -51,7 +51,7 @@ def read_json(path: Path, advice: str = "Delete it and run the same command agai
     return content
 
 
-def read_result(path: Path) -> dict[str, Any]:
+def read_training(path: Path) -> dict[str, Any]:
     """Return a finished training's record; raises CorruptFileError where it is not a whole one."""
     result = read_json(path)
     numbers = ("seed", "kept", "keep", "test_accuracy", "seconds")
@@ -81,10 +81,20 @@ def of_other_data(found: Mapping[str, Any], fingerprint: str, test_fingerprint: 
     )
 
 
+def refuse_other_data(
+    what: str, found: Mapping[str, Any], fingerprint: str, test_fingerprint: str | None,
+    advice: str = "Give the --data-dir it was made with, or choose another --out.",
+) -> None:  # fmt: skip
+    """Raise FingerprintError where `what` was found to be of other data than those with these fingerprints."""
+    differs = of_other_data(found, fingerprint, test_fingerprint)
+    if differs:
+        raise FingerprintError(f"Expected {what}, but it is of other data: {differs}. {advice}")
+
+
 def save_coreset(coreset: Coreset, path: Path) -> None:
-    """Write a coreset, unless the file holds these samples already; a damaged file is made anew."""
+    """Write a coreset, unless the file holds these samples, for these reasons, already; a damaged file is made anew."""
     try:
-        there = Coreset.load(path).digest == coreset.digest
+        there = coreset.is_at(path)
     except (MissingFileError, CorruptFileError):
         there = False
     if not there:
@@ -181,19 +191,19 @@ class RunDirectory:
     is the writer.
     """
 
-    def __init__(self, path: Path, spec: Mapping[str, Any], *, resume: bool = True, ranks: Ranks | None = None) -> None:
+    def __init__(self, path: Path, spec: Mapping[str, Any], *, ranks: Ranks | None = None) -> None:
         self.path, self._ranks = path, ranks or Alone()
         self._lock: IO[str] | None = None
         with together(self._ranks, "run directory"):
             if self._ranks.rank == 0:
-                self._begin(spec, resume)
+                self._begin(spec)
 
-    def _begin(self, spec: Mapping[str, Any], resume: bool) -> None:
+    def _begin(self, spec: Mapping[str, Any]) -> None:
         path = self.path
         path.mkdir(parents=True, exist_ok=True)
         self._take_lock()
         try:
-            self._check_spec(spec, resume)
+            self._check_spec(spec)
         except BaseException:
             self.close()
             raise
@@ -215,7 +225,7 @@ class RunDirectory:
                 f"{self.path} is being written by another process. Wait for it, or choose another --out."
             ) from None
 
-    def _check_spec(self, spec: Mapping[str, Any], resume: bool) -> None:
+    def _check_spec(self, spec: Mapping[str, Any]) -> None:
         file = self.path / "spec.json"
         mine = json.loads(json.dumps(spec))
         if file.exists():
@@ -232,8 +242,6 @@ class RunDirectory:
                     f"{self.path} holds a run of another spec (different: {told}). "
                     "Choose another --out, or repeat the command that made it to continue it."
                 )
-            if not resume:
-                raise RunDirectoryError(f"{self.path} holds this run already. Pass --resume to continue it.")
         elif (self.path / "trajectory").exists() or (self.path / "scores.parquet").exists():
             raise RunDirectoryError(f"{self.path} holds data but no spec.json; it is not a run. Choose another --out.")
         else:
@@ -253,7 +261,7 @@ class RunDirectory:
 
     def results(self) -> list[dict[str, Any]]:
         """Return all finished trainings."""
-        return [read_result(p) for p in sorted((self.path / "results").glob("*.json"))]
+        return [read_training(p) for p in sorted((self.path / "results").glob("*.json"))]
 
     def close(self) -> None:
         """Free the lock."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from thresher.report.percent import gap_text, plus_minus
+from thresher.report.percent import gap_text, plus_minus, seeds_text
 
 FULL = "full"
 RANDOM = "random"
@@ -23,6 +23,7 @@ class Row:
     """One line of the table. Accuracies in percent; half-widths are None with one seed.
 
     `gap` is the mean over shared seeds, `n_pairs` of them, of (this method's accuracy - Random's) at the same kept share.
+    `n_diverged` trainings ended with a loss that is no number; their accuracies count as they are.
     """
 
     method: str
@@ -35,6 +36,7 @@ class Row:
     gap_half_width: float | None
     n_pairs: int
     seconds: float
+    n_diverged: int = 0
 
 
 def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float | None]:
@@ -72,7 +74,8 @@ def _row(key: tuple[str, float], groups: Mapping[tuple[str, float], Mapping[int,
         gap, gap_half = mean_interval(gaps)
     seconds = float(np.mean([r["seconds"] for r in by_seed.values()]))
     kept = int(next(iter(by_seed.values()))["kept"])
-    return Row(method, keep, kept, len(by_seed), mean, half, gap, gap_half, len(shared), seconds)
+    diverged = sum(bool(r.get("diverged")) for r in by_seed.values())
+    return Row(method, keep, kept, len(by_seed), mean, half, gap, gap_half, len(shared), seconds, diverged)
 
 
 def keep_text(share: float) -> str:
@@ -93,5 +96,6 @@ def markdown(rows: Sequence[Row]) -> str:
     for r in rows:
         accuracy = plus_minus(r.accuracy_mean, r.accuracy_half_width)
         gap = gap_text(r.gap_mean, r.gap_half_width, r.n_pairs, r.n_seeds)
-        lines.append(f"| {r.method} | {keep_text(r.keep)} | {r.kept} | {accuracy} | {gap} | {r.n_seeds} | {r.seconds:.1f} |")
+        seeds = seeds_text(r.n_seeds, r.n_diverged)
+        lines.append(f"| {r.method} | {keep_text(r.keep)} | {r.kept} | {accuracy} | {gap} | {seeds} | {r.seconds:.1f} |")
     return "\n".join(lines) + "\n"

@@ -22,8 +22,8 @@ ImageOf = Callable[[int], NDArray[np.uint8]]
 class Line:
     """One line of the results table. Accuracies and gaps in percent, half-widths None with one seed.
 
-    `n_pairs` is how many seeds the gap is the mean of, None for all; `accuracies` maps a seed to its accuracy in percent,
-    which the plots show as points.
+    `n_pairs` is how many seeds the gap is the mean of, None for all; `n_diverged` is how many trainings diverged;
+    `accuracies` maps a seed to its accuracy in percent, which the plots show as points.
     """
 
     method: str
@@ -37,6 +37,7 @@ class Line:
     seconds: float
     accuracies: Mapping[int, float] = field(default_factory=dict)
     n_pairs: int | None = None
+    n_diverged: int = 0
 
 
 @dataclass(frozen=True)

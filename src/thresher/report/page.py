@@ -17,7 +17,7 @@ from thresher.report.content import FULL, RANDOM, Content, Line, ScoreColumn, Se
 from thresher.report.costs import cost_lines, count, duration
 from thresher.report.gallery import galleries, suspects
 from thresher.report.map_data import map_data
-from thresher.report.percent import gap_text, plus_minus
+from thresher.report.percent import gap_text, plus_minus, seeds_text
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def page(content: Content) -> str:
     """Return the whole report as HTML."""
     environment = templates()
     environment.filters |= {"share": plots.share, "plus_minus": _plus_minus, "verdict": _verdict, "gap": _gap}
-    environment.filters |= {"duration": duration, "count": count}
+    environment.filters |= {"duration": duration, "count": count, "seeds": seeds_text}
     keep = content.keeps[0] if content.keeps else None
     classes, balance = ((), ()) if keep is None else balances(content, keep)
     return environment.get_template("report.html.j2").render(

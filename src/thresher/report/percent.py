@@ -1,4 +1,4 @@
-"""Accuracies and gaps, in percent, as text: in tables, on boards and in reports alike."""
+"""Accuracies, gaps and what they are the means of, as text: in tables, on boards and in reports alike."""
 
 from __future__ import annotations
 
@@ -36,3 +36,12 @@ def gap_text(gap: float | None, half: float | None, pairs: int, seeds: int) -> s
     """
     text = plus_minus(gap, half, signed=True)
     return text if pairs in (0, seeds) else f"{text} ({pairs} pair{'s' if pairs > 1 else ''})"
+
+
+def seeds_text(seeds: int, diverged: int) -> str:
+    """Say of how many seeds a mean is, and how many of their trainings diverged, where some did.
+
+    >>> seeds_text(3, 0), seeds_text(3, 1)
+    ('3', '3 (1 diverged)')
+    """
+    return f"{seeds} ({diverged} diverged)" if diverged else str(seeds)

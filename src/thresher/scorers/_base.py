@@ -31,6 +31,15 @@ def check_count(epochs: int) -> None:
         )
 
 
+def check_end(column: str, scorer: Scorer, at: int | None, epochs: int) -> None:
+    """Raise InputError where a scorer that reads the last evaluation pass is asked earlier than at the end of `epochs`."""
+    if scorer.by_class and at is not None and at < epochs:
+        raise InputError(
+            f"{column} reads the features of the last evaluation pass, so it cannot be asked for after {at} of {epochs} "
+            f"epochs. Ask at the end, or record {at} epochs."
+        )
+
+
 def as_scorers(given: Any) -> dict[str, Scorer]:
     """Return scorers by the names of their columns. Raises InputError for what is none."""
     if given is None:

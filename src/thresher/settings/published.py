@@ -30,12 +30,12 @@ class Published:
 
 
 def dataset_key(dataset: str) -> str:
-    """Return the name under which a data set stands in the published tables; changed data stand under their data set's.
+    """Return the name under which a data set stands in the published tables; changed and resized data stand under its own.
 
-    >>> dataset_key("CIFAR-10"), dataset_key("imagenet"), dataset_key("digits"), dataset_key("cifar100+mislabel=0.2")
+    >>> dataset_key("CIFAR-10"), dataset_key("imagenet:size=64"), dataset_key("digits"), dataset_key("cifar100+mislabel=0.2")
     ('cifar10', 'imagenet1k', 'digits', 'cifar100')
     """
-    plain = dataset.partition("+")[0].lower().replace("-", "").replace("_", "")
+    plain = dataset.partition("+")[0].partition(":")[0].lower().replace("-", "").replace("_", "")
     return "imagenet1k" if plain in ("imagenet", "imagenet1k", "ilsvrc2012") else plain
 
 

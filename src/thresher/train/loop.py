@@ -8,6 +8,8 @@ recording on several ranks is trained data-parallel on them.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,7 +31,7 @@ from thresher.train.checks import check_dynamic, check_single_samples
 from thresher.train.evaluation import evaluate, record_evaluation
 from thresher.train.progress import Resumed, Saver, load_progress
 from thresher.train.spec import TrainSpec, build_optimizer, learning_rate
-from thresher.train.step import make_step, on_device
+from thresher.train.step import Step, make_step, on_device
 
 
 @dataclass(frozen=True)
@@ -106,22 +108,25 @@ def fit(
     if dynamic is not None:
         check_dynamic(dynamic, spec, recorder, eval_pass, alone=ids is None and loss_scale is None)
         recorder = dynamic.recorder
-    training = _Training(data, spec, seed, ids, recorder, dynamic, loss_scale, torch.device(device), workers)
-    if resume and checkpoint:
-        training.resume(checkpoint, restart)
-    training.make_step(graphs)
-    saver = Saver(checkpoint, training.ranks, dynamic, checkpoint_every)
-    stop = spec.epochs if until is None else min(until, spec.epochs)
+    training = _Training(
+        data, spec, seed, ids, recorder, dynamic, loss_scale, torch.device(device), workers, graphs,
+        checkpoint if resume else None, restart,
+    )  # fmt: skip
+    saver = Saver(checkpoint, training.ranks, dynamic, checkpoint_every, training.name)
+    stop = max(training.before.epochs, spec.epochs if until is None else min(until, spec.epochs))
     for epoch in range(training.before.epochs, stop):
         lr = training.epoch(epoch, stop, on_step)
-        last = epoch + 1 == spec.epochs
+        completed, last = epoch + 1, epoch + 1 == spec.epochs
         with training.step.exclusive():
-            training.record(epoch + 1, eval_pass)
-            if last or (eval_every and (epoch + 1) % eval_every == 0):
+            training.record(completed, eval_pass)
+            if last or (eval_every and completed % eval_every == 0):
                 training.evaluate()
-            saver.save(training.model, training.optimizer, recorder, epoch + 1, stop, training.gave)
+            saver.save(
+                training.model, training.optimizer, recorder, completed, last=completed == stop, ended=last,
+                gave=training.gave,
+            )  # fmt: skip
         if on_epoch is not None:
-            on_epoch(Progress(epoch + 1, stop, training.loss(), lr, training.accuracy))
+            on_epoch(Progress(completed, stop, training.loss(), lr, training.accuracy))
     if training.accuracy is None and stop == spec.epochs:  # resumed after the last epoch was already committed
         training.evaluate()
     return training.result(stop, tells_best=eval_every > 0)
@@ -133,7 +138,8 @@ class _Training:
     def __init__(
         self, data: Data, spec: TrainSpec, seed: int, ids: np.ndarray[Any, np.dtype[np.int64]] | None,
         recorder: Recorder | None, dynamic: DynamicSampler | None,
-        loss_scale: np.ndarray[Any, np.dtype[np.float32]] | None, device: torch.device, workers: int,
+        loss_scale: np.ndarray[Any, np.dtype[np.float32]] | None, device: torch.device, workers: int, graphs: bool,
+        checkpoint: Path | None, restart: bool,
     ) -> None:  # fmt: skip
         self._started = time.perf_counter()
         self._data, self._spec, self._recorder, self._dynamic = data, spec, recorder, dynamic
@@ -154,19 +160,16 @@ class _Training:
             check_single_samples(self.model, data)
         self._steps = len(self._batches)  # of an epoch that shows everything: the unit of the schedule
         self._scale = None if loss_scale is None else torch.from_numpy(np.asarray(loss_scale, np.float32)).to(device)
-        self.before = Resumed()
-        self.best: float | None = None
-        self.accuracy: float | None = None
-
-    def resume(self, checkpoint: Path, restart: bool) -> None:
-        """Go on from a checkpoint, if it is there, as `load_progress` says."""
-        self.before = load_progress(
-            checkpoint, self.model, self.optimizer, self._recorder, self._dynamic, restart=restart
+        self.name = _name(spec, seed, ids, loss_scale)
+        self.before = Resumed() if checkpoint is None else load_progress(
+            checkpoint, self.model, self.optimizer, recorder, dynamic, restart=restart, of=self.name
         )  # fmt: skip
         self.best = self.before.best
+        self.accuracy: float | None = None
+        self.step = self._make_step(graphs)
 
-    def make_step(self, graphs: bool) -> None:
-        """Make the step of the model as it stands: gradients averaged over the ranks, compiled, captured as wanted."""
+    def _make_step(self, graphs: bool) -> Step:
+        """Return the step of the model as it stands: gradients averaged over the ranks, compiled, captured as wanted."""
         data, spec = self._data, self._spec
         forward: nn.Module = self.model
         if self.ranks.size > 1:
@@ -174,7 +177,7 @@ class _Training:
             layout = torch.channels_last if spec.channels_last else torch.contiguous_format
             forward = torchrun.parallel(self.model, example.to(memory_format=layout))
         weighed = None if self._dynamic is None else self._dynamic.mean
-        self.step = make_step(
+        return make_step(
             torch.compile(forward) if spec.compile else forward, self.optimizer, spec, self._device, self._scale, weighed,
             graphs and self.ranks.size == 1,
         )  # fmt: skip
@@ -244,3 +247,11 @@ class _Training:
 
     def _seconds(self) -> float:
         return self.before.seconds + time.perf_counter() - self._started
+
+
+def _name(spec: TrainSpec, seed: int, ids: Any, loss_scale: Any) -> str:
+    """Return what tells a training from others on the same data, by which its checkpoint is known."""
+    digest = hashlib.sha256(json.dumps([spec.to_json(), seed], sort_keys=True).encode())
+    for part, kind in ((ids, np.int64), (loss_scale, np.float32)):
+        digest.update(b"-" if part is None else np.asarray(part, kind).tobytes())
+    return digest.hexdigest()[:16]

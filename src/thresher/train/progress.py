@@ -42,39 +42,43 @@ class Saver:
 
     Where writing takes long (more than 0.2 s) and epochs do not, as on a fast GPU, it waits until writing costs at most a
     tenth of the time. What a crash then loses is trained again; the recording stays bit for bit what it would have been.
-    `every` > 0 says how many seconds it waits at least, and that nothing is to be kept of a training that has ended.
+    `every` > 0 says how many seconds it waits at least, and that nothing is to be kept of a training that has ended. `of`
+    names the training.
     """
 
     def __init__(
-        self, path: Path | None, ranks: Ranks, dynamic: DynamicSampler | None = None, every: float = 0.0
+        self, path: Path | None, ranks: Ranks, dynamic: DynamicSampler | None = None, every: float = 0.0, of: str = ""
     ) -> None:  # fmt: skip
-        self.path, self.ranks, self.dynamic, self.every = path, ranks, dynamic, every
+        self.path, self.ranks, self.dynamic, self.every, self.of = path, ranks, dynamic, every, of
         self._ended, self._cost = time.monotonic(), 0.0
 
     def save(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, recorder: Recorder | None, epoch: int, stop: int,
-        gave: Callable[[], Mapping[str, float | None]] = dict,
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, recorder: Recorder | None, epoch: int, *,
+        last: bool = False, ended: bool = False, gave: Callable[[], Mapping[str, float | None]] = dict,
     ) -> None:  # fmt: skip
-        """Write after `epoch` of `stop` epochs, if it is worth it; after the last one always. Raises as `save_progress`.
+        """Write after `epoch` completed epochs, if it is worth it; always where it is the `last` one before a pause.
 
-        `gave` is asked for what this epoch gave, the fields of `Resumed`, where it is written; every rank asks.
+        `ended` says that the training is over. `gave` is asked for what this epoch gave, the fields of `Resumed`, where it
+        is written; every rank asks. Raises as `save_progress`.
         """
         waited = time.monotonic() - self._ended
-        due = self._cost < 0.2 or waited > 10 * self._cost
-        due = epoch < stop and waited > self.every and due if self.every else epoch == stop or due
+        due = last or (waited > self.every and (self._cost < 0.2 or waited > 10 * self._cost))
+        due = due and not (ended and self.every)
         if self.path is None or not self.ranks.share("due", due)[0]:
             return
         begun = time.monotonic()
-        save_progress(self.path, model, optimizer, recorder, epoch, self.dynamic, gave())
+        save_progress(self.path, model, optimizer, recorder, epoch, self.dynamic, gave(), self.of)
         self._ended = time.monotonic()
         self._cost = self._ended - begun
 
 
 def save_progress(
     path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, recorder: Recorder | None, epoch: int,
-    dynamic: DynamicSampler | None = None, gave: Mapping[str, float | None] | None = None,
+    dynamic: DynamicSampler | None = None, gave: Mapping[str, float | None] | None = None, of: str = "",
 ) -> None:  # fmt: skip
     """Write what is needed to go on after `epoch` completed epochs; every rank of the recorder must call this.
+
+    `of` names the training, so that no other goes on from it.
 
     Raises OSError where the disk is full or gone; what was written before is then as it was.
     """
@@ -83,6 +87,8 @@ def save_progress(
     state: dict[str, Any] = {"epoch": epoch, "model": model.state_dict(), "optimizer": moments}
     if gave:
         state["gave"] = dict(gave)
+    if of:
+        state["of"] = of
     if dynamic is not None:
         state["dynamic"] = dynamic.state_dict()
     if recorder is not None and ranks.size == 1:
@@ -103,12 +109,13 @@ def save_progress(
 
 def load_progress(
     path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, recorder: Recorder | None,
-    dynamic: DynamicSampler | None = None, *, restart: bool = False,
+    dynamic: DynamicSampler | None = None, *, restart: bool = False, of: str = "",
 ) -> Resumed:  # fmt: skip
     """Load what was saved, if anything was, and return where the training goes on; every rank must call this.
 
     With `restart` a store that has epochs is cut back to none where nothing was saved. Raises InputError where it may not
-    be, or the checkpoint is of another number of ranks, model or optimiser, CorruptFileError where it is no such file.
+    be, or the checkpoint is of another number of ranks, model or optimiser, or of another training than `of` names, where
+    it says so; CorruptFileError where it is no such file.
     """
     ranks: Ranks = Alone() if recorder is None else recorder.ranks
     if not ranks.share("resume", path.is_file())[0]:
@@ -136,6 +143,11 @@ def load_progress(
                 f"{path} is no checkpoint of such a training, it holds {sorted(state)}. Delete it to start over."
             )
         _check_alike(path, state, model, optimizer)
+        if of and state.get("of", of) != of:
+            raise InputError(
+                f"{path} is of another training: of another recipe, seed, choice of samples or scale of the loss. Go on "
+                "with those it was made with, or name another checkpoint."
+            )
         model.load_state_dict(state["model"])
     parameters = list(model.parameters())
     for position, moments in state["optimizer"].items():
