@@ -14,7 +14,7 @@ from torch import nn
 
 from thresher.data import load
 from thresher.errors import InputError, MissingPackageError, UnknownNameError
-from thresher.models import MODELS, build, parameter_count
+from thresher.models import MODELS, build, check_model, parameter_count
 from thresher.train.loop import fit
 from thresher.train.spec import TrainSpec
 
@@ -229,8 +229,9 @@ def test_timm_gives_its_last_layer_away(timm: Any) -> None:
 
 
 def test_timm_errors(timm: Any) -> None:
-    with pytest.raises(UnknownNameError, match=r"did you mean convnext_tiny\?"):
-        build("timm:convnet_tiny", 4)
+    for early in (lambda: build("timm:convnet_tiny", 4), lambda: check_model("timm:convnet_tiny", 32)):
+        with pytest.raises(UnknownNameError, match=r"did you mean convnext_tiny\?"):
+            early()
     with pytest.raises(InputError, match="images of 16x16 for timm:convnext_tiny, but got 8x8"):
         build("timm:convnext_tiny", 4, image_size=8)
     with pytest.raises(InputError, match="timm:odd ends in a Flatten"):

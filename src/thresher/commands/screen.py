@@ -34,7 +34,7 @@ def parallel(jobs: int | None, device: str, ranks: int = 1) -> tuple[int, int | 
 
 
 class Screen:
-    """Live progress: a bar for everything that takes long, notes above them. Without a terminal a line a minute instead.
+    """Live progress: a bar for everything that takes long, notes above them. Without a terminal at most a line a minute.
 
     Use it in a `with` block, and hand on `notify` to a study, `step` to anything that counts.
     """

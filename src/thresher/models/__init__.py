@@ -95,8 +95,9 @@ def _make(name: str, num_classes: int, channels: int, image_size: int | None) ->
 
 
 def check_model(name: str, image_size: int | None) -> None:
-    """Raise what `build` does for an unknown model or images that it cannot take; one of timm is only known once built."""
+    """Raise what `build` does for an unknown model or images that it cannot take; what timm's take shows once built."""
     if name.startswith(timm.PREFIX):
+        timm.known(name.removeprefix(timm.PREFIX))
         return
     if name not in MODELS:
         known = ", ".join(MODELS)

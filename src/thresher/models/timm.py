@@ -39,17 +39,24 @@ class TimmModel(Classifier):
         return pooled
 
 
-def timm_model(name: str, num_classes: int, channels: int, image_size: int | None) -> TimmModel:
-    """Return the timm model `name` (without the prefix), untrained.
+def known(name: str) -> Any:
+    """Return the package timm, which has a model of this name (without the prefix).
 
-    Raises MissingPackageError where timm cannot be imported, UnknownNameError for a name it does not know, InputError
-    for an image size the model does not take.
+    Raises MissingPackageError where timm cannot be imported, UnknownNameError for a name it does not know.
     """
     timm = optional_package("timm", f"the model {PREFIX}{name}")
     if not timm.is_model(name):
         meant = nearest(name, timm.list_models())
         raise UnknownNameError(f"Expected a model of timm (see timm.list_models()), but got {name!r}{meant}.")
-    net = timm.create_model(name, pretrained=False, num_classes=num_classes, in_chans=channels)
+    return timm
+
+
+def timm_model(name: str, num_classes: int, channels: int, image_size: int | None) -> TimmModel:
+    """Return the timm model `name` (without the prefix), untrained.
+
+    Raises what `known` raises, and InputError for an image size the model does not take.
+    """
+    net = known(name).create_model(name, pretrained=False, num_classes=num_classes, in_chans=channels)
     if image_size is not None:
         _check_size(name, net.pretrained_cfg, image_size)
     return TimmModel(net, PREFIX + name)
