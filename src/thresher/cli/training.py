@@ -21,7 +21,8 @@ from thresher.cli.completion import among
     "--coreset-model", help="Another model for the coreset trainings.", shell_complete=among(*completion.MODELS)
 )  # fmt: skip
 @option(
-    "--method", default="all", help="Methods, comma-separated, or all. Parameters after a colon: tdds:window=5:at=10.",
+    "--method",
+    help="Methods, comma-separated, or all; parameters follow: tdds:window=5:at=10. Default: random,auto; digits: all.",
     shell_complete=completion.methods,
 )  # fmt: skip
 @option("--keep", help="Shares in (0, 1] or counts, comma-separated. Default: 0.1.")
@@ -53,7 +54,7 @@ from thresher.cli.completion import among
 def run(**options: Any) -> None:
     """Record, score, select, retrain and compare, in one go.
 
-    Trains a surrogate on DATA while recording it, scores every sample with each method, keeps the share KEEP, retrains
+    Trains a surrogate on DATA while recording it, scores every sample with each METHOD, keeps the share KEEP, retrains
     on each coreset with each seed, and prints one table: accuracy with its 95 % interval and the gap to Random, paired
     by seed. Leaves the recording, scores.parquet, the coresets, all results and report.html in the run directory.
     Run the same command again to go on after a crash or an interruption. Under torchrun the surrogate is trained
@@ -63,7 +64,7 @@ def run(**options: Any) -> None:
     thresher run
     thresher run --data cifar10 --data-dir DIR --model resnet18 --method tdds,random --keep 0.1,0.2
     thresher run --data cifar100 --data-dir DIR --corrupt intended:share=0.04 --mislabel 0.2:seed=0
-    thresher run --data folder --data-dir DIR --method auto,random --check --budget-minutes 30
+    thresher run --data folder --data-dir DIR --check --budget-minutes 30
     """
     from thresher.commands.training import run_command
 

@@ -79,7 +79,7 @@ def _begun(
 
 def run_command(
     *, data: str, data_dir: Path | None, corrupt: str | None, mislabel: str | None, model: str | None,
-    coreset_model: str | None, method: str, keep: str | None,
+    coreset_model: str | None, method: str | None, keep: str | None,
     seeds: str, full: bool, epochs: int | None, batch_size: int | None, surrogate_epochs: int | None,
     surrogate_schedule: int | None, surrogate_batch_size: int | None, lr: float | None, scale_loss: str,
     precision: str, device: str, jobs: int | None, out: Path | None, resume: bool, report: bool, compile_model: bool,
@@ -104,7 +104,7 @@ def run_command(
         raise InputError("Expected --check with --budget-minutes, how long to check; both or none.")
     keeps = base.keeps if keep is None else _shares(keep, data, data_dir)
     spec = StudySpec(
-        data, surrogate, coreset, parse_methods(method), keeps, chosen,
+        data, surrogate, coreset, parse_methods(base.methods if method is None else method), keeps, chosen,
         chosen if full else (), scale_loss=scale_loss, corrupt=corrupt, mislabel=mislabel,
         check_minutes=budget_minutes,
     )  # fmt: skip
