@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from thresher.errors import InputError, TooFewEpochsError, UnknownNameError
 from thresher.methods import METHODS, card, parse_spec, resolve
+from thresher.recorder import Recorder
 from thresher.scorers import AUM, TDDS
 from thresher.selectors.stratified import Stratified
 
@@ -181,3 +183,20 @@ def test_ccs_never_cuts_more_than_is_pruned() -> None:
     found = resolve("ccs", "cifar100", 0.95)
     assert found.selector == Stratified(cutoff=0.05)
     assert "lowered to 0.05" in found.notice
+
+
+@pytest.mark.parametrize("label", ["auto", "dual_beta", "ccs", "tdds:window=3", "random"])
+def test_a_method_selects_from_a_recorder_of_its_own_scorers(label: str) -> None:
+    rng = np.random.default_rng(0)
+    method = resolve(label, "mine", 0.25)
+    recorder = Recorder(80, 4, method.scorers)
+    targets = np.arange(80) % 4
+    for _ in range(12):
+        recorder.update(rng.normal(size=(80, 4)).astype(np.float32), targets, np.arange(80))
+        recorder.end_epoch()
+    chosen = method.select(recorder.scores(), recorder.pool(), 0.25, seed=1, source={"data": "mine"})
+    assert len(chosen) == 20
+    assert (chosen.source["method"], chosen.source["data"]) == (label, "mine")
+    assert set(chosen.source.get("also_read", {})) == set(method.aux_scorers)
+    with pytest.raises(InputError, match="Make the Recorder with scorers=method.scorers"):
+        method.select({}, recorder.pool(), 0.25)

@@ -9,13 +9,13 @@ import dataclasses
 import inspect
 import textwrap
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from thresher.errors import InputError, TooFewEpochsError, UnknownNameError, nearest
 from thresher.keep import keep_share
 from thresher.literature import METHODS, Method
 from thresher.registry import make_scorer, make_selector, scorers, selectors
+from thresher.resolved import ResolvedMethod
 from thresher.scorers._base import Scorer, check_end
 from thresher.selectors._base import Selector
 from thresher.settings.published import Published
@@ -24,29 +24,6 @@ __all__ = ["METHODS", "Method", "ResolvedMethod", "card", "find", "parse_methods
 
 AUTO = "auto"
 _LENGTHS = ("epochs", "window")  # parameters that count epochs; a short recording shortens what was not asked for
-
-
-@dataclass(frozen=True)
-class ResolvedMethod:
-    """A method ready to run: scorers and selector built, `at` completed epochs to ask at (None = the end of the recording).
-
-    `name` is the label it was asked for by; `notice` says what was picked and why, "" where nothing was to pick. `derive`
-    says that scorer and `at` are to be replaced by `thresher.derivation.settle` once there is a recording.
-    """
-
-    name: str
-    scorer: Scorer
-    selector: Selector
-    aux_scorers: Mapping[str, Scorer] = field(default_factory=dict)
-    notice: str = ""
-    at: int | None = None
-    derive: bool = False
-
-    @property
-    def columns(self) -> dict[str, tuple[Scorer, int | None]]:
-        """What each score that the method reads is made by and after how many epochs: its own under "", then its
-        selector's further ones by their names, all of the same epochs."""
-        return {"": (self.scorer, self.at), **{key: (scorer, self.at) for key, scorer in self.aux_scorers.items()}}
 
 
 def find(name: str) -> Method:

@@ -13,7 +13,7 @@ from thresher.engines import make_engine
 from thresher.errors import InputError, UnknownNameError
 from thresher.exchange.place import check_kind
 from thresher.experiments.columns import Columns
-from thresher.experiments.scoring import choose, provenance_of
+from thresher.experiments.scoring import choose
 from thresher.keep import parse_keep, share_of
 from thresher.large.selecting import select_file
 from thresher.methods import ResolvedMethod, parse_spec, resolve
@@ -51,7 +51,7 @@ def select_command(
     main = names[resolved.columns[""]]
     with make_engine(engine, workers, address) as runs, say.screen() as screen:
         if isinstance(resolved.selector, Rule):
-            source = provenance_of(resolved, wanted, provenance)
+            source = {**resolved.provenance(wanted), **provenance}
             count = select_file(
                 file, main, out, wanted, resolved.selector, seed, source=source, engine=runs,
                 on_step=lambda number, done, total: screen.step(f"pass {number} over the scores", done, total),

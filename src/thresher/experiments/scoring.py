@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from thresher.experiments.columns import Columns, column_names
 from thresher.large.scoring import score_store, usual_engine
 from thresher.methods import ResolvedMethod
 from thresher.replay import Request, open_source
-from thresher.selection import select
 from thresher.types import Pool, Scores
 
 
@@ -38,21 +36,11 @@ def choose(
     pool: Pool, keep: float, seed: int, provenance: dict[str, Any],
 ) -> Coreset:  # fmt: skip
     """Select one coreset with a resolved method from a score table."""
-    read = {key: columns[names[pair]] for key, pair in method.columns.items()}
-    scores = read.pop("")
-    source = provenance_of(method, keep, provenance)
-    if read:
-        source["also_read"] = {key: dict(also.source) for key, also in read.items()}
-    filled = replace(pool, aux={key: also.values for key, also in read.items()})
-    return select(scores, filled, keep, method.selector, seed=seed, source=source)
+    scores = {name: columns[names[pair]] for name, pair in zip(method.scorers, method.columns.values(), strict=True)}
+    return method.select(scores, pool, keep, seed, source=provenance)
 
 
 def unrecorded(method: ResolvedMethod, pool: Pool) -> tuple[dict[str, Scores], Columns]:
     """Return the score column of a method that looks at no recording (Random), as `choose` takes it."""
     scores = Scores(method.scorer.compute(method.scorer.init(pool.n), pool), method.scorer.hard_end)
     return {method.scorer.name: scores}, {(method.scorer, method.at): method.scorer.name}
-
-
-def provenance_of(method: ResolvedMethod, keep: float, provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a coreset remembers of the method it was selected by."""
-    return {"method": method.name, "notice": method.notice, "keep": keep, **provenance}

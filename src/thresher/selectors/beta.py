@@ -82,7 +82,7 @@ class Beta(Selector):
         if "mean_prob" not in pool.aux:
             raise InputError(
                 "beta needs the mean target probability of every sample in pool.aux['mean_prob'], but it is not there. "
-                "Score with mean_prob as well (the method `dual_beta` asks for it by itself)."
+                "Score with mean_prob as well (`thresher.methods.resolve` of dual_beta brings scorers and selector)."
             )
         mean_prob = np.asarray(pool.aux["mean_prob"], dtype=np.float64)
         if not ((mean_prob >= 0) & (mean_prob <= 1 + 1e-6)).all():

@@ -134,6 +134,6 @@ def _aux(pool: Pool, name: str) -> NDArray[np.float32]:
     if name not in pool.aux:
         raise InputError(
             f"learnable needs the {name} of every sample in pool.aux[{name!r}], but it is not there. Score with it as well "
-            "(the method `auto` asks for it by itself)."
+            "(`thresher.methods.resolve` of auto brings scorers and selector)."
         )
     return np.asarray(pool.aux[name], dtype=np.float32)
