@@ -5,14 +5,20 @@ ARGS ?=
 
 .PHONY: run test check bench faults docs clean
 
-.venv/done: pyproject.toml constraints.txt
+# What a user gets; `run` needs no more.
+.venv/core: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Thresher needs Python 3.11 or newer; set PYTHON=...")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch numpy
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+# And what the tests, the checks and the documentation need.
+.venv/done: .venv/core
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
-run: .venv/done
+run: .venv/core
 	$(BIN)/thresher run $(ARGS)
 
 test: .venv/done

@@ -260,9 +260,9 @@ def test_kept_shares_of_a_run(keep: str, tmp_path: Path, call: Any) -> None:
 
 
 def test_a_count_means_the_same_in_run_and_select(finished: Path, run: Path, tmp_path: Path, call: Any) -> None:
-    call("run", "--out", run, *RUN, *SMALL, "--keep", "1,50,1.0")
+    call("run", "--out", run, *RUN, *SMALL, "--keep", "2,50,1.0")
     said = (run / "table.md").read_text()
-    for kept in (1, 50, 1437):
+    for kept in (2, 50, 1437):
         assert f"| {kept} |" in said
     call("select", run / "scores.parquet", "--method", "el2n", "--keep", 50, "--out", tmp_path / "c.parquet")
     mine = Coreset.load(tmp_path / "c.parquet")
@@ -393,6 +393,23 @@ def test_what_was_shortened_for_one_score_is_shortened_for_all(finished: Path, t
     said = call("select", scores, "--method", "dual_beta:window=2", "--keep", "0.1", "--out", core)
     assert "epochs=3 instead of 30" in said
     assert Coreset.load(core).source["also_read"]["mean_prob"]["params"] == {"epochs": 3}
+
+
+def test_classes_that_are_left_empty_are_told(tmp_path: Path, call: Any) -> None:
+    table, core = tmp_path / "s.parquet", tmp_path / "c.parquet"
+    targets, values = np.repeat([0, 1, 3], [60, 30, 10]), np.linspace(1, 0, 100, dtype=np.float32)
+    write_scores(table, {"el2n": Scores(values)}, targets)
+    wanted = ("select", table, "--method", "el2n", "--keep")
+    said = call(*wanted, 20, "--out", core)
+    assert (
+        "el2n keeps none of classes 1 (30 samples), 3 (10 samples): el2n:balanced=true keeps classes in proportion" in said
+    )
+    assert json.loads(call(*wanted, 20, "--out", core, "--json", "--quiet"))["emptied"] == {"1": 30, "3": 10}
+    said = call("select", table, "--method", "el2n:balanced=true", "--keep", 3, "--out", core)
+    assert "none of class 3 (10 samples): a class that is due less than half a sample gets none: keep more" in said
+    assert "--keep 1 is a count" in call(*wanted, 1, "--out", core)
+    assert "--keep" not in call(*wanted, "1.0", "--out", core)
+    assert "1.0 keeps everything" in call.refused("run", "--keep", "0.5,1", "--out", tmp_path / "run")
 
 
 def test_settings_from_the_recording_come_with_what_the_selector_reads(finished: Path, tmp_path: Path, call: Any) -> None:

@@ -72,6 +72,13 @@ def test_what_fell_back_is_not_scaled_by_the_method_that_lost(tmp_path: Path, mo
     assert results["auto"]["mean_loss_scale"] is None
 
 
+def test_a_run_tells_of_classes_left_empty(tmp_path: Path) -> None:
+    said: list[str] = []
+    few = study(methods=("el2n:epochs=2",), keeps=(0.005,), seeds=(0,), check_minutes=None)
+    run_study(few, tmp_path, notify=lambda event, d: said.append(d["text"]) if event == "notice" else None)
+    assert any(text.startswith("keep 0.005: el2n:epochs=2 keeps none of class") for text in said)
+
+
 def test_a_budget_too_short_changes_nothing(tmp_path: Path) -> None:
     said: list[str] = []
     run_study(

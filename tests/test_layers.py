@@ -25,7 +25,7 @@ LEVELS = [
     {"experiments"},
     {"explore"},
     {"commands"},
-    {"cli", "integrations"},
+    {"cli", "integrations", "__main__"},
 ]
 LEVEL = {room: height for height, rooms in enumerate(LEVELS) for room in rooms}
 

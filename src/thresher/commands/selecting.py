@@ -7,11 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from thresher.commands.output import Output
 from thresher.coreset import Coreset
 from thresher.engines import make_engine
 from thresher.errors import InputError, UnknownNameError
 from thresher.exchange.place import check_kind
+from thresher.experiments.classes import emptied, emptied_text
 from thresher.experiments.columns import Columns
 from thresher.experiments.scoring import choose
 from thresher.keep import parse_keep, share_of
@@ -22,6 +25,8 @@ from thresher.score_table import ScoreColumn, ScoreFile, read_scores
 from thresher.scorers import Scorer
 from thresher.selectors._base import Rule
 from thresher.types import Pool
+
+_LOOKED_AT = 10_000_000  # labels: more would take longer than is fair for a note
 
 
 @storage_errors()
@@ -63,9 +68,22 @@ def select_command(
             count = len(coreset)
     if notice:
         say.note(notice)
+    if wanted == 1 and isinstance(wanted, int) and file.n > 1:
+        say.note("--keep 1 is a count, of one sample; 1.0 keeps everything")
+    empty = _emptied(file, main, out)
+    if empty:
+        say.note(emptied_text(method, resolved.selector, empty))
     say.wrote(out)
     say.line(f"{out}: {count} of {file.n} samples by {resolved.name}")
-    say.result({"kept": count, "samples": file.n, "method": resolved.name, "column": main, "seed": seed})
+    say.result({"kept": count, "samples": file.n, "method": resolved.name, "column": main, "seed": seed, "emptied": empty})
+
+
+def _emptied(file: ScoreFile, column: str, out: Path) -> dict[int, int] | None:
+    """Return the classes that the coreset at `out` leaves empty, None where labels are not known or too many to look at."""
+    if not file.labelled or file.n > _LOOKED_AT:
+        return None
+    targets = [block.targets for block in file.blocks(column, labelled=True, checked=False) if block.targets is not None]
+    return emptied(np.concatenate(targets), Coreset.load(out).ids)
 
 
 def _find_columns(method: ResolvedMethod, table: ScoreFile, column: str | None) -> tuple[Columns, str]:

@@ -235,6 +235,8 @@ def train_command(
 def _shares(text: str, data: str, data_dir: Path | None) -> tuple[float, ...]:
     """Return the shares that `--keep` names; counts become the shares of the data set that keep exactly as many."""
     keeps = parse_keeps(text)
+    if any(isinstance(keep, int) and keep == 1 for keep in keeps):
+        raise InputError("--keep 1 is a count, of one sample, and nothing is learned from it. 1.0 keeps everything.")
     if any(isinstance(keep, int) for keep in keeps):
         n = len(cached_data(data, str(data_dir) if data_dir else None, None, None).train)
         keeps = tuple(share_of(n, keep) for keep in keeps)

@@ -18,6 +18,7 @@ from thresher.data import Data, load
 from thresher.derivation import settle
 from thresher.errors import InputError
 from thresher.experiments.check import Verdict, check_auto, fallen_back, fell_back
+from thresher.experiments.classes import emptied, emptied_text
 from thresher.experiments.columns import Columns
 from thresher.experiments.events import Notify, stepped, watched
 from thresher.experiments.jobs import Job, run_jobs, values_digest
@@ -66,11 +67,11 @@ class StudySpec:
 
 def select_all(
     run: Path, data: Data, spec: StudySpec, resolved: dict[tuple[str, float], ResolvedMethod],
-    names: Columns, verdicts: Sequence[Verdict] = (),
+    names: Columns, verdicts: Sequence[Verdict] = (), notify: Notify = lambda event, details: None,
 ) -> dict[tuple[str, float, int], Path]:  # fmt: skip
     """Write every coreset: one file per (method, keep), or one per seed where the selection draws at random.
 
-    What did not hold in a check is Random's.
+    What did not hold in a check is Random's. `notify` is told of classes that a coreset leaves without a sample.
     """
     lost = {(verdict.method, verdict.keep): verdict for verdict in verdicts if verdict.holds is False}
     table_ = read_scores(run / "scores.parquet")
@@ -82,7 +83,11 @@ def select_all(
             chosen = {s: fallen_back(lost[label, keep], pool, s, data) for s in spec.seeds}
         else:
             chosen = {s: choose(method, table_.columns, names, pool, keep, s, provenance) for s in spec.seeds}
-        drawn = any(not np.array_equal(c.ids, chosen[spec.seeds[0]].ids) for c in chosen.values())
+        first = chosen[spec.seeds[0]]
+        text = emptied_text(label, method.selector, emptied(data.train.targets, first.ids), data.class_names)
+        if text:
+            notify("notice", {"text": f"keep {keep:g}: {text}"})
+        drawn = any(not np.array_equal(c.ids, first.ids) for c in chosen.values())
         for seed, coreset in chosen.items():
             suffix = f"-seed{seed}" if drawn else ""
             path = run / "coresets" / f"{label.replace(':', '_').replace(',', '_')}-{keep}{suffix}.parquet"
@@ -193,7 +198,7 @@ def _score_and_select(
         verdicts = check_auto(
             out, data, common, resolved, names, minutes=spec.check_minutes, notify=notify, scaled=scaled, **trainings
         )  # fmt: skip
-    coresets = select_all(out, data, spec, resolved, names, verdicts)
+    coresets = select_all(out, data, spec, resolved, names, verdicts, notify)
     return build_jobs(out, data, data_dir, spec, resolved, names, coresets)
 
 

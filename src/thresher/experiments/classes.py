@@ -1,0 +1,43 @@
+"""Which classes a coreset leaves without a sample, and how that is said: nothing is learned of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thresher.selectors._base import Selector
+from thresher.types import Ids
+
+_NAMED = 3  # classes in a note
+
+
+def emptied(targets: NDArray[np.int64], kept: Ids) -> dict[int, int]:
+    """Return the classes that have samples in `targets` (N,), but none among the `kept` ids, with how many they have.
+
+    >>> emptied(np.array([0, 0, 1, 3, 3, 3]), np.array([0, 3]))
+    {1: 1}
+    """
+    counts = np.bincount(targets)
+    none = (counts > 0) & (np.bincount(targets[kept], minlength=len(counts)) == 0)
+    return {int(number): int(counts[number]) for number in np.flatnonzero(none)}
+
+
+def emptied_text(method: str, selector: Selector, found: dict[int, int], names: Sequence[str] | None = None) -> str:
+    """Return a sentence on the classes that a method's coreset leaves empty, and what helps; "" where it leaves none.
+
+    >>> from thresher.selectors.top import Top
+    >>> emptied_text("el2n", Top(), {1: 30}, ["cat", "dog"])
+    'el2n keeps none of class dog (30 samples): el2n:balanced=true keeps classes in proportion'
+    """
+    if not found:
+        return ""
+    shown = [f"{names[number] if names else number} ({count} samples)" for number, count in list(found.items())[:_NAMED]]
+    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+    which = f"{'class' if len(found) == 1 else 'classes'} {', '.join(shown)}{more}"
+    balanced = selector.params().get("balanced")
+    if balanced is None:
+        return f"{method} keeps none of {which}"
+    helps = "a class that is due less than half a sample gets none: keep more" if balanced else ""
+    return f"{method} keeps none of {which}: {helps or f'{method}:balanced=true keeps classes in proportion'}"
