@@ -8,7 +8,10 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.datasets import load_digits
+from sklearn.neural_network import MLPClassifier
 
+from thresher import Recorder, select
 from thresher.scorers import Scorer, State
 from thresher.testing import check_scorer
 from thresher.types import Floats, Frame, HardEnd, Pool
@@ -47,5 +50,18 @@ class FirstLoss(Scorer):
         return np.array([column[0] if len(column) else np.nan for column in columns])
 
 
-check_scorer(FirstLoss())
-print("FirstLoss holds to the contract: holes, shards, resumes, its literal definition.")
+if __name__ == "__main__":
+    check_scorer(FirstLoss())
+    print("FirstLoss holds to the contract: holes, shards, resumes, its literal definition.")
+
+    digits = load_digits()
+    pictures, labels = digits.data / 16, digits.target
+    recorder = Recorder(len(labels), 10, {"first_loss": FirstLoss()}, targets=labels)
+    network = MLPClassifier(32, random_state=0)
+    for _ in range(3):
+        network.partial_fit(pictures, labels, classes=range(10))
+        recorder.update(np.log(network.predict_proba(pictures) + 1e-12), labels, np.arange(len(labels)))
+        recorder.end_epoch()
+    coreset = select(recorder.scores()["first_loss"], recorder.pool(), 0.1, "stratified")
+    counts = np.bincount(labels[coreset.ids], minlength=10)
+    print(f"{len(coreset)} digits, drawn evenly from strata of the first loss, by class: {counts.tolist()}")

@@ -101,10 +101,12 @@ def test_short_recordings_shorten_what_was_not_asked_for() -> None:
         ("tdds:window=5:window=6", InputError, "Expected a method such as"),
         ("tdds:at=ten", InputError, "whole number"),
         ("tdds:at=31", TooFewEpochsError, "after 31 epochs, but 30"),
-        ("tdds:window=31", TooFewEpochsError, "needs more than 30 epochs for window=31"),
-        ("tdds:window=12:at=10", TooFewEpochsError, "needs more than 10 epochs for window=12"),
+        ("tdds:window=31", TooFewEpochsError, "needs 31 epochs at least, but it is asked after 30"),
+        ("tdds:window=12:at=10", TooFewEpochsError, "needs 12 epochs at least, but it is asked after 10"),
         ("tdds:window=2", InputError, "window >= 3"),
-        ("tdds:selector=best", UnknownNameError, "Expected a selector"),
+        ("tdds:selector=stratifed", UnknownNameError, "Expected a selector.*did you mean stratified"),
+        ("last_los", UnknownNameError, r"or a scorer, class_distance.*did you mean last_loss\?"),
+        ("uniform", UnknownNameError, "is a selector. It goes with a method: tdds:selector=uniform"),
         ("random:seed=2", InputError, "random without parameters, since its draw follows the run's seed"),
     ],
 )
@@ -131,6 +133,13 @@ def test_scorers_without_a_method_of_their_own() -> None:
     found = resolve("mean_prob", "digits", 0.1)
     assert (found.scorer.name, found.selector.name) == ("mean_prob", "top")
     assert parse_spec("mean_prob") == ("mean_prob", {})
+
+
+def test_the_card_of_a_scorer_is_what_its_docstring_says() -> None:
+    text = card("last_loss")
+    assert "Fails: as a ranking to keep the hardest of" in text
+    assert "Source: Z. Qin et al." in text
+    assert "keeps the highest scores" in text
 
 
 def test_notices_tell_what_was_picked_and_nothing_else() -> None:
@@ -167,9 +176,12 @@ def test_windows_are_shortened_by_what_is_missing(label: str, window: int) -> No
     assert resolve(label, "digits", 0.1, epochs_available=10).scorer.params()["window"] == window
 
 
-@pytest.mark.parametrize(("label", "epochs"), [("tdds", 2), ("dyn_unc", 2), ("el2n:epochs=20", 10), ("dual", 1)])
-def test_too_few_epochs_are_refused_before_scoring(label: str, epochs: int) -> None:
-    with pytest.raises(TooFewEpochsError, match=f"after {epochs}"):
+@pytest.mark.parametrize(
+    ("label", "epochs", "least"), [("tdds", 1, 3), ("dyn_unc", 2, 3), ("el2n:epochs=20", 10, 20), ("dual", 1, 2)]
+)
+def test_too_few_epochs_are_refused_before_scoring(label: str, epochs: int, least: int) -> None:
+    """The message has the least number of epochs, and no window that nobody gave."""
+    with pytest.raises(TooFewEpochsError, match=f"^{label} needs {least} epochs at least, but it is asked after {epochs}"):
         resolve(label, "cifar10", 0.1, epochs_available=epochs)
 
 

@@ -42,8 +42,9 @@ What each needs, at its default settings:
 {table(["method", "epochs at least", "evaluation pass", "features", "labels", "further scores"], needed, left=6)}
 
 Parameters of both parts may be given after colons wherever a command takes methods: `tdds:window=5:at=10`,
-`ccs:cutoff=0.2`. Any scorer goes with any selector: `el2n:selector=stratified`. Two scorers serve others and have no
-method of their own: `correctness` and `mean_prob`.
+`ccs:cutoff=0.2`. Any scorer goes with any selector: `el2n:selector=stratified`. Some scorers have no method of their own,
+such as `last_loss`; named as one, they keep the hardest. `thresher methods` lists them, and
+[yours](contributing.md#scorers-of-your-own-in-your-own-package).
 
 ```{{toctree}}
 :hidden:

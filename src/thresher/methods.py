@@ -9,6 +9,7 @@ import dataclasses
 import inspect
 import textwrap
 from collections.abc import Mapping
+from itertools import count
 from typing import Any
 
 from thresher.errors import InputError, TooFewEpochsError, UnknownNameError, nearest
@@ -29,7 +30,7 @@ _LENGTHS = ("epochs", "window")  # parameters that count epochs; a short recordi
 def find(name: str) -> Method:
     """Return the method of that name; a scorer without a method of its own stands for itself with `top`.
 
-    Raises UnknownNameError.
+    Raises UnknownNameError, and for a scorer that cannot be used what asking the registry raises.
 
     >>> find("ccs").scorer_name, find("ccs").selector_name
     ('aum', 'stratified')
@@ -41,9 +42,11 @@ def find(name: str) -> Method:
         computes = (inspect.getdoc(cls) or "").partition("\n")[0]
         direction = f"keeps the {'highest' if cls.hard_end == 'high' else 'LOWEST'} scores (hardest first)"
         return Method(name, f"the scorer {name}, hardest kept", name, computes=computes, direction=direction)
-    raise UnknownNameError(
-        f"Expected a method, one of {', '.join(METHODS)}, but got {name!r}{nearest(name, METHODS)}. See `thresher methods`."
-    )
+    more = [key for key in scorers() if key not in METHODS]
+    said = f"Expected a method, one of {', '.join(METHODS)}, or a scorer, {', '.join(more)}, but got {name!r}"
+    if name in selectors():
+        raise UnknownNameError(f"{said}, which is a selector. It goes with a method: tdds:selector={name}.")
+    raise UnknownNameError(f"{said}{nearest(name, [*METHODS, *more])}. See `thresher methods`.")
 
 
 def parse_spec(text: str) -> tuple[str, dict[str, str]]:
@@ -172,20 +175,29 @@ def _shorten(label: str, scorer: Scorer, asked: set[str], limit: int | None) -> 
     """
     if limit is None:
         return scorer, ""
+    if not _fits(scorer, asked, limit):
+        least = next(epochs for epochs in count(limit + 1) if _fits(scorer, asked, epochs))
+        raise TooFewEpochsError(
+            f"{label} needs {least} epochs at least, but it is asked after {limit}. Record more epochs, or ask for less."
+        )
+    cut, lengths = _cut(scorer, limit), scorer.params()
+    said = [f"{key} shortened from {lengths[key]} to {new}, for {limit} epochs" for key, new in cut.items()]
+    return dataclasses.replace(scorer, **cut), "; ".join(said)
+
+
+def _cut(scorer: Scorer, limit: int) -> dict[str, int]:
+    """Return those parameters that count epochs which `limit` epochs make smaller, as they then are."""
     lengths = {key: value for key, value in scorer.params().items() if key in _LENGTHS}
     fitting = {"epochs": limit, "window": lengths.get("window", 0) - max(0, scorer.min_epochs - limit)}
-    cut = {key: fitting[key] for key, value in lengths.items() if fitting[key] < value}
+    return {key: fitting[key] for key, value in lengths.items() if fitting[key] < value}
+
+
+def _fits(scorer: Scorer, asked: set[str], limit: int) -> bool:
+    cut = _cut(scorer, limit)
     try:
-        short = dataclasses.replace(scorer, **{key: value for key, value in cut.items() if key not in asked})
-    except InputError as error:
-        raise TooFewEpochsError(f"{label} cannot be scored after {limit} epochs. {error} Record more epochs.") from error
-    if asked & set(cut) or short.min_epochs > limit:
-        wants = ", ".join(f"{key}={lengths[key]}" for key in cut if key in asked)
-        raise TooFewEpochsError(
-            f"{label} needs more than {limit} epochs{f' for {wants}' if wants else ''}, but it is asked after {limit}. "
-            "Record more epochs, or ask for less."
-        )
-    return short, "; ".join(f"{key} shortened from {lengths[key]} to {new}, for {limit} epochs" for key, new in cut.items())
+        return not asked & set(cut) and dataclasses.replace(scorer, **cut).min_epochs <= limit
+    except InputError:
+        return False
 
 
 def _why(why: str, picked: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
@@ -213,20 +225,24 @@ def _aux_scorers(label: str, method: Method, selector: str, scorer: Scorer, limi
 def _split(label: str, scorer: str, selector: str, given: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
     """Return the parameters of the scorer and those of the selector."""
     if selector not in selectors():
-        raise UnknownNameError(f"Expected a selector, one of {', '.join(selectors())}, but got {selector!r} in {label!r}.")
+        raise UnknownNameError(
+            f"Expected a selector, one of {', '.join(selectors())}, but got {selector!r} in {label!r}"
+            f"{nearest(selector, selectors())}."
+        )
     owners = [{f.name for f in dataclasses.fields(cls)} for cls in (scorers()[scorer], selectors()[selector])]
     unknown = sorted(set(given) - owners[0] - owners[1])
     if unknown:
+        has = [", ".join(sorted(names)) or "none" for names in owners]
         raise InputError(
-            f"{label!r} names the parameter {', '.join(unknown)}, but the scorer {scorer} has {sorted(owners[0])}, the "
-            f"selector {selector} has {sorted(owners[1])}; `at` and `selector` can be given to every method."
+            f"{label!r} names the parameter {', '.join(unknown)}, but the scorer {scorer} has {has[0]}, the selector "
+            f"{selector} has {has[1]}; `at` and `selector` can be given to every method."
         )
     mine = {key: value for key, value in given.items() if key in owners[0]}
     return mine, {key: value for key, value in given.items() if key not in owners[0]}
 
 
 def card(name: str) -> str:
-    """Return what the named method computes, formula, parameters with defaults, direction, source and differences."""
+    """Return the named method's formula, parameters, direction, source and differences; of a mere scorer its docstring."""
     method = find(name)
     chosen = [("scorer", scorers()[method.scorer_name], method.scorer_params)]
     for key, other in method.aux.items():
@@ -234,8 +250,9 @@ def card(name: str) -> str:
         chosen.append((f"also reads {key}", scorers()[also], given))
     lines = [_parameters(*one) for one in chosen]
     lines.append(_parameters("selector", selectors()[method.selector_name], method.selector_params))
+    own = method.name not in METHODS
     parts = (
-        ("computes", method.computes),
+        ("computes", "" if own else method.computes),
         ("formula", method.formula),
         ("direction", method.direction),
         ("parameters", "\n".join(lines)),
@@ -243,7 +260,8 @@ def card(name: str) -> str:
         ("source", method.paper),
         ("differs", method.differences),
     )
-    return f"{method.name}: {method.title}\n\n" + "\n".join(_entry(title, text) for title, text in parts if text)
+    about = f"{inspect.getdoc(chosen[0][1])}\n\n" if own else ""
+    return f"{method.name}: {method.title}\n\n{about}" + "\n".join(_entry(title, text) for title, text in parts if text)
 
 
 def _parameters(role: str, cls: type[Scorer] | type[Selector], fixed: Mapping[str, Any]) -> str:

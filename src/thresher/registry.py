@@ -1,4 +1,7 @@
-"""Finds scorers and selectors by themselves: one file each in their packages, the file's name is theirs."""
+"""Finds scorers and selectors by themselves: one file each in their packages, the file's name is theirs.
+
+Installed packages bring more of them by entry points, in the groups `thresher.scorers` and `thresher.selectors`.
+"""
 
 from __future__ import annotations
 
@@ -6,28 +9,158 @@ import dataclasses
 import inspect
 import pkgutil
 import typing
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, cached_property
 from importlib import import_module
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from thresher.errors import InputError, UnknownNameError, nearest
+from thresher.errors import InputError, MissingPackageError, UnknownNameError, nearest
+from thresher.literature import METHODS
 from thresher.scorers._base import Scorer
 from thresher.selectors._base import Selector
 from thresher.types import HardEnd, Named
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 T = TypeVar("T", bound=Named)
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
+class Room(Mapping[str, type[T]]):
+    """Classes of one kind by name: those of the house, one a file, then those that installed packages bring.
+
+    A file is imported when its name is asked for, so that a broken one stops nothing else; packages are looked up where a
+    name is not one of the house, or all are listed. Asking raises MissingPackageError for what cannot be imported,
+    InputError for what is none of the kind, or is brought by two packages.
+    """
+
+    def __init__(self, group: str, base: type[T]) -> None:
+        self.group, self.base, self.kind = group, base, base.__name__.lower()
+        self._known: dict[str, type[T]] = {}
+
+    @cached_property
+    def _files(self) -> list[str]:
+        infos = pkgutil.iter_modules(import_module(self.group).__path__)
+        return sorted(info.name for info in infos if not info.name.startswith("_"))
+
+    @cached_property
+    def _points(self) -> list[EntryPoint]:
+        from importlib.metadata import entry_points  # reads every installed package, which takes its time
+
+        return sorted(set(entry_points(group=self.group)), key=lambda point: (point.name, point.value))
+
+    @cached_property
+    def _brought(self) -> dict[str, list[EntryPoint]]:
+        return {p.name: [q for q in self._points if q.name == p.name] for p in self._points if not self._taken(p.name)}
+
+    def _taken(self, name: str) -> bool:
+        return name in self._files or (self.kind == "scorer" and name in METHODS)
+
+    @property
+    def refused(self) -> list[str]:
+        """A sentence on every plug-in whose name the house has already."""
+        return [
+            f"The {self.kind} {p.name} ({_owner(p)}) is refused, since Thresher has that name itself. Rename it there."
+            for p in self._points
+            if self._taken(p.name)
+        ]
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._files
+        yield from self._brought
+
+    def __len__(self) -> int:
+        return len(self._files) + len(self._brought)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._files or name in self._brought
+
+    def __getitem__(self, name: str) -> type[T]:
+        if name not in self._known:
+            if name in self._files:
+                self._known[name] = self._of_house(name)
+            elif name in self._brought:
+                self._known[name] = self._of_package(name)
+            else:
+                raise KeyError(name)
+        return self._known[name]
+
+    def _of_house(self, name: str) -> type[T]:
+        where = f"{self.group}.{name}"
+        module = self._imported(name, where, lambda: import_module(where))
+        own = [v for v in vars(module).values() if getattr(v, "__module__", "") == where and is_a(v, self.base)]
+        return self._checked(name, where, own[-1] if own else None)
+
+    def _of_package(self, name: str) -> type[T]:
+        point, *others = self._brought[name]
+        if others:
+            owners = " and ".join(map(_owner, self._brought[name]))
+            raise InputError(f"Expected one {self.kind} named {name}, but got those of {owners}. Uninstall all but one.")
+        found = self._checked(name, _owner(point), self._imported(name, _owner(point), point.load))
+        if found.__module__.rpartition(".")[2] != name:  # the name that scores and coresets will carry
+            raise InputError(
+                f"Expected the {self.kind} {name} ({_owner(point)}) in a file {name}.py, since it is called as its file, "
+                f"but it lies in {found.__module__}. Rename the file or the entry point."
+            )
+        return found
+
+    def _imported(self, name: str, where: str, load: Callable[[], Any]) -> Any:
+        try:
+            return load()
+        except Exception as error:
+            raise MissingPackageError(
+                f"The {self.kind} {name} ({where}) cannot be imported: {type(error).__name__}: {error}. Mend or remove it."
+            ) from error
+
+    def _checked(self, name: str, where: str, found: Any) -> type[T]:
+        fault = fault_of(found, self.base)
+        if fault:
+            raise InputError(
+                f"Expected the {self.kind} {name} ({where}) to be a frozen dataclass that extends {self.base.__name__}, but "
+                f"{fault}. thresher.testing.check_{self.kind} tests it whole."
+            )
+        cls: type[T] = found
+        return cls
+
+
+def _owner(point: EntryPoint) -> str:
+    return f"{point.dist.name if point.dist else 'a package'}, {point.value}"
+
+
+def is_a(value: Any, base: type) -> bool:
+    """Return whether `value` is a class below `base`."""
+    return inspect.isclass(value) and issubclass(value, base)
+
+
+def fault_of(cls: Any, base: type) -> str:
+    """Return what keeps `cls` from being made by its name, as a scorer or selector (`base`) is; "" where nothing does.
+
+    >>> fault_of(scorers()["tdds"], Scorer), fault_of(int, Scorer)
+    ('', 'it is no class that extends Scorer')
+    """
+    if not is_a(cls, base):
+        return f"it is no class that extends {base.__name__}"
+    if "__dataclass_params__" not in vars(cls):
+        return "it lacks @dataclass(frozen=True), without which its fields are no parameters"
+    if inspect.isabstract(cls):
+        return f"it does not define {', '.join(sorted(cls.__abstractmethods__))}"
+    bare = [f.name for f in dataclasses.fields(cls) if f.default is f.default_factory is dataclasses.MISSING]
+    if bare:
+        return f"its parameter {bare[0]} has no default"
+    if issubclass(cls, Scorer) and getattr(cls, "hard_end", None) not in ("high", "low"):
+        return "it does not say which end is hard: hard_end must be 'high' or 'low'"
+    return ""
+
+
 @cache
-def scorers() -> dict[str, type[Scorer]]:
-    """Return every scorer class by name.
+def scorers() -> Room[Scorer]:
+    """Return every scorer class by name, those of installed packages last; see `Room` for what asking raises.
 
     >>> sorted(scorers())[:2]
     ['aum', 'class_distance']
     """
-    return _walk("thresher.scorers", Scorer)  # type: ignore[type-abstract]
+    return Room("thresher.scorers", Scorer)  # type: ignore[type-abstract]
 
 
 def usual_end(column: str) -> HardEnd:
@@ -41,19 +174,20 @@ def usual_end(column: str) -> HardEnd:
 
 
 @cache
-def selectors() -> dict[str, type[Selector]]:
-    """Return every selector class by name.
+def selectors() -> Room[Selector]:
+    """Return every selector class by name; as `scorers`.
 
     >>> sorted(selectors())[:2]
     ['beta', 'learnable']
     """
-    return _walk("thresher.selectors", Selector)  # type: ignore[type-abstract]
+    return Room("thresher.selectors", Selector)  # type: ignore[type-abstract]
 
 
 def make_scorer(name: str, params: Mapping[str, Any] | None = None) -> Scorer:
     """Return the scorer `name` with `params`, whose values may be text as typed on a command line.
 
-    Raises UnknownNameError for an unknown name, InputError for an unknown parameter or an impossible value.
+    Raises UnknownNameError for an unknown name, InputError for an unknown parameter or an impossible value, and what asking
+    a `Room` raises.
 
     >>> make_scorer("tdds", {"window": "5"})
     TDDS(window=5, decay=0.9, absolute=True, spread='norm')
@@ -64,18 +198,6 @@ def make_scorer(name: str, params: Mapping[str, Any] | None = None) -> Scorer:
 def make_selector(name: str, params: Mapping[str, Any] | None = None) -> Selector:
     """Return the selector `name` with `params`; as `make_scorer`."""
     return build("selector", selectors(), name, params or {})
-
-
-def _walk(package: str, base: type[T]) -> dict[str, type[T]]:
-    found: dict[str, type[T]] = {}
-    for info in pkgutil.iter_modules(import_module(package).__path__):
-        if info.name.startswith("_"):
-            continue
-        module = import_module(f"{package}.{info.name}")
-        for value in vars(module).values():
-            if inspect.isclass(value) and issubclass(value, base) and value.__module__ == module.__name__:
-                found[info.name] = value
-    return dict(sorted(found.items()))
 
 
 def build(kind: str, known: Mapping[str, type[T]], name: str, params: Mapping[str, Any]) -> T:

@@ -74,8 +74,8 @@ def score(**options: Any) -> None:
 def select(**options: Any) -> None:
     """Select a coreset from SCORES, a score table written by `thresher score` or `thresher run`.
 
-    The table may be larger than memory: it is read a few times, block by block, and never held (but for dual_beta). Samples
-    with equal scores are taken in the order of a hash of their ids.
+    The table may be larger than memory: it is read a few times, block by block, and never held (but for auto and
+    dual_beta). Samples with equal scores are taken in the order of a hash of their ids.
 
     \b
     thresher select scores.parquet --method tdds --keep 0.1 --out coreset.parquet
@@ -137,7 +137,7 @@ def plan(**options: Any) -> None:
 @click.argument("name", required=False, shell_complete=completion.method)
 @given.speaking
 def methods(**options: Any) -> None:
-    """List the methods, or show the card of one: formula, parameters, direction, source, differences.
+    """List the methods, scorers and selectors, or show the card of one method or scorer: formula, parameters, source.
 
     A method is a scorer with a selector and the settings that were published for them. Wherever a command takes
     methods, parameters of both may follow after colons: tdds:window=5:at=10, ccs:cutoff=0.2, el2n:selector=stratified.

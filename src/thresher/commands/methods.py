@@ -1,9 +1,14 @@
-"""`thresher methods`: the table of the literature, and the card of one method. No torch is imported here."""
+"""`thresher methods`: the table of the literature, what there is besides, and the card of one. No torch is imported here."""
 
 from __future__ import annotations
 
+import inspect
+from typing import Any
+
 from thresher.commands.output import Output
+from thresher.errors import ThresherError, one_line
 from thresher.methods import METHODS, card, find
+from thresher.registry import Room, scorers, selectors
 
 
 def methods_command(*, name: str | None, say: Output) -> None:
@@ -12,10 +17,30 @@ def methods_command(*, name: str | None, say: Output) -> None:
         say.line(card(name))
         say.result({"method": _about(name), "card": card(name)})
         return
-    width = max(map(len, METHODS))
-    for key, method in METHODS.items():
-        say.line(f"{key:<{width}}  {method.title}")
-    say.result({"methods": [_about(key) for key in METHODS]})
+    own = {key: _summary(scorers(), key) for key in scorers() if key not in METHODS}
+    rules = {key: _summary(selectors(), key) for key in selectors()}
+    refused = [*scorers().refused, *selectors().refused]
+    width = max(map(len, [*METHODS, *own, *rules]))
+    for title, entries in (
+        ("", {key: method.title for key, method in METHODS.items()}),
+        ("Scorers that are no method by themselves; as one, they keep the hardest:", own),
+        ("Selectors, for any of them (el2n:selector=stratified):", rules),
+    ):
+        if title:
+            say.line(f"\n{title}")
+        for key, about in entries.items():
+            say.line(f"{key:<{width}}  {about}")
+    for sentence in refused:
+        say.note(sentence)
+    say.result({"methods": [_about(key) for key in METHODS], "scorers": own, "selectors": rules, "refused": refused})
+
+
+def _summary(room: Room[Any], name: str) -> str:
+    """Return the first line of a docstring, or why there is none to be had."""
+    try:
+        return (inspect.getdoc(room[name]) or "").partition("\n")[0]
+    except ThresherError as error:
+        return one_line(error)
 
 
 def _about(name: str) -> dict[str, str]:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from thresher import signals
+from thresher.registry import fault_of
 from thresher.scorers._base import Scorer, State
 from thresher.testing.generators import Trajectories, frames, trajectories
 from thresher.types import Floats, Frame, Pool
@@ -39,13 +40,14 @@ def check_scorer(scorer: Scorer, *, rtol: float = 1e-4, atol: float = 1e-5) -> N
 
 
 def check_declaration(scorer: Scorer) -> None:
-    """Documented, hashable, JSON-ready, rebuilt from its parameters; its signals exist."""
+    """A frozen dataclass with a hard end, documented, hashable, JSON-ready, rebuilt from its parameters; signals exist."""
+    fault = fault_of(type(scorer), Scorer)
+    assert not fault, f"{scorer.name}: {fault}"
     doc = inspect.getdoc(type(scorer)) or ""
     assert "Source:" in doc, f"{scorer.name}: the docstring must name the source in a line `Source: ...`"
     assert hash(scorer) == hash(copy.copy(scorer)), f"{scorer.name}: must be hashable by its parameters"
     params = json.loads(json.dumps(scorer.params()))
     assert type(scorer)(**params) == scorer, f"{scorer.name}: params() must rebuild the scorer"
-    assert scorer.hard_end in ("high", "low"), f"{scorer.name}: hard_end must be 'high' or 'low'"
     for name in scorer.needs:
         signals.resolve(name)
 

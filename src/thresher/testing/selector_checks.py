@@ -11,6 +11,7 @@ from fractions import Fraction
 import numpy as np
 
 from thresher.ranking.keys import id_hash
+from thresher.registry import fault_of
 from thresher.selectors._base import Selector
 from thresher.selectors._quota import class_quotas
 from thresher.types import Floats, Ids, Pool, Scores
@@ -51,7 +52,9 @@ def at_most(selector: Selector, n: int) -> int:
 
 
 def check_declaration(selector: Selector) -> None:
-    """Documented, hashable, rebuilt from its JSON-ready parameters."""
+    """A frozen dataclass, documented, hashable, rebuilt from its JSON-ready parameters."""
+    fault = fault_of(type(selector), Selector)
+    assert not fault, f"{selector.name}: {fault}"
     assert "Source:" in (inspect.getdoc(type(selector)) or ""), f"{selector.name}: the docstring must have `Source: ...`"
     assert hash(selector) == hash(copy.copy(selector)), f"{selector.name}: must be hashable by its parameters"
     assert type(selector)(**json.loads(json.dumps(selector.params()))) == selector, f"{selector.name}: params() must rebuild"
