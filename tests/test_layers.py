@@ -17,7 +17,8 @@ LEVELS = [
     {"signals", "keep", "ranking", "engines", "suspects", "learned"},
     {"scorers", "selectors", "trajectory", "coreset", "settings"},
     {"registry", "literature", "selection", "score_table", "exchange"},
-    {"planning", "intake", "pending", "memory", "spread", "recorder", "replay", "large", "methods", "derivation", "testing"},
+    {"planning", "arguments", "intake", "pending", "memory", "spread", "recorder"}
+    | {"replay", "large", "methods", "derivation", "testing"},
     {"data", "models", "report", "tracking"},
     {"dynamic"},
     {"train"},

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from thresher import signals
+from thresher.arguments import Batch, Duplicates, tensor
 from thresher.errors import InputError
-from thresher.intake import Batch, Duplicates, Intake, tensor
+from thresher.intake import Intake
 from thresher.pending import Pending, defers
 from thresher.trajectory.writer import TrajectoryWriter
 from thresher.types import Floats, Frame

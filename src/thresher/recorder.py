@@ -7,8 +7,8 @@ input. Three lines in a loop:
     recorder.update(logits, targets, sample_ids)   # every batch, before the optimiser step
     recorder.end_epoch()                           # every epoch
 
-What it accepts, and what it refuses, is in `intake`. In a DistributedDataParallel loop the lines are the same on every rank,
-and give the same scores: see `Recorder`.
+What it accepts, and what it refuses, is in `arguments` and `intake`. In a DistributedDataParallel loop the lines are the
+same on every rank, and give the same scores: see `Recorder`.
 """
 
 from __future__ import annotations
@@ -20,20 +20,19 @@ import numpy as np
 import torch
 
 from thresher import signals
-from thresher.errors import InputError, TooFewEpochsError, UnknownNameError
-from thresher.intake import (
+from thresher.arguments import (
     ArrayLike,
     Batch,
     Duplicates,
     Missing,
     as_batch,
-    check_epoch,
     check_features,
     check_settings,
     known_targets,
-    no_samples,
     tensor,
 )
+from thresher.errors import InputError, TooFewEpochsError, UnknownNameError
+from thresher.intake import check_epoch, no_samples
 from thresher.memory import Memory, check_logits, check_state
 from thresher.ranks import Ranks, current, together
 from thresher.ranks.owners import Owners, even_bucket
