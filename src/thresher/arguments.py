@@ -14,6 +14,12 @@ from thresher.errors import InputError, SampleIdError
 ArrayLike = Any
 Missing = Literal["error", "allow"]
 Duplicates = Literal["error", "first"]
+_HINTS = {
+    "logits": "Give the tensor itself: output.logits of a model whose output holds more.",
+    "targets": "Number class names: np.unique(labels, return_inverse=True)[1].",
+    "sample_ids": "Number your samples once and keep their names beside, or wrap the data set in thresher.data.Indexed, "
+    "which adds the numbers.",
+}
 
 
 @dataclass(frozen=True)
@@ -31,11 +37,17 @@ def as_batch(
     logits: ArrayLike, targets: ArrayLike, sample_ids: ArrayLike, features: ArrayLike | None, num_classes: int
 ) -> Batch:
     """Check kinds and shapes of what a training loop handed over, and return it as tensors where they are."""
-    logits, targets, ids = tensor(logits), tensor(targets), tensor(sample_ids)
+    logits, targets, ids = tensor(logits, "logits"), tensor(targets, "targets"), tensor(sample_ids, "sample_ids")
     if logits.ndim != 2 or logits.shape[1] != num_classes:
+        one = num_classes == 2 and (logits.ndim == 1 or logits.shape[1:] == (1,))
         raise InputError(
             f"Expected logits of shape (B, {num_classes}), but got {tuple(logits.shape)}. "
-            "num_classes is fixed when the Recorder is made."
+            + (
+                "Where a binary model gives one logit z, those of the two classes are [0, z]: z = z.reshape(-1, 1), then "
+                "torch.cat([torch.zeros_like(z), z], 1)."
+                if one
+                else "num_classes is fixed when the Recorder is made."
+            )
         )
     if not logits.dtype.is_floating_point:
         raise InputError(f"Expected floating-point logits, but got {logits.dtype}.")
@@ -45,22 +57,28 @@ def as_batch(
             raise kind(f"Expected integer {what}, but got {value.dtype}. Convert them to int64 where they are made.")
         if value.shape != logits.shape[:1]:
             raise kind(f"Expected {what} of shape ({logits.shape[0]},), but got {tuple(value.shape)}.")
-    rows = None if features is None else tensor(features)
+    rows = None if features is None else tensor(features, "features")
     if rows is not None and (rows.ndim != 2 or len(rows) != len(logits)):
         raise InputError(f"Expected features of shape ({len(logits)}, D), but got {tuple(rows.shape)}.")
     return Batch(logits, targets, ids, rows)
 
 
-def tensor(value: ArrayLike) -> Tensor:
-    """Return `value` as a tensor, without a copy where that is possible."""
+def tensor(value: ArrayLike, what: str = "values") -> Tensor:
+    """Return `value` as a tensor, without a copy where that is possible. Raises InputError, which calls it `what`."""
     if isinstance(value, Tensor):
         return value.detach()
-    array = np.ascontiguousarray(value)
     try:
-        return torch.from_numpy(array if array.flags.writeable else array.copy())
-    except (TypeError, ValueError) as error:  # text, objects, foreign byte order
-        hint = "Number class names: np.unique(labels, return_inverse=True)[1]"
-        raise InputError(f"Expected a tensor or an array of numbers, but got {array.dtype}: {error}. {hint}.") from None
+        array = np.ascontiguousarray(value)
+        if array.dtype.isnative and array.dtype.kind in "biufc":
+            return torch.from_numpy(array if array.flags.writeable else array.copy())
+        came = type(value).__name__ + ("" if array.dtype == object else f" of {array.dtype}")
+        foreign = array.dtype.kind in "biufc"
+    except (TypeError, ValueError):  # sequences of unequal parts, or of tensors on an accelerator
+        came, foreign = type(value).__name__, False
+    hint = "Give it in native byte order: array.astype(array.dtype.newbyteorder('='))." if foreign else _HINTS.get(what, "")
+    kind = SampleIdError if what == "sample_ids" else InputError
+    expected = "integer sample_ids" if what == "sample_ids" else f"{what} as a tensor or an array of numbers"
+    raise kind(f"Expected {expected}, but got {came}. {hint}".rstrip())
 
 
 def check_features(batch: Batch, need: bool) -> None:
@@ -71,8 +89,15 @@ def check_features(batch: Batch, need: bool) -> None:
 
 def check_settings(n: int, num_classes: int, log_probs: object, missing: object, duplicates: object) -> None:
     """Raise InputError for a setting of a Recorder that there is not."""
+    for what, number in (("n", n), ("num_classes", num_classes)):
+        if not isinstance(number, (int, np.integer)) or isinstance(number, bool):
+            raise InputError(
+                f"Expected {what} as an integer, but got {type(number).__name__}. "
+                "Give numbers of samples and classes: Recorder(len(dataset), num_classes, ...)."
+            )
     if n < 1 or num_classes < 2:
-        raise InputError(f"Expected n >= 1 samples and num_classes >= 2, but got n={n}, num_classes={num_classes}.")
+        binary = " A binary model has two classes, also where it gives one logit." if num_classes == 1 else ""
+        raise InputError(f"Expected n >= 1 samples and num_classes >= 2, but got n={n}, num_classes={num_classes}.{binary}")
     for what, value, known in (
         ("log_probs", log_probs, ("float32", "float16")),
         ("missing", missing, ("error", "allow")),
@@ -84,7 +109,7 @@ def check_settings(n: int, num_classes: int, log_probs: object, missing: object,
 
 def known_targets(targets: ArrayLike, n: int, num_classes: int) -> Tensor:
     """Return the labels of all samples as (n,) int64 on the CPU, checked: integers in [0, num_classes), one a sample."""
-    labels = tensor(targets).cpu()
+    labels = tensor(targets, "targets").cpu()
     if labels.dtype.is_floating_point or labels.dtype.is_complex or labels.dtype == torch.bool or labels.shape != (n,):
         raise InputError(
             f"Expected targets as {n} integer labels, one a sample in the order of the ids, but got shape "

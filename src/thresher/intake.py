@@ -131,7 +131,9 @@ class Intake:
             )
         if flags[_NO_CLASS]:
             bad = targets[(targets < 0) | (targets >= self.num_classes)]
-            raise InputError(f"Expected targets in [0, {self.num_classes}), but got {bad[0].item()}. Number them from 0.")
+            raise InputError(
+                f"Expected targets in [0, {self.num_classes}), but got {bad[0].item()}. {self._about_targets(batch, n)}"
+            )
         if flags[_TOO_LARGE]:
             bad = ids[(batch.logits.abs() >= _FLOAT16_END).any(dim=1)]
             raise InputError(
@@ -144,6 +146,14 @@ class Intake:
             f"Sample {self.first + int(ids[row])} came with target {int(targets[row])}, but {before}. "
             "Ids and samples are mixed up, or labels changed; ids must name positions in one fixed data set."
         )
+
+    def _about_targets(self, batch: Batch, n: int) -> str:
+        """Return what to do about targets that are no classes."""
+        if bool((batch.targets < 0).any()):
+            return "Number them from 0, and leave rows without a label, which the loss ignores, out of the batch."
+        if bool((batch.targets < n).all() & (batch.ids < self.num_classes).all()):
+            return "They may be the ids: arguments come as logits, targets, sample_ids. If they are not, number them from 0."
+        return "Number them from 0."
 
     def _raise_twice(self, ids: Tensor, visits: Tensor, epoch: int) -> None:
         values, counts = torch.unique(ids, return_counts=True)
