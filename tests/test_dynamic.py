@@ -266,7 +266,7 @@ def test_a_resumed_training_is_the_same_bit_for_bit(rule: Rule, tmp_path: Path) 
 def test_a_static_coreset_trains_alike_by_both_roads() -> None:
     data = load("digits")
     coreset = Coreset(np.arange(0, 1437, 5), None, 1437)
-    sampler = DynamicSampler(Fixed(coreset), Recorder(1437, 10, missing="allow"), epochs=3)
+    sampler = DynamicSampler(Fixed(coreset), Recorder(1437, 10, {}, missing="allow"), epochs=3)
     spec = TrainSpec("tiny", epochs=3, batch_size=50)
     dynamic, static = fit(data, spec, 1, dynamic=sampler), fit(data, spec, 1, ids=coreset.ids)
     assert dynamic.steps == static.steps
@@ -315,7 +315,7 @@ def test_a_training_refuses_what_does_not_go_with_its_sampler() -> None:
     with pytest.raises(InputError, match="without ids"):
         fit(data, SPEC, 0, dynamic=sampler(InfoBatch()), ids=np.arange(9))
     with pytest.raises(InputError, match="another one"):
-        fit(data, SPEC, 0, dynamic=sampler(InfoBatch()), recorder=Recorder(1437, 10))
+        fit(data, SPEC, 0, dynamic=sampler(InfoBatch()), recorder=Recorder(1437, 10, {}))
     with pytest.raises(InputError, match="for 8 epochs, but got one for 3"):
         fit(data, SPEC, 0, dynamic=sampler(InfoBatch(), 3))
     with pytest.raises(InputError, match="entropy:view=train"):

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from sklearn.datasets import load_breast_cancer
 from sklearn.ensemble import GradientBoostingClassifier
 
 from thresher import Recorder, Trajectory, TrajectoryWriter
 from thresher.data import Indexed
 from thresher.errors import InputError, SampleIdError
-from thresher.integrations._common import check_epoch, check_processes, column
+from thresher.integrations._common import check_epoch, check_processes, column, ids_of
 from thresher.integrations.probabilities import logits_of, record_rounds
 from thresher.scorers import AUM, EL2N, TDDS, MeanProb
 from thresher.train.checkpoint import load_checkpoint, save_checkpoint
@@ -106,10 +107,13 @@ def test_a_column_is_found_or_named() -> None:
         column((1, 2), 2, "targets")
     with pytest.raises(InputError, match=r"sample ids at 0, but got one of type int"):
         column(5, 0, "sample ids")
+    for images in (torch.zeros(2, 3), np.zeros(2, np.float32), torch.zeros(2, 4, dtype=torch.uint8)):
+        with pytest.raises(SampleIdError, match=r"sample ids at 0 of a batch of 2 parts, but got .*thresher\.data\.Indexed"):
+            ids_of((images, [0, 1]), 0)
 
 
 def test_holes_and_other_processes_are_refused() -> None:
-    one = Recorder(2, 2)
+    one = Recorder(2, 2, {})
     check_epoch(one, 0)
     with pytest.raises(InputError, match="in epoch 3, but the Recorder has 0 epochs"):
         check_epoch(one, 3)

@@ -118,6 +118,8 @@ def test_what_is_no_accelerator_or_has_other_processes_is_refused(monkeypatch: p
     with pytest.raises(InputError, match=r"Expected an accelerate\.Accelerator, but got Linear"):
         attach(nn.Linear(1, 1), new_recorder())
     accelerator = accelerate.Accelerator(cpu=True)
+    with pytest.raises(InputError, match=r"Expected a thresher\.Recorder, but got Linear"):
+        attach(accelerator, nn.Linear(1, 1))  # type: ignore[arg-type]
     monkeypatch.setattr(type(accelerator), "num_processes", 2)
     with pytest.raises(InputError, match=r"training of 1 process.*but it has 2"):
         attach(accelerator, new_recorder())

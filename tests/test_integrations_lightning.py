@@ -199,8 +199,10 @@ def test_shuffled_ids_are_noticed_and_not_scored(tmp_path: Path) -> None:
 
 
 def test_lost_ids_and_samples_are_noticed(tmp_path: Path) -> None:
-    with pytest.raises(SampleIdError, match="Expected integer sample_ids"):  # images come first
-        fit(new_recorder(), tmp_path, TensorDataset(X.float(), X.float(), Y))
+    with pytest.raises(SampleIdError, match=r"sample ids at 0 of a batch of 3 parts.*Wrap the training set once in"):
+        fit(new_recorder(), tmp_path, TensorDataset(X.float(), X.float(), Y))  # images come first
+    with pytest.raises(InputError, match=r"Expected a thresher\.Recorder, but got int"):
+        RecorderCallback(5)  # type: ignore[arg-type]
     with pytest.raises(MissingSamplesError, match="Expected all 300 samples in epoch 0, but 44 are missing"):
         fit(new_recorder(), tmp_path, limit_train_batches=8)
     rows = [{"pixels": image, "labels": int(target)} for image, target in PAIRS]

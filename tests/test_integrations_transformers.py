@@ -242,3 +242,11 @@ def test_a_model_without_logits_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match="whose output has logits, but Tuples returned a tuple"):
         trainer_of(new_recorder(), tmp_path, Tuples()).train()
+
+
+def test_swapped_arguments_are_refused(tmp_path: Path) -> None:
+    trainer = trainer_of(new_recorder(), tmp_path)
+    with pytest.raises(InputError, match=r"Expected a transformers\.Trainer, but got Recorder.*attach\(trainer, rec"):
+        attach(new_recorder(), trainer)
+    with pytest.raises(InputError, match=r"Expected a thresher\.Recorder"):
+        attach(trainer, trainer)

@@ -17,7 +17,7 @@ LEVELS = [
     {"signals", "keep", "ranking", "engines", "suspects", "learned"},
     {"scorers", "selectors", "trajectory", "coreset", "settings"},
     {"registry", "literature", "selection", "score_table", "exchange"},
-    {"planning", "intake", "pending", "memory", "spread", "recorder", "replay", "large"},
+    {"planning", "arguments", "intake", "pending", "memory", "spread", "recorder", "replay", "large"},
     {"resolved", "methods", "derivation", "testing"},
     {"data", "models", "report", "tracking"},
     {"dynamic"},

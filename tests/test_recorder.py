@@ -129,6 +129,11 @@ BAD: dict[str, tuple[tuple[Any, Any, Any], type[Exception], str]] = {
     "too few ids": (changed(ids=IDS[:-1]), SampleIdError, "shape"),
     "target too large": (changed(targets=with_value(TARGETS, 0, C)), InputError, r"targets in \[0, 3\)"),
     "negative target": (changed(targets=with_value(TARGETS, 0, -1)), InputError, r"targets in \[0, 3\)"),
+    "ignored target": (changed(targets=with_value(TARGETS, 0, -100)), InputError, "loss ignores, out of the batch"),
+    "ids and targets swapped": (changed(ids=TARGETS, targets=IDS), InputError, "come as logits, targets, sample_ids"),
+    "ids of text": (changed(ids=[f"u{i}" for i in IDS]), SampleIdError, "sample_ids, but got list of <U3.*Indexed"),
+    "a model's whole output": (changed(logits={"logits": LOGITS}), InputError, r"but got dict\..*output\.logits"),
+    "a tuple of loss and logits": (changed(logits=(LOGITS.sum(), LOGITS)), InputError, r"but got tuple\..*output\.logits"),
 }
 
 
@@ -247,7 +252,7 @@ def test_targets_are_compared_with_those_of_a_state() -> None:
 )  # fmt: skip
 def test_impossible_targets_are_refused_at_once(targets: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        Recorder(N, C, targets=targets)
+        Recorder(N, C, {}, targets=targets)
 
 
 def test_one_sample_batches() -> None:
@@ -268,11 +273,14 @@ def test_a_window_longer_than_the_recording_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"n": 0}, {"num_classes": 1}, {"log_probs": "int8"}, {"missing": "drop"}, {"duplicates": "last"}],
-)
+    [
+        {"n": 0}, {"n": range(N)}, {"n": 12.0}, {"num_classes": 1}, {"num_classes": "3"}, {"log_probs": "int8"},
+        {"missing": "drop"}, {"duplicates": "last"}, {"store": "runs/mine"},
+    ],
+)  # fmt: skip
 def test_bad_settings(arguments: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="Expected"):
-        Recorder(**({"n": N, "num_classes": C} | arguments))
+        Recorder(**({"n": N, "num_classes": C, "scorers": {}} | arguments))
 
 
 def test_the_evaluation_pass_is_apart_from_training() -> None:
@@ -578,10 +586,63 @@ def test_probabilities_are_no_logits() -> None:
         recorder.update(logits, np.array(["cat"] * 8), torch.arange(8))
 
 
-@pytest.mark.parametrize("scorers", [[EL2N()], {"el2n": "el2n"}, {"el2n": EL2N}])
-def test_scorers_are_given_by_name(scorers: Any) -> None:
-    with pytest.raises(InputError, match="Expected scorers by name, such as"):
+@pytest.mark.parametrize(
+    ("scorers", "message"),
+    [
+        ([EL2N()], r"but got \[EL2N"), ({"el2n": "el2n"}, "'el2n' is 'el2n'. Give an instance"),
+        ({"el2n": EL2N}, "'el2n' is the class EL2N. Give an instance"),
+    ],
+)  # fmt: skip
+def test_scorers_are_given_by_name(scorers: Any, message: str) -> None:
+    with pytest.raises(InputError, match="Expected scorers by name, such as .*" + message):
         Recorder(8, 3, scorers)
+
+
+def test_a_recorder_that_would_record_nothing_is_refused() -> None:
+    with pytest.raises(InputError, match=r"nothing would be recorded.*scorers=\{'tdds': TDDS\(\)\}, or store="):
+        Recorder(N, C)
+    feed(Recorder(N, C, {}), 1)  # as a rule of dynamic pruning without scores wants it
+    feed(Recorder(N, C, extra_signals=["loss"]), 1)
+
+
+def test_scores_of_an_evaluation_pass_that_never_came_are_refused() -> None:
+    recorder = Recorder(N, C, {"entropy": Entropy(), "grand": GraNd(), "el2n": EL2N()})
+    recorder.update(*batch())
+    recorder.update_eval(*batch())
+    recorder.end_epoch()
+    assert list(recorder.scores(["entropy", "el2n"])) == ["entropy", "el2n"]
+    with pytest.raises(InputError, match=r"grand reads an evaluation pass with features, but none was recorded"):
+        recorder.scores()
+    recorder = Recorder(N, C, {"entropy": Entropy()})
+    feed(recorder, 2)
+    with pytest.raises(InputError, match=r"none was recorded: call update_eval\(\.\.\.\) .* before the last end_epoch"):
+        recorder.scores()
+
+
+def test_a_store_that_is_ahead_is_noticed_at_the_first_batch(tmp_path: Path) -> None:
+    with TrajectoryWriter.create(tmp_path / "t", N, C, ["loss"]) as store:
+        first = Recorder(N, C, store=store)
+        feed(first, 2)
+        again = Recorder(N, C, store=store)
+        for take in (again.update, again.update_eval):
+            with pytest.raises(InputError, match=r"holds 2 epochs, but the Recorder has 0.*load_state_dict.*a new folder"):
+                take(*batch())
+        again.load_state_dict(first.state_dict())
+        feed(again, 1, first=2)
+
+
+@pytest.mark.parametrize("shape", [(4, 1), (4,)])
+def test_one_logit_of_a_binary_model_is_told_what_to_do(shape: tuple[int, ...]) -> None:
+    recorder, z = Recorder(4, 2, {"el2n": EL2N()}), torch.randn(shape)
+    with pytest.raises(InputError, match=r"those of the two classes are \[0, z\]: .*torch\.cat"):
+        recorder.update(z, torch.arange(4) % 2, torch.arange(4))
+    z = z.reshape(-1, 1)
+    recorder.update(torch.cat([torch.zeros_like(z), z], 1), torch.arange(4) % 2, torch.arange(4))
+
+
+def test_a_recorder_that_saw_no_training_says_so() -> None:
+    with pytest.raises(TooFewEpochsError, match=r"but none is recorded.*attached before the training"):
+        Recorder(N, C, {"tdds": TDDS(window=5)}).scores()
 
 
 def test_stores_are_named_by_texts_too(tmp_path: Path) -> None:

@@ -73,6 +73,8 @@ def test_labels_of_other_tools_that_are_none_are_refused(tmp_path: Path, target:
 def test_impossible_tables(tmp_path: Path, bad: dict[str, Scores]) -> None:
     with pytest.raises(InputError, match="Expected score columns"):
         write_scores(tmp_path / "s.parquet", bad)
+    with pytest.raises(InputError, match=r"Expected thresher\.Scores in the column 'a', but got ndarray"):
+        write_scores(tmp_path / "s.parquet", {"a": np.zeros(2)})  # type: ignore[dict-item]
 
 
 def test_damage_is_seen(tmp_path: Path) -> None:

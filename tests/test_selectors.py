@@ -178,6 +178,21 @@ def test_select_refuses_what_it_cannot_use() -> None:
         select(Scores(np.ones(3)), Pool(3, np.array([0])), 0.5, Top())
     with pytest.raises(MissingSamplesError, match="mean_prob"):
         select(Scores(np.ones(3)), Pool(3, aux={"mean_prob": np.full(3, np.nan, np.float32)}), 0.5, Beta())
+    with pytest.raises(MissingSamplesError, match=r"none of 3 has one.*needs update_eval"):
+        select(Scores(np.full(3, np.nan)), Pool(3), 0.5, Top())
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"scores": np.ones(3)}, r"Expected thresher\.Scores, but got ndarray"),
+        ({"pool": 3}, r"Expected a thresher\.Pool, but got int"),
+        ({"selector": Top}, "Expected a selector.*but got the class Top"), ({"selector": None}, "but got NoneType"),
+    ],
+)  # fmt: skip
+def test_select_says_what_it_works_with(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        select(**({"scores": Scores(np.ones(3)), "pool": Pool(3), "keep": 0.5, "selector": Top()} | changed))
 
 
 @dataclass(frozen=True)

@@ -125,7 +125,7 @@ def test_one_writer_at_a_time(tmp_path: Path) -> None:
             TrajectoryWriter.resume(folder)
         with pytest.raises(RunDirectoryError, match="another process"):
             TrajectoryWriter.create(folder, 3, 4, SIGNALS)
-    with pytest.raises(RunDirectoryError, match="holds a recording already"):
+    with pytest.raises(RunDirectoryError, match=r"holds a recording already.*TrajectoryWriter\.resume"):
         TrajectoryWriter.create(folder, 3, 4, SIGNALS)
     TrajectoryWriter.resume(folder).close()
 

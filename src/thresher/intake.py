@@ -7,18 +7,15 @@ synchronisation; `check_epoch` reports them at the end of the epoch, before anyt
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from thresher.arguments import Batch, Duplicates, Missing
 from thresher.errors import InputError, MissingSamplesError, SampleIdError
 
-ArrayLike = Any
-Missing = Literal["error", "allow"]
-Duplicates = Literal["error", "first"]
 _FAULTS = (
     "ids out of range",
     "ids seen twice",
@@ -29,17 +26,6 @@ _FAULTS = (
 )
 _OUTSIDE, _TWICE, _NOT_FINITE, _NO_CLASS, _CHANGED, _TOO_LARGE = range(len(_FAULTS))
 _FLOAT16_END = 65520.0  # from here on rounding gives infinity
-
-
-@dataclass(frozen=True)
-class Batch:
-    """A batch that passed: `logits` (B, C) float32, `targets` and `ids` (B,) int64 on the recorder's device; `features`
-    (B, D) as they came, or None."""
-
-    logits: Tensor
-    targets: Tensor
-    ids: Tensor
-    features: Tensor | None
 
 
 class Intake:
@@ -145,7 +131,9 @@ class Intake:
             )
         if flags[_NO_CLASS]:
             bad = targets[(targets < 0) | (targets >= self.num_classes)]
-            raise InputError(f"Expected targets in [0, {self.num_classes}), but got {bad[0].item()}. Number them from 0.")
+            raise InputError(
+                f"Expected targets in [0, {self.num_classes}), but got {bad[0].item()}. {self._about_targets(batch, n)}"
+            )
         if flags[_TOO_LARGE]:
             bad = ids[(batch.logits.abs() >= _FLOAT16_END).any(dim=1)]
             raise InputError(
@@ -158,6 +146,14 @@ class Intake:
             f"Sample {self.first + int(ids[row])} came with target {int(targets[row])}, but {before}. "
             "Ids and samples are mixed up, or labels changed; ids must name positions in one fixed data set."
         )
+
+    def _about_targets(self, batch: Batch, n: int) -> str:
+        """Return what to do about targets that are no classes."""
+        if bool((batch.targets < 0).any()):
+            return "Number them from 0, and leave rows without a label, which the loss ignores, out of the batch."
+        if bool((batch.targets < n).all() & (batch.ids < self.num_classes).all()):
+            return "They may be the ids: arguments come as logits, targets, sample_ids. If they are not, number them from 0."
+        return "Number them from 0."
 
     def _raise_twice(self, ids: Tensor, visits: Tensor, epoch: int) -> None:
         values, counts = torch.unique(ids, return_counts=True)
@@ -226,75 +222,3 @@ def _all_finite(logits: Tensor) -> Tensor:
     if logits.device.type == "cpu" and bool(torch.isfinite(logits.sum())):
         return torch.ones((), dtype=torch.bool)
     return torch.isfinite(logits).all()
-
-
-def as_batch(
-    logits: ArrayLike, targets: ArrayLike, sample_ids: ArrayLike, features: ArrayLike | None, num_classes: int
-) -> Batch:
-    """Check kinds and shapes of what a training loop handed over, and return it as tensors where they are."""
-    logits, targets, ids = tensor(logits), tensor(targets), tensor(sample_ids)
-    if logits.ndim != 2 or logits.shape[1] != num_classes:
-        raise InputError(
-            f"Expected logits of shape (B, {num_classes}), but got {tuple(logits.shape)}. "
-            "num_classes is fixed when the Recorder is made."
-        )
-    if not logits.dtype.is_floating_point:
-        raise InputError(f"Expected floating-point logits, but got {logits.dtype}.")
-    for what, value in (("sample_ids", ids), ("targets", targets)):
-        kind = SampleIdError if what == "sample_ids" else InputError
-        if value.dtype.is_floating_point or value.dtype == torch.bool or value.dtype.is_complex:
-            raise kind(f"Expected integer {what}, but got {value.dtype}. Convert them to int64 where they are made.")
-        if value.shape != logits.shape[:1]:
-            raise kind(f"Expected {what} of shape ({logits.shape[0]},), but got {tuple(value.shape)}.")
-    rows = None if features is None else tensor(features)
-    if rows is not None and (rows.ndim != 2 or len(rows) != len(logits)):
-        raise InputError(f"Expected features of shape ({len(logits)}, D), but got {tuple(rows.shape)}.")
-    return Batch(logits, targets, ids, rows)
-
-
-def tensor(value: ArrayLike) -> Tensor:
-    """Return `value` as a tensor, without a copy where that is possible."""
-    if isinstance(value, Tensor):
-        return value.detach()
-    array = np.ascontiguousarray(value)
-    try:
-        return torch.from_numpy(array if array.flags.writeable else array.copy())
-    except (TypeError, ValueError) as error:  # text, objects, foreign byte order
-        hint = "Number class names: np.unique(labels, return_inverse=True)[1]"
-        raise InputError(f"Expected a tensor or an array of numbers, but got {array.dtype}: {error}. {hint}.") from None
-
-
-def check_features(batch: Batch, need: bool) -> None:
-    """Raise InputError where signals need features that did not come."""
-    if need and batch.features is None:
-        raise InputError("These scorers need features: pass features=(B, D), the penultimate outputs, to update().")
-
-
-def check_settings(n: int, num_classes: int, log_probs: object, missing: object, duplicates: object) -> None:
-    """Raise InputError for a setting of a Recorder that there is not."""
-    if n < 1 or num_classes < 2:
-        raise InputError(f"Expected n >= 1 samples and num_classes >= 2, but got n={n}, num_classes={num_classes}.")
-    for what, value, known in (
-        ("log_probs", log_probs, ("float32", "float16")),
-        ("missing", missing, ("error", "allow")),
-        ("duplicates", duplicates, ("error", "first", None)),
-    ):
-        if value not in known:
-            raise InputError(f"Expected {what} to be {known[0]!r} or {known[1]!r}, but got {value!r}.")
-
-
-def known_targets(targets: ArrayLike, n: int, num_classes: int) -> Tensor:
-    """Return the labels of all samples as (n,) int64 on the CPU, checked: integers in [0, num_classes), one a sample."""
-    labels = tensor(targets).cpu()
-    if labels.dtype.is_floating_point or labels.dtype.is_complex or labels.dtype == torch.bool or labels.shape != (n,):
-        raise InputError(
-            f"Expected targets as {n} integer labels, one a sample in the order of the ids, but got shape "
-            f"{tuple(labels.shape)} of {labels.dtype}."
-        )
-    wrong = torch.nonzero((labels < 0) | (labels >= num_classes))[:, 0]
-    if len(wrong):
-        raise InputError(
-            f"Expected targets in [0, {num_classes}), but sample {int(wrong[0])} has {int(labels[wrong[0]])} "
-            f"({len(wrong)} such labels). Number the classes from 0."
-        )
-    return labels.to(torch.int64, copy=True)

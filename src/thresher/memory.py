@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from thresher import signals
+from thresher.arguments import Batch, Duplicates, tensor
 from thresher.errors import InputError
-from thresher.intake import Batch, Duplicates, Intake, tensor
+from thresher.intake import Intake
 from thresher.pending import Pending, defers
 from thresher.trajectory.writer import TrajectoryWriter
 from thresher.types import Floats, Frame
@@ -179,12 +180,35 @@ class Memory:
         self._width = self.features.shape[1] if self.features is not None and amid else None
 
 
+def check_use(scorers: object, extra_signals: Collection[str], store: object) -> None:
+    """Raise InputError for what is no open store, and where nothing would be recorded; `scorers={}` asks for that."""
+    if store is not None and not isinstance(store, TrajectoryWriter):
+        raise InputError(
+            f"Expected store as an open TrajectoryWriter, but got {store!r}. Make one with TrajectoryWriter.create(folder, "
+            "n, num_classes, signals)."
+        )
+    if scorers is None and not extra_signals and store is None:
+        raise InputError(
+            "Expected scorers or a store, but got neither, so that nothing would be recorded. "
+            "Give scorers={'tdds': TDDS()}, or store=TrajectoryWriter.create(...) to score later."
+        )
+
+
 def check_logits(logits: Tensor) -> None:
     """Raise InputError for rows that are probabilities: all of a batch in [0, 1] and of sum 1. It waits for a device."""
     if len(logits) > 1 and bool((logits >= 0).all() & ((logits.double().sum(1) - 1).abs() < 1e-3).all()):
         raise InputError(
             "Expected logits, but every row is positive and of sum 1, as probabilities are: all scores would be wrong. Give "
             "what the softmax is taken of, or thresher.integrations.probabilities.logits_of(probabilities)."
+        )
+
+
+def check_together(stored: int, recorded: int) -> None:
+    """Raise InputError unless a store has the epochs that its Recorder has: a training would find out at its epoch's end."""
+    if stored != recorded:
+        raise InputError(
+            f"The store holds {stored} epochs, but the Recorder has {recorded}. Restore the Recorder's state before the "
+            "first batch: load_state_dict(...). If no checkpoint is left, record into a new folder."
         )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from thresher.intake import Batch
+from thresher.arguments import Batch
 
 _VALUES = 1 << 23  # 32 MiB of float32 logits
 

@@ -7,8 +7,8 @@ input. Three lines in a loop:
     recorder.update(logits, targets, sample_ids)   # every batch, before the optimiser step
     recorder.end_epoch()                           # every epoch
 
-What it accepts, and what it refuses, is in `intake`. In a DistributedDataParallel loop the lines are the same on every rank,
-and give the same scores: see `Recorder`.
+What it accepts, and what it refuses, is in `arguments` and `intake`. In a DistributedDataParallel loop the lines are the
+same on every rank, and give the same scores: see `Recorder`.
 """
 
 from __future__ import annotations
@@ -20,24 +20,23 @@ import numpy as np
 import torch
 
 from thresher import signals
-from thresher.errors import InputError, TooFewEpochsError, UnknownNameError
-from thresher.intake import (
+from thresher.arguments import (
     ArrayLike,
     Batch,
     Duplicates,
     Missing,
     as_batch,
-    check_epoch,
     check_features,
     check_settings,
     known_targets,
-    no_samples,
     tensor,
 )
-from thresher.memory import Memory, check_logits, check_state
+from thresher.errors import InputError
+from thresher.intake import check_epoch, no_samples
+from thresher.memory import Memory, check_logits, check_state, check_together, check_use
 from thresher.ranks import Ranks, current, together
 from thresher.ranks.owners import Owners, even_bucket
-from thresher.scorers._base import Scorer, State, as_scorers, check_count
+from thresher.scorers._base import Scorer, State, as_scorers, check_count, check_evaluated, named
 from thresher.spread.collect import Collector
 from thresher.spread.gather import everywhere, scores_of_all
 from thresher.trajectory.writer import TrajectoryWriter
@@ -52,7 +51,7 @@ class Recorder:
     `scorers` maps a column name to a scorer that is updated live. `targets` (n,) are the class labels where they are known
     up front: from the first batch on what comes is compared with them, and those of missing samples are known. `store` is
     an open `TrajectoryWriter`; each epoch is committed to it before the scorers see it. `extra_signals` are recorded
-    besides those that the scorers need.
+    besides those that the scorers need. One of the three must be given; `scorers={}` records nothing on purpose.
     `log_probs` is the dtype of the remembered log-probabilities: with "float32" TDDS's state is 4(C+K) bytes a
     sample, with "float16" the C part is half of that, at a relative error of the score of about 1e-3.
     `missing="allow"` commits epochs in which samples are missing (they keep their state); `duplicates="first"` keeps
@@ -90,11 +89,13 @@ class Recorder:
         device: torch.device | str | None = None,
         ranks: Ranks | None = None,
     ) -> None:
+        extra = set(extra_signals)
+        check_use(scorers, extra, store)
         self.ranks = ranks or (current() if store is None else store.ranks)
         self.n, self.num_classes, self.epoch = n, num_classes, 0
         self.scorers = as_scorers(scorers)
         self.store = store
-        names = {need for scorer in self.scorers.values() for need in scorer.needs} | set(extra_signals)
+        names = {need for scorer in self.scorers.values() for need in scorer.needs} | extra
         names |= set(store.signals) if store is not None else set()
         with together(self.ranks, "Recorder"):
             check_settings(n, num_classes, log_probs, missing, duplicates)
@@ -167,6 +168,8 @@ class Recorder:
     def _place(self, batch: Batch | None = None) -> Memory:
         """Return the memory; the first batch shows where it should live, also where a state was restored before."""
         wanted, before = self._device, self._memory
+        if batch is not None and self.store is not None:
+            check_together(self.store.epochs, self.epoch)
         if wanted is None and batch is not None:
             wanted = batch.logits.device
         if before is None or wanted not in (None, before.device):
@@ -235,21 +238,15 @@ class Recorder:
         """Return the scores of the completed epochs by column name (all scorers, or those in `names`).
 
         Pure: recording may go on afterwards. On several ranks every rank must ask, and each gets all N scores. Raises
-        TooFewEpochsError where a scorer needs more epochs.
+        TooFewEpochsError where a scorer needs more epochs, InputError where one needs an evaluation pass and none came.
         """
         result = {}
         pool = self._own_pool()
         for name in self.scorers if names is None else names:
-            if name not in self.scorers:
-                raise UnknownNameError(f"Expected a scorer of this Recorder, one of {list(self.scorers)}, but got {name!r}.")
-            scorer = self.scorers[name]
-            if self.epoch < scorer.min_epochs:
-                raise TooFewEpochsError(
-                    f"{name} needs at least {scorer.min_epochs} completed epochs, but {self.epoch} are recorded. "
-                    "Train longer or choose a smaller window."
-                )
+            scorer = named(self.scorers, name, self.epoch)
             source = {"scorer": scorer.name, "params": scorer.params(), "at": self.epoch}
             values = scores_of_all(self.ranks, scorer, self._states[name], pool, self.n)
+            check_evaluated(name, scorer, values)
             result[name] = Scores(values, scorer.hard_end, source)
         return result
 

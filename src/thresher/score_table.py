@@ -27,7 +27,7 @@ from thresher.files import parse_json, replacing, seal_of
 from thresher.places import as_place, for_arrow, staged
 from thresher.ranking.blocks import BLOCK, Block
 from thresher.registry import usual_end
-from thresher.types import Floats, HardEnd, Scores
+from thresher.types import Floats, HardEnd, Scores, check_scores
 
 _GROUP = 1 << 20  # rows of a row group
 _BATCH = 1 << 18  # rows that are read at once
@@ -54,7 +54,7 @@ def write_scores(
 ) -> None:
     """Write a score table; an older one at `path` stays intact until the new one is safe.
 
-    Raises InputError where the columns differ in length, none is given, or one has a reserved name.
+    Raises InputError where a column is not Scores, the columns differ in length, none is given, or one has a reserved name.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "scores.parquet"
@@ -62,6 +62,8 @@ def write_scores(
     >>> read_scores(path).columns["tdds"].values.tolist()
     [0.5, 0.25]
     """
+    for name, scores in columns.items():
+        check_scores(scores, f" in the column {name!r}")
     sizes = {len(scores.values) for scores in columns.values()} | ({len(targets)} if targets is not None else set())
     if len(sizes) != 1 or not columns or set(columns) & set(_FIXED):
         raise InputError(f"Expected score columns of one length under their own names, but got {list(columns)} of {sizes}.")

@@ -13,7 +13,7 @@ from thresher.errors import InputError, MissingSamplesError
 from thresher.keep import Keep, keep_count
 from thresher.registry import make_selector
 from thresher.selectors._base import Selector
-from thresher.types import HardEnd, Pool, Scores
+from thresher.types import HardEnd, Pool, Scores, check_scores
 
 
 def select(
@@ -32,15 +32,17 @@ def select(
     fingerprint), to which scorer, selector, keep, count, direction, seed, version and, under `why`, what the selector has
     to say of this choice are added.
 
-    Raises MissingSamplesError where a score is NaN (a sample never, or not often enough, observed), InputError where sizes
-    disagree, a score is infinite, or `keep` is impossible, UnknownNameError for the name of no selector.
+    Raises MissingSamplesError where a score is NaN (a sample never, or not often enough, observed), InputError for what is
+    no Scores, Pool or selector, where sizes disagree, a score is infinite, or `keep` is impossible, UnknownNameError for the
+    name of no selector.
 
     >>> scores = Scores(np.array([0.1, 0.7, 0.4, 0.9], dtype=np.float32))
     >>> select(scores, Pool(4), 0.5, "top").ids.tolist()
     [1, 3]
     """
-    n = pool.n
     selector = make_selector(selector) if isinstance(selector, str) else selector
+    _check_kinds(scores, pool, selector)
+    n = pool.n
     _check(scores.values, n, "score")
     for name, values in pool.aux.items():
         _check(np.asarray(values), n, name)
@@ -62,6 +64,18 @@ def select(
     )  # fmt: skip
 
 
+def _check_kinds(scores: object, pool: object, selector: object) -> None:
+    """Raise InputError for what is no scores, no pool or no selector."""
+    check_scores(scores)
+    if not isinstance(pool, Pool):
+        raise InputError(
+            f"Expected a thresher.Pool, but got {type(pool).__name__}. Give recorder.pool(), or Pool(n, targets=labels)."
+        )
+    if not isinstance(selector, Selector):
+        came = f"the class {selector.__name__}" if isinstance(selector, type) else type(selector).__name__
+        raise InputError(f"Expected a selector, such as thresher.selectors.Top(), or the name of one, but got {came}.")
+
+
 def _check(values: NDArray[Any], n: int, what: str) -> None:
     if values.shape != (n,):
         raise InputError(
@@ -74,6 +88,11 @@ def _check(values: NDArray[Any], n: int, what: str) -> None:
 
 def check_found(n: int, missing: int, first: Sequence[int], infinite: int | None, what: str = "score") -> None:
     """Raise MissingSamplesError where values are NaN (`missing` of them, `first` ids), InputError where one is infinite."""
+    if missing == n:
+        raise MissingSamplesError(
+            f"Expected a {what} for every sample, but none of {n} has one: what it reads was not recorded. A scorer of an "
+            "evaluation pass needs update_eval() for each batch before the last end_epoch(); others may need more epochs."
+        )
     if missing:
         named = ", ".join(map(str, first[:5])) + (", ..." if missing > 5 else "")
         raise MissingSamplesError(

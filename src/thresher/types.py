@@ -138,3 +138,12 @@ class Scores:
     def difficulty(self) -> Floats:
         """(N,) float32 oriented so that larger is harder, whatever the score's own direction."""
         return self.values if self.hard_end == "high" else -self.values
+
+
+def check_scores(value: object, where: str = "") -> None:
+    """Raise InputError for what is no `Scores`."""
+    if not isinstance(value, Scores):
+        raise InputError(
+            f"Expected thresher.Scores{where}, but got {type(value).__name__}. Take those of one column, as in "
+            "recorder.scores()['tdds'], or wrap an array and say which end is hard: Scores(values, hard_end='high')."
+        )

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from thresher.errors import InputError
+import torch
+
+from thresher.errors import InputError, SampleIdError
 from thresher.recorder import Recorder
 
 
@@ -30,6 +32,33 @@ def column(batch: Any, key: str | int, what: str) -> Any:
         f"Expected a batch with {what} at {key!r}, but got one {found}. Wrap the training set once in "
         "thresher.data.Indexed, which adds sample ids, or name the column where they are."
     )
+
+
+def ids_of(batch: Any, key: str | int) -> Any:
+    """Return the sample ids of a batch; raises InputError where there is something else, such as the images.
+
+    >>> ids_of((torch.tensor([3, 4]), "images", "targets"), 0).tolist()
+    [3, 4]
+    """
+    ids = column(batch, key, "sample ids")
+    shape = getattr(ids, "shape", None)
+    if shape is None or (len(shape) == 1 and not _fractional(ids.dtype)):
+        return ids  # what else may be wrong the Recorder says
+    found = f"with the columns {list(batch)}" if isinstance(batch, Mapping) else f"of {len(batch)} parts"
+    raise SampleIdError(
+        f"Expected integer sample ids at {key!r} of a batch {found}, but got {ids.dtype} of shape {tuple(shape)} there. "
+        "Wrap the training set once in thresher.data.Indexed, which adds sample ids, or say where they are: sample_ids=..."
+    )
+
+
+def _fractional(dtype: Any) -> bool:
+    return dtype.is_floating_point if isinstance(dtype, torch.dtype) else dtype.kind == "f"
+
+
+def check_recorder(recorder: object) -> None:
+    """Raise InputError for what is no Recorder."""
+    if not isinstance(recorder, Recorder):
+        raise InputError(f"Expected a thresher.Recorder, but got {type(recorder).__name__}. Check the order of arguments.")
 
 
 def check_epoch(recorder: Recorder, epoch: int) -> None:

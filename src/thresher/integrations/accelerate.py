@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from thresher.errors import InputError
-from thresher.integrations._common import check_processes, state_path
+from thresher.integrations._common import check_processes, check_recorder, state_path
 from thresher.models._base import optional_package
 from thresher.recorder import Recorder
 from thresher.train.checkpoint import load_checkpoint, save_checkpoint
@@ -31,7 +31,11 @@ def attach(accelerator: Any, recorder: Recorder, name: str = "recorder") -> None
     >>> attach(accelerator, Recorder(100, 10, scorers={"el2n": EL2N()}))
     """
     if not isinstance(accelerator, _accelerate.Accelerator):
-        raise InputError(f"Expected an accelerate.Accelerator, but got {type(accelerator).__name__}.")
+        raise InputError(
+            f"Expected an accelerate.Accelerator, but got {type(accelerator).__name__}. Call attach(accelerator, "
+            "recorder), in this order."
+        )
+    check_recorder(recorder)
     check_processes(recorder, accelerator.num_processes)
 
     def save(models: Any, weights: Any, folder: str) -> None:

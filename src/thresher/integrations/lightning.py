@@ -17,7 +17,7 @@ import torch
 
 from thresher.data.base import SAMPLE_ID
 from thresher.errors import InputError
-from thresher.integrations._common import check_epoch, check_processes, column
+from thresher.integrations._common import check_epoch, check_processes, check_recorder, column, ids_of
 from thresher.models._base import optional_package
 from thresher.recorder import Recorder
 
@@ -55,6 +55,8 @@ class RecorderCallback(_lightning.Callback):
         logits: str = "logits",
     ) -> None:
         super().__init__()
+        if not callable(recorder):
+            check_recorder(recorder)
         self._sample_ids, self._targets, self._logits = sample_ids, targets, logits
         self._make = None if isinstance(recorder, Recorder) else recorder
         self._strategy: Any = None
@@ -90,7 +92,7 @@ class RecorderCallback(_lightning.Callback):
         named = isinstance(batch, Mapping)
         ids = self._sample_ids if self._sample_ids is not None else (SAMPLE_ID if named else 0)
         targets = self._targets if self._targets is not None else ("labels" if named else -1)
-        self.recorder.update(outputs[self._logits], column(batch, targets, "targets"), column(batch, ids, "sample ids"))
+        self.recorder.update(outputs[self._logits], column(batch, targets, "targets"), ids_of(batch, ids))
         if trainer.is_last_batch:
             self.recorder.end_epoch()
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from thresher.data.base import SAMPLE_ID
 from thresher.errors import InputError
-from thresher.integrations._common import check_epoch, check_processes, column, state_path
+from thresher.integrations._common import check_epoch, check_processes, check_recorder, column, ids_of, state_path
 from thresher.models._base import optional_package
 from thresher.recorder import Recorder
 from thresher.train.checkpoint import load_checkpoint, save_checkpoint
@@ -37,6 +37,12 @@ def attach(trainer: Any, recorder: Recorder, *, sample_ids: str = SAMPLE_ID, tar
     training resumed without the Recorder's state, and a Recorder made for another number of processes; and what the Recorder
     raises. Under torchrun, make the Recorder after the Trainer, which sets up the processes.
     """
+    if not isinstance(trainer, _transformers.Trainer):
+        raise InputError(
+            f"Expected a transformers.Trainer, but got {type(trainer).__name__}. Call attach(trainer, recorder), in this "
+            "order."
+        )
+    check_recorder(recorder)
     callback = RecorderCallback(recorder)
     trainer.add_callback(callback)
     trainer.compute_loss = _seeing_logits(trainer.compute_loss, recorder, sample_ids, targets)
@@ -92,7 +98,7 @@ def _seeing_logits(
         if not model.training:
             plain = {name: value for name, value in inputs.items() if name != sample_ids}
             return compute_loss(model, plain, return_outputs=return_outputs, num_items_in_batch=num_items_in_batch)
-        ids, labels = column(inputs, sample_ids, "sample ids"), column(inputs, targets, "targets")
+        ids, labels = ids_of(inputs, sample_ids), column(inputs, targets, "targets")
         rest = {name: value for name, value in inputs.items() if name != sample_ids}
         loss, outputs = compute_loss(model, rest, return_outputs=True, num_items_in_batch=num_items_in_batch)
         if not isinstance(outputs, Mapping) or "logits" not in outputs:

@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from thresher.errors import InputError
+from thresher.errors import InputError, TooFewEpochsError, UnknownNameError
+from thresher.signals import EVAL_PREFIX, FEATURE_SIGNALS
 from thresher.types import Floats, Frame, HardEnd, Named, Pool
 
 State = dict[str, NDArray[Any]]
@@ -44,9 +45,45 @@ def as_scorers(given: Any) -> dict[str, Scorer]:
     """Return scorers by the names of their columns. Raises InputError for what is none."""
     if given is None:
         return {}
-    if not isinstance(given, Mapping) or not all(isinstance(scorer, Scorer) for scorer in given.values()):
+    if not isinstance(given, Mapping):
         raise InputError(f"Expected scorers by name, such as {{'tdds': TDDS(window=5)}}, but got {given!r}.")
+    for name, scorer in given.items():
+        if not isinstance(scorer, Scorer):
+            came = f"the class {scorer.__name__}" if isinstance(scorer, type) else repr(scorer)
+            raise InputError(
+                f"Expected scorers by name, such as {{'tdds': TDDS(window=5)}}, but {name!r} is {came}. "
+                "Give an instance of a class of thresher.scorers, with parentheses: TDDS()."
+            )
     return dict(given)
+
+
+def named(scorers: Mapping[str, Scorer], name: str, epochs: int) -> Scorer:
+    """Return a Recorder's scorer that is asked after `epochs`. Raises UnknownNameError or TooFewEpochsError."""
+    if name not in scorers:
+        raise UnknownNameError(f"Expected a scorer of this Recorder, one of {list(scorers)}, but got {name!r}.")
+    least = scorers[name].min_epochs
+    if epochs < least and not epochs:
+        raise TooFewEpochsError(
+            f"{name} needs at least {least} completed epochs, but none is recorded. Call update() for each batch and "
+            "end_epoch() after each epoch; an integration must be attached before the training."
+        )
+    if epochs < least:
+        raise TooFewEpochsError(
+            f"{name} needs at least {least} completed epochs, but {epochs} are recorded. "
+            "Train longer or choose a smaller window."
+        )
+    return scorers[name]
+
+
+def check_evaluated(name: str, scorer: Scorer, values: Floats) -> None:
+    """Raise InputError where a scorer of the evaluation pass has no score of any sample."""
+    evaluated = bool(scorer.needs) and all(need.startswith(EVAL_PREFIX) for need in scorer.needs)
+    if evaluated and bool(np.isnan(values).all()):
+        features = not FEATURE_SIGNALS.isdisjoint(need.removeprefix(EVAL_PREFIX) for need in scorer.needs)
+        raise InputError(
+            f"{name} reads an evaluation pass{' with features' if features else ''}, but none was recorded: call "
+            f"update_eval({'..., features=...' if features else '...'}) for each batch before the last end_epoch()."
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from thresher import signals
+from thresher.arguments import Batch
 from thresher.errors import InputError
-from thresher.intake import Batch
 from thresher.memory import Memory
 from thresher.ranks import Ranks, together
 from thresher.ranks.owners import Owners

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from thresher.arguments import Batch
 from thresher.errors import InputError
-from thresher.intake import Batch
 from thresher.ranks import Ranks
 from thresher.ranks.owners import Owners
 

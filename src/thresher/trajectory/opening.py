@@ -49,7 +49,9 @@ def begin(folder: Path, manifest: Manifest) -> IO[str]:
     lock = take_lock(folder)
     if (folder / MANIFEST).exists():
         lock.close()
-        raise RunDirectoryError(f"{folder} holds a recording already. Resume it, or choose another folder.")
+        raise RunDirectoryError(
+            f"{folder} holds a recording already. Go on with TrajectoryWriter.resume, or choose another folder."
+        )
     if any(folder.glob("epoch=*")):  # a crash of ours cannot leave this; writing here would destroy it
         lock.close()
         raise RunDirectoryError(
