@@ -173,6 +173,9 @@ def test_a_damaged_store_file_is_named(run: Path, name: str, damage: Any, tmp_pa
     out = tmp_path / "scores.parquet"
     assert name in call.refused("score", run, "--method", "el2n", "--out", out)
     assert not out.exists()
+    said = call.refused("run", "--out", run, *RUN, *SMALL)  # which would train nothing
+    assert name in said
+    assert "record into a new --out" in said
 
 
 def test_damaged_scores_and_coresets_are_named(run: Path, tmp_path: Path, call: Any) -> None:

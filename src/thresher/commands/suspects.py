@@ -13,6 +13,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from thresher.commands.output import Output
+from thresher.commands.recorded import epochs_text, note_unfinished
 from thresher.errors import InputError
 from thresher.exchange.place import check_free, write_new
 from thresher.places import storage_errors
@@ -29,6 +30,7 @@ def suspects_command(*, source: Path, out: Path | None, force: bool, say: Output
     if out is not None:
         _check_out(out, force)
     opened = open_source(source)
+    note_unfinished(source, opened, say)
     with say.screen() as screen:
         step = partial(screen.step, "reading")
         margins = replay(opened, [Request("margin", AUM(margin="logit"))], on_step=step)["margin"].values
@@ -36,10 +38,10 @@ def suspects_command(*, source: Path, out: Path | None, force: bool, say: Output
     count, shown = int(found.mask.sum()), _shown(found, opened.targets)
     humps = f"separation {found.separation:.2f}, centres {found.centres[0]:+.2f} and {found.centres[1]:+.2f}"
     if not count:
-        say.line(f"{opened.n} samples, nobody suspected: {found.reason} ({humps}).")
+        say.line(f"{opened.n} samples, {epochs_text(opened)}, nobody suspected: {found.reason} ({humps}).")
     else:
         say.line(
-            f"{opened.n} samples, about {found.share:.1%} wrong labels: {count} suspects ({humps})\n"
+            f"{opened.n} samples, {epochs_text(opened)}, about {found.share:.1%} wrong labels: {count} suspects ({humps})\n"
             f"{'sample_id':>10} {'target':>7} {'margin':>8} {'wrong':>6}"
         )
         for row in shown:
@@ -51,7 +53,7 @@ def suspects_command(*, source: Path, out: Path | None, force: bool, say: Output
         write(found, opened.targets, out, force)
         say.wrote(out)
         say.line(f"{out}: {count} suspects")
-    say.result({"samples": opened.n, **found.to_json(), "rows": shown})
+    say.result({"samples": opened.n, "epochs": opened.epochs, **found.to_json(), "rows": shown})
 
 
 def _shown(found: Suspects, targets: np.ndarray[tuple[int], np.dtype[np.int64]] | None) -> list[dict[str, Any]]:
