@@ -167,6 +167,8 @@ CASES: dict[str, tuple[tuple[str, ...], str]] = {
     "bad seeds": (("run", "--seeds", "3-1", "--out", "{tmp}/r"), "distinct seeds"),
     "bad loss scale": (("run", "--scale-loss", "some", "--out", "{tmp}/r"), "published, none or all"),
     "no CIFAR there": (("run", "--data", "cifar10", "--data-dir", "{tmp}", "--out", "{tmp}/r"), "cifar-10"),
+    "scores as CSV": (("score", "{dumps}", "--out", "{tmp}/s.CSV"), "Name it .parquet; pandas"),
+    "a coreset as text": (("select", "{scores}", "--keep", "1", "--out", "{tmp}/c.txt"), "`thresher export` writes"),
     "no coreset": (("train", "--coreset", "{tmp}/none", "--out", "{tmp}/r"), "Expected a coreset"),
 }
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 _ADVICE = {
     errno.ENOSPC: "Make room and run the same command again.",
     errno.EDQUOT: "Make room and run the same command again.",
     errno.EFBIG: "Raise the limit on the size of files and run the same command again.",
-    errno.EACCES: "Choose a place that may be written to.",
+    errno.EACCES: "Let this user read it, or choose a place that may be written to.",
     errno.EROFS: "Choose a place that may be written to.",
     errno.EISDIR: "Name a file, not a folder.",
     errno.ENOTDIR: "Name a folder, not a file.",
@@ -54,6 +55,23 @@ class MissingFileError(ThresherError, FileNotFoundError):
 
 class FingerprintError(InputError):
     """A coreset or recording belongs to another data set than the one at hand."""
+
+    @classmethod
+    def of_coreset(cls, path: object, source: Mapping[str, Any], fingerprint: str, data: str | None) -> FingerprintError:
+        """Return the error of a coreset that says in `source` that it is of other data than `data` with `fingerprint`."""
+        of = str(source.get("data") or "")
+        if not of or not data:
+            advice = "Use it with its own data set, or select anew from this one."
+        elif of == data:
+            advice = "Files were added, removed or changed since, or these are others: select anew from them."
+        elif "+" in of + data:
+            advice = "Give the --data, --corrupt and --mislabel that were recorded, or select anew from this one."
+        else:
+            advice = f"The coreset is of {of}, this is {data}: add --data {of}, or select anew from this one."
+        return cls(
+            f"Expected a coreset of {data or 'the data set'} at hand (fingerprint {fingerprint[:16]}), but {path} was "
+            f"selected from {of or 'another one'} (fingerprint {str(source.get('fingerprint'))[:16]}). {advice}"
+        )
 
 
 class RunDirectoryError(ThresherError, OSError):

@@ -14,7 +14,7 @@ from thresher.commands.screen import Screen
 from thresher.derivation import derive
 from thresher.engines import make_engine
 from thresher.errors import InputError
-from thresher.exchange.place import check_kind
+from thresher.exchange.place import check_kind, check_parquet
 from thresher.experiments.columns import name_pairs
 from thresher.keep import parse_keep, share_of
 from thresher.large.scoring import score_store, usual_engine
@@ -40,6 +40,7 @@ def score_command(
     engine: str | None, workers: int | None, address: str | None, say: Output,
 ) -> None:  # fmt: skip
     """Replay a source with the named scorers (or methods) and write the score table."""
+    check_parquet(out, "score table")
     check_kind(out, "score table", lambda place: ScoreFile.open(place).ours)
     labels, windows, ats = parse_methods(method), parse_numbers(window, "--window"), parse_numbers(at, "--at")
     opened = open_source(seen_by_all(source, engine))
