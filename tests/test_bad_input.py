@@ -244,7 +244,7 @@ def test_coresets_of_other_data_are_refused(tmp_path: Path, call: Any) -> None:
         "other fingerprint": (Coreset(ids, None, 1437, {"fingerprint": "other"}), "fingerprint other"),
         "of another": (
             Coreset(ids, None, 1437, {"fingerprint": "f" * 64, "data": "cifar10"}),
-            f"from cifar10 (fingerprint {'f' * 16}). The coreset is of cifar10, this is digits: add --data cifar10,",
+            f"is of cifar10 (fingerprint {'f' * 16}). The coreset is of cifar10, this is digits: add --data cifar10,",
         ),
         "of other files": (Coreset(ids, None, 1437, {"fingerprint": "other", "data": "digits"}), "changed since"),
         "of other labels": (

@@ -136,7 +136,8 @@ class Coreset:
         if sidecar.is_file() and _read_sidecar(sidecar) != info:
             raise _corrupt(path, f"it disagrees with its sidecar {sidecar.name}")
         if fingerprint is not None and coreset.fingerprint not in (None, fingerprint):
-            raise FingerprintError.of_coreset(path, coreset.source, fingerprint, data)
+            anew = "select anew from this one"
+            raise FingerprintError.between("coreset", path, coreset.source, fingerprint, data, anew)
         if n is not None and coreset.n != n:
             raise FingerprintError(
                 f"Expected a coreset for a data set of {n} samples, but {path} was selected from {coreset.n}. "

@@ -57,20 +57,22 @@ class FingerprintError(InputError):
     """A coreset or recording belongs to another data set than the one at hand."""
 
     @classmethod
-    def of_coreset(cls, path: object, source: Mapping[str, Any], fingerprint: str, data: str | None) -> FingerprintError:
-        """Return the error of a coreset that says in `source` that it is of other data than `data` with `fingerprint`."""
-        of = str(source.get("data") or "")
+    def between(
+        cls, kind: str, path: object, told: Mapping[str, Any], fingerprint: str, data: str | None, anew: str
+    ) -> FingerprintError:
+        """Return the error of a file of this `kind` that is `told` to be of other data than `data` with `fingerprint`."""
+        of = str(told.get("data") or "")
         if not of or not data:
-            advice = "Use it with its own data set, or select anew from this one."
+            advice = f"Use it with its own data set, or {anew}."
         elif of == data:
-            advice = "Files were added, removed or changed since, or these are others: select anew from them."
+            advice = f"Files were added, removed or changed since, or these are others: {anew}."
         elif "+" in of + data:
-            advice = "Give the --data, --corrupt and --mislabel that were recorded, or select anew from this one."
+            advice = f"Give the --data, --corrupt and --mislabel that were recorded, or {anew}."
         else:
-            advice = f"The coreset is of {of}, this is {data}: add --data {of}, or select anew from this one."
+            advice = f"The {kind} is of {of}, this is {data}: add --data {of}, or {anew}."
         return cls(
-            f"Expected a coreset of {data or 'the data set'} at hand (fingerprint {fingerprint[:16]}), but {path} was "
-            f"selected from {of or 'another one'} (fingerprint {str(source.get('fingerprint'))[:16]}). {advice}"
+            f"Expected a {kind} of {data or 'the data set'} at hand (fingerprint {fingerprint[:16]}), but {path} is of "
+            f"{of or 'another one'} (fingerprint {str(told.get('fingerprint'))[:16]}). {advice}"
         )
 
 
