@@ -173,6 +173,9 @@ def test_a_damaged_store_file_is_named(run: Path, name: str, damage: Any, tmp_pa
     out = tmp_path / "scores.parquet"
     assert name in call.refused("score", run, "--method", "el2n", "--out", out)
     assert not out.exists()
+    said = call.refused("run", "--out", run, *RUN, *SMALL)  # which would train nothing
+    assert name in said
+    assert "record into a new --out" in said
 
 
 def test_damaged_scores_and_coresets_are_named(run: Path, tmp_path: Path, call: Any) -> None:
@@ -238,7 +241,16 @@ def test_other_logits_than_begun_with_are_refused(tmp_path: Path, call: Any, mon
 def test_coresets_of_other_data_are_refused(tmp_path: Path, call: Any) -> None:
     ids = np.arange(100)
     cases = {
-        "other fingerprint": (Coreset(ids, None, 1437, {"fingerprint": "other"}), "fingerprint"),
+        "other fingerprint": (Coreset(ids, None, 1437, {"fingerprint": "other"}), "fingerprint other"),
+        "of another": (
+            Coreset(ids, None, 1437, {"fingerprint": "f" * 64, "data": "cifar10"}),
+            f"is of cifar10 (fingerprint {'f' * 16}). The coreset is of cifar10, this is digits: add --data cifar10,",
+        ),
+        "of other files": (Coreset(ids, None, 1437, {"fingerprint": "other", "data": "digits"}), "changed since"),
+        "of other labels": (
+            Coreset(ids, None, 1437, {"fingerprint": "other", "data": "digits+mislabel=0.2"}),
+            "--corrupt and --mislabel",
+        ),
         "other size": (Coreset(ids, None, 1000, {"fingerprint": load("digits").fingerprint}), "1437 samples"),
         "other size, no fingerprint": (Coreset(ids, None, 400), "1437 samples"),
     }

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
+import shutil
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -110,6 +112,24 @@ def test_recording_to_training(recorded: Path, tmp_path: Path) -> None:
     assert len(list(out.glob("*.json"))) == 2
 
 
+def test_a_recording_that_is_not_finished_is_told(recorded: Path, tmp_path: Path) -> None:
+    score = ("score", recorded, "--method", "el2n", "--out", tmp_path / "s.parquet")
+    assert "el2n; of 4 epochs" in call(*score)
+    assert "are recorded; go on" not in call(*score)
+    run = Path(shutil.copytree(recorded, tmp_path / "run"))
+    spec = json.loads((run / "spec.json").read_text())
+    spec["surrogate"]["epochs"] = 60
+    (run / "spec.json").write_text(json.dumps(spec))
+    note = f"4 of 60 epochs are recorded; go on with the same command that began {run} first"
+    for place in (run, run / "trajectory"):
+        assert note in call("score", place, *score[2:])
+        assert note in call("suspects", place)
+    (run / "spec.json").unlink()
+    said = call("suspects", run)
+    assert "1437 samples, 4 epochs" in said
+    assert "are recorded" not in said
+
+
 def test_run_goes_on_with_a_recording(recorded: Path) -> None:
     options = ("--surrogate-epochs", 4, "--surrogate-batch-size", 64, "--epochs", 1, "--batch-size", 64, "--device", "cpu")
     said = call("run", "--out", recorded, *options, "--method", "random,el2n", "--seeds", "0", "--no-full", "--jobs", 1)
@@ -147,6 +167,8 @@ CASES: dict[str, tuple[tuple[str, ...], str]] = {
     "bad seeds": (("run", "--seeds", "3-1", "--out", "{tmp}/r"), "distinct seeds"),
     "bad loss scale": (("run", "--scale-loss", "some", "--out", "{tmp}/r"), "published, none or all"),
     "no CIFAR there": (("run", "--data", "cifar10", "--data-dir", "{tmp}", "--out", "{tmp}/r"), "cifar-10"),
+    "scores as CSV": (("score", "{dumps}", "--out", "{tmp}/s.CSV"), "Name it .parquet; pandas"),
+    "a coreset as text": (("select", "{scores}", "--keep", "1", "--out", "{tmp}/c.txt"), "`thresher export` writes"),
     "no coreset": (("train", "--coreset", "{tmp}/none", "--out", "{tmp}/r"), "Expected a coreset"),
 }
 

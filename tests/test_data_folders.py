@@ -15,7 +15,7 @@ from thresher.data import Data, load
 from thresher.data.augment import centre_crop, resized_crop
 from thresher.data.batching import Batches
 from thresher.data.folders import FolderSplit, load_folder, read_picture
-from thresher.errors import CorruptFileError, InputError, MissingFileError
+from thresher.errors import CorruptFileError, InputError, MissingFileError, UnknownNameError
 
 SIZES = ((40, 30), (8, 64), (1, 1), (64, 8), (33, 33))
 
@@ -58,7 +58,8 @@ def test_what_is_found(root: Path) -> None:
     found = [split.path(i).relative_to(root / "train").as_posix() for i in range(len(split))]
     assert found == [*(f"cat/{i}.png" for i in range(5)), "dog/a/deep.bmp", "dog/b.JPEG"]
     assert data.test.targets.tolist() == [1]
-    assert data.describe() == "folder: 7 training and 1 test images in 2 classes, 16 x 16 colour"
+    assert data.describe().startswith("folder: 7 training and 1 test images in 2 classes, 16 x 16 colour")
+    assert split.name(5) == "train/dog/a/deep.bmp"
     assert load(f"folder:{root}", image_size=16).fingerprint == data.fingerprint
 
 
@@ -156,8 +157,9 @@ def test_a_broken_picture_is_named_through_a_worker(root: Path) -> None:
     (root / "train" / "cat" / "2.png").write_bytes(b"broken")
     data = load_folder(root, image_size=8)
     for workers in (0, 1):
-        with pytest.raises(CorruptFileError, match=r"2\.png cannot be read"):
+        with pytest.raises(CorruptFileError, match=r"2\.png cannot be read.*Replace or remove it\.$") as found:
             list(Batches(data, data.train, 4, workers=workers).epoch(0))
+        assert str(found.value).startswith(str(root))  # without the worker's traceback
 
 
 def test_a_picture_that_is_gone(root: Path) -> None:
@@ -186,7 +188,8 @@ def test_fingerprint(root: Path) -> None:
 @pytest.mark.parametrize("gone", ["train", "val"])
 def test_half_a_data_set(root: Path, gone: str) -> None:
     (root / gone).rename(root / "elsewhere")
-    with pytest.raises(MissingFileError, match="train and val"):
+    lacking = {"train": "train", "val": r"val \(or test\)"}[gone]
+    with pytest.raises(MissingFileError, match=rf"train and val.* but there is no {lacking}\.$"):
         load_folder(root)
 
 
@@ -207,6 +210,32 @@ def test_an_empty_class_is_named(root: Path) -> None:
     (root / "train" / "bird" / "a.txt").write_text("no picture")
     with pytest.raises(InputError, match=r"without a picture.*bird"):
         load_folder(root)
+
+
+def test_one_class_is_too_few(tmp_path: Path) -> None:
+    write(tmp_path / "train" / "cat" / "0.png")
+    write(tmp_path / "val" / "cat" / "0.png")
+    with pytest.raises(InputError, match=r"at least 2 classes .* there is only cat"):
+        load_folder(tmp_path)
+
+
+def test_what_is_not_used_is_told(root: Path) -> None:
+    for half, name in (("train", "a.gif"), ("train", "b.TIFF"), ("val", "c.gif")):
+        (root / half / "dog" / name).write_bytes(b"")
+    described = load("folder:size=8", root).describe()
+    assert described.endswith(
+        "; 3 pictures are not read (.gif, .tiff): convert them to .png or .jpg; 1 class has no picture in val (cat)"
+    )
+    write(root / "val" / "cat" / "0.png")
+    assert "no picture" not in load("folder", root).describe()
+
+
+def test_names_that_are_nearly_right(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match=r"no 'siz' in 'folder:siz=32' \(did you mean size\?\)"):
+        load("folder:siz=32", root)
+    monkeypatch.chdir(root.parent)
+    with pytest.raises(UnknownNameError, match=f"--data folder --data-dir {root.name}"):
+        load(root.name)
 
 
 def test_a_class_of_links_counts_as_empty(root: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ from thresher.exchange.tdds import read_mask, read_pair, subset_rate, write_pair
 from thresher.exchange.uids import parse_uids, read_pool, read_uids, write_uids
 from thresher.exchange.webdataset import keys, reshard
 from thresher.score_table import write_scores
-from thresher.types import Scores
+from thresher.trajectory.writer import TrajectoryWriter
+from thresher.types import Frame, Scores
 
 N = 60
 DIGITS = load("digits").train
@@ -384,6 +386,54 @@ def test_the_command_writes_every_format(folder: Path, shards: list[Path], tmp_p
     assert len(list((tmp_path / "out-folder").rglob("*.png"))) == 12
 
 
+def test_the_data_set_is_the_coresets_own(folder: Path, tmp_path: Path, call: Any) -> None:
+    """Its size is in the name, and so in the fingerprint; flipped labels change neither files nor ids."""
+    pictures: Any = load("folder", folder).train
+    for name, mislabel in (("folder:size=32", None), ("folder:size=32+mislabel=0.2:seed=0", "0.2:seed=0")):
+        data = load("folder:size=32", folder, mislabel=mislabel)
+        path = tmp_path / f"{name}.parquet"
+        Coreset(KEPT.ids, None, N, {"fingerprint": data.fingerprint, "data": name}).save(path)
+        call("export", path, "--to", "folder", "--data-dir", folder, "--out", tmp_path / f"{name}-pictures")
+        call("export", path, "--to", "csv", "--data-dir", folder, "--out", tmp_path / f"{name}.csv")
+        rows = (tmp_path / f"{name}.csv").read_text().splitlines()
+        assert rows[:2] == ["sample_id,path", f"{KEPT.ids[0]},{pictures.path(KEPT.ids[0]).relative_to(folder)}"]
+        assert same(read_csv(tmp_path / f"{name}.csv", N), KEPT)
+    export = ("export", tmp_path / "folder:size=32.parquet", "--to", "csv", "--out", tmp_path / "out.csv")
+    said = call.refused(*export, "--data", "folder", "--data-dir", folder)
+    assert "is of folder:size=32, this is folder: add --data folder:size=32," in said
+
+
+def test_suspects_are_named_by_their_files_and_left_out(folder: Path, tmp_path: Path, call: Any) -> None:
+    data = load("folder:size=32", folder, mislabel="0.2:seed=0")
+    margins = np.where(np.arange(N) % 5 == 3, -6, 6) + RNG.normal(0, 0.5, N)
+    info = {"data": data.name, "fingerprint": data.fingerprint}
+    with TrajectoryWriter.create(tmp_path / "store", N, 10, ["logit_margin"], info=info) as store:
+        store.append(Frame(0, np.arange(N), {"logit_margin": margins.astype(np.float32)}, N))
+    out, others = tmp_path / "s.csv", tmp_path / "clean.parquet"
+    told = call("suspects", tmp_path / "store", "--data-dir", folder, "--out", out, "--keep-others", others)
+    first = int(np.argmin(margins))
+    train: Any = load("folder", folder).train
+    file = train.path(first).relative_to(folder).as_posix()
+    assert f"  {file}\n" in told
+    assert file in out.read_text().splitlines()[1]
+    kept = Coreset.load(others, fingerprint=data.fingerprint, n=N)
+    assert kept.ids.tolist() == np.flatnonzero(margins > 0).tolist()
+    assert (kept.source["method"], kept.source["suspects"], kept.source["share"]) == ("suspects left out", 12, 0.2)
+    suspects = ("suspects", tmp_path / "store", "--keep-others")
+    assert "--force" in call.refused(*suspects, others)
+    call(*suspects, others, "--force")
+    assert "--keep-others" in call.refused(*suspects, out, "--force")  # no coreset
+    assert "Name it .parquet" in call.refused(*suspects, tmp_path / "clean.csv")
+    assert "picture files" in call.refused(*suspects[:2], "--data", "digits")
+    for half in ("train", "val"):
+        shutil.copytree(folder / half / "1", tmp_path / "few" / half / "1")
+        shutil.copytree(folder / half / "2", tmp_path / "few" / half / "2")
+    assert "changed since" in call.refused(*suspects[:2], "--data-dir", tmp_path / "few")
+    train_it = ("--data", "folder:size=32", "--data-dir", folder, "--mislabel", "0.2:seed=0", "--model", "tiny")
+    short = ("--epochs", 1, "--batch-size", 16, "--jobs", 1, "--seeds", 0, "--device", "cpu")
+    assert "suspects left" in call("train", "--coreset", others, *train_it, *short, "--out", tmp_path / "trained")
+
+
 def test_the_command_refuses_what_does_not_belong(folder: Path, tmp_path: Path, call: Any) -> None:
     Coreset(KEPT.ids, None, N, {"fingerprint": "of another"}).save(tmp_path / "c.parquet")
     Coreset(KEPT.ids, None, N).save(tmp_path / "unknown.parquet")
@@ -394,6 +444,8 @@ def test_the_command_refuses_what_does_not_belong(folder: Path, tmp_path: Path, 
     assert "--scores" in call.refused(*export, "tdds")
     assert "--pool" in call.refused(*export, "uids")
     assert "--shards" in call.refused(*export, "webdataset")
+    assert "--pool is read for --to uids, but this is --to csv" in call.refused(*export, "csv", "--pool", "x")
+    assert "--how is read for --to folder" in call.refused(*export, "npy", "--how", "copy")
     assert "fingerprint" in call.refused(*export, "csv", "--data", "digits")
     Coreset(np.arange(3), None, 1437).save(tmp_path / "d.parquet")
     digits = ("export", tmp_path / "d.parquet", "--to", "folder", "--data", "digits", "--out", tmp_path / "out")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pyarrow as pa
@@ -86,6 +87,13 @@ def test_damage_is_seen(tmp_path: Path) -> None:
     for bad in (b"", good[:40], good[:-9], b"PAR1" + bytes(50)):
         path.write_bytes(bad)
         with pytest.raises(CorruptFileError, match="not a complete score table"):
+            read_scores(path)
+    path.write_text("sample_id,el2n")
+    with pytest.raises(CorruptFileError, match=r"s\.parquet is no score table\."):
+        read_scores(path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pyarrow.parquet.ParquetFile", Mock(side_effect=PermissionError(13, "not for you")))
+        with pytest.raises(PermissionError, match="not for you"):
             read_scores(path)
     pq.write_table(pa.table({"sample_id": [1, 0], "mine": [0.1, 0.2]}), path)
     with pytest.raises(CorruptFileError, match="ascending"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,13 @@ def read_whole(content: bytes, columns: Sequence[str] | None = None) -> pa.Table
     """
     with pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True) as file:
         return file.read(columns, use_threads=False)
+
+
+def begins_as_parquet(path: Path) -> bool:
+    """Return whether the first bytes of a file, which may lie at a URL, are those of Parquet, whatever follows; so do those
+    of an empty one, which was cut off."""
+    with path.open("rb") as file:
+        return file.read(4) in (b"PAR1", b"")
 
 
 def values_crc(values: pa.ChunkedArray, crc: int = 0) -> int:

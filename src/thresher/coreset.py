@@ -116,11 +116,14 @@ class Coreset:
         return there.digest == self.digest and dict(there.source) == _json_ready(self.source)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], fingerprint: str | None = None, n: int | None = None) -> Coreset:
+    def load(
+        cls, path: str | os.PathLike[str], fingerprint: str | None = None, n: int | None = None, data: str | None = None
+    ) -> Coreset:
         """Return the coreset written at `path`, checked through and through.
 
         With `fingerprint` and `n`, the number of samples, of the data set at hand, the coreset must have been selected from
-        that data set; of one that does not know its data set's fingerprint, only the number is compared.
+        that data set; of one that does not know its data set's fingerprint, only the number is compared. `data`, its name,
+        is told where they differ.
 
         Raises MissingFileError, CorruptFileError (truncated, altered, disagreeing with its sidecar, not a coreset) or
         FingerprintError.
@@ -133,10 +136,8 @@ class Coreset:
         if sidecar.is_file() and _read_sidecar(sidecar) != info:
             raise _corrupt(path, f"it disagrees with its sidecar {sidecar.name}")
         if fingerprint is not None and coreset.fingerprint not in (None, fingerprint):
-            raise FingerprintError(
-                f"Expected a coreset for the data set with fingerprint {fingerprint}, but {path} was selected from "
-                f"{coreset.fingerprint}. Use it with its own data set, or select anew from this one."
-            )
+            anew = "select anew from this one"
+            raise FingerprintError.between("coreset", path, coreset.source, fingerprint, data, anew)
         if n is not None and coreset.n != n:
             raise FingerprintError(
                 f"Expected a coreset for a data set of {n} samples, but {path} was selected from {coreset.n}. "

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 _ADVICE = {
     errno.ENOSPC: "Make room and run the same command again.",
     errno.EDQUOT: "Make room and run the same command again.",
     errno.EFBIG: "Raise the limit on the size of files and run the same command again.",
-    errno.EACCES: "Choose a place that may be written to.",
+    errno.EACCES: "Let this user read it, or choose a place that may be written to.",
     errno.EROFS: "Choose a place that may be written to.",
     errno.EISDIR: "Name a file, not a folder.",
     errno.ENOTDIR: "Name a folder, not a file.",
@@ -54,6 +55,25 @@ class MissingFileError(ThresherError, FileNotFoundError):
 
 class FingerprintError(InputError):
     """A coreset or recording belongs to another data set than the one at hand."""
+
+    @classmethod
+    def between(
+        cls, kind: str, path: object, told: Mapping[str, Any], fingerprint: str, data: str | None, anew: str
+    ) -> FingerprintError:
+        """Return the error of a file of this `kind` that is `told` to be of other data than `data` with `fingerprint`."""
+        of = str(told.get("data") or "")
+        if not of or not data:
+            advice = f"Use it with its own data set, or {anew}."
+        elif of == data:
+            advice = f"Files were added, removed or changed since, or these are others: {anew}."
+        elif "+" in of + data:
+            advice = f"Give the --data, --corrupt and --mislabel that were recorded, or {anew}."
+        else:
+            advice = f"The {kind} is of {of}, this is {data}: add --data {of}, or {anew}."
+        return cls(
+            f"Expected a {kind} of {data or 'the data set'} at hand (fingerprint {fingerprint[:16]}), but {path} is of "
+            f"{of or 'another one'} (fingerprint {str(told.get('fingerprint'))[:16]}). {advice}"
+        )
 
 
 class RunDirectoryError(ThresherError, OSError):

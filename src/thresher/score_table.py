@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from thresher.ahead import ahead
-from thresher.arrow import labels, read_whole, table_of, values_crc
+from thresher.arrow import begins_as_parquet, labels, read_whole, table_of, values_crc
 from thresher.errors import CorruptFileError, InputError, MissingFileError
 from thresher.files import parse_json, replacing, seal_of
 from thresher.places import as_place, for_arrow, staged
@@ -286,9 +286,11 @@ def _sound(path: Path) -> Iterator[None]:
     """Turn what reading a damaged file may raise into one clear error."""
     try:
         yield
-    except CorruptFileError:
+    except (CorruptFileError, PermissionError):
         raise
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError, AttributeError) as error:
+        if not begins_as_parquet(as_place(path)):
+            raise CorruptFileError(f"{path} is no score table. Name one that `thresher score` wrote.") from error
         raise CorruptFileError(f"{path} is not a complete score table ({error}). Move it away and score again.") from error
 
 

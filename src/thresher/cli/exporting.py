@@ -25,7 +25,8 @@ from thresher.cli.completion import among
 @option("--per-shard", int, 10_000, help="webdataset: samples in each new shard.")
 @option("--how", click.Choice(["symlink", "copy"]), "symlink", help="folder: how pictures get there.")
 @option(
-    "--data", help="Data set that the coreset must be of: its fingerprint is compared. Default: none; folder: folder.",
+    "--data", help="Data set that the coreset must be of: its fingerprint is compared. Default: the coreset's own, for "
+    "folder and with --data-dir; else none.",
     shell_complete=among(*completion.DATA_SETS),
 )  # fmt: skip
 @given.data_dir
@@ -34,7 +35,8 @@ from thresher.cli.completion import among
 def export(**options: Any) -> None:
     """Write CORESET, a file of `thresher select`, in a format of other tools.
 
-    csv, parquet, npy: the sample ids (positions in the full training set). tdds: the mask and score pair that the official
+    csv, parquet, npy: the sample ids (positions in the full training set), in csv with the files of a folder of pictures
+    that --data-dir names. tdds: the mask and score pair that the official
     TDDS training takes. uids: a DataComp subset file. folder: the kept pictures of an image folder. webdataset: new
     shards with the kept samples. Nothing that exists is replaced without --force, and nothing but an older export with it.
 

@@ -88,7 +88,14 @@ def select(**options: Any) -> None:
 @app.command()
 @click.argument("source", type=PLACE)
 @option("--out", Path, help="File for all suspects: .csv or .parquet.")
-@switch("--force", help="Replace an older file at --out.")
+@option("--keep-others", Path, help="Coreset file to write (Parquet): all samples but the suspects.")
+@option(
+    "--data", help="Folder of pictures that was recorded (folder, imagenet): tells each suspect's file. Default: the "
+    "recording's, with --data-dir.",
+    shell_complete=among(*completion.DATA_SETS),
+)  # fmt: skip
+@data_dir
+@switch("--force", help="Replace older files at --out and --keep-others.")
 @given.speaking
 def suspects(**options: Any) -> None:
     """List the samples whose labels the training argued against.
@@ -99,7 +106,8 @@ def suspects(**options: Any) -> None:
 
     \b
     thresher suspects runs/digits
-    thresher suspects runs/mine --out suspects.csv
+    thresher suspects runs/mine --data-dir pictures --out suspects.csv
+    thresher suspects runs/mine --keep-others clean.parquet   # then: thresher train --coreset clean.parquet
     """
     from thresher.commands.suspects import suspects_command
 

@@ -7,15 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from thresher.commands.output import Output
+from thresher.commands.pictures import load_for, picture_files, usual_data
 from thresher.coreset import Coreset
 from thresher.errors import FingerprintError, InputError, MissingFileError, UnknownNameError
-from thresher.exchange.folders import How, Pictures, export_folder
+from thresher.exchange.folders import How, export_folder
 from thresher.exchange.ids import write_csv, write_npy
 from thresher.exchange.place import check_free
 from thresher.exchange.tdds import write_pair
 from thresher.exchange.uids import read_pool, write_uids
 from thresher.exchange.webdataset import reshard
 from thresher.score_table import read_scores
+
+_READ_BY: dict[str, tuple[str, Any]] = {
+    "scores": ("tdds", None), "column": ("tdds", None), "pool": ("uids", None), "shards": ("webdataset", ()),
+    "per_shard": ("webdataset", 10_000), "how": ("folder", "symlink"),
+}  # fmt: skip
+"""Which format reads an option, and what stands for none."""
 
 
 def export_command(
@@ -24,20 +31,15 @@ def export_command(
     say: Output,
 ) -> None:  # fmt: skip
     """`thresher export`."""
-    if to == "folder":
-        data = data or "folder"
-    pictures: object = None
-    if data is None:
-        kept = Coreset.load(coreset)
-    else:
-        from thresher.data import load
-
-        loaded = load(data, data_dir)
-        pictures = loaded.train
-        kept = Coreset.load(coreset, fingerprint=loaded.fingerprint, n=len(loaded.train))
+    _refuse_unread(to, scores=scores, column=column, pool=pool, shards=shards, per_shard=per_shard, how=how)
+    kept = Coreset.load(coreset)
+    loaded = None
+    if data is not None or data_dir is not None or to == "folder":
+        loaded, compared = load_for(kept.source, data or usual_data(kept.source, pictures=to == "folder"), data_dir)
+        Coreset.load(coreset, fingerprint=compared.fingerprint, n=len(compared.train), data=compared.name)
     note, facts = "", dict[str, Any]()
     if to == "csv":
-        write_csv(kept, out, force=force)
+        write_csv(kept, out, force=force, name=getattr(getattr(loaded, "train", None), "name", None))
     elif to == "npy":
         write_npy(kept, out, force=force)
     elif to == "parquet":
@@ -48,12 +50,11 @@ def export_command(
         note, facts = f" (train it with --subset_rate {rate!r})", {"subset_rate": rate}
     elif to == "uids":
         write_uids(kept, read_pool(_needed(pool, "--pool", to)), out, force=force)
-    elif to == "folder":
-        if not hasattr(pictures, "path"):
-            raise InputError(f"Expected a data set of picture files (folder, imagenet), but {data} holds none.")
+    elif loaded is not None and to == "folder":
+        pictures = picture_files(loaded)
         with say.screen() as screen:
             step = partial(screen.step, "copying" if how == "copy" else "linking")
-            export_folder(kept, _as_pictures(pictures), out, how=how, force=force, on_step=step)
+            export_folder(kept, pictures, out, how=how, force=force, on_step=step)
     else:
         with say.screen() as screen:
             step = partial(screen.step, "re-sharding")
@@ -84,14 +85,18 @@ def _tdds(kept: Coreset, out: Path, scores: Path, column: str | None, force: boo
     return write_pair(kept, chosen, out, window, at, force=force)
 
 
+def _refuse_unread(to: str, **options: Any) -> None:
+    """Raise InputError for an option that the format does not read."""
+    for name, (reader, unset) in _READ_BY.items():
+        if options[name] != unset and to != reader:
+            option = "--" + name.replace("_", "-")
+            raise InputError(f"{option} is read for --to {reader}, but this is --to {to}. Leave it away.")
+
+
 def _needed(path: Path | None, option: str, to: str) -> Path:
     if path is None:
         raise InputError(f"Expected {option} for --to {to}; see thresher export --help.")
     return path
-
-
-def _as_pictures(pictures: object) -> Pictures:
-    return pictures  # type: ignore[return-value]  # what has paths is a FolderSplit
 
 
 def _tar_files(shards: tuple[Path, ...]) -> list[Path]:

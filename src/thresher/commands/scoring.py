@@ -9,11 +9,12 @@ from functools import partial
 from pathlib import Path
 
 from thresher.commands.output import Output
+from thresher.commands.recorded import epochs_text, note_unfinished
 from thresher.commands.screen import Screen
 from thresher.derivation import derive
 from thresher.engines import make_engine
 from thresher.errors import InputError
-from thresher.exchange.place import check_kind
+from thresher.exchange.place import check_kind, check_parquet
 from thresher.experiments.columns import name_pairs
 from thresher.keep import parse_keep, share_of
 from thresher.large.scoring import score_store, usual_engine
@@ -39,9 +40,11 @@ def score_command(
     engine: str | None, workers: int | None, address: str | None, say: Output,
 ) -> None:  # fmt: skip
     """Replay a source with the named scorers (or methods) and write the score table."""
+    check_parquet(out, "score table")
     check_kind(out, "score table", lambda place: ScoreFile.open(place).ours)
     labels, windows, ats = parse_methods(method), parse_numbers(window, "--window"), parse_numbers(at, "--at")
     opened = open_source(seen_by_all(source, engine))
+    note_unfinished(source, opened, say)
     with say.screen() as screen:
         requests = [
             r for label in labels for r in _requests(label, opened, windows, ats, keep, say, screen, len(labels) > 1)
@@ -55,7 +58,7 @@ def score_command(
     with make_engine(name, workers, address) as runs, say.screen() as screen:
         score_store(opened, asked, out, exact=exact, engine=runs, on_step=partial(screen.step, "scoring"))
     say.wrote(out)
-    say.line(f"{out}: {opened.n} samples, {', '.join(request.column for request in asked)}")
+    say.line(f"{out}: {opened.n} samples, {', '.join(request.column for request in asked)}; of {epochs_text(opened)}")
     columns = {r.column: provenance(r.scorer, opened.epochs if r.at is None else r.at) for r in asked}
     say.result({"samples": opened.n, "epochs": opened.epochs, "columns": columns, "engine": name})
 

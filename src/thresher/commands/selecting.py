@@ -13,7 +13,7 @@ from thresher.commands.output import Output
 from thresher.coreset import Coreset
 from thresher.engines import make_engine
 from thresher.errors import InputError, UnknownNameError
-from thresher.exchange.place import check_kind
+from thresher.exchange.place import check_kind, check_parquet
 from thresher.experiments.classes import emptied, emptied_text
 from thresher.experiments.columns import Columns
 from thresher.experiments.scoring import choose
@@ -36,6 +36,7 @@ def select_command(
 ) -> None:  # fmt: skip
     """Select a coreset from a score table."""
     file = ScoreFile.open(seen_by_all(scores, engine))
+    check_parquet(out, "coreset")
     check_kind(out, "coreset", Coreset.load)
     if not file.columns:
         raise InputError(f"Expected a score table, but {scores} has no scores. Write one with `thresher score`.")

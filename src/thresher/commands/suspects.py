@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,54 +13,105 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from thresher import __version__
 from thresher.commands.output import Output
-from thresher.errors import InputError
-from thresher.exchange.place import check_free, write_new
+from thresher.commands.pictures import load_for, picture_files, usual_data
+from thresher.commands.recorded import epochs_text, note_unfinished
+from thresher.coreset import Coreset
+from thresher.errors import FingerprintError, InputError
+from thresher.exchange.place import check_free, check_kind, check_parquet, write_new
 from thresher.places import storage_errors
-from thresher.replay import Request, open_source, replay
+from thresher.replay import Request, Source, open_source, replay
 from thresher.scorers.aum import AUM
 from thresher.suspects import Suspects, find_suspects
 
 SHOWN = 20
+Namer = Callable[[int], str]
 
 
 @storage_errors()
-def suspects_command(*, source: Path, out: Path | None, force: bool, say: Output) -> None:
-    """Print the estimated share of wrong labels and the most suspect samples; write all suspects where asked to."""
+def suspects_command(
+    *, source: Path, out: Path | None, keep_others: Path | None, data: str | None, data_dir: Path | None, force: bool,
+    say: Output,
+) -> None:  # fmt: skip
+    """Print the estimated share of wrong labels and the most suspect samples; write all of them, and a coreset of all other
+    samples, where asked to."""
     if out is not None:
         _check_out(out, force)
+    if keep_others is not None:
+        check_parquet(keep_others, "coreset", "--keep-others")
+        check_free(keep_others, force)
+        check_kind(keep_others, "coreset", Coreset.load, "--keep-others")
     opened = open_source(source)
+    name = _namer(opened, source, data, data_dir) if data is not None or data_dir is not None else None
+    note_unfinished(source, opened, say)
     with say.screen() as screen:
         step = partial(screen.step, "reading")
         margins = replay(opened, [Request("margin", AUM(margin="logit"))], on_step=step)["margin"].values
     found = find_suspects(margins)
-    count, shown = int(found.mask.sum()), _shown(found, opened.targets)
-    humps = f"separation {found.separation:.2f}, centres {found.centres[0]:+.2f} and {found.centres[1]:+.2f}"
-    if not count:
-        say.line(f"{opened.n} samples, nobody suspected: {found.reason} ({humps}).")
-    else:
-        say.line(
-            f"{opened.n} samples, about {found.share:.1%} wrong labels: {count} suspects ({humps})\n"
-            f"{'sample_id':>10} {'target':>7} {'margin':>8} {'wrong':>6}"
-        )
-        for row in shown:
-            label = row.get("target", "")
-            say.line(f"{row['sample_id']:>10} {label:>7} {row['margin']:>8.2f} {row['wrong']:>6.3f}")
-        if count > SHOWN:
-            say.line(f"... and {count - SHOWN} more" + ("" if out else "; --out writes all of them"))
+    count, shown = int(found.mask.sum()), _shown(found, opened.targets, name)
+    _tell(found, opened, shown, say, more="" if out else "; --out writes all of them")
     if out is not None:
-        write(found, opened.targets, out, force)
+        write(found, opened.targets, out, force, name)
         say.wrote(out)
         say.line(f"{out}: {count} suspects")
-    say.result({"samples": opened.n, **found.to_json(), "rows": shown})
+    if keep_others is not None:
+        others = without(found, opened.info)
+        others.save(keep_others)
+        say.wrote(keep_others)
+        say.line(f"{keep_others}: {len(others)} of {opened.n} samples, all but the suspects")
+    say.result({"samples": opened.n, "epochs": opened.epochs, **found.to_json(), "rows": shown})
 
 
-def _shown(found: Suspects, targets: np.ndarray[tuple[int], np.dtype[np.int64]] | None) -> list[dict[str, Any]]:
+def _tell(found: Suspects, opened: Source, shown: list[dict[str, Any]], say: Output, more: str) -> None:
+    """Say what was found, and the most suspect samples."""
+    count = int(found.mask.sum())
+    humps = f"separation {found.separation:.2f}, centres {found.centres[0]:+.2f} and {found.centres[1]:+.2f}"
+    if not count:
+        say.line(f"{opened.n} samples, {epochs_text(opened)}, nobody suspected: {found.reason} ({humps}).")
+        return
+    path = "  path" if "path" in shown[0] else ""
+    say.line(
+        f"{opened.n} samples, {epochs_text(opened)}, about {found.share:.1%} wrong labels: {count} suspects ({humps})\n"
+        f"{'sample_id':>10} {'target':>7} {'margin':>8} {'wrong':>6}{path}"
+    )
+    for row in shown:
+        place = f"  {row['path']}" if path else ""
+        say.line(f"{row['sample_id']:>10} {row.get('target', ''):>7} {row['margin']:>8.2f} {row['wrong']:>6.3f}{place}")
+    if count > SHOWN:
+        say.line(f"... and {count - SHOWN} more{more}")
+
+
+def _namer(opened: Source, source: Path, data: str | None, data_dir: Path | None) -> Namer:
+    """Return what names the picture of a sample, of the data set at hand, which must be the recorded one."""
+    told = opened.info
+    plain, compared = load_for(told, data or usual_data(told, pictures=True), data_dir)
+    name, of = picture_files(plain).name, told.get("fingerprint")
+    if of not in (None, compared.fingerprint):
+        anew = "record this one"
+        raise FingerprintError.between("recording", source, told, compared.fingerprint, compared.name, anew)
+    if len(plain.train) != opened.n:
+        raise FingerprintError(f"Expected the {opened.n} pictures that {source} is of, but there are {len(plain.train)}.")
+    return name
+
+
+def without(found: Suspects, info: Mapping[str, Any]) -> Coreset:
+    """Return the coreset of all samples but the suspects of a recording whose provenance is `info`."""
+    ids = np.flatnonzero(~found.mask)
+    of = {key: info[key] for key in ("data", "fingerprint") if info.get(key)}
+    source = {"method": "suspects left out", "keep": len(ids), **found.to_json(), "version": __version__, **of}
+    return Coreset(ids, None, len(found.mask), source)
+
+
+def _shown(
+    found: Suspects, targets: np.ndarray[tuple[int], np.dtype[np.int64]] | None, name: Namer | None
+) -> list[dict[str, Any]]:
     """Return the most suspect samples, as they are printed."""
     return [
         {
             "sample_id": i, **({} if targets is None else {"target": int(targets[i])}),
             "margin": float(found.margins[i]), "wrong": float(found.wrong[i]),
+            **({} if name is None else {"path": name(i)}),
         }
         for i in ranked(found)[:SHOWN].tolist()
     ]  # fmt: skip
@@ -71,15 +123,20 @@ def ranked(found: Suspects) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     return ids[np.argsort(found.margins[ids], kind="stable")]
 
 
-def write(found: Suspects, targets: np.ndarray[tuple[int], np.dtype[np.int64]] | None, path: Path, force: bool) -> None:
-    """Write sample_id, target (where known), margin and wrong of every suspect, the most suspect first, as the name says.
+def write(
+    found: Suspects, targets: np.ndarray[tuple[int], np.dtype[np.int64]] | None, path: Path, force: bool,
+    name: Namer | None = None,
+) -> None:  # fmt: skip
+    """Write sample_id, target (where known), margin, wrong and, with `name`, the path of every suspect, the most suspect
+    first, as the ending of `path` says.
 
     Raises InputError for another ending than .csv and .parquet, RunDirectoryError where `path` exists and not `force`.
     """
     _check_out(path, force)
     ids = ranked(found)
-    columns = {"sample_id": ids, **({} if targets is None else {"target": targets[ids]})}
-    table = pa.table({**columns, "margin": found.margins[ids], "wrong": found.wrong[ids]})
+    columns: dict[str, Any] = {"sample_id": ids, **({} if targets is None else {"target": targets[ids]})}
+    columns |= {"margin": found.margins[ids], "wrong": found.wrong[ids]}
+    table = pa.table(columns | ({} if name is None else {"path": pa.array(map(name, ids.tolist()), pa.string())}))
     buffer = io.BytesIO()
     if path.suffix == ".csv":
         pa_csv.write_csv(table, buffer)

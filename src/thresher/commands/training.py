@@ -201,7 +201,7 @@ def train_command(
     elif coreset is None:
         common |= {"method": FULL, "keep": 1.0, "kept": n}
     else:
-        kept = Coreset.load(coreset, fingerprint=loaded.fingerprint, n=n)
+        kept = Coreset.load(coreset, fingerprint=loaded.fingerprint, n=n, data=loaded.name)
         label = str(kept.source.get("method", coreset.stem))
         common |= {
             "method": label, "keep": round(len(kept.ids) / n, 6), "kept": len(kept.ids), "coreset": str(coreset),

@@ -62,12 +62,15 @@ def load(
 def name_parts(name: str) -> tuple[str, int | None, str]:
     """Return the kind of a data set, the size its name asks for, and the folder that it names.
 
-    Raises InputError for a size that is none.
+    Raises InputError for a size that is none, and for another key than size.
 
     >>> name_parts("cifar10"), name_parts("folder:size=64"), name_parts("folder:my/pictures")
     (('cifar10', None, ''), ('folder', 64, ''), ('folder', None, 'my/pictures'))
     """
     kind, _, rest = name.partition(":")
+    key, equals, _ = rest.partition(":")[0].partition("=")
+    if kind in OWN and equals and key != "size" and "/" not in key:  # a folder of such a name is ./key=value
+        raise InputError(f"There is no {key!r} in {name!r}{nearest(key, ['size'])}. Expected a name such as {kind}:size=64.")
     if not rest.startswith("size="):
         return kind, None, rest
     text, _, path = rest.removeprefix("size=").partition(":")
@@ -91,7 +94,8 @@ def _load(name: str, root: Path | None, image_size: int) -> Data:
     kind, size, path = name_parts(name)
     if kind not in NAMES or (path and kind != "folder") or (size and kind not in OWN):
         known = f"{', '.join(NAMES)} (or folder:PATH, folder:size=64)"
-        raise UnknownNameError(f"There is no data set {name!r}{nearest(name, NAMES)}. There are: {known}.")
+        own = f" The folder {name} is named by --data folder --data-dir {name}." if Path(name).is_dir() else ""
+        raise UnknownNameError(f"There is no data set {name!r}{nearest(name, NAMES)}. There are: {known}.{own}")
     if kind == "digits":
         from thresher.data.digits import load_digits
 

@@ -186,7 +186,8 @@ class Data:
 
     `mean` and `std` per channel are on the [0, 1] scale. `augment` names the training augmentation: "crop_flip" (the
     CIFAR recipe), "crop" (no flip, for digits), "imagenet" (random resized crop and flip). `image_size` is the height
-    and width a model sees; `channels` the number of colour channels.
+    and width a model sees; `channels` the number of colour channels. `remark` is what should be
+    known of its files, "" where there is nothing to say.
     """
 
     name: str
@@ -198,6 +199,7 @@ class Data:
     augment: Augment
     image_size: int
     channels: int
+    remark: str = ""
 
     def __post_init__(self) -> None:
         if self.augment not in _AUGMENTS:
@@ -242,7 +244,7 @@ class Data:
         kind = "grey" if self.channels == 1 else "colour"
         return (
             f"{self.name}: {len(self.train)} training and {len(self.test)} test images in {self.num_classes} classes, "
-            f"{self.image_size} x {self.image_size} {kind}"
+            f"{self.image_size} x {self.image_size} {kind}{'; ' if self.remark else ''}{self.remark}"
         )
 
 

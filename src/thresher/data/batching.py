@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from thresher.data.augment import Draws, centre_crop, permutation, resized_crop
 from thresher.data.base import ArraySplit, Data, Split
-from thresher.errors import InputError, SampleIdError
+from thresher.errors import InputError, SampleIdError, ThresherError
 
 Batch = tuple[Tensor, Tensor, Tensor]
 _Item = tuple[int, int]  # epoch and sample id: workers that live through epochs learn the epoch from it
@@ -141,7 +141,7 @@ class Batches:
         assert self._loader is not None
         self._items.order, self._items.epoch = order, epoch
         self._running = running = object()
-        for images, rows in self._loader:
+        for images, rows in _unwrapped(self._loader):
             self._check_running(running, epoch)
             yield images.to(self.device, non_blocking=True), rows.to(self.device, non_blocking=True)
         self._check_running(running, epoch)  # the other epoch may have taken the last batches
@@ -164,6 +164,18 @@ class Batches:
     def _normalise(self, images: Tensor) -> Tensor:
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         return images.to(torch.float32, memory_format=layout).sub_(self._shift).mul_(self._scale).to(self.dtype)
+
+
+def _unwrapped(loader: DataLoader[tuple[Tensor, int]]) -> Iterator[Any]:
+    """Yield a loader's batches; an error of ours from a worker comes in its own words, without the worker's traceback."""
+    try:
+        yield from loader
+    except ThresherError as error:
+        kind = type(error)
+        words = str(error).rpartition(f"{kind.__module__}.{kind.__qualname__}: ")[2].strip()
+        if words == str(error):
+            raise
+        raise kind(words) from None
 
 
 class _Items:

@@ -19,6 +19,8 @@ from thresher.data.base import Data, as_targets
 from thresher.errors import CorruptFileError, InputError, MissingFileError
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".webp")
+OTHERS = (".avif", ".gif", ".heic", ".jfif", ".jp2", ".tif", ".tiff")
+"""Pictures that are not read; a folder that holds some should not look as if it had none."""
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # the ImageNet constants that everybody uses
 
 
@@ -42,6 +44,11 @@ class FolderSplit:
         """Return the file of a sample."""
         return self.root / os.fsdecode(self._paths[sample_id])
 
+    def name(self, sample_id: int) -> str:
+        """Return where a sample's file lies in the data folder: `train/cat/001.jpg`; bytes that are no text are escaped."""
+        inside = bytes(self._paths[sample_id]).decode("utf-8", "backslashreplace")
+        return f"{self.root.name}/{inside}"
+
     def image(self, sample_id: int) -> NDArray[np.uint8]:
         """Return the picture (H, W, 3) uint8 in its own size."""
         return read_picture(self.path(sample_id))
@@ -64,33 +71,57 @@ def load_folder(root: Path, *, image_size: int = 224) -> Data:
 
     Class names are those of the training folders, sorted. A class folder may hold folders; hidden files, symbolic
     links and files that are no pictures are passed over. Raises MissingFileError when a half is missing, InputError
-    when a training class has no picture or the test half has a class that the training half lacks.
+    when a training class has no picture, there is one class only, or the test half has a class that the training half lacks.
     """
     root = Path(root)
     if image_size < 1:
         raise InputError(f"Expected image_size >= 1, but got {image_size}.")
     test_root = next((root / half for half in ("val", "test") if (root / half).is_dir()), None)
-    if not (root / "train").is_dir() or test_root is None:
+    lacking = [*(() if (root / "train").is_dir() else ("train",)), *(() if test_root else ("val (or test)",))]
+    if test_root is None or lacking:
         raise MissingFileError(
-            f"Expected the folders train and val (or test) in {root}, with one folder of pictures per class in each."
+            f"Expected the folders train and val (or test) in {root}, with one folder of pictures per class in each, but "
+            f"there is no {' and no '.join(lacking)}."
         )
     names = _class_folders(root / "train")
     if not names:
         raise InputError(f"Expected one folder per class in {root / 'train'}, but there is none.")
+    if len(names) < 2:
+        raise InputError(f"Expected at least 2 classes in {root / 'train'}, but there is only {names[0]}.")
     unknown = sorted(set(_class_folders(test_root)) - set(names))
     if unknown:
         raise InputError(f"{test_root} has classes that {root / 'train'} lacks: {', '.join(unknown[:5])}.")
-    train = _split(root / "train", names)
+    skipped: list[str] = []
+    train = _split(root / "train", names, skipped)
     empty = [names[c] for c in np.flatnonzero(np.bincount(train.targets, minlength=len(names)) == 0)]
     if empty:
         raise InputError(
             f"Training class without a picture in {root / 'train'}: {', '.join(empty[:5])}. "
-            f"Read are {', '.join(SUFFIXES)}, not symbolic links. Remove the empty folder or fill it."
+            f"Read are {', '.join(SUFFIXES)}, neither others ({len(skipped)} are there) nor symbolic links. Remove the "
+            "empty folder or fill it."
         )
-    test = _split(test_root, names)
+    test = _split(test_root, names, skipped)
     if not len(test):
         raise InputError(f"Expected pictures in the class folders of {test_root}, but there is none.")
-    return Data("folder", train, test, tuple(names), _MEAN, _STD, "imagenet", image_size, 3)
+    untested = [names[c] for c in np.flatnonzero(np.bincount(test.targets, minlength=len(names)) == 0)]
+    remark = _remark(skipped, untested, test_root.name)
+    return Data("folder", train, test, tuple(names), _MEAN, _STD, "imagenet", image_size, 3, remark)
+
+
+def _remark(skipped: list[str], untested: list[str], half: str) -> str:
+    """Return what somebody should know who thinks that all pictures are used."""
+    words = []
+    if skipped:
+        endings = ", ".join(sorted({Path(name).suffix.lower() for name in skipped}))
+        words.append(f"{_count(skipped, 'picture is', 'pictures are')} not read ({endings}): convert them to .png or .jpg")
+    if untested:
+        told = ", ".join([*untested[:3], *(["..."] if len(untested) > 3 else [])])
+        words.append(f"{_count(untested, 'class has', 'classes have')} no picture in {half} ({told})")
+    return "; ".join(words)
+
+
+def _count(found: list[str], one: str, many: str) -> str:
+    return f"{len(found)} {one if len(found) == 1 else many}"
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
@@ -122,22 +153,25 @@ def _class_folders(root: Path) -> list[str]:
         return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
 
 
-def _split(root: Path, names: list[str]) -> FolderSplit:
+def _split(root: Path, names: list[str], skipped: list[str]) -> FolderSplit:
+    """Return the pictures of all classes; those of formats that are not read are added to `skipped`."""
     paths: list[str] = []
     targets: list[int] = []
     for target, name in enumerate(names):
-        found = sorted(_pictures(root / name, name)) if (root / name).is_dir() else []
+        found = sorted(_pictures(root / name, name, skipped)) if (root / name).is_dir() else []
         paths += found
         targets += [target] * len(found)
     return FolderSplit(root, paths, np.array(targets, dtype=np.int64))
 
 
-def _pictures(folder: Path, prefix: str) -> Iterator[str]:
+def _pictures(folder: Path, prefix: str, skipped: list[str]) -> Iterator[str]:
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith("."):
                 continue
             if entry.is_dir(follow_symlinks=False):
-                yield from _pictures(Path(entry.path), f"{prefix}/{entry.name}")
-            elif entry.is_file(follow_symlinks=False) and entry.name.lower().endswith(SUFFIXES):
+                yield from _pictures(Path(entry.path), f"{prefix}/{entry.name}", skipped)
+            elif entry.name.lower().endswith(SUFFIXES) and entry.is_file(follow_symlinks=False):
                 yield f"{prefix}/{entry.name}"
+            elif entry.name.lower().endswith(OTHERS):
+                skipped.append(entry.name)

@@ -1,6 +1,7 @@
 """The ids of a coreset as CSV or NPY. (As Parquet, a coreset's own file is what every engine reads: `Coreset.save`.)
 
-    CSV   the header `sample_id`, or `sample_id,weight` where there are weights; one line a sample, ids ascending
+    CSV   the header `sample_id`, then `weight` where there are weights and `path` where files are known; one line a
+          sample, ids ascending
     NPY   (k,) int64, ids ascending
 
 Neither says of which data set it is: whoever reads one names the number of samples.
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,10 @@ from thresher.trajectory.npy import read_header
 from thresher.types import Ids
 
 
-def write_csv(coreset: Coreset, path: Path, *, force: bool = False) -> None:
-    """Write ids (and weights) as CSV. Raises RunDirectoryError where `path` exists and `force` is not given.
+def write_csv(coreset: Coreset, path: Path, *, force: bool = False, name: Callable[[int], str] | None = None) -> None:
+    """Write ids (and weights) as CSV; `name` gives the file of a sample for a column `path`.
+
+    Raises RunDirectoryError where `path` exists and `force` is not given.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "kept.csv"
@@ -39,7 +42,20 @@ def write_csv(coreset: Coreset, path: Path, *, force: bool = False) -> None:
         lines += map(str, ids)
     else:  # str of a float32, not of the float64 next to it: the shortest text that gives the same bits back
         lines += [f"{i},{w}" for i, w in zip(ids, weights.astype(str), strict=True)]
+    if name is not None:
+        lines = [f"{line},{quoted(file)}" for line, file in zip(lines, ["path", *map(name, ids)], strict=True)]
     write_new(path, ("\n".join(lines) + "\n").encode(), force)
+
+
+def quoted(text: str) -> str:
+    """Return a field of a CSV file.
+
+    >>> quoted("train/cat/1.png"), quoted("train/a,b/1.png")
+    ('train/cat/1.png', '"train/a,b/1.png"')
+    """
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="").writerow([text])
+    return buffer.getvalue()
 
 
 def read_csv(path: Path, n: int, source: Mapping[str, Any] | None = None) -> Coreset:

@@ -18,6 +18,8 @@ MARK = "exported-coreset.parquet"
 FILES = "exported-files.json"
 """Names what an export wrote, so that what was added to it since is told."""
 
+_FOREIGN = (".csv", ".tsv", ".json", ".txt", ".npy")
+
 
 def write_new(path: Path, content: bytes, force: bool = False) -> None:
     """Write a file whose place must be free, or with `force` may hold an older one; folders above it are made.
@@ -37,7 +39,7 @@ def check_free(path: Path, force: bool = False) -> None:
         raise RunDirectoryError(f"{path} exists already; nothing was written. Choose another name, or replace it: --force.")
 
 
-def check_kind(path: Path, kind: str, read: Callable[[Path], object]) -> None:
+def check_kind(path: Path, kind: str, read: Callable[[Path], object], option: str = "--out") -> None:
     """Raise RunDirectoryError where a file at `path`, which may be a URL, is none of this `kind`, and so is never replaced.
 
     `read` returns something that counts as true for one of the kind; for any other it does not, or raises ThresherError.
@@ -51,9 +53,20 @@ def check_kind(path: Path, kind: str, read: Callable[[Path], object]) -> None:
         fits = False
     if not fits:
         raise RunDirectoryError(
-            f"Expected --out as a new file, or a {kind} to replace, but {path} is something else, or a damaged one. It is "
-            "left as it is: move it away, or choose another --out."
+            f"Expected {option} as a new file, or a {kind} to replace, but {path} is something else, or a damaged one. It "
+            "is left as it is: move it away, or choose another {option}."
         )
+
+
+def check_parquet(path: Path, kind: str, option: str = "--out") -> None:
+    """Raise InputError where the name of a Parquet file of this `kind` says that it is of another format.
+
+    >>> check_parquet(Path("scores.parquet"), "score table"), check_parquet(Path("scores"), "score table")
+    (None, None)
+    """
+    if path.suffix.lower() in _FOREIGN:
+        other = "`thresher export` writes other formats of it" if kind == "coreset" else "pandas reads it and writes CSV"
+        raise InputError(f"A {kind} is a Parquet file, but {option} is {path}. Name it .parquet; {other}.")
 
 
 @contextmanager

@@ -55,12 +55,14 @@ def record(
 
     After `kill -9` at any moment the same call goes on from the last committed epoch, and the recording (and so every
     score) is bit for bit that of an undisturbed run on the same CPU. The ranks of torch.distributed, where it is set up,
-    record together; every rank must make the call.
+    record together; every rank must make the call. Raises MissingFileError or CorruptFileError where a file of a
+    recording that is there is gone or cut off.
     """
     ranks = current()
     folder, checkpoint = run / "trajectory", run / "checkpoints" / "surrogate.safetensors"
     if ranks.share("record", (folder / "manifest.json").exists())[0]:
         trajectory = Trajectory.open(folder)
+        trajectory.check_files()  # else a store that lost files would be called complete, or be gone on with
         if trajectory.epochs >= min(spec.epochs, until or spec.epochs):
             return trajectory
         store = TrajectoryWriter.resume(folder)

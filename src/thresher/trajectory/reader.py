@@ -21,6 +21,11 @@ from thresher.trajectory.layout import MANIFEST, FileEntry, Manifest, load_manif
 from thresher.trajectory.part import Part
 from thresher.types import Floats, Frame, Ids
 
+_ADVICE = (
+    "Restore it from a copy, or record into a new --out; in a program the recording can be cut back before that epoch with "
+    "TrajectoryWriter.truncate and resumed from a checkpoint that old."
+)
+
 
 class Trajectory:
     """A recorded training: `epochs` epochs of `n` samples over `num_classes` classes, `signals` of each.
@@ -141,10 +146,18 @@ class Trajectory:
 
     def verify(self) -> None:
         """Read every file in full and compare it with its checksum; raises MissingFileError or CorruptFileError."""
-        whole = [entry for entry in (self.manifest.targets, self.manifest.features) if entry is not None]
-        for entry in [*whole, *(entry for files in self.manifest.epochs for entry in files)]:
+        for entry in self._entries():
             if zlib.crc32(self._path(entry).read_bytes()) != entry.crc:
                 raise self._corrupt(entry, "its contents do not match their checksum")
+
+    def check_files(self) -> None:
+        """Look that every file is there with its size, and read none; raises MissingFileError or CorruptFileError."""
+        for entry in self._entries():
+            self._path(entry)
+
+    def _entries(self) -> Iterator[FileEntry]:
+        yield from (entry for entry in (self.manifest.targets, self.manifest.features) if entry is not None)
+        yield from (entry for files in self.manifest.epochs for entry in files)
 
     def _path(self, entry: FileEntry) -> Path:
         path = self.folder / entry.name
@@ -153,8 +166,7 @@ class Trajectory:
         except FileNotFoundError:
             self._check_current(entry)
             raise MissingFileError(
-                f"The manifest of {self.folder} names {entry.name}, but it is not there. Restore it from a copy, or cut the "
-                "recording back before that epoch with TrajectoryWriter.truncate and resume from a checkpoint that old."
+                f"The manifest of {self.folder} names {entry.name}, but it is not there. {_ADVICE}"
             ) from None
         if size != entry.size:
             raise self._corrupt(entry, f"it has {size} bytes, not {entry.size}")
@@ -205,7 +217,4 @@ class Trajectory:
 
     def _corrupt(self, entry: FileEntry, why: str) -> CorruptFileError:
         self._check_current(entry)
-        return CorruptFileError(
-            f"{self.folder / entry.name} is damaged: {why}. Restore it from a copy, or cut the recording back before that "
-            "epoch with TrajectoryWriter.truncate and resume from a checkpoint that old."
-        )
+        return CorruptFileError(f"{self.folder / entry.name} is damaged: {why}. {_ADVICE}")

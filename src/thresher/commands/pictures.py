@@ -1,0 +1,54 @@
+"""The data sets that coresets and recordings say they are of, loaded to compare them and to name the files of samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from thresher.errors import InputError
+
+if TYPE_CHECKING:  # torch comes with it
+    from thresher.data import Data
+    from thresher.data.folders import FolderSplit
+
+
+def usual_data(told: Mapping[str, Any], *, pictures: bool = False) -> str:
+    """Return the data set that `told`, a provenance, says it is of, without how it was changed; `folder` where that cannot
+    be loaded, or with `pictures` has no file a sample.
+
+    >>> usual_data({"data": "folder:size=32+mislabel=0.2"}), usual_data({"data": "my own"}), usual_data({})
+    ('folder:size=32', 'folder', 'folder')
+    """
+    from thresher.data import NAMES, OWN
+
+    name = str(told.get("data") or "").partition("+")[0]
+    return name if name.partition(":")[0] in (OWN if pictures else NAMES) else "folder"
+
+
+def load_for(told: Mapping[str, Any], data: str, data_dir: Path | None) -> tuple[Data, Data]:
+    """Return the data set `data` as it lies there, and as it is to be compared with `told`: corrupted and mislabelled as
+    that says, where it says that it is of this data set. Raises what `thresher.data.load` raises."""
+    from thresher.data import load
+    from thresher.data.corrupt import corrupt_data
+    from thresher.data.mislabel import mislabel_data
+
+    plain = load(data, data_dir)
+    name, *changes = str(told.get("data") or "").split("+")
+    changed = plain
+    if name == plain.name:
+        for key, _, spec in (change.partition("=") for change in changes):
+            if key == "corrupt":
+                changed = corrupt_data(changed, spec).data
+            elif key == "mislabel":
+                changed = mislabel_data(changed, spec).data
+    return plain, changed
+
+
+def picture_files(data: Data) -> FolderSplit:
+    """Return the training pictures of a data set. Raises InputError for one that has no file a sample."""
+    from thresher.data.folders import FolderSplit
+
+    if not isinstance(data.train, FolderSplit):
+        raise InputError(f"Expected a data set of picture files (folder, imagenet), but {data.name} holds none.")
+    return data.train
