@@ -17,8 +17,11 @@ from click.testing import CliRunner
 from thresher.cli import app
 from thresher.coreset import Coreset
 from thresher.experiments.defaults import parse_seeds
+from thresher.experiments.recording import RECORDED
 from thresher.methods import METHODS
+from thresher.recorder import Recorder
 from thresher.score_table import read_scores, write_scores
+from thresher.trajectory.writer import TrajectoryWriter
 from thresher.types import Scores
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "tdds_official_real_dynamics.npz")
@@ -92,6 +95,18 @@ def test_several_scorers_of_dumps(dumps: Path, tmp_path: Path) -> None:
     columns = read_scores(out).columns
     assert list(columns) == ["tdds", "el2n", "entropy", "aum", "forgetting", "dual", "mean_prob"]
     assert columns["aum"].hard_end == "low"
+
+
+def test_a_store_without_an_evaluation_pass_is_scored_without(tmp_path: Path) -> None:
+    with TrajectoryWriter.create(tmp_path / "t", 20, 3, RECORDED) as store:
+        recorder = Recorder(20, 3, store=store)
+        for seed in range(2):
+            logits = np.random.default_rng(seed).normal(size=(20, 3)).astype(np.float32)
+            recorder.update(logits, np.arange(20) % 3, np.arange(20))
+            recorder.end_epoch()
+    out = tmp_path / "s.parquet"
+    assert "entropy: no evaluation pass was recorded" in call("score", tmp_path / "t", "--method", "entropy", "--out", out)
+    assert np.isfinite(read_scores(out).columns["entropy"].values).all()
 
 
 def test_what_auto_reads_besides_is_scored_too(dumps: Path, tmp_path: Path) -> None:

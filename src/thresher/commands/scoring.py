@@ -8,6 +8,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from thresher.commands.output import Output
 from thresher.commands.recorded import epochs_text, note_unfinished
 from thresher.commands.screen import Screen
@@ -87,10 +89,18 @@ def _requests(
         columns = grid_requests("tdds", windows or [params.pop("window")], whens, params)
         return columns + _columns(resolved.aux_scorers.values(), whens)  # `auto` draws by TDDS, and reads more
     scorers = [resolved.scorer, *resolved.aux_scorers.values()]
-    if scorers[0] == Entropy() and "view" not in given and "eval_entropy" not in source.signals:
+    if scorers[0] == Entropy() and "view" not in given and not _evaluated(source):
         scorers[0] = Entropy(view="train")
         say.note("entropy: no evaluation pass was recorded; scoring the train-mode logits")
     return _columns(scorers, whens)
+
+
+def _evaluated(source: Source) -> bool:
+    """Return whether the last epoch has an evaluation pass; a store that could hold one need not."""
+    if "eval_entropy" not in source.signals or not source.epochs:
+        return False
+    (last,) = source.frames(["eval_entropy"], source.epochs - 1, source.epochs)
+    return bool(np.isfinite(last.values["eval_entropy"]).any())
 
 
 def _columns(scorers: Iterable[Scorer], whens: Sequence[int | None]) -> list[Request]:
