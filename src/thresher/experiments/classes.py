@@ -27,7 +27,7 @@ def emptied(targets: NDArray[np.int64], kept: Ids) -> dict[int, int]:
 def emptied_text(method: str, selector: Selector, found: dict[int, int], names: Sequence[str] | None = None) -> str:
     """Return a sentence on the classes that a method's coreset leaves empty, and what helps; "" where it leaves none.
 
-    >>> from thresher.selectors.top import Top
+    >>> from thresher.selectors import Top
     >>> emptied_text("el2n", Top(), {1: 30}, ["cat", "dog"])
     'el2n keeps none of class dog (30 samples): el2n:balanced=true keeps classes in proportion'
     """
