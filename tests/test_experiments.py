@@ -170,7 +170,7 @@ def test_a_coreset_of_other_data_is_refused(finished: tuple[Path, Any], tmp_path
         "x", 0.2, 288, "digits", None, load("digits").fingerprint, CORESET.to_json(), 0,
         str(tmp_path / "foreign.parquet"), foreign.digest,
     )  # fmt: skip
-    with pytest.raises(FingerprintError, match="Expected a coreset for the data set"):
+    with pytest.raises(FingerprintError, match="Expected a coreset of digits at hand"):
         run_task(Task(job, job.result_path(tmp_path)))
     other = replace(job, coreset=None, coreset_digest=None, fingerprint="f")
     with pytest.raises(FingerprintError, match="Expected a training planned for the digits at hand"):

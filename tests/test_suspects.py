@@ -145,7 +145,7 @@ def test_learnable_says_what_it_lacks() -> None:
     scores, pool = noisy()
     for name in pool.aux:
         others = {key: value for key, value in pool.aux.items() if key != name}
-        with pytest.raises(InputError, match=f"needs the {name} of every sample .* `auto` asks for it"):
+        with pytest.raises(InputError, match=f"needs the {name} of every sample .* of auto brings scorers and selector"):
             select(scores, Pool(pool.n, pool.targets, aux=others), 0.1, Learnable())
     with pytest.raises(InputError, match="correctness in"):
         select(scores, Pool(pool.n, pool.targets, aux={**pool.aux, "correctness": scores.values - 9}), 0.1, Learnable())
