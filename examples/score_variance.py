@@ -1,9 +1,10 @@
-"""TDDS beside the variance that its derivation asks for, on recorded dynamics: how alike are they? Arguments: seeds (0)."""
+"""TDDS beside the variance that its derivation asks for, on recorded dynamics: how alike? Arguments: seeds (0), --quick."""
 
 from __future__ import annotations
 
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,10 +34,11 @@ SCORERS = {  # each row takes one step away from the variance over all epochs
 def record(seed: int) -> Trajectory:
     """Train the small network of `thresher run` on digits and return what was recorded."""
     data = load_digits()
-    folder = Path(tempfile.mkdtemp())
+    folder, spec = Path(tempfile.mkdtemp()), recipe("digits").surrogate
+    spec = replace(spec, batch_size=256) if "--quick" in sys.argv else spec
     n, classes = len(data.train), data.num_classes
     with TrajectoryWriter.create(folder, n, classes, ["change", "loss"]) as store:
-        fit(data, recipe("digits").surrogate, seed, recorder=Recorder(n, classes, store=store))
+        fit(data, spec, seed, recorder=Recorder(n, classes, store=store))
     return Trajectory.open(folder)
 
 
@@ -66,7 +68,7 @@ def compare(seed: int) -> dict[str, tuple[float, float, float]]:
     return rows
 
 
-seeds = [int(text) for text in sys.argv[1:]] or [0]
+seeds = [int(text) for text in sys.argv[1:] if text != "--quick"] or [0]
 runs = [compare(seed) for seed in seeds]
 print(f"digits, tiny, 30 epochs, keep {KEEP}, seeds {seeds}: mean (smallest to largest)")
 print("| score | Spearman with the variance | shared part of the kept tenth | error J / smallest J |\n|---|---:|---:|---:|")

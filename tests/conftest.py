@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -32,10 +33,15 @@ def cifar_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return root
     if not _UNPACK.is_file():
         pytest.skip("needs CIFAR: set THRESHER_CIFAR to the folder that holds cifar-10-batches-py and cifar-100-python")
-    root = tmp_path_factory.mktemp("cifar")
-    done = subprocess.run([sys.executable, str(_UNPACK), str(root)], capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"needs CIFAR, but unpacking it failed: {done.stderr[-300:]}")
+    base = tmp_path_factory.getbasetemp()
+    root = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "cifar"
+    with (root.parent / "cifar.lock").open("w") as lock:  # workers of one run share what the first of them unpacks
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (root / "done").exists():
+            done = subprocess.run([sys.executable, str(_UNPACK), str(root)], capture_output=True, text=True, check=False)
+            if done.returncode:
+                pytest.skip(f"needs CIFAR, but unpacking it failed: {done.stderr[-300:]}")
+            (root / "done").touch()
     return root
 
 

@@ -72,20 +72,14 @@ def test_what_fell_back_is_not_scaled_by_the_method_that_lost(tmp_path: Path, mo
     assert results["auto"]["mean_loss_scale"] is None
 
 
-def test_a_run_tells_of_classes_left_empty(tmp_path: Path) -> None:
+def test_a_budget_too_short_changes_nothing_and_classes_left_empty_are_told(tmp_path: Path) -> None:
     said: list[str] = []
-    few = study(methods=("el2n:epochs=2",), keeps=(0.005,), seeds=(0,), check_minutes=None)
+    few = study(check_minutes=1e-6, keeps=(0.005,), seeds=(0,))
     run_study(few, tmp_path, notify=lambda event, d: said.append(d["text"]) if event == "notice" else None)
-    assert any(text.startswith("keep 0.005: el2n:epochs=2 keeps none of class") for text in said)
-
-
-def test_a_budget_too_short_changes_nothing(tmp_path: Path) -> None:
-    said: list[str] = []
-    run_study(
-        study(check_minutes=1e-6), tmp_path, notify=lambda event, d: said.append(d["text"]) if event == "notice" else None
-    )
-    assert "auto, keep 0.1: the budget was too short to check it" in " ".join(said)
-    kept = Coreset.load(tmp_path / "coresets" / "auto-0.1-seed0.parquet")
+    assert "auto, keep 0.005: the budget was too short to check it" in " ".join(said)
+    assert any(text.startswith("keep 0.005: auto keeps none of class") for text in said)
+    (path,) = (tmp_path / "coresets").glob("auto-0.005*.parquet")
+    kept = Coreset.load(path)
     assert "no suspects" in kept.source["why"]["text"] or "suspects (" in kept.source["why"]["text"]
 
 

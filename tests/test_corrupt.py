@@ -312,9 +312,8 @@ def test_folders_are_corrupted_when_read(tmp_path: Path) -> None:
     assert len({clean.fingerprint, made.data.fingerprint, load("folder", tmp_path, corrupt="intended").fingerprint}) == 3
 
 
-@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
-def test_real_cifar(name: str, cifar_root: Path) -> None:
-    clean = load(name, cifar_root)
+def test_real_cifar(cifar_root: Path) -> None:
+    clean = load("cifar100", cifar_root)
     made = corrupt_data(clean, "intended:seed=0")
     n = len(clean.train)
     assert np.bincount(made.codes).tolist() == [n - 5 * (n * 4 // 100), *[n * 4 // 100] * 5]

@@ -16,6 +16,7 @@ NEEDS = {
     "lightning_digits": ("lightning",),
     "transformers_text": ("transformers", "accelerate"),
 }
+QUICKER = {"score_variance": ["--quick"]}
 WARNS = {"lightning_digits"}  # Lightning uses what torch has deprecated, and warns of few workers
 
 
@@ -31,7 +32,7 @@ def test_it_runs(path: Path, tmp_path: Path) -> None:
     if missing:
         pytest.skip(f"needs {', '.join(missing)}: pip install 'thresher[{','.join(missing)}]'")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-W", "default" if path.stem in WARNS else "error", str(path)]
+    command = [sys.executable, "-W", "default" if path.stem in WARNS else "error", str(path), *QUICKER.get(path.stem, ())]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()

@@ -153,9 +153,9 @@ def test_one_class_cannot_be_confused() -> None:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of `thresher run` on mislabeled digits, its trainings in two processes."""
+    """A run of `thresher run` on mislabeled digits."""
     out = tmp_path_factory.mktemp("mislabeled") / "run"
-    options = ("--method", "random,el2n", "--seeds", "0", "--jobs", 2, "--out", out)
+    options = ("--method", "random,el2n", "--seeds", "0", "--jobs", 1, "--out", out)
     said = call("run", "--data", "digits", "--mislabel", "0.2:seed=0", *SMALL, *options)
     assert "digits+mislabel=0.2: 1437 training" in said
     return out
