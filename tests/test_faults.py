@@ -35,7 +35,7 @@ def test_killed_at_random_moments_and_resumed() -> None:
 
 
 def test_flipped_bytes_and_mutated_inputs() -> None:
-    found = run_suite("--kills", "0", "--inputs", "150", "--every", "83", "--seed", "1")
+    found = run_suite("--kills", "0", "--inputs", "250", "--every", "61", "--seed", "1")
     flips = found.pop("flip: store")
     assert flips["files"] == 15
     assert flips["flips"] == flips["seen_by_verify"] + flips["harmless"] > 300
