@@ -456,7 +456,9 @@ def test_a_command_replaces_its_own_kind_only(finished: Path, tmp_path: Path, ca
     assert "Move it away" in call.refused("select", cut_short, "--keep", 9, "--out", tmp_path / "new.parquet")
     before = {path: path.read_bytes() for path in (mine, core, cut_short)}
     for path in before:
-        assert "or a damaged one" in call.refused("score", finished, "--method", "aum", "--out", path)
+        said = call.refused("score", finished, "--method", "aum", "--out", path)
+        assert "or a damaged one" in said
+        assert said.endswith("or choose another --out.")
     for path in (mine, scores, cut_short):
         assert "or a coreset to replace" in call.refused("select", scores, "--method", "el2n", "--keep", 9, "--out", path)
     assert {path: path.read_bytes() for path in before} == before

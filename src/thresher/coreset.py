@@ -135,15 +135,19 @@ class Coreset:
         sidecar = sidecar_path(path)
         if sidecar.is_file() and _read_sidecar(sidecar) != info:
             raise _corrupt(path, f"it disagrees with its sidecar {sidecar.name}")
-        if fingerprint is not None and coreset.fingerprint not in (None, fingerprint):
+        coreset.check_data(path, fingerprint, n, data)
+        return coreset
+
+    def check_data(self, path: object, fingerprint: str | None, n: int | None, data: str | None = None) -> None:
+        """Raise FingerprintError where this coreset, read from `path`, is of other data, as `load` compares them."""
+        if fingerprint is not None and self.fingerprint not in (None, fingerprint):
             anew = "select anew from this one"
-            raise FingerprintError.between("coreset", path, coreset.source, fingerprint, data, anew)
-        if n is not None and coreset.n != n:
+            raise FingerprintError.between("coreset", path, self.source, fingerprint, data, anew)
+        if n is not None and self.n != n:
             raise FingerprintError(
-                f"Expected a coreset for a data set of {n} samples, but {path} was selected from {coreset.n}. "
+                f"Expected a coreset for a data set of {n} samples, but {path} was selected from {self.n}. "
                 "Use it with its own data set, or select anew from this one."
             )
-        return coreset
 
 
 def write_coreset(

@@ -36,7 +36,7 @@ def export_command(
     loaded = None
     if data is not None or data_dir is not None or to == "folder":
         loaded, compared = load_for(kept.source, data or usual_data(kept.source, pictures=to == "folder"), data_dir)
-        Coreset.load(coreset, fingerprint=compared.fingerprint, n=len(compared.train), data=compared.name)
+        kept.check_data(coreset, compared.fingerprint, len(compared.train), compared.name)
     note, facts = "", dict[str, Any]()
     if to == "csv":
         write_csv(kept, out, force=force, name=getattr(getattr(loaded, "train", None), "name", None))

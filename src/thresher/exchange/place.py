@@ -54,7 +54,7 @@ def check_kind(path: Path, kind: str, read: Callable[[Path], object], option: st
     if not fits:
         raise RunDirectoryError(
             f"Expected {option} as a new file, or a {kind} to replace, but {path} is something else, or a damaged one. It "
-            "is left as it is: move it away, or choose another {option}."
+            f"is left as it is: move it away, or choose another {option}."
         )
 
 
