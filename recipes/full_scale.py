@@ -29,7 +29,7 @@ WANTED = [  # target, conditions, seeds
     ("table6", "data=cifar10 keep=0.1 batch=32 method=random,tdds", range(3)),
     ("table6", "data=cifar100 keep=0.2 batch=64 method=random,tdds", range(3)),
     ("table6", "data=cifar10 keep=0.2 batch=64 method=random,tdds", range(3)),
-    ("table6", "data=cifar100 T=20,60,70,90", range(1)),
+    ("table6", "data=cifar100 T=10,20,60,70,90", range(1)),
     ("table10", "method=random,tdds,moderate", range(3)),
     ("table9", "method=random,tdds,moderate", range(3)),
     ("table6", "method=moderate batch=32,64", range(3)),

@@ -13,7 +13,9 @@ import pytest
 import torch
 
 from thresher.coreset import Coreset
-from thresher.experiments.cells import Cell
+from thresher.experiments.board import board
+from thresher.experiments.cells import Cell, Entry
+from thresher.experiments.jobs import run_task
 from thresher.experiments.pace import Pace
 from thresher.experiments.place import Place, read_result
 from thresher.experiments.reproduce import _epochs_needed, recording_left, run_cells
@@ -126,7 +128,7 @@ def test_all_scores_that_a_cell_reads_decide_how_long_is_recorded() -> None:
     long = cell("el2n:epochs=2:selector=learnable")  # which reads margins of every epoch
     assert _epochs_needed(long) == 6
     assert _epochs_needed(cell("el2n:epochs=2:selector=learnable:at=4")) == 4
-    assert [epochs for _, _, epochs in recording_left([long], Place(Path("none")))] == [6]
+    assert [epochs for _, _, epochs in recording_left([long], Place(Path("none")), pytest.fail)] == [6]
 
 
 def test_a_cell_keeps_the_same_whatever_shares_its_recording(recorded: Path, tmp_path: Path) -> None:
@@ -138,3 +140,53 @@ def test_a_cell_keeps_the_same_whatever_shares_its_recording(recorded: Path, tmp
     for place in (alone, beside):
         kept = Coreset.load(place.root / "coresets" / f"{asked.digest}.parquet")
         assert kept.source["scorer"] == {"scorer": "el2n", "params": EL2N(epochs=2).params(), "at": 2}
+
+
+def test_equal_trainings_run_once(recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(recorded, tmp_path / "copy")
+    place, ran, told = Place(tmp_path / "copy"), [], []
+
+    def counted(task: Any, *rest: Any) -> dict[str, Any]:
+        ran.append(task.job.method)
+        return run_task(task, *rest)
+
+    monkeypatch.setattr("thresher.experiments.reproduce.run_task", counted)
+    first, second = cell("tdds:window=3:at=5"), cell("tdds:at=5:window=3")
+    later = cell("tdds:window=3:at=5", surrogate_seed=42, scale_loss="none")
+    outcome = run_cells([first, second, replace(first, seed=1)], place, Pace(), lambda event, d: told.append((event, d)))
+    assert (set(outcome.done), outcome.failed) == ({first, second, replace(first, seed=1)}, {})
+    assert ran == [first.method, first.method]  # seeds 0 and 1
+    assert sum(event == "result" for event, _ in told) == 3
+    results = [read_result(place, one) for one in (first, second)]
+    assert results[0] is not None
+    assert results[1] is not None
+    assert results[1]["trained_as"] == first.method
+    assert {key for key in results[0] if results[0][key] != results[1][key]} == {"method", "cell"}
+    # On another day, and where the results came without the recording's coresets.
+    assert run_cells([later], place, Pace()).done == [later]
+    assert len(ran) == 2
+    row = board([Entry("digits", second, {"method": second.method})], (0,), place)[0]
+    assert row.texts()[-1] == f"trained once, as {first.method}"
+    assert board([Entry("digits", first, {"method": first.method})], (0,), place)[0].remark == ""
+
+
+def test_a_training_that_fails_fails_its_twins(recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: Any) -> dict[str, Any]:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    shutil.copytree(recorded, tmp_path / "copy")
+    place, pair = Place(tmp_path / "copy"), [cell("tdds:window=3:at=5"), cell("tdds:at=5:window=3")]
+    monkeypatch.setattr("thresher.experiments.reproduce.run_task", full)
+    outcome = run_cells(pair, place, Pace())
+    assert set(outcome.failed) == set(pair)
+    assert all("out of memory" in json.loads(place.failure(one).read_text())["reason"] for one in pair)
+    late = run_cells(pair, place, Late(limit_minutes=1))
+    assert set(late.left) == set(pair)
+
+
+class Late(Pace):
+    """A pace without time."""
+
+    @property
+    def left(self) -> float:
+        return 0.0

@@ -46,6 +46,11 @@ ENTRIES = [entry("full", keep=1.0), entry("random"), entry("el2n:epochs=3"), ent
 CELLS = [cell for e in ENTRIES for cell in e.cells((0, 1))]
 
 
+def unexpected(cell: Cell, error: Exception) -> None:
+    """Stand where nothing may fail."""
+    raise error
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Place, Outcome]:
     """All cells, run."""
@@ -76,9 +81,9 @@ def test_a_recording_goes_on_where_more_is_needed(finished: tuple[Place, Outcome
     shutil.copytree(finished[0].root, tmp_path / "copy")
     place = Place(tmp_path / "copy")
     more = entry("aum").cell  # reads every epoch
-    assert [(spec, epochs) for _, spec, epochs in recording_left([more, *CELLS], place)] == [(SURROGATE, 3)]
+    assert [(spec, epochs) for _, spec, epochs in recording_left([more, *CELLS], place, unexpected)] == [(SURROGATE, 3)]
     assert run_cells([more, *CELLS], place, Pace()).failed == {}
-    assert recording_left([more], place) == []
+    assert recording_left([more], place, unexpected) == []
     straight = Place(tmp_path / "straight")
     run_cells([more], straight, Pace())
     one, other = read_result(place, more), read_result(straight, more)
@@ -100,7 +105,9 @@ def test_the_board_has_published_ours_and_the_gap(finished: tuple[Place, Outcome
     assert "50.00 ± 1.00" in text
     assert text.count("not yet run") == 1
     assert columns(rows)[:2] == ("keep", "method")
-    assert len(as_csv(rows).splitlines()) == 6
+    lines = list(csv.DictReader(as_csv(rows).splitlines()))
+    assert [line["status"] for line in lines] == ["", "", "", "", "not yet run"]
+    assert {(line["data"], line["epochs"]) for line in lines} == {("digits", "1")}  # also what all rows have in common
     assert "1 of 2 seeds" not in text
     assert board(ENTRIES, (0, 1, 2), place)[1].status == "2 of 3 seeds"
 
@@ -124,7 +131,14 @@ def test_results_of_other_machines_are_merged_by_copying(finished: tuple[Place, 
     assert not (tmp_path / "recordings").exists()
 
 
-@pytest.mark.parametrize("content", ['{"test_acc', "[]", '{"test_accuracy": 0.5, "cell": {"data": "other"}}', "\x00"])
+OWN = {"cell": entry("random").cell.to_json(), "test_accuracy": 0.5}
+FOREIGN = [
+    '{"test_acc', "[]", "\x00", json.dumps(OWN), json.dumps({**OWN, "steps": "abc"}), json.dumps({**OWN, "steps": True}),
+    json.dumps({**OWN, "steps": 5, "cell": {"data": "other"}}), json.dumps({**OWN, "steps": 5, "test_accuracy": 2.0}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("content", FOREIGN)
 def test_a_file_that_is_no_result_is_named_and_left(tmp_path: Path, content: str) -> None:
     place, cell = Place(tmp_path), entry("random").cell
     path = place.result(cell)
@@ -135,6 +149,38 @@ def test_a_file_that_is_no_result_is_named_and_left(tmp_path: Path, content: str
     assert path.name in outcome.failed[cell]
     assert path.read_text() == content
     assert "is not its result" in board([entry("random")], (0, 1), place)[0].status
+
+
+def test_a_folder_in_a_results_place_costs_the_others_nothing(tmp_path: Path) -> None:
+    place, cell = Place(tmp_path), entry("random").cell
+    place.result(cell).mkdir(parents=True)
+    outcome = run_cells([cell, replace(cell, seed=1)], place, Pace())
+    assert outcome.done == [replace(cell, seed=1)]
+    assert "it is a folder" in outcome.failed[cell]
+
+
+def test_a_dry_run_counts_what_would_fail(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    absent = entry("el2n:epochs=3", data="imagenet")
+    foreign = Place(tmp_path).result(entry("random").cell)
+    foreign.parent.mkdir()
+    foreign.write_text("{}")
+    monkeypatch.setitem(targets.TARGETS, "table6", lambda scale: [*ENTRIES[1:], absent])
+    arguments = ["reproduce", "table6", "--seeds", "0", "--jobs", "1", "--out", str(tmp_path), "--dry-run"]
+    result = CliRunner().invoke(app, [*arguments, "--data-dir", str(tmp_path)], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "4 cells, 0 of them done, 2 to run; 1 recordings" in result.stdout
+    assert (
+        f"1 cells cannot run or be used: Expected the result of random at keep=0.2 on digits (seed 0) in {foreign}"
+        in result.stderr
+    )
+    assert "1 cells cannot run or be used: Expected the folders train and val" in result.stderr
+    document = json.loads(CliRunner().invoke(app, [*arguments, "--data-dir", str(tmp_path), "--json"]).stdout)
+    assert [(cell["data"], cell["method"]) for cell in document["failed"]] == [
+        ("digits", "random"),
+        ("imagenet", "el2n:epochs=3"),
+    ]
+    assert foreign.read_text() == "{}"
+    assert not (tmp_path / "failed").exists()
 
 
 def test_a_cell_that_fails_is_marked_and_the_others_go_on(tmp_path: Path) -> None:
@@ -167,8 +213,9 @@ def test_nothing_starts_that_cannot_finish(tmp_path: Path) -> None:
     outcome = run_cells(CELLS, place, Late(limit_minutes=1))
     assert set(outcome.left) == set(CELLS)
     assert not (tmp_path / "results").exists()
-    with pytest.raises(InputError, match="more than 0 minutes"):
-        Pace(limit_minutes=0)
+    for minutes in (0.0, -1.0, float("inf"), float("nan")):
+        with pytest.raises(InputError, match="more than 0 minutes"):
+            Pace(limit_minutes=minutes)
 
 
 def test_a_recording_of_other_data_is_refused(finished: tuple[Place, Outcome], tmp_path: Path) -> None:
@@ -229,7 +276,13 @@ def test_conditions_choose() -> None:
     assert sum(published.admits(e) for e in found) == 4
 
 
-@pytest.mark.parametrize(("target", "message"), [("table66", "did you mean table6"), ("table1", "Expected a target")])
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("table66", "did you mean table6"), ("table1", "Expected a target"), ("figure9", "figure7, figure8,"),
+        ("figure8", "is a picture"),
+    ],
+)  # fmt: skip
 def test_unknown_targets(target: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         entries(target)
@@ -257,6 +310,30 @@ def test_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert "50.00 ± 1.00" in (tmp_path / "table6-small.md").read_text()
     said = CliRunner().invoke(app, [*arguments, "--dry-run"], catch_exceptions=False).output
     assert "6 of them done, 0 to run; 0 recordings" in said
+
+
+def test_the_picture_is_a_target(monkeypatch: pytest.MonkeyPatch, cifar_root: Path, tmp_path: Path) -> None:
+    pictures = [tmp_path / f"figure8-{variant}.png" for variant in ("intended", "published-code")]
+    given = ["--data-dir", str(cifar_root), "--out", str(tmp_path), "--jobs", "1", "--seeds", "0"]
+    result = CliRunner().invoke(app, ["reproduce", "figure8", *given, "--only", "method=tdds"])
+    assert "Leave --only away" in str(result.exception)
+    result = CliRunner().invoke(app, ["reproduce", "figure8", *given, "--dry-run"], catch_exceptions=False)
+    assert "2 pictures of CIFAR-100 to draw" in result.output
+    assert list(tmp_path.iterdir()) == []
+    assert CliRunner().invoke(app, ["reproduce", "figure8", *given], catch_exceptions=False).exit_code == 0
+    drawn = [path.read_bytes() for path in pictures]
+    assert all(picture.startswith(b"\x89PNG") for picture in drawn)
+    assert drawn[0] != drawn[1]  # the fog
+    monkeypatch.setattr(targets, "TARGETS", {"table6": lambda scale: ENTRIES[1:2]})
+    for path in pictures:
+        path.unlink()
+    assert (
+        CliRunner().invoke(app, ["reproduce", "all", *given, "--only", "method=random"], catch_exceptions=False).exit_code
+        == 0
+    )
+    assert not pictures[0].exists()
+    assert CliRunner().invoke(app, ["reproduce", "all", *given], catch_exceptions=False).exit_code == 0
+    assert [path.read_bytes() for path in pictures] == drawn
 
 
 def test_a_recipe_with_a_long_warm_up_is_measured() -> None:

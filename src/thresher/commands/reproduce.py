@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +21,16 @@ from thresher.errors import FailedTrainingsError, InputError
 from thresher.experiments.board import BoardRow, as_csv, as_markdown, board, columns, lines, records
 from thresher.experiments.cells import Cell, Entry, Filter
 from thresher.experiments.defaults import parse_seeds
-from thresher.experiments.outcome import Outcome
+from thresher.experiments.outcome import Outcome, each, spared
 from thresher.experiments.pace import Pace
-from thresher.experiments.place import Place, read_result
+from thresher.experiments.place import Place
 from thresher.experiments.reproduce import recording_left, run_cells
 from thresher.experiments.rundir import environment
-from thresher.experiments.targets import TARGETS, entries
+from thresher.experiments.targets import PICTURE, TARGETS, entries
 from thresher.files import write_atomic
 from thresher.keep import keep_count
 from thresher.report.board import HeatMap, board_page
 from thresher.tracking import followed, tracked
-
-PICTURE = "figure8"
 
 
 def reproduce_command(
@@ -40,16 +40,21 @@ def reproduce_command(
 ) -> None:  # fmt: skip
     """`thresher reproduce`."""
     if target == PICTURE:
-        _picture(Place(out, data_dir), say)
+        if only:
+            raise InputError(f"{PICTURE} is a picture and has no entries to choose among. Leave --only away.")
+        say.result(_draw(Place(out, data_dir), dry_run, say))
         return
     wanted = _wanted(target, scale, only, precision, compile_model)
     chosen = parse_seeds(seeds)
     device = pick_device(device)
     place = _place(out, data_dir, device, jobs, engine, address)
     threads = place.threads
-    pace = Pace(device, threads, limit_minutes, (place.processes or 1) if device.startswith("cuda") else 1)
+    pace = Pace.shared(device, threads, limit_minutes, place.processes or 1)
     cells = list(dict.fromkeys(cell for entry in wanted for cell in entry.cells(chosen)))
+    pictured = target == "all" and not only
     if dry_run:
+        if pictured:
+            _draw(place, dry_run, say)
         _announce(cells, place, pace, say)
         return
     what = {"target": target, "scale": scale, "only": only, "seeds": seeds, "precision": precision, "device": device}
@@ -62,6 +67,9 @@ def reproduce_command(
     say.table(lambda: _view(rows))
     _tell(outcome, say)
     say.line(f"\n{out}/{name}.md, .csv and .html hold this board")
+    if pictured:
+        with spared(lambda error: say.failure(f"{PICTURE} could not be drawn: {error}")):
+            _draw(place, dry_run, say)
     say.result(
         {
             "rows": records(rows), "cells": len(cells), "done": len(outcome.done),
@@ -108,47 +116,67 @@ def _wanted(target: str, scale: str, only: str, precision: str, compile_model: b
 
 
 def _announce(cells: Sequence[Cell], place: Place, pace: Pace, say: Output) -> None:
-    """Say how much is missing and how long it would take here; measures a few steps of each kind of training."""
-    missing = [cell for cell in cells if read_result(place, cell) is None]
-    seconds, recordings = 0.0, 0
+    """Say how much is missing and how long it would take here; measures a few steps of each kind of training.
+
+    Cells that would fail are counted apart, with the reasons.
+    """
+    outcome = Outcome()
+    missing = outcome.add_finished(cells, place, lambda event, details: None)
+
+    def fail(cell: Cell, error: Exception) -> None:
+        outcome.failed[cell] = str(error)
+
+    def seconds_of(cell: Cell) -> float:
+        data = place.load(cell)
+        return pace.training(data, cell.coreset, keep_count(len(data.train), cell.keep))
+
     if missing:
         say.note(f"{len(missing)} of {len(cells)} cells to run; measuring a few steps of each kind of training")
-    for data, spec, epochs in recording_left(missing, place):
-        recordings += 1
-        seconds += pace.training(data, replace(spec, epochs=epochs, schedule_epochs=None), len(data.train))
-    trainings = 0.0
-    for cell in missing:
-        data = place.load(cell)
-        trainings += pace.training(data, cell.coreset, keep_count(len(data.train), cell.keep))
+    recordings = recording_left(missing, place, fail)
+    seconds = 0.0
+    for data, spec, epochs in recordings:
+        with spared(partial(_unmeasured, spec.model, data.name, say)):
+            seconds += pace.training(data, replace(spec, epochs=epochs, schedule_epochs=None), len(data.train))
+    trainings = each(outcome.open(missing), seconds_of, fail)
     with place.make_engine() as engine:
         workers = engine.workers
-    hours = (seconds + trainings / workers) / 3600
+    hours = (seconds + sum(trainings.values()) / workers) / 3600
+    for reason, count in Counter(outcome.failed.values()).items():
+        say.failure(f"{count} cells cannot run or be used: {reason}")
     say.line(
-        f"{len(cells)} cells, {len(cells) - len(missing)} of them done, {len(missing)} to run; {recordings} recordings to "
+        f"{len(cells)} cells, {len(outcome.done)} of them done, {len(trainings)} to run; {len(recordings)} recordings to "
         f"make or finish; about {hours:.1f} hours here ({workers} at a time, {place.device})"
     )
     say.result(
         {
-            "cells": len(cells), "done": len(cells) - len(missing), "to_run": len(missing), "recordings": recordings,
+            "cells": len(cells), "done": len(outcome.done), "to_run": len(trainings), "recordings": len(recordings),
+            "failed": [{**_named(cell), "reason": reason} for cell, reason in outcome.failed.items()],
             "hours": round(hours, 3), "at_a_time": workers, "device": place.device,
         }
     )  # fmt: skip
 
 
-def _picture(place: Place, say: Output) -> None:
-    """Write Figure 8 of the supplementary in both variants."""
+def _unmeasured(model: str, data: str, say: Output, error: Exception) -> None:
+    say.failure(f"A recording of {model} on {data} cannot be measured: {error}")
+
+
+def _draw(place: Place, dry_run: bool, say: Output) -> dict[str, Any]:
+    """Write Figure 8 of the supplementary in both variants, or only say where; return what it shows."""
     from thresher.data import load
     from thresher.data.corrupt import VARIANTS, Corruption
 
+    paths = {variant: place.root / f"{PICTURE}-{variant}.png" for variant in VARIANTS}
+    if dry_run:
+        say.line(f"{len(paths)} pictures of CIFAR-100 to draw: {', '.join(map(str, paths.values()))}")
+        return {"variants": VARIANTS}
     data = load("cifar100", place.data_dir)
     ids = tuple(np.sort(np.unique(data.train.targets, return_index=True)[1])[:6].tolist())
     place.root.mkdir(parents=True, exist_ok=True)
-    for variant in VARIANTS:
-        path = place.root / f"{PICTURE}-{variant}.png"
+    for variant, path in paths.items():
         write_atomic(path, corruption_picture(data, Corruption(variant), ids))
         say.wrote(path)
         say.line(str(path))
-    say.result({"sample_ids": ids, "variants": VARIANTS})
+    return {"sample_ids": ids, "variants": VARIANTS}
 
 
 def _view(rows: Sequence[BoardRow]) -> Table:

@@ -49,7 +49,7 @@ def tune_command(
     entries = [_entry(template, RANDOM), *(_entry(template, m) for m in candidates(data, keeps[0], surrogate.epochs))]
     processes, threads = parallel(jobs, device)
     place = Place(out or Path("runs") / f"tune-{data}", data_dir, device, processes, threads)
-    pace = Pace(device, threads, budget_minutes)
+    pace = Pace.shared(device, threads, budget_minutes, processes)
     # Seed by seed, so that a budget that ends early has compared many settings once.
     cells = [cell for seed in chosen for e in entries for cell in e.cells([seed])]
     with say.screen() as screen, tracked(track, place.root.name, template.to_json()) as tracker:

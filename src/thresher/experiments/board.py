@@ -25,7 +25,8 @@ class BoardRow:
 
     `gap` is the mean over shared seeds, which are `pairs`, of (this accuracy - Random's) with the same data, model, kept
     share and recipe;
-    `difference` is ours minus published; `status` is "" or says what keeps the line from being complete.
+    `difference` is ours minus published; `status` is "" or says what keeps the line from being complete. `trained_as` names
+    the method whose trainings these are where this one's are equal to them and were not run again.
     """
 
     entry: Entry
@@ -38,6 +39,7 @@ class BoardRow:
     pairs: int
     steps: int | None
     status: str
+    trained_as: str = ""
 
     @property
     def budget(self) -> str:
@@ -45,6 +47,12 @@ class BoardRow:
         coreset = self.entry.cell.coreset
         steps = "" if self.steps is None else f", {self.steps} steps"
         return f"{coreset.epochs} epochs, batch {coreset.batch_size}{steps}"
+
+    @property
+    def remark(self) -> str:
+        """What is to be known of the line, besides how complete it is."""
+        shared = f"trained once, as {self.trained_as}" if self.trained_as else ""
+        return "; ".join(part for part in (shared, self.entry.remark) if part)
 
     @property
     def published(self) -> str:
@@ -56,7 +64,7 @@ class BoardRow:
         """Return the columns of `HEADINGS`."""
         ours = NOT_RUN if self.mean is None else plus_minus(self.mean, self.half)
         gap = gap_text(self.gap, self.gap_half, self.pairs, len(self.accuracies))
-        remark = "; ".join(part for part in (self.status, self.entry.remark) if part)
+        remark = "; ".join(part for part in (self.status, self.remark) if part)
         difference = plus_minus(self.difference, None, signed=True)
         return self.published, ours, str(len(self.accuracies) or ""), difference, gap, self.budget, remark
 
@@ -109,8 +117,9 @@ def _row(
     gaps = [value - 100 * paired[seed]["test_accuracy"] for seed, value in accuracies.items() if seed in paired]
     gap, gap_half = mean_interval(gaps) if gaps else (None, None)
     difference = None if entry.published is None else mean - entry.published.accuracy
-    steps = int(next(iter(results.values()))["steps"])
-    return BoardRow(entry, accuracies, mean, half, difference, gap, gap_half, len(gaps), steps, status)
+    steps = next(iter(results.values()))["steps"]
+    shared = ", ".join(dict.fromkeys(str(result["trained_as"]) for result in results.values() if result.get("trained_as")))
+    return BoardRow(entry, accuracies, mean, half, difference, gap, gap_half, len(gaps), steps, status, shared)
 
 
 def _reason(place: Place, cell: Cell) -> str:
@@ -153,12 +162,17 @@ def numbers(row: BoardRow) -> dict[str, float | int | None]:
 
 
 def records(rows: Sequence[BoardRow]) -> list[dict[str, Any]]:
-    """Return the rows as plain values: target, labels, numbers, accuracy by seed, status."""
-    labels = columns(rows)[: -len(HEADINGS)]
+    """Return the rows as plain values: target, all labels, numbers, epochs, accuracy by seed, status, remark.
+
+    They say what a row is of also where it is read without the others.
+    """
+    labels = dict.fromkeys(key for row in rows for key in row.entry.labels)
     return [
         {
             "target": row.entry.target, **{key: row.entry.labels.get(key, "") for key in labels}, **numbers(row),
-            "accuracies": {str(seed): value for seed, value in row.accuracies.items()}, "status": row.status,
+            "epochs": row.entry.cell.coreset.epochs,
+            "accuracies": {str(seed): value for seed, value in row.accuracies.items()},
+            "status": row.status or ("" if row.accuracies else NOT_RUN), "remark": row.remark,
         }
         for row in rows
     ]  # fmt: skip

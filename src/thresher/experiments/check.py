@@ -152,7 +152,7 @@ def check_auto(
     table, verdicts = read_scores(run / "scores.parquet"), []
     (run / "check").mkdir(exist_ok=True)
     for number, key in enumerate(asked):
-        pace = Pace(device, threads, minutes / len(asked))
+        pace = Pace.shared(device, threads, minutes / len(asked), min(processes, 2))
         verdicts.append(
             check(
                 resolved[key], key[1], table, names, data, job, run / "check", pace, scaled=key in scaled,

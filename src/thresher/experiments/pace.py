@@ -30,14 +30,19 @@ class Pace:
         self, device: str = "cpu", threads: int | None = None, limit_minutes: float | None = None, sharing: int = 1,
         beside: int = 0,
     ) -> None:  # fmt: skip
-        if limit_minutes is not None and not limit_minutes > 0:
-            raise InputError(f"Expected a limit of more than 0 minutes, but got {limit_minutes!r}.")
+        if limit_minutes is not None and not 0 < limit_minutes < float("inf"):
+            raise InputError(f"Expected a limit of more than 0 minutes, a number, but got {limit_minutes!r}.")
         self.device, self.threads = device, threads
         self._until = None if limit_minutes is None else time.monotonic() + 60 * limit_minutes
         self._seconds: dict[tuple[object, ...], float] = {}
         self._sharing: dict[tuple[object, ...], float] = {}
         self._at_first = float(sharing)
         self._beside = beside
+
+    @classmethod
+    def shared(cls, device: str, threads: int | None, limit_minutes: float | None, processes: int) -> Pace:
+        """Return the pace of so many trainings at once, which share a GPU and elsewhere have cores of their own."""
+        return cls(device, threads, limit_minutes, processes if device.startswith("cuda") else 1)
 
     @property
     def left(self) -> float:

@@ -89,8 +89,9 @@ def read_result(place: Place, cell: Cell) -> dict[str, Any] | None:
     if not path.exists():
         return None
     found = read_json(path)
-    accuracy = found.get("test_accuracy") if isinstance(found, dict) else None
-    if not isinstance(accuracy, float) or not 0 <= accuracy <= 1 or found.get("cell") != cell.to_json():
+    accuracy, steps = found.get("test_accuracy"), found.get("steps")
+    whole = isinstance(accuracy, float) and 0 <= accuracy <= 1 and type(steps) is int and steps >= 0
+    if not whole or found.get("cell") != cell.to_json():
         raise CorruptFileError(
             f"Expected the result of {cell.method} at keep={cell.keep:g} on {cell.data} (seed {cell.seed}) in {path}, but "
             "it holds something else. Move it away, and run again to make it anew."

@@ -33,6 +33,7 @@ from thresher.experiments.rundir import RunDirectory, digest_of, refuse_other_da
 from thresher.experiments.scoring import choose, score, unrecorded
 from thresher.experiments.study import scales_loss
 from thresher.experiments.tables import FULL
+from thresher.experiments.twins import adopt, paired, trained
 from thresher.methods import ResolvedMethod, resolve
 from thresher.replay import Request, check_requests
 from thresher.score_table import read_scores
@@ -60,7 +61,7 @@ def run_cells(cells: Iterable[Cell], place: Place, pace: Pace, notify: Notify = 
     todo = [cell for group in groups.values() for cell in group]
     notify("jobs", {"total": len(todo), "work": sum(work_of(cell) for cell in todo)})
     for key, group in groups.items():
-        with spared(partial(_all_failed, group, outcome, fail)):
+        with spared(partial(_rest_failed, group, outcome, fail)):
             _run_group(key, group, place, pace, notify, outcome, fail)
     again = {cell: None for cell in unknown if place.fingerprints(cell) is not None}  # their data were loaded for others
     outcome.done = [cell for cell in outcome.done if cell not in again]
@@ -68,8 +69,13 @@ def run_cells(cells: Iterable[Cell], place: Place, pace: Pace, notify: Notify = 
     return outcome
 
 
-def _all_failed(cells: Iterable[Cell], outcome: Outcome, fail: Fail, error: Exception) -> None:
-    for cell in outcome.open(cells):
+def _rest_failed(cells: Iterable[Cell], outcome: Outcome, fail: Fail, error: Exception) -> None:
+    """Tell `fail` of the cells of which nothing has become yet."""
+    _failed(outcome.open(cells), fail, error)
+
+
+def _failed(cells: Iterable[Cell], fail: Fail, error: Exception) -> None:
+    for cell in cells:
         fail(cell, error)
 
 
@@ -119,19 +125,23 @@ def _record(
     return until >= needed
 
 
-def recording_left(cells: Iterable[Cell], place: Place) -> list[tuple[Data, TrainSpec, int]]:
-    """Return (data, surrogate, epochs still to record) for every unfinished recording that these cells need."""
+def recording_left(cells: Iterable[Cell], place: Place, fail: Fail) -> list[tuple[Data, TrainSpec, int]]:
+    """Return (data, surrogate, epochs still to record) for every unfinished recording that these cells need.
+
+    `fail` is told of the cells for which that cannot be said.
+    """
     groups: dict[str, list[Cell]] = {}
     for cell in cells:
         if cell.recorded:
             groups.setdefault(digest_of(cell.source), []).append(cell)
     found = []
     for key, group in groups.items():
-        epochs = max(_epochs_needed(cell) for cell in group)
-        recording = _recorded(place.root / "recordings" / key)
-        epochs -= 0 if recording is None else recording.epochs
-        if epochs > 0:
-            found.append((place.load(group[0]), group[0].surrogate, epochs))
+        needed = each(group, _epochs_needed, fail)
+        with spared(partial(_failed, needed, fail)):
+            recording = _recorded(place.root / "recordings" / key)
+            epochs = max(needed.values(), default=0) - (0 if recording is None else recording.epochs)
+            if epochs > 0:
+                found.append((place.load(group[0]), group[0].surrogate, epochs))
     return found
 
 
@@ -222,33 +232,46 @@ def _about(cell: Cell) -> dict[str, Any]:
 def _train(
     tasks: Mapping[Cell, Task], place: Place, pace: Pace, notify: Notify, outcome: Outcome, fail: Fail
 ) -> None:  # fmt: skip
-    """Run the trainings that fit into the time left; write down why one failed."""
+    """Run the trainings that fit into the time left, equal ones once (`twins`); write down why one failed."""
 
-    def admit(item: tuple[Cell, Task]) -> bool:
-        cell, task = item
-        with spared(partial(fail, cell)):  # a training that cannot be measured cannot be run
-            if pace.fits(place.load(cell), cell.coreset, task.job.kept):
-                return True
-            outcome.left[cell] = "the time that is left is too short"
-        return False
-
-    def on_result(item: tuple[Cell, Task], result: dict[str, Any]) -> None:
-        cell, task = item
+    def done(cell: Cell, result: Mapping[str, Any]) -> None:
         outcome.done.append(cell)
-        if place.device.startswith("cuda"):  # there trainings share the device, and how well is only seen
-            pace.learn(place.load(cell), cell.coreset, task.job.kept, result["seconds"])
         place.failure(cell).unlink(missing_ok=True)
-        label = kind_of(task.job)
+        label = kind_of(tasks[cell].job)
         notify("result", {**result, "method": cell.method, "keep": cell.keep, "work": work_of(cell), "label": label})
 
-    def watch(cell: Cell, task: Task) -> OnEpoch:
-        return partial(watched(notify, work_of(cell)), task.job)
+    def adopted(cells: Iterable[Cell], result: Mapping[str, Any]) -> None:
+        for cell, written in each(cells, lambda cell: adopt(tasks[cell], result), fail).items():
+            done(cell, written)
 
     notify("jobs", {"total": 0, "work": 0})  # those announced begin: until now something else took the time
+    for cell, result in trained(tasks, place).items():
+        adopted([cell], result)
+    twins = paired({cell: tasks[cell] for cell in outcome.open(tasks)})
+
+    def on_failure(cell: Cell, error: Exception) -> None:
+        _failed((cell, *twins[cell]), fail, error)
+
+    def admit(cell: Cell) -> bool:
+        with spared(partial(on_failure, cell)):  # a training that cannot be measured cannot be run
+            if pace.fits(place.load(cell), cell.coreset, tasks[cell].job.kept):
+                return True
+            outcome.left.update(dict.fromkeys([cell, *twins[cell]], "the time that is left is too short"))
+        return False
+
+    def on_result(cell: Cell, result: dict[str, Any]) -> None:
+        if place.device.startswith("cuda"):  # there trainings share the device, and how well is only seen
+            pace.learn(place.load(cell), cell.coreset, tasks[cell].job.kept, result["seconds"])
+        done(cell, result)
+        adopted(twins[cell], result)
+
+    def watch(cell: Cell) -> OnEpoch:
+        return partial(watched(notify, work_of(cell)), tasks[cell].job)
+
     with place.make_engine() as engine:
-        inside = place.engine != "ray" and (engine.workers == 1 or len(tasks) == 1)
+        inside = place.engine != "ray" and (engine.workers == 1 or len(twins) == 1)
         engine.run(
-            list(tasks.items()),
-            lambda item: (run_task, (item[1], place.device, place.threads, watch(*item) if inside else None)),
-            on_result=on_result, on_failure=lambda item, error: fail(item[0], error), admit=admit,
+            list(twins),
+            lambda cell: (run_task, (tasks[cell], place.device, place.threads, watch(cell) if inside else None)),
+            on_result=on_result, on_failure=on_failure, admit=admit,
         )  # fmt: skip

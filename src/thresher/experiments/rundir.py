@@ -46,6 +46,8 @@ def read_json(path: Path, advice: str = "Delete it and run the same command agai
         content = parse_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise CorruptFileError(f"{path} is not valid JSON ({error}). {advice}") from error
+    except IsADirectoryError:
+        raise CorruptFileError(f"Expected {path} to hold a JSON object, but it is a folder. {advice}") from None
     if not isinstance(content, dict):
         raise CorruptFileError(f"Expected {path} to hold a JSON object, but it holds {type(content).__name__}. {advice}")
     return content

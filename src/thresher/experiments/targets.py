@@ -10,7 +10,7 @@ stands beside a small cell as the pattern to look for, not as its target.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -30,7 +30,7 @@ _SURROGATE = TrainSpec("resnet18", epochs=200, batch_size=100)
 _CORESET = TrainSpec("resnet18", epochs=200, batch_size=128)
 _SMALL_SURROGATE = TrainSpec("small", epochs=30, batch_size=100)
 _SMALL_STEPS, _SMALL_BATCH = 4700, 32
-_SMALL_MODELS = {"resnet18": "small", "resnet50": "tiny"}
+_SMALLEST = "shufflenet_v2"  # of the published networks, the one that stands beside the miniature's smaller one
 _TRAINING_IMAGES = 50_000
 
 
@@ -40,27 +40,40 @@ def entries(target: str, scale: str = "full") -> list[Entry]:
     Raises InputError for an unknown target or scale, naming the nearest.
 
     >>> len(entries("table6")), sum(entry.labels["method"] == "tdds" for entry in entries("table6", "small"))
-    (69, 2)
+    (74, 2)
     """
     if scale not in SCALES:
         raise InputError(f"Expected a scale, full or small, but got {scale!r}{nearest(scale, SCALES)}.")
+    if target == PICTURE:
+        raise InputError(f"{PICTURE} is a picture of the corruptions and has no entries; `thresher reproduce` writes it.")
     if target == "all":
         return [entry for name in TARGETS if name != "auto" for entry in TARGETS[name](scale)]
     if target not in TARGETS:
-        known = [*TARGETS, "all"]
+        known = [*TARGETS, PICTURE, "all"]
         raise InputError(f"Expected a target, one of {', '.join(known)}, but got {target!r}{nearest(target, known)}.")
     return TARGETS[target](scale)
 
 
 def table6(scale: str) -> list[Entry]:
-    """Small batches: CIFAR-10 and CIFAR-100, keep 0.2 and 0.1; CIFAR-100 with every candidate (T, K) for TDDS."""
+    """Small batches: CIFAR-10 and CIFAR-100, keep 0.2 and 0.1.
+
+    TDDS's (T, K) for CIFAR-100 is not published: every candidate is tried, keep 0.1 at batch 32 and keep 0.2 at batch 64.
+    """
     if scale == "small":
         wanted = ("random", "el2n", "moderate", "ccs", "tdds")
-        return [_small("table6", "cifar100", keep, method) for keep in (0.1, 0.3) for method in wanted]
+        beside = _by_place(n for n in published_table("table6") if n.dataset == "cifar100" and n.batch_size == _SMALL_BATCH)
+        return [
+            _small("table6", "cifar100", keep, method, published=beside.get((method, keep)))
+            for keep in (0.1, 0.3)
+            for method in wanted
+        ]
     found = [_from_number(number) for number in published_table("table6")]
-    best = next(e for e in found if e.published and e.published.accuracy == 54.51)
-    candidates = [_with_setting(best, epochs, window) for epochs, window in CANDIDATES]
-    return found + candidates
+    smallest = {("0.1", "32"), ("0.2", "64")}
+    tried = [
+        e for e in found
+        if e.cell.data == "cifar100" and e.cell.method == "tdds" and (e.labels["keep"], e.labels["batch"]) in smallest
+    ]  # fmt: skip
+    return found + [_with_setting(entry, epochs, window) for entry in tried for epochs, window in CANDIDATES]
 
 
 def table7(scale: str) -> list[Entry]:
@@ -94,8 +107,9 @@ def figure7(scale: str) -> list[Entry]:
     for data, keep in itertools.product(sets, keeps):
         base = (_small if small else _plain)("figure7", data, keep, "tdds")
         made += [_with_setting(base, t, k) for t in lengths for k in windows if k <= t]
-        if small:  # beside the grid: the setting derived from the recording, and what any of them is measured by
-            made += [_small("figure7", data, keep, method) for method in ("tdds:at=auto", "random")]
+        # Beside the grid: what all of it is measured by, and in the miniature the setting derived from the recording.
+        beside = ("tdds:at=auto", "random") if small else ("random",)
+        made += [replace(base, cell=replace(base.cell, method=m), labels={**base.labels, "method": m}) for m in beside]
     return made
 
 
@@ -158,6 +172,8 @@ def _digits(keep: float, method: str) -> Entry:
     return _entry("auto", Cell("digits", method, keep, base.surrogate, replace(base.coreset, epochs=epochs)), None)
 
 
+PICTURE = "figure8"
+"""The target that is no table: a picture of the corrupted images."""
 TARGETS: dict[str, Callable[[str], list[Entry]]] = {
     "table6": table6, "table7": table7, "table8": table8, "table9": table9, "table10": table10, "figure7": figure7,
     "imagenet-resnet34": imagenet_resnet34, "imagenet-swin": imagenet_swin, "auto": auto,
@@ -229,20 +245,29 @@ def _from_number(number: PublishedNumber, corrupt: str | None = None, mislabel: 
 def _cross(table: str, data: str, scale: str) -> list[Entry]:
     if scale == "full":
         return [_from_number(number) for number in published_table(table)]
-    wanted = ("random", "el2n", "tdds")
-    return [_small(table, data, keep, method, model="tiny") for keep in (0.1, 0.3) for method in wanted]
+    beside = _by_place(number for number in published_table(table) if number.model == _SMALLEST)
+    return [
+        _small(table, data, keep, method, model="tiny", published=beside.get((method, keep)))
+        for keep in (0.1, 0.3)
+        for method in ("random", "el2n", "tdds")
+    ]
 
 
 def _perturbed(table: str, scale: str, corrupt: str | None = None, mislabel: str | None = None) -> list[Entry]:
     numbers = published_table(table)
     if scale == "full":
         return [_from_number(number, corrupt, mislabel) for number in numbers]
-    by_place = {(number.method, round(number.keep, 6)): number for number in numbers}
+    beside = _by_place(numbers)
     return [
-        _small(table, "cifar100", keep, m, corrupt=corrupt, mislabel=mislabel, published=by_place.get((m, round(keep, 6))))
+        _small(table, "cifar100", keep, m, corrupt=corrupt, mislabel=mislabel, published=beside.get((m, keep)))
         for keep in (0.1, 0.3)
         for m in ("random", "el2n", "tdds")
     ]
 
 
-__all__ = ["CANDIDATES", "FULL", "SCALES", "TARGETS", "entries"]
+def _by_place(numbers: Iterable[PublishedNumber]) -> dict[tuple[str, float], PublishedNumber]:
+    """Return numbers of one data set and recipe by method and kept share."""
+    return {(number.method, round(number.keep, 6)): number for number in numbers}
+
+
+__all__ = ["CANDIDATES", "FULL", "PICTURE", "SCALES", "TARGETS", "entries"]
