@@ -279,7 +279,7 @@ def test_conditions_choose() -> None:
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("table66", "did you mean table6"), ("table1", "Expected a target"), ("figure9", "figure7, figure8,"),
+        ("table66", "did you mean table6"), ("table1", "Expected a target"), ("figure9", "figure8, all"),
         ("figure8", "is a picture"),
     ],
 )  # fmt: skip
