@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -159,7 +160,8 @@ def errors(size: int, rank: int, folder: Path) -> None:
     recorder.store._write_bucket = usual  # type: ignore[method-assign]
     recorder.end_epoch()
     recorder.update(*rows(2, 0, own)[:3])
-    raises(InputError, "rank 0 is at pool", recorder.scores if rank == 0 else recorder.end_epoch)
+    raises(InputError, "rank 0 is at scores", recorder.scores if rank == 0 else recorder.end_epoch)
+    raises(InputError, "rank 1 at pool", recorder.scores if rank == 0 else recorder.pool)
 
     strict = Recorder(N, C, {"el2n": EL2N()}, duplicates="error")
     strict.update(*rows(0, 0, np.arange(N) if rank == 0 else np.array([52]))[:3])
@@ -192,6 +194,57 @@ def errors(size: int, rank: int, folder: Path) -> None:
     state = changed.state_dict()
     state["samples"] = [0, 1]
     raises(InputError, "as many ranks", lambda: other.load_state_dict(state))
+
+
+def differing(size: int, rank: int) -> None:
+    """Recorders that are not made alike, or not asked alike, are refused on all ranks, with what differs."""
+    last = rank == size - 1
+    raises(InputError, f"n is {N} on rank 0 and 5 on rank {size - 1}. n counts", lambda: Recorder(5 if last else N, C, {}))
+    scorers = {"tdds": TDDS(window=3 if last else 4)}
+    raises(InputError, "scorers is {'tdds'", lambda: Recorder(N, C, scorers))
+    raises(InputError, "log_probs is", lambda: Recorder(N, C, {}, log_probs="float16" if last else "float32"))
+    raises(InputError, "missing is", lambda: Recorder(N, C, {}, missing="allow" if last else "error"))
+    raises(InputError, "signals is", lambda: Recorder(N, C, {}, extra_signals=["loss"] if last else []))
+    recorder = Recorder(N, C, {"a": EL2N(), "b": EL2N()})
+    feed(recorder, 0, padded(0, size), rank, evaluate=False)
+    recorder.end_epoch()
+    raises(InputError, "rank 0 asks for ['a'] and rank", lambda: recorder.scores(["b"] if last else ["a"]))
+    assert set(recorder.scores(["b"])) == {"b"}
+
+    def trouble(*_: Any) -> None:
+        raise InputError("a scorer's own trouble")
+
+    failing, usual = Recorder(N, C, {"el2n": EL2N()}), EL2N.update
+    feed(failing, 0, padded(0, size), rank, evaluate=False)
+    if last:
+        EL2N.update = trouble  # type: ignore[method-assign]
+    raises(InputError if last else OtherRankError, "a scorer's own trouble", failing.end_epoch)
+    EL2N.update = usual  # type: ignore[method-assign]
+
+    part = Recorder(N, C, {"el2n": EL2N()}, missing="allow")  # every rank counts its own ids from 0
+    part.update(*rows(0, 0, np.arange(N // size))[:3])
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        part.end_epoch()
+    assert f"showed {N // size} samples, and {(size - 1) * (N // size)} rows more" in str(said[0].message)
+
+
+def few(size: int, rank: int | None, folder: Path) -> dict[str, Any]:
+    """Record five samples in one bucket, so that all ranks but the last own nothing, and then fewer samples than ranks."""
+    found = {}
+    needs = sorted({need for scorer in SCORERS.values() for need in scorer.needs})
+    for n, bucket in ((5, 8), (size - 1, None)):
+        with TrajectoryWriter.create(folder / f"few-{n}", n, C, needs, bucket_size=bucket) as store:
+            recorder = Recorder(n, C, SCORERS, store=store, duplicates="first")
+            for epoch in range(EPOCHS):
+                order = np.random.default_rng(epoch).permutation(n)
+                feed(recorder, epoch, [[order[r::size]] for r in range(size)], rank, evaluate=False)
+                if epoch == EPOCHS - 1:
+                    for batch, ids in in_order([[np.arange(r, n, size)] for r in range(size)], rank):
+                        recorder.update_eval(*rows(epoch, 1000 + batch, ids))
+                recorder.end_epoch()
+            found |= {f"{n}-{key}": s.values for key, s in recorder.scores().items()}
+    return found
 
 
 def raises(kinds: Any, text: str, call: Callable[[], Any]) -> None:
@@ -312,7 +365,9 @@ def everything(size: int, rank: int, folder: Path) -> None:
     np.savez(folder / f"resumed-{rank}.npz", **resumed(size, rank, folder))
     np.savez(folder / f"trained-{rank}.npz", **trained(size, rank, folder))
     np.savez(folder / f"fitted-{rank}.npz", **fitted(folder))
+    np.savez(folder / f"few-{rank}.npz", **few(size, rank, folder))
     errors(size, rank, folder)
+    differing(size, rank)
     (folder / f"done-{rank}").touch()
 
 

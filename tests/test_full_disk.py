@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import resource
 import subprocess
 from collections.abc import Callable, Iterator
@@ -49,8 +50,8 @@ class Disk:
         subprocess.run(["mount", "-o", f"remount,size={size}", str(self.path)], check=True, capture_output=True)
 
     @contextlib.contextmanager
-    def full(self) -> Iterator[None]:
-        """Leave no room for a while."""
+    def full(self, room: int = 0) -> Iterator[None]:
+        """Leave no room for a while, or so many bytes where it is a file system."""
         if not self.mounted:
             soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
             resource.setrlimit(resource.RLIMIT_FSIZE, (16, hard))
@@ -63,6 +64,7 @@ class Disk:
         with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
             while True:
                 file.write(bytes(4096))
+        os.truncate(filler, filler.stat().st_size - room)
         yield
         filler.unlink()
 
@@ -146,8 +148,11 @@ def test_the_store_keeps_its_epochs_targets_and_features(disk: Disk) -> None:
     with TrajectoryWriter.create(folder, n, 4, ["loss"], bucket_size=1000) as store:
         for epoch in range(2):
             append(store, epoch)
-        with disk.full(), pytest.raises(OSError, match=r"No space left|too large"):
-            append(store, 2)
+        before = disk.contents()
+        for room in range(0, 64 << 10, 4 << 10) if disk.mounted else (0,):  # it is full now at this write, now at that
+            with disk.full(room), pytest.raises(OSError, match=r"No space left|too large"):
+                append(store, 2)
+            assert disk.contents() == before, room  # what is left of a failure would keep the disk full
         kept = Trajectory.open(folder)
         kept.verify()
         assert kept.epochs == store.epochs == 2

@@ -242,7 +242,7 @@ def test_processes_give_the_same_coreset(tmp_path: Path, selector: Rule) -> None
     assert Coreset.load(tmp_path / "c.parquet").digest == select(scores, pool, 0.3, selector).digest
 
 
-def test_what_cannot_be_selected_from_is_told_as_in_memory(tmp_path: Path) -> None:
+def test_what_cannot_be_selected_from_is_told_as_in_memory(tmp_path: Path, call: Any) -> None:
     path, out = tmp_path / "scores.parquet", tmp_path / "c.parquet"
     for values in ([1, np.nan, 3, np.nan], [1, np.inf, -np.inf, 2], [np.nan] * 9):
         scores = Scores(np.array(values))
@@ -257,6 +257,14 @@ def test_what_cannot_be_selected_from_is_told_as_in_memory(tmp_path: Path) -> No
     write_scores(path, {"x": Scores(np.zeros(3))}, np.array([0, -1, 2]))
     with pytest.raises(InputError, match="labels from 0 on, but got -1"):
         select_file(ScoreFile.open(path), "x", out, 2, Top(balanced=True))
+    for far in (10**9, 10**12, 2**62):  # hashes of names, say
+        write_scores(path, {"x": Scores(np.zeros(3))}, np.array([0, far, 2]))
+        with pytest.raises(InputError, match=f"number the classes from 0, but got {far}"):
+            select_file(ScoreFile.open(path), "x", out, 2, Top(balanced=True))
+        write_scores(path, {"el2n": Scores(np.zeros(3))}, np.array([0, far, 2]))
+        call(
+            "select", path, "--method", "el2n", "--keep", 2, "--out", tmp_path / "kept.parquet"
+        )  # which asks for no classes
     pq.write_table(pa.table({"sample_id": [0, 2, 1], "x": [0.1, 0.2, 0.3]}), path)
     with pytest.raises(CorruptFileError, match="ascending"):
         select_file(ScoreFile.open(path), "x", out, 2, Top())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -149,6 +150,49 @@ def test_a_server_that_does_not_answer_is_told_in_one_line(bucket: str, tmp_path
     assert "object storage cannot be used" in line
     monkeypatch.undo()
     s3fs.S3FileSystem.clear_instance_cache()
+
+
+def test_what_writes_here_takes_file_urls_and_refuses_others(
+    bucket: str, recorded: Path, tmp_path: Path, call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    kept, scores = f"{bucket}/kept.parquet", tmp_path / "scores.parquet"
+    call("score", recorded, "--method", "el2n", "--out", scores)
+    call("select", scores, "--method", "el2n", "--keep", 5, "--out", kept)
+    there = sorted(tmp_path.iterdir())
+    for command in (
+        ("record", "--epochs", 1, "--out", f"{bucket}/run"), ("train", "--coreset", kept, "--out", f"{bucket}/results"),
+        ("export", kept, "--to", "csv", "--out", f"{bucket}/kept.csv"), ("reproduce", "table6", "--out", f"{bucket}/study"),
+        ("suspects", f"{bucket}/store", "--out", f"{bucket}/suspects.csv"),
+    ):  # fmt: skip
+        said = call.refused(*command)
+        assert f"Expected --out to be a path on this machine, but got {bucket}" in said
+    assert f"Expected RUN to be a path on this machine, but got {bucket}" in call.refused("explore", bucket)
+    for make in (TrajectoryWriter.create, lambda folder, *_: TrajectoryWriter.resume(folder)):
+        for folder in (f"{bucket}/run", as_place(f"{bucket}/run")):
+            with pytest.raises(InputError, match="a folder on this machine to record into"):
+                make(folder, 4, 2, ["loss"])  # type: ignore[operator]
+    assert sorted(tmp_path.iterdir()) == there
+    call("export", kept, "--to", "csv", "--out", (tmp_path / "kept.csv").as_uri())
+    assert len((tmp_path / "kept.csv").read_text().splitlines()) == 6
+    with TrajectoryWriter.create((tmp_path / "made").as_uri(), 4, 2, ["loss"]) as store:
+        assert store.folder == tmp_path / "made"
+
+
+def test_a_coreset_in_a_bucket_is_trained_on(bucket: str, small_run: Path, tmp_path: Path, call: Any) -> None:
+    here, there = tmp_path / "kept.parquet", f"{bucket}/kept.parquet"
+    for out in (here, there):
+        call("select", small_run / "scores.parquet", "--method", "random", "--keep", "0.05", "--out", out)
+    accuracies = []
+    for number, coreset in enumerate((here, there)):
+        options, out = (
+            ("--mislabel", "0.1:seed=0", "--model", "tiny", "--epochs", 1, "--jobs", 1),
+            tmp_path / f"results{number}",
+        )
+        call("train", "--coreset", coreset, *options, "--out", out)
+        accuracies += [json.loads(path.read_text())["test_accuracy"] for path in out.glob("*.json")]
+    assert len(accuracies) == 2
+    assert accuracies[0] == accuracies[1]
 
 
 def test_urls_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

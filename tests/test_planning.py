@@ -178,6 +178,7 @@ def test_the_command_prints_what_the_functions_say(call: Any) -> None:
 @pytest.mark.parametrize(
     ("option", "message"),
     [
+        (("--gpus", 10**8), "ranks of at most 1e+06"), (("--n", 10**27), "n of at most 1e+15"),
         (("--classes", 1), "classes of at least 2"), (("--gpus", 0), "ranks of at least 1"),
         (("--keep", "2.5"), "keep as a share"), (("--n", 0), "n of"),
         (("--surrogate-epochs", 91), "surrogate of 1 to 90"), (("--log-probs", "int8"), "float32 or float16"),

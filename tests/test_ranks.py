@@ -24,6 +24,7 @@ from thresher.train.checkpoint import load_checkpoint
 from thresher.trajectory.reader import Trajectory
 
 SCRIPT = Path(__file__).with_name("ranks_loop.py")
+pytestmark = pytest.mark.filterwarnings("ignore:Epoch 0 showed 53 samples, and")  # where ranks draw with replacement
 SAMPLERS = ("padded", "uneven", "overlapping", "pruned")
 
 
@@ -139,6 +140,18 @@ def test_a_rank_killed_in_a_commit_costs_that_epoch_only(one: dict[str, Any], ra
         with np.load(tmp_path / f"mortal-{rank}.npz") as found:
             for key, values in found.items():
                 np.testing.assert_array_equal(values, one["padded"][key], err_msg=f"{key} on rank {rank}")
+
+
+def test_ranks_that_own_nothing_take_part(ran: tuple[int, Path], tmp_path: Path) -> None:
+    size, folder = ran
+    wanted = loop().few(size, None, tmp_path)
+    for rank in range(size):
+        with np.load(folder / f"few-{rank}.npz") as found:
+            assert set(found) == set(wanted)
+            for key, values in wanted.items():
+                np.testing.assert_array_equal(found[key], values, err_msg=f"{key} on rank {rank}")
+    for n in (5, size - 1):
+        Trajectory.open(folder / f"few-{n}").verify()
 
 
 def test_a_data_parallel_training_is_recorded_as_it_was(ran: tuple[int, Path]) -> None:

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from thresher.errors import InputError, MissingSamplesError, SampleIdError, TooFewEpochsError, UnknownNameError
+from thresher.ranks import Alone
 from thresher.recorder import Recorder
 from thresher.replay import Request, replay
 from thresher.scorers import AUM, DUAL, EL2N, TDDS, ClassDistance, DynUnc, Entropy, Forgetting, GraNd
@@ -651,3 +652,17 @@ def test_stores_are_named_by_texts_too(tmp_path: Path) -> None:
     with TrajectoryWriter.resume(str(tmp_path / "run" / "trajectory")) as store:
         assert store.epochs == 0
     assert Trajectory.open(str(tmp_path / "run")).epochs == 0  # a run directory stands for its recording
+
+
+def test_a_recorder_made_before_its_ranks_refuses_the_first_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = np.array([[1, 2, 3], [0, 9, 4]], dtype=np.float32), np.array([0, 1]), np.arange(2)
+    early, alone = Recorder(2, 3, {"el2n": EL2N()}), Recorder(2, 3, {"el2n": EL2N()}, ranks=Alone())
+    begun = Recorder(2, 3, {"el2n": EL2N()})
+    begun.update(*batch)
+    monkeypatch.setattr("thresher.ranks.alike.several", lambda: True)
+    with pytest.raises(InputError, match="Make it after init_process_group"):
+        early.update(*batch)
+    alone.update(*batch)
+    for recorder in (alone, begun):
+        recorder.end_epoch()
+        assert recorder.epoch == 1

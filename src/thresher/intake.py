@@ -6,6 +6,7 @@ synchronisation; `check_epoch` reports them at the end of the epoch, before anyt
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -44,6 +45,7 @@ class Intake:
         self.targets = torch.full((n,), -1, dtype=torch.int64, device=device)
         self.told = False
         self.faults = torch.zeros(len(_FAULTS), dtype=torch.bool, device=device)
+        self.copies = 0  # rows of the running epoch's training that were dropped
 
     def know(self, targets: Tensor) -> None:
         """Take the labels (n,) int64 that are known up front; raises InputError where a sample came with another one."""
@@ -67,6 +69,7 @@ class Intake:
             self._raise_faults(flags, batch, epoch, self.n, known)
         if self.duplicates == "first":  # dropped rows were looked at too
             batch = self._without_duplicates(replace(batch, ids=ids), visits)
+            self.copies += (len(ids) - len(batch.ids)) * (visits is self.visits)
             ids = batch.ids
         ones = torch.ones_like(ids, dtype=visits.dtype)
         visits.index_add_(0, ids, ones)
@@ -172,12 +175,14 @@ class Intake:
             "absent": len(absent),
             "first": [self.first + row for row in absent[:5].tolist()],
             "faults": self.faults.tolist(),
+            "copies": self.copies,
         }
 
     def start_epoch(self) -> None:
         """Forget the visits of the epoch that was committed."""
         self.visits.zero_()
         self.eval_visits.zero_()
+        self.copies = 0
 
 
 def check_epoch(epoch: int, missing: Missing, parts: Sequence[Mapping[str, Any]]) -> None:
@@ -200,6 +205,15 @@ def check_epoch(epoch: int, missing: Missing, parts: Sequence[Mapping[str, Any]]
             f"{[row for part in parts for row in part['first']][:5]}. Set drop_last=False and a sampler that visits every "
             "sample; to record with holes on purpose, call end_epoch(missing='allow')."
         )
+
+    copies = sum(part["copies"] for part in parts)
+    if copies >= seen and epoch == 0:
+        warnings.warn(
+            f"Epoch 0 showed {seen} samples, and {copies} rows more that were dropped as copies of them. Where they are no "
+            "copies, ids are counted anew in every part of the data: they must be positions in one data set, of which n "
+            "is the length.",
+            UserWarning, stacklevel=3,
+        )  # fmt: skip
 
 
 def no_samples(epoch: int) -> MissingSamplesError:

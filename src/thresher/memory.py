@@ -31,7 +31,8 @@ class Memory:
         self.device = device
         self.intake = Intake(n, num_classes, duplicates, device, first)
         self.values = {name: torch.full((n,), float("nan"), device=device) for name in names}
-        rows = n if previous is not None else 0
+        self.remembers = previous is not None
+        rows = n if self.remembers else 0
         self.previous = torch.full((rows, num_classes), float("nan"), dtype=previous or torch.float32, device=device)
         self.logits = torch.zeros((n, num_classes), dtype=logits, device=device) if logits is not None else None
         self.targets_incomplete = True
@@ -89,12 +90,11 @@ class Memory:
         """Write a batch's rows: the signals `names`, which are computed here, those that are `known` already, and what
         the next epoch or the store needs of the logits."""
         ids = batch.ids
-        remembers = len(self.previous) > 0
-        previous = self.previous[ids].float() if remembers else None
+        previous = self.previous[ids].float() if self.remembers else None
         outputs = signals.Outputs(batch.logits, batch.targets, batch.features, previous)
         for name, values in {**(known or {}), **signals.compute(outputs, names)}.items():
             self.values[name][ids] = values
-        if remembers:
+        if self.remembers:
             self.previous[ids] = outputs.guarded_log_probs.to(self.previous.dtype)
         if self.logits is not None:
             self.logits[ids] = batch.logits.to(self.logits.dtype)

@@ -67,10 +67,13 @@ class Setup:
 
     def __post_init__(self) -> None:
         lowest = {"classes": 2, "features": 0}
+        highest = {"n": 10**15, "ranks": 10**6}
         for field in fields(self):
             value, low = getattr(self, field.name), lowest.get(field.name, 1)
             if value < low:
                 raise InputError(f"Expected {field.name.replace('_', ' ')} of at least {low}, but got {value}.")
+            if value > (most := highest.get(field.name, 10**9)):
+                raise InputError(f"Expected {field.name.replace('_', ' ')} of at most {most:.0e}, but got {value}.")
         if self.log_prob_bytes not in (2, 4):
             raise InputError(f"Expected log-probabilities of 2 or 4 bytes, but got {self.log_prob_bytes}.")
 

@@ -31,12 +31,12 @@ from thresher.arguments import (
     known_targets,
     tensor,
 )
-from thresher.errors import InputError
 from thresher.intake import check_epoch, no_samples
 from thresher.memory import Memory, check_logits, check_state, check_together, check_use
 from thresher.ranks import Ranks, current, together
+from thresher.ranks.alike import check_alike, check_asked, check_same_epoch, check_still_alone
 from thresher.ranks.owners import Owners, even_bucket
-from thresher.scorers._base import Scorer, State, as_scorers, check_count, check_evaluated, named
+from thresher.scorers._base import Scorer, State, as_scorers, check_count, check_evaluated, described, named
 from thresher.spread.collect import Collector
 from thresher.spread.gather import everywhere, scores_of_all
 from thresher.trajectory.writer import TrajectoryWriter
@@ -64,7 +64,7 @@ class Recorder:
     Making a Recorder, `end_epoch`, `scores`, `pool` and `load_state_dict` are then calls that every rank must make;
     `scores` gives all N scores to each. Copies of a sample are dropped as if the ranks' batches of one step were one batch:
     the earliest step counts, at the same step the lowest rank. An error of such a call on one rank is raised on all; one of
-    `update` or `update_eval` is raised where the batch is, and the job must be ended there.
+    `update` or `update_eval` is raised where the batch is, and the job must be ended there. All are made alike.
 
     >>> from thresher.scorers import EL2N
     >>> recorder = Recorder(2, 2, scorers={"el2n": EL2N()})
@@ -104,6 +104,10 @@ class Recorder:
             for name in names:
                 signals.resolve(name)
             known = None if targets is None else known_targets(targets, n, num_classes)
+        self._made = {"n": n, "num_classes": num_classes, "scorers": described(self.scorers)}
+        more = {"signals": sorted(names), "log_probs": log_probs, "missing": missing, "duplicates": duplicates}
+        check_alike(self.ranks, {**self._made, **more})
+        self._found_alone = ranks is None and store is None and self.ranks.size == 1
         bucket = even_bucket(n, self.ranks.size) if store is None else store.manifest.bucket_size
         owners = Owners(n, bucket, self.ranks.size)
         self._span = owners.span(self.ranks.rank)
@@ -172,6 +176,8 @@ class Recorder:
             check_together(self.store.epochs, self.epoch)
         if wanted is None and batch is not None:
             wanted = batch.logits.device
+        if before is None and self._found_alone:
+            check_still_alone()
         if before is None or wanted not in (None, before.device):
             if batch is not None and self.epoch == 0:
                 check_logits(batch.logits)
@@ -210,8 +216,8 @@ class Recorder:
             shown = Frame(frame.epoch, frame.ids + self._span[0], frame.values, self.n)
             self.store.append(shown, **memory.beside(frame, any(part["targets"] for part in parts)))
         memory.targets_incomplete = bool((memory.intake.targets < 0).any())
-        if self._own:
-            for name, scorer in self.scorers.items():
+        with together(self.ranks, f"end_epoch {self.epoch}"):
+            for name, scorer in self.scorers.items() if self._own else ():
                 scorer.update(self._states[name], frame.having(scorer.needs))
         memory.start_epoch()
         self.epoch += 1
@@ -241,8 +247,10 @@ class Recorder:
         TooFewEpochsError where a scorer needs more epochs, InputError where one needs an evaluation pass and none came.
         """
         result = {}
+        wanted = list(self.scorers if names is None else names)
+        check_asked(self.ranks, wanted)
         pool = self._own_pool()
-        for name in self.scorers if names is None else names:
+        for name in wanted:
             scorer = named(self.scorers, name, self.epoch)
             source = {"scorer": scorer.name, "params": scorer.params(), "at": self.epoch}
             values = scores_of_all(self.ranks, scorer, self._states[name], pool, self.n)
@@ -277,11 +285,7 @@ class Recorder:
             memory.load(state["memory"])
             if self._known is not None:
                 memory.intake.know(self._known)
-        epochs = self.ranks.share("load_state_dict", int(state["epoch"]))
-        if len(set(epochs)) > 1:
-            raise InputError(
-                f"Expected states of one epoch on all ranks, but they are of {epochs}. Load those saved together."
-            )
+        check_same_epoch(self.ranks, int(state["epoch"]))
         if self.store is not None:  # last: what was refused above has cut nothing
             self.store.truncate(state["epoch"])
         self.epoch = int(state["epoch"])
@@ -293,5 +297,4 @@ class Recorder:
 
     def _identity(self) -> dict[str, Any]:
         """Return what a state must have in common with this Recorder."""
-        scorers = {name: [scorer.name, scorer.params()] for name, scorer in self.scorers.items()}
-        return {"n": self.n, "num_classes": self.num_classes, "scorers": scorers, "samples": list(self._span)}
+        return {**self._made, "samples": list(self._span)}

@@ -19,12 +19,12 @@ Decorator = Callable[[Command], Command]
 
 def option(flag: str, kind: Any = str, default: Any = None, *, help: str, **more: Any) -> Callable[[Command], Command]:
     """Return the decorator of an option; `kind` is the type of its value, `default` None where it may be left out."""
-    return click.option(flag, type=PATH if kind is Path else kind, default=default, help=help, **more)
+    return click.option(flag, type=LOCAL if kind is Path else kind, default=default, help=help, **more)
 
 
 def needed(flag: str, kind: Any = str, *, help: str) -> Callable[[Command], Command]:
     """Return the decorator of an option that must be given."""
-    return click.option(flag, type=PATH if kind is Path else kind, required=True, help=help)
+    return click.option(flag, type=LOCAL if kind is Path else kind, required=True, help=help)
 
 
 def switch(flag: str, name: str | None = None, default: bool = False, *, help: str) -> Callable[[Command], Command]:
@@ -34,9 +34,6 @@ def switch(flag: str, name: str | None = None, default: bool = False, *, help: s
     )
 
 
-PATH = click.Path(path_type=Path)
-
-
 class Place(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions only
     """A path, or a URL of object storage."""
 
@@ -44,6 +41,8 @@ class Place(click.ParamType):  # type: ignore[type-arg]  # generic in newer vers
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Return the place that a text names."""
+        if isinstance(value, str) and "://" not in value:  # nothing is imported for a plain path
+            return Path(value)
         from thresher.places import as_place
 
         return as_place(value)
@@ -53,7 +52,32 @@ class Place(click.ParamType):  # type: ignore[type-arg]  # generic in newer vers
         return [CompletionItem(incomplete, type="file")]
 
 
+class Local(Place):
+    """A path on this machine."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the path that a text names, be it a URL `file://`; refuses those of object storage."""
+        place = super().convert(value, param, ctx)
+        if not hasattr(place, "fs"):  # as `places.is_remote` does, which a plain path need not import
+            return place
+        from thresher.errors import InputError
+
+        raise InputError(
+            f"Expected {_name(param)} to be a path on this machine, but got {value}. Object storage is read and written by "
+            "score and select, and read by suspects, export and train --coreset: copy the rest there when it is done."
+        )
+
+
+def _name(parameter: click.Parameter | None) -> str:
+    if parameter is None:
+        return "a value"
+    return parameter.opts[0] if isinstance(parameter, click.Option) else str(parameter.name).upper()
+
+
 PLACE = Place()
+LOCAL = Local()
 
 data = option(
     "--data", default="digits",

@@ -9,11 +9,11 @@ import click
 
 from thresher.cli import _options as given
 from thresher.cli._app import app
-from thresher.cli._options import PATH, option, switch
+from thresher.cli._options import LOCAL, option, switch
 
 
 @app.command()
-@click.argument("run", type=PATH)
+@click.argument("run", type=LOCAL)
 @given.data_dir
 @option("--port", click.IntRange(0, 65535), 8765, help="Port on 127.0.0.1; 0 takes a free one.")
 @option("--out", Path, help="Folder for exported coresets. Default: selections in the run directory.")

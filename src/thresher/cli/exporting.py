@@ -10,12 +10,12 @@ import click
 from thresher.cli import _options as given
 from thresher.cli import completion
 from thresher.cli._app import app
-from thresher.cli._options import PATH, needed, option, switch
+from thresher.cli._options import PLACE, needed, option, switch
 from thresher.cli.completion import among
 
 
 @app.command()
-@click.argument("coreset", type=PATH)
+@click.argument("coreset", type=PLACE)
 @needed("--to", click.Choice(["csv", "parquet", "npy", "tdds", "uids", "folder", "webdataset"]), help="The format.")
 @needed("--out", Path, help="File to write; for tdds, folder and webdataset the folder.")
 @option("--scores", Path, help="tdds: the score table that the coreset was selected from.")

@@ -10,7 +10,7 @@ import click
 from thresher.cli import _options as given
 from thresher.cli import completion
 from thresher.cli._app import app
-from thresher.cli._options import needed, option, switch
+from thresher.cli._options import PLACE, needed, option, switch
 from thresher.cli.completion import among
 
 
@@ -106,7 +106,7 @@ def record(**options: Any) -> None:
 
 @app.command()
 @given.which_data
-@option("--coreset", Path, help="Coreset to train on. Default: the full training set.")
+@option("--coreset", PLACE, help="Coreset to train on. Default: the full training set.")
 @option(
     "--dynamic", help="Draw each epoch anew from live scores: infobatch, redraw:method=tdds:keep=0.3:every=5:warmup=10.",
     shell_complete=among("infobatch", "redraw"),

@@ -30,7 +30,7 @@ def plan_command(
     say.line(payback_text(pays, kept, setup, epochs))
     say.line(
         f"Sizes are arithmetic (docs/scale.md). Times were measured on {MEASURED.machine} (docs/results/benchmarks.md), "
-        "those of recording too: on a GPU they are not measured yet."
+        "those of recording too: on a GPU it adds a percent to a step (docs/results/gpu.md)."
     )
     say.result(
         {

@@ -19,9 +19,9 @@ def emptied(targets: NDArray[np.int64], kept: Ids) -> dict[int, int]:
     >>> emptied(np.array([0, 0, 1, 3, 3, 3]), np.array([0, 3]))
     {1: 1}
     """
-    counts = np.bincount(targets)
-    none = (counts > 0) & (np.bincount(targets[kept], minlength=len(counts)) == 0)
-    return {int(number): int(counts[number]) for number in np.flatnonzero(none)}
+    labels, counts = np.unique(targets, return_counts=True)
+    none = ~np.isin(labels, np.unique(targets[kept]))
+    return dict(zip(labels[none].tolist(), counts[none].tolist(), strict=True))
 
 
 def emptied_text(method: str, selector: Selector, found: dict[int, int], names: Sequence[str] | None = None) -> str:

@@ -160,7 +160,7 @@ def train(
     refuse_other_data(what, asdict(job), data.fingerprint, data.test_fingerprint, advice)
     ids = None
     if job.coreset is not None:
-        coreset = Coreset.load(Path(job.coreset), fingerprint=data.fingerprint, n=len(data.train), data=data.name)
+        coreset = Coreset.load(job.coreset, fingerprint=data.fingerprint, n=len(data.train), data=data.name)
         if coreset.digest != job.coreset_digest:
             raise FingerprintError(f"{job.coreset} was changed since this training was planned. Run the command again.")
         ids = coreset.ids

@@ -53,11 +53,20 @@ class _ClassCounts(Step[Counts]):
 
 
 def class_counts(samples: Samples) -> Counts:
-    """Return how many samples every class has, (C,) int64. Raises InputError for labels below 0."""
+    """Return how many samples every class has, (C,) int64. Raises InputError for labels that are no classes."""
     return samples.reduce(_ClassCounts())
 
 
+MOST_CLASSES = 1 << 24
+"""Labels above are taken for something else: counting classes takes memory for every number below the largest."""
+
+
 def check_labels(targets: NDArray[np.int64]) -> None:
-    """Raise InputError for labels below 0."""
+    """Raise InputError for labels below 0, and for those that number no classes."""
     if targets.min() < 0:
         raise InputError(f"Expected class labels from 0 on, but got {targets.min()}.")
+    if targets.max() >= MOST_CLASSES:
+        raise InputError(
+            f"Expected class labels that number the classes from 0, but got {targets.max()}. Number them: "
+            "np.unique(labels, return_inverse=True)[1]."
+        )

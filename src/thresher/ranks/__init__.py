@@ -68,14 +68,19 @@ def current() -> Ranks:
     >>> current().size
     1
     """
-    distributed = sys.modules.get("torch.distributed")
-    if distributed is None or not distributed.is_available() or not distributed.is_initialized():
-        return Alone()
-    if distributed.get_world_size() == 1:
+    if not several():
         return Alone()
     from thresher.ranks.torchrun import ranks_of_default_group
 
     return ranks_of_default_group()
+
+
+def several() -> bool:
+    """Return whether torch.distributed was set up with more than one process; imports nothing."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is None or not distributed.is_available() or not distributed.is_initialized():
+        return False
+    return int(distributed.get_world_size()) > 1
 
 
 @contextmanager

@@ -39,8 +39,8 @@ class Owners:
     @property
     def bounds(self) -> NDArray[np.int64]:
         """(R + 1,) first id of every rank, then n."""
-        firsts = [self.buckets(rank).start * self.bucket_size for rank in range(self.size)]
-        return np.array([*firsts, self.n], dtype=np.int64)
+        firsts = np.arange(self.size, dtype=np.int64) * self.count // self.size * self.bucket_size
+        return np.append(firsts, self.n)
 
     def span(self, rank: int) -> tuple[int, int]:
         """Return a rank's first id and the one after its last; equal where it owns nothing."""

@@ -57,6 +57,11 @@ def as_scorers(given: Any) -> dict[str, Scorer]:
     return dict(given)
 
 
+def described(scorers: Mapping[str, Scorer]) -> dict[str, list[Any]]:
+    """Return what scorers are, JSON-ready: name and parameters by column."""
+    return {name: [scorer.name, scorer.params()] for name, scorer in scorers.items()}
+
+
 def named(scorers: Mapping[str, Scorer], name: str, epochs: int) -> Scorer:
     """Return a Recorder's scorer that is asked after `epochs`. Raises UnknownNameError or TooFewEpochsError."""
     if name not in scorers:

@@ -8,9 +8,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from thresher.errors import BusyError, RunDirectoryError
+from thresher.errors import BusyError, InputError, RunDirectoryError
 from thresher.files import remove_parts
+from thresher.places import as_place, is_remote
 from thresher.trajectory.layout import LOCK, MANIFEST, Manifest, load_manifest
+
+
+def local_folder(folder: Path | str) -> Path:
+    """Return the folder of a store to write, `file://` understood; raises InputError for a URL of object storage."""
+    place = as_place(folder)
+    if is_remote(place):
+        raise InputError(
+            f"Expected a folder on this machine to record into, but got {folder}. Copy the store there when it is complete: "
+            "scoring and selecting read it there."
+        )
+    return place
 
 
 def take_lock(folder: Path) -> IO[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from thresher.arrow import column
-from thresher.errors import InputError, MissingFileError
+from thresher.errors import InputError, MissingFileError, ThresherError
 from thresher.files import PART, remove_parts, sync_folder
 from thresher.ranks import Ranks, current, together
 from thresher.ranks.owners import Owners, even_bucket
@@ -33,7 +34,7 @@ from thresher.trajectory.layout import (
     epoch_folder,
     load_manifest,
 )
-from thresher.trajectory.opening import begin, freed_on_error, reopen
+from thresher.trajectory.opening import begin, freed_on_error, local_folder, reopen
 from thresher.trajectory.pieces import check_rows, gathered, matrix, write
 from thresher.types import Floats, Frame
 
@@ -79,7 +80,7 @@ class TrajectoryWriter:
         `logits` stores all logits too, (N, C) an epoch, in that dtype; `info` is JSON-ready. Raises RunDirectoryError where
         there is a store, what is left of one, or another writer.
         """
-        folder, names, ranks = Path(folder), tuple(signals), ranks or current()
+        folder, names, ranks = local_folder(folder), tuple(signals), ranks or current()
         bucket_size = even_bucket(n, ranks.size) if bucket_size is None else bucket_size
         for name in names:
             resolve(name)
@@ -96,12 +97,12 @@ class TrajectoryWriter:
     @classmethod
     def resume(cls, folder: Path | str, ranks: Ranks | None = None) -> TrajectoryWriter:
         """Open a store to append to it; what a crash left of an unfinished epoch is removed."""
-        folder, ranks, lock = Path(folder), ranks or current(), None
+        folder, ranks, lock = local_folder(folder), ranks or current(), None
         with together(ranks, "resume"):
             if ranks.rank == 0:
                 lock, manifest = reopen(folder)
                 with freed_on_error(lock):
-                    cls(folder, manifest, lock, ranks)._sweep()
+                    cls(folder, manifest, lock, ranks)._sweep(manifest)
         return cls._opened(folder, lock, ranks)
 
     @classmethod
@@ -187,12 +188,14 @@ class TrajectoryWriter:
                     os.replace(part, final)
                     manifest.save(self.folder)
         except BaseException:
-            if first:
+            if first:  # what the manifest on the disk names is committed, the rest would only keep the disk full
                 shutil.rmtree(part, ignore_errors=True)
+                with suppress(ThresherError, OSError):
+                    self._sweep(load_manifest(self.folder))
             raise
         self.manifest = manifest
         if first:
-            self._sweep_whole_files()
+            self._sweep_whole_files(manifest)
 
     def _write_bucket(self, part: Path, bucket: int, frame: Frame, logits: NDArray[Any] | None) -> FileEntry:
         low, high = np.searchsorted(frame.ids, self.manifest.bucket_range(bucket))
@@ -247,9 +250,9 @@ class TrajectoryWriter:
                 os.replace(part, self.folder / name)
         return entry_from(self.ranks.share(name, None if entry is None else asdict(entry))[0])
 
-    def _sweep_whole_files(self) -> None:
+    def _sweep_whole_files(self, manifest: Manifest) -> None:
         """Remove the targets and features that the manifest does not name: replaced ones, or of an epoch that failed."""
-        named = {entry.name for entry in (self.manifest.targets, self.manifest.features) if entry is not None}
+        named = {entry.name for entry in (manifest.targets, manifest.features) if entry is not None}
         for name in {*TARGETS, *FEATURES} - named:
             for path in (self.folder / name, self.folder / (name + PART)):
                 path.unlink(missing_ok=True)
@@ -269,15 +272,15 @@ class TrajectoryWriter:
                 manifest.save(self.folder)
         self.manifest = manifest
         if self.ranks.rank == 0:
-            self._sweep()
+            self._sweep(manifest)
 
-    def _sweep(self) -> None:
-        known = {epoch_folder(epoch) for epoch in range(self.epochs)}
+    def _sweep(self, manifest: Manifest) -> None:
+        known = {epoch_folder(epoch) for epoch in range(len(manifest.epochs))}
         for path in self.folder.glob("epoch=*"):
             if path.name not in known:
                 shutil.rmtree(path)
         remove_parts(self.folder)
-        self._sweep_whole_files()
+        self._sweep_whole_files(manifest)
 
     def close(self) -> None:
         """Free the store for other writers. What was appended is safe already."""
