@@ -355,3 +355,11 @@ def test_a_recording_that_another_process_makes_is_left_to_it(tmp_path: Path) ->
         outcome = run_cells([cell, entry("random").cell], place, Pace())
     assert outcome.done == [entry("random").cell]
     assert outcome.left == {cell: "its recording is not finished"}
+
+
+@pytest.mark.parametrize(("device", "slower"), [("cuda:0", 4), ("cpu", 1)])
+def test_trainings_at_once_share_a_gpu_and_not_the_cores(monkeypatch: pytest.MonkeyPatch, device: str, slower: int) -> None:
+    monkeypatch.setattr(Pace, "step", lambda *_: 0.01)
+    data, alone = load("digits"), Pace(device)
+    pace = Pace.shared(device, 1, None, 4)
+    assert pace.training(data, CORESET, 288) == pytest.approx(slower * alone.training(data, CORESET, 288))
