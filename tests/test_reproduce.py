@@ -170,10 +170,10 @@ def test_a_dry_run_counts_what_would_fail(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert result.exit_code == 0
     assert "4 cells, 0 of them done, 2 to run; 1 recordings" in result.stdout
     assert (
-        f"1 cells cannot run or be used: Expected the result of random at keep=0.2 on digits (seed 0) in {foreign}"
+        f"1 cell cannot run or be used: Expected the result of random at keep=0.2 on digits (seed 0) in {foreign}"
         in result.stderr
     )
-    assert "1 cells cannot run or be used: Expected the folders train and val" in result.stderr
+    assert "1 cell cannot run or be used: Expected the folders train and val" in result.stderr
     document = json.loads(CliRunner().invoke(app, [*arguments, "--data-dir", str(tmp_path), "--json"]).stdout)
     assert [(cell["data"], cell["method"]) for cell in document["failed"]] == [
         ("digits", "random"),

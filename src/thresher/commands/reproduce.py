@@ -142,7 +142,7 @@ def _announce(cells: Sequence[Cell], place: Place, pace: Pace, say: Output) -> N
         workers = engine.workers
     hours = (seconds + sum(trainings.values()) / workers) / 3600
     for reason, count in Counter(outcome.failed.values()).items():
-        say.failure(f"{count} cells cannot run or be used: {reason}")
+        say.failure(f"{count} {'cell' if count == 1 else 'cells'} cannot run or be used: {reason}")
     say.line(
         f"{len(cells)} cells, {len(outcome.done)} of them done, {len(trainings)} to run; {len(recordings)} recordings to "
         f"make or finish; about {hours:.1f} hours here ({workers} at a time, {place.device})"

@@ -42,8 +42,10 @@ def paired(tasks: Mapping[Cell, Task]) -> dict[Cell, list[Cell]]:
 
 
 def trained(tasks: Mapping[Cell, Task], place: Place) -> dict[Cell, dict[str, Any]]:
-    """Return the results in the place that are those of a task's training, under another cell's name."""
-    wanted = {_key(task.job): cell for cell, task in tasks.items()}
+    """Return by task what the place holds of its training under another cell's name."""
+    wanted: dict[_Key, list[Cell]] = {}
+    for cell, task in tasks.items():
+        wanted.setdefault(_key(task.job), []).append(cell)
     found = {}
     for path in sorted((place.root / "results").glob("*.json")):
         try:
@@ -51,8 +53,7 @@ def trained(tasks: Mapping[Cell, Task], place: Place) -> dict[Cell, dict[str, An
             key = _key(Job(**{"data_dir": None, **{name: result[name] for name in _FIELDS if name in result}}))
         except (ThresherError, OSError, TypeError, ValueError, AttributeError):
             continue  # whatever it is, it is no training's result
-        if key in wanted:
-            found[wanted[key]] = result
+        found.update(dict.fromkeys(wanted.get(key, ()), result))
     return found
 
 
