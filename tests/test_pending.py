@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import pytest
@@ -50,6 +50,24 @@ def test_waiting_changes_no_bit(rows: int) -> None:
         later = feed(recorder(), 5).scores()
     for name, found in at_once.items():
         np.testing.assert_array_equal(found.values, later[name].values)
+
+
+def test_batches_of_any_dtype_wait_as_float32_and_int64() -> None:
+    ids = torch.arange(N)
+    logits = torch.randn(N, C, generator=torch.Generator().manual_seed(0))
+    for given in (
+        (logits.bfloat16(), (ids % C).int(), ids.short()), (logits.double().numpy(), (ids % C).numpy(), ids.numpy()),
+        (logits.half(), ids % C, ids.int(), logits),  # features that nobody asked for
+    ):  # fmt: skip
+        found = []
+        for rows_at_once in (0, 64):
+            with waiting(rows_at_once) if rows_at_once else nullcontext():
+                target = recorder()
+                for rows in torch.arange(N).split(16):  # type: ignore[no-untyped-call]
+                    target.update(*(part[rows] for part in given))
+                target.end_epoch()
+                found.append(target.scores(["aum"])["aum"].values)
+        np.testing.assert_array_equal(*found)
 
 
 def test_what_waits_is_in_the_state_and_goes_on() -> None:

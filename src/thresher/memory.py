@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -40,17 +41,16 @@ class Memory:
         self._width: int | None = None  # of the features of the running evaluation pass
         self._pending = Pending(num_classes, device) if defers(device) else None
 
-    def take(self, batch: Batch, names: Sequence[str], epoch: int) -> None:
-        """Take a training batch: at once on a CPU, on an accelerator when many rows have come together."""
-        if self._pending is None:
-            self._look_at(batch, names, epoch)
-            return
-        if not self._pending.fits(batch):
-            self.settle(names, epoch)
-        if self._pending.fits(batch):
-            self._pending.add(batch)
-        else:
-            self._look_at(batch, names, epoch)
+    def take(self, batch: Batch, names: Sequence[str], epoch: int, with_features: bool) -> None:
+        """Take a training batch, from any device: at once on a CPU, on an accelerator when many rows have come together."""
+        if self._pending is not None:
+            bare = batch if with_features else replace(batch, features=None)
+            if not self._pending.fits(bare):
+                self.settle(names, epoch)
+            if self._pending.fits(bare):
+                self._pending.add(bare)
+                return
+        self._look_at(self.moved(batch, with_features), names, epoch)
 
     def settle(self, names: Sequence[str], epoch: int) -> None:
         """Look at the training batches that wait, if any do."""

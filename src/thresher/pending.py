@@ -13,6 +13,7 @@ from torch import Tensor
 from thresher.arguments import Batch
 
 _VALUES = 1 << 23  # 32 MiB of float32 logits
+_KINDS = (torch.float32, torch.int64, torch.int64, torch.float32)
 
 
 def defers(device: torch.device) -> bool:
@@ -37,16 +38,18 @@ class Pending:
         return same and self.used + len(batch.ids) <= self.rows
 
     def add(self, batch: Batch) -> None:
-        """Copy a batch that fits."""
+        """Copy a batch that fits, from wherever it is and of whatever dtype."""
         parts = _parts(batch)
         if self._places is None:
-            self._places = [torch.empty((self.rows, *p.shape[1:]), dtype=p.dtype, device=self.device) for p in parts]
+            kinds = zip(parts, _KINDS, strict=False)
+            self._places = [torch.empty((self.rows, *p.shape[1:]), dtype=kind, device=self.device) for p, kind in kinds]
         start, self.used = self.used, self.used + len(batch.ids)
         for place, part in zip(self._places, parts, strict=True):
-            place[start : self.used] = part
+            place[start : self.used].copy_(part)  # which also moves and converts: a launch instead of three
 
     def drain(self) -> Batch | None:
-        """Return what waits as one batch, which the next `add` overwrites; None where nothing does."""
+        """Return what waits as one batch on the device, as `Batch` has it, which the next `add` overwrites; None where
+        nothing does."""
         if not self.used or self._places is None:
             return None
         logits, targets, ids, *features = (place[: self.used] for place in self._places)

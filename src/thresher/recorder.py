@@ -141,11 +141,10 @@ class Recorder:
         need = bool(signals.FEATURE_SIGNALS & set(self._train_names))
         check_features(batch, need)
         memory = self._place(batch)
-        batch = memory.moved(batch, need)
         if self._collector is not None:
-            self._collector.add(memory, batch, self.epoch)
+            self._collector.add(memory, memory.moved(batch, need), self.epoch)
         else:
-            memory.take(batch, self._train_names, self.epoch)
+            memory.take(batch, self._train_names, self.epoch, need)
 
     @torch.no_grad()
     def update_eval(
