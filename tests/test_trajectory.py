@@ -350,7 +350,7 @@ def test_resuming_what_is_no_store_or_cannot_be_swept_leaves_no_lock(
     assert not list(tmp_path.iterdir())
     folder = store(tmp_path)
 
-    def gone(writer: TrajectoryWriter) -> None:
+    def gone(*_: object) -> None:
         raise OSError("gone")
 
     with monkeypatch.context() as patch:
