@@ -41,8 +41,6 @@ class Place(click.ParamType):  # type: ignore[type-arg]  # generic in newer vers
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Return the place that a text names."""
-        if isinstance(value, str) and "://" not in value:  # nothing is imported for a plain path
-            return Path(value)
         from thresher.places import as_place
 
         return as_place(value)
@@ -59,15 +57,16 @@ class Local(Place):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Return the path that a text names, be it a URL `file://`; refuses those of object storage."""
-        place = super().convert(value, param, ctx)
-        if not hasattr(place, "fs"):  # as `places.is_remote` does, which a plain path need not import
-            return place
         from thresher.errors import InputError
+        from thresher.places import is_remote
 
-        raise InputError(
-            f"Expected {_name(param)} to be a path on this machine, but got {value}. Object storage is read and written by "
-            "score and select, and read by suspects, export and train --coreset: copy the rest there when it is done."
-        )
+        place = super().convert(value, param, ctx)
+        if is_remote(place):
+            raise InputError(
+                f"Expected {_name(param)} to be a path on this machine, but got {value}. Object storage is read and written "
+                "by score and select, and read by suspects, export and train --coreset: copy the rest there when it is done."
+            )
+        return place
 
 
 def _name(parameter: click.Parameter | None) -> str:

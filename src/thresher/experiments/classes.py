@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from thresher.ranking.groups import MOST_CLASSES
 from thresher.selectors._base import Selector
 from thresher.types import Ids
 
@@ -18,10 +19,16 @@ def emptied(targets: NDArray[np.int64], kept: Ids) -> dict[int, int]:
 
     >>> emptied(np.array([0, 0, 1, 3, 3, 3]), np.array([0, 3]))
     {1: 1}
+    >>> emptied(np.array([0, 10**12, 5]), np.array([0, 2]))
+    {1000000000000: 1}
     """
-    labels, counts = np.unique(targets, return_counts=True)
-    none = ~np.isin(labels, np.unique(targets[kept]))
-    return dict(zip(labels[none].tolist(), counts[none].tolist(), strict=True))
+    labels = None
+    if targets.min() < 0 or targets.max() >= MOST_CLASSES:  # counting would take memory for every number below the largest
+        labels, targets = np.unique(targets, return_inverse=True)
+    counts = np.bincount(targets)
+    none = np.flatnonzero((counts > 0) & (np.bincount(targets[kept], minlength=len(counts)) == 0))
+    named = none if labels is None else labels[none]
+    return dict(zip(named.tolist(), counts[none].tolist(), strict=True))
 
 
 def emptied_text(method: str, selector: Selector, found: dict[int, int], names: Sequence[str] | None = None) -> str:
