@@ -22,7 +22,7 @@ import thresher
 from thresher.cli import app, main
 from thresher.commands import bars
 from thresher.commands.output import Output
-from thresher.commands.screen import parallel
+from thresher.commands.screen import Screen, parallel
 from thresher.experiments import targets
 from thresher.experiments.cells import Cell, Entry
 from thresher.explore.server import Server
@@ -149,12 +149,12 @@ def test_without_a_terminal_a_line_now_and_then_says_how_far_it_is(
 ) -> None:
     monkeypatch.setattr("thresher.commands.screen.SIGN_SECONDS", 0.0)
     for say in (Output("score"), Output("score", quiet=True)):
-        with say.screen() as screen:
+        with Screen(say) as screen:
             screen.step("scoring", 1, 4)
             screen.step("scoring", 2, 4, "2 of 4")
     assert capsys.readouterr().err.splitlines() == ["scoring: 25%", "scoring: 2 of 4"]
     monkeypatch.setattr("thresher.commands.screen.SIGN_SECONDS", 60.0)
-    with Output("score").screen() as screen:
+    with Screen(Output("score")) as screen:
         screen.step("scoring", 1, 4)
     assert capsys.readouterr().err == ""
 

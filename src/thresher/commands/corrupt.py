@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from thresher.commands.output import Output
+from thresher.commands.screen import Screen
 from thresher.data import Data, load
 from thresher.data.corrupt import KINDS, Corruption, corrupted_image
 from thresher.errors import InputError, SampleIdError
@@ -31,7 +32,7 @@ def corrupt_command(*, show: Path, data: str, data_dir: Path | None, variant: st
     if ids is None:
         ids = tuple(np.sort(np.unique(loaded.train.targets, return_index=True)[1])[:_ROWS].tolist())
     show.parent.mkdir(parents=True, exist_ok=True)
-    with say.screen() as screen:
+    with Screen(say) as screen:
         picture = corruption_picture(loaded, spec, ids, partial(screen.step, "drawing"))
     write_atomic(show, picture)
     say.wrote(show)

@@ -8,6 +8,7 @@ from typing import Any
 
 from thresher.commands.output import Output
 from thresher.commands.pictures import load_for, picture_files, usual_data
+from thresher.commands.screen import Screen
 from thresher.coreset import Coreset
 from thresher.errors import FingerprintError, InputError, MissingFileError, UnknownNameError
 from thresher.exchange.folders import How, export_folder
@@ -52,11 +53,11 @@ def export_command(
         write_uids(kept, read_pool(_needed(pool, "--pool", to)), out, force=force)
     elif loaded is not None and to == "folder":
         pictures = picture_files(loaded)
-        with say.screen() as screen:
+        with Screen(say) as screen:
             step = partial(screen.step, "copying" if how == "copy" else "linking")
             export_folder(kept, pictures, out, how=how, force=force, on_step=step)
     else:
-        with say.screen() as screen:
+        with Screen(say) as screen:
             step = partial(screen.step, "re-sharding")
             written = reshard(kept, _tar_files(shards), out, per_shard=per_shard, force=force, on_step=step)
         note, facts = f", {len(written)} shards", {"shards": written}

@@ -20,8 +20,6 @@ import thresher
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from thresher.commands.screen import Screen
-
 
 class Output:
     """Where a command speaks.
@@ -84,12 +82,6 @@ class Output:
             head = {"command": self.command, "version": thresher.__version__, "wrote": self._wrote}
             document = plain({**head, **facts, "notes": self._notes})
             click.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
-
-    def screen(self) -> Screen:
-        """Return the live progress; use it in a `with` block, in which notes appear above the bars."""
-        from thresher.commands.screen import Screen
-
-        return Screen(self)
 
     def print_notes_by(self, print_note: Callable[[str], None] | None) -> None:
         """Print notes by this function from now on, None for plainly on stderr."""

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from thresher.commands.corrupt import corruption_picture
 from thresher.commands.output import Output
-from thresher.commands.screen import parallel
+from thresher.commands.screen import Screen, parallel
 from thresher.commands.training import as_precision, pick_device
 from thresher.engines import engine_of
 from thresher.errors import FailedTrainingsError, InputError
@@ -58,7 +58,7 @@ def reproduce_command(
         _announce(cells, place, pace, say)
         return
     what = {"target": target, "scale": scale, "only": only, "seeds": seeds, "precision": precision, "device": device}
-    with say.screen() as screen, tracked(track, f"{target}-{scale}", what) as tracker:
+    with Screen(say) as screen, tracked(track, f"{target}-{scale}", what) as tracker:
         outcome = run_cells(cells, place, pace, followed(screen.notify, tracker))
     rows = board(wanted, chosen, place)
     name = f"{target}-{scale}"

@@ -47,7 +47,7 @@ def score_command(
     labels, windows, ats = parse_methods(method), parse_numbers(window, "--window"), parse_numbers(at, "--at")
     opened = open_source(seen_by_all(source, engine))
     note_unfinished(source, opened, say)
-    with say.screen() as screen:
+    with Screen(say) as screen:
         requests = [
             r for label in labels for r in _requests(label, opened, windows, ats, keep, say, screen, len(labels) > 1)
         ]
@@ -57,7 +57,7 @@ def score_command(
         raise InputError(f"--window is TDDS's, but {method} does not read it. Parameters follow a colon: {method}:window=5.")
     asked = _told_apart(requests)
     name = engine or usual_engine(opened, asked, workers, exact=exact)
-    with make_engine(name, workers, address) as runs, say.screen() as screen:
+    with make_engine(name, workers, address) as runs, Screen(say) as screen:
         score_store(opened, asked, out, exact=exact, engine=runs, on_step=partial(screen.step, "scoring"))
     say.wrote(out)
     say.line(f"{out}: {opened.n} samples, {', '.join(request.column for request in asked)}; of {epochs_text(opened)}")

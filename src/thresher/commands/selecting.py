@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from thresher.commands.output import Output
+from thresher.commands.screen import Screen
 from thresher.coreset import Coreset
 from thresher.engines import make_engine
 from thresher.errors import InputError, UnknownNameError
@@ -55,7 +56,7 @@ def select_command(
     fingerprint = file.info.get("fingerprint")
     provenance = {"data": data, **({"fingerprint": fingerprint} if fingerprint else {})}
     main = names[resolved.columns[""]]
-    with make_engine(engine, workers, address) as runs, say.screen() as screen:
+    with make_engine(engine, workers, address) as runs, Screen(say) as screen:
         if isinstance(resolved.selector, Rule):
             source = {**resolved.provenance(wanted), **provenance}
             count = select_file(

@@ -17,6 +17,7 @@ from thresher import __version__
 from thresher.commands.output import Output
 from thresher.commands.pictures import load_for, picture_files, usual_data
 from thresher.commands.recorded import epochs_text, note_unfinished
+from thresher.commands.screen import Screen
 from thresher.coreset import Coreset
 from thresher.errors import FingerprintError, InputError
 from thresher.exchange.place import check_free, check_kind, check_parquet, write_new
@@ -45,7 +46,7 @@ def suspects_command(
     opened = open_source(source)
     name = _namer(opened, source, data, data_dir) if data is not None or data_dir is not None else None
     note_unfinished(source, opened, say)
-    with say.screen() as screen:
+    with Screen(say) as screen:
         step = partial(screen.step, "reading")
         margins = replay(opened, [Request("margin", AUM(margin="logit"))], on_step=step)["margin"].values
     found = find_suspects(margins)

@@ -13,7 +13,7 @@ import torch
 from rich.table import Table
 
 from thresher.commands.output import Output
-from thresher.commands.screen import parallel
+from thresher.commands.screen import Screen, parallel
 from thresher.coreset import Coreset
 from thresher.data import load
 from thresher.dynamic import parse_rule
@@ -113,7 +113,7 @@ def run_command(
         raise InputError(f"{out} holds a run already. Choose another --out, or leave --no-resume away to continue it.")
     with _begun(device, say, track, out.name, spec.to_json()) as (ranks, own_device, tracker):
         processes, threads = parallel(jobs, device, ranks.size)
-        with say.screen() as screen:
+        with Screen(say) as screen:
             results = run_study(
                 spec, out, data_dir=str(data_dir) if data_dir else None, device=own_device, processes=processes,
                 threads=threads, notify=followed(screen.notify, tracker),
@@ -126,7 +126,7 @@ def run_command(
     if report:
         from thresher.experiments.reporting import report_run
 
-        with say.screen() as screen:
+        with Screen(say) as screen:
             report_run(out, spec, results, data_dir, partial(screen.step, "report"))
     seconds = time.perf_counter() - started
     names = ["scores.parquet", "coresets", "results", "table.md", *(["report.html"] if report else [])]
@@ -157,7 +157,7 @@ def record_command(
     with (
         _begun(device, say, track, out.name, what) as (ranks, own_device, tracker),
         RunDirectory(out, what, ranks=ranks) as run,
-        say.screen() as screen,
+        Screen(say) as screen,
     ):
         say.note(f"{loaded.describe()}; {spec.model}, {spec.epochs} epochs of batch {spec.batch_size}")
         notify = followed(screen.notify, tracker)
@@ -211,7 +211,7 @@ def train_command(
     out.mkdir(parents=True, exist_ok=True)
     with _begun(device, say, track, out.name, {**common, "data_dir": None}) as (ranks, own_device, tracker):
         processes, threads = parallel(jobs, device, ranks.size)
-        with say.screen() as screen:
+        with Screen(say) as screen:
             notify = followed(screen.notify, tracker)
             notify("jobs", {"total": len(todo), "work": sum(job.work for job in todo)})
             results = run_jobs(

@@ -11,7 +11,7 @@ import numpy as np
 from rich.table import Table
 
 from thresher.commands.output import Output
-from thresher.commands.screen import parallel
+from thresher.commands.screen import Screen, parallel
 from thresher.commands.training import as_precision, pick_device
 from thresher.data.holdout import Holdout
 from thresher.derivation import grid
@@ -52,7 +52,7 @@ def tune_command(
     pace = Pace.shared(device, threads, budget_minutes, processes)
     # Seed by seed, so that a budget that ends early has compared many settings once.
     cells = [cell for seed in chosen for e in entries for cell in e.cells([seed])]
-    with say.screen() as screen, tracked(track, place.root.name, template.to_json()) as tracker:
+    with Screen(say) as screen, tracked(track, place.root.name, template.to_json()) as tracker:
         outcome = run_cells(cells, place, pace, followed(screen.notify, tracker))
     rows = board(entries, chosen, place)
     path = place.root / f"tune-{keeps[0]:g}.csv"
