@@ -90,6 +90,7 @@ def test_rows_that_wait_are_as_wide_as_planned() -> None:
     assert tuple(bytes_ // n for bytes_ in waiting) == planning.row_bytes(setup)
     assert sum(waiting) == 2 * planning.waiting_bytes(setup)  # one process stands for both here
     assert planning.network_bytes(setup) == sum(waiting) // 2
+    assert planning.network_bytes(setup, evaluated=False) == waiting[0] // 2
     assert planning.waiting_bytes(Setup(n, classes, 1)) == planning.network_bytes(Setup(n, classes, 1)) == 0
 
 
@@ -98,10 +99,12 @@ def test_a_store_and_scores_take_the_disk_that_is_planned(tmp_path: Path) -> Non
     setup, rng = Setup(n, 10, epochs, features=width), np.random.default_rng(0)
     with TrajectoryWriter.create(tmp_path / "t", n, 10, RECORDED) as store:
         for epoch in range(epochs):
-            values = dict(zip(RECORDED, rng.random((len(RECORDED), n), dtype=np.float32), strict=True))
+            last = epoch == epochs - 1  # the one evaluation pass
+            names = [name for name in RECORDED if last or not name.startswith("eval_")]
+            values = dict(zip(names, rng.random((len(names), n), dtype=np.float32), strict=True))
             if epoch == 0:
                 values["change"][:] = values["signed_change"][:] = np.nan
-            features = rng.random((n, width), dtype=np.float32)
+            features = rng.random((n, width), dtype=np.float32) if last else None
             store.append(Frame(epoch, np.arange(n), values, n), targets=rng.integers(0, 10, n), features=features)
     found = sum(path.stat().st_size for path in (tmp_path / "t").rglob("*.parquet"))
     assert found == pytest.approx(planning.store_bytes(setup), rel=0.02)

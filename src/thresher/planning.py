@@ -23,7 +23,6 @@ EVAL_SIGNALS = 4
 _REMEMBERING = 2
 _KEPT = 12  # bytes a sample: its target (int64), and how often it was seen in both passes (int16 each)
 _WAITING = 24  # bytes of a waiting row besides its numbers: id, target, step (int64 each)
-_GIGA = 1e9
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ class Setup:
 
     @property
     def signals(self) -> int:
-        """How many signals are stored."""
+        """How many signals are stored, those of the evaluation pass among them."""
         return TRAIN_SIGNALS + (EVAL_SIGNALS if self.features else 0)
 
     @property
@@ -127,20 +126,24 @@ def memory_bytes(setup: Setup) -> int:
     return state_bytes(setup) + feature_bytes(setup) + waiting_bytes(setup)
 
 
-def network_bytes(setup: Setup) -> int:
-    """Return the bytes that all ranks send one another each epoch: every row but those that are seen by their owner.
+def network_bytes(setup: Setup, evaluated: bool = True) -> int:
+    """Return the bytes that all ranks send one another in an epoch: every row but those that are seen by their owner.
 
-    A sampler deals samples out anew, so of R ranks all but one in R rows travel.
+    A sampler deals samples out anew, so of R ranks all but one in R rows travel. `evaluated`: in the epoch of the
+    evaluation pass, which is one; without it, in any other.
     """
-    return int(Fraction(setup.ranks - 1, setup.ranks) * setup.n * sum(row_bytes(setup)))
+    rows = sum(row_bytes(setup)) if evaluated else row_bytes(setup)[0]
+    return int(Fraction(setup.ranks - 1, setup.ranks) * setup.n * rows)
 
 
 def store_bytes(setup: Setup) -> int:
-    """Return the bytes of the store: 4 S a sample and epoch (the change has none at epoch 0), targets and features once.
+    """Return the bytes of the store: 4 a sample, epoch and signal of the training pass (the change has none at epoch 0);
+    signals of the evaluation pass, targets and features once.
 
     Ids shrink to nearly nothing, but for features, which they stand beside; a file's header takes some kilobytes.
     """
-    numbers = 4 * setup.n * (setup.signals * setup.epochs - _REMEMBERING)
+    evaluated = setup.signals - TRAIN_SIGNALS
+    numbers = 4 * setup.n * (TRAIN_SIGNALS * setup.epochs - _REMEMBERING + evaluated)
     return numbers + 8 * setup.n + 4 * setup.n * setup.features
 
 
@@ -188,7 +191,7 @@ def payback(setup: Setup, keep: Keep, surrogate_epochs: int, measured: Measured 
 
     >>> found = payback(Setup(1281167, 1000, 90, 8), 0.7, 30)
     >>> found.trainings, round(found.seconds)
-    (2, 151)
+    (2, 147)
     """
     if not 1 <= surrogate_epochs <= setup.epochs:
         raise InputError(f"Expected a surrogate of 1 to {setup.epochs} epochs, but got {surrogate_epochs}.")

@@ -49,10 +49,16 @@ def rows(setup: Setup) -> list[tuple[str, str, str]]:
     )
     parts = f"state {bytes_text(state)}, features {bytes_text(features)}, waiting rows {bytes_text(waiting)}"
     store, table = planning.store_bytes(setup), planning.score_bytes(setup)
+    evaluated = setup.features and setup.ranks > 1
     cores = "one core" if setup.workers == 1 else f"{setup.workers} cores"
     return [
         ("memory of a rank", bytes_text(planning.memory_bytes(setup)), parts),
-        ("network, all ranks, an epoch", bytes_text(planning.network_bytes(setup)), f"{setup.ranks} ranks, all to all"),
+        (
+            "network, all ranks, an epoch",
+            bytes_text(planning.network_bytes(setup, evaluated=False)),
+            f"{setup.ranks} ranks, all to all"
+            + (f"; {bytes_text(planning.network_bytes(setup))} in that of the evaluation pass" if evaluated else ""),
+        ),
         (
             "disk",
             bytes_text(store + table),
