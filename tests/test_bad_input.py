@@ -490,3 +490,16 @@ def test_places_that_cannot_be_written(finished: Path, tmp_path: Path, call: Any
     assert "Name a folder, not a file" in line
     assert "trainings at once, but got 0" in call.refused("run", "--jobs", 0, "--out", tmp_path / "run")
     assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_pipes_and_devices_are_no_files_to_replace(finished: Path, tmp_path: Path, call: Any) -> None:
+    call("score", finished, "--method", "el2n", "--out", tmp_path / "s.parquet")
+    call("select", tmp_path / "s.parquet", "--method", "el2n", "--keep", 9, "--out", tmp_path / "c.parquet")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for command in (
+        ("score", finished, "--method", "el2n"), ("select", tmp_path / "s.parquet", "--method", "el2n", "--keep", 9),
+        ("export", tmp_path / "c.parquet", "--to", "csv", "--force"),
+    ):  # fmt: skip
+        assert "a device or pipe is there" in call.refused(*command, "--out", pipe)
+    assert pipe.is_fifo()

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from thresher.errors import InputError, RunDirectoryError, ThresherError
 from thresher.files import PART, parse_json, sync_folder, write_atomic, write_json
-from thresher.places import as_place
+from thresher.places import as_place, is_remote
 
 MARK = "exported-coreset.parquet"
 """The coreset itself lies in every exported folder; it also says that the folder is an export and may be replaced."""
@@ -32,11 +32,18 @@ def write_new(path: Path, content: bytes, force: bool = False) -> None:
 
 
 def check_free(path: Path, force: bool = False) -> None:
-    """Raise RunDirectoryError where a file may not be written: one is there and `force` is not given, or a folder is."""
+    """Raise RunDirectoryError where a file may not be written: one is there and `force` is not given, or what is no file."""
     if path.is_dir():
         raise RunDirectoryError(f"Expected a file to write at {path}, but a folder is there. Choose another name.")
+    _check_plain(path)
     if os.path.lexists(path) and not force:
         raise RunDirectoryError(f"{path} exists already; nothing was written. Choose another name, or replace it: --force.")
+
+
+def _check_plain(path: Path) -> None:
+    """Raise RunDirectoryError for a device, pipe or socket: the file that is renamed to its name would take its place."""
+    if not is_remote(path) and path.exists() and not (path.is_file() or path.is_dir()):
+        raise RunDirectoryError(f"Expected a file to write at {path}, but a device or pipe is there. Choose another name.")
 
 
 def check_kind(path: Path, kind: str, read: Callable[[Path], object], option: str = "--out") -> None:
@@ -46,6 +53,7 @@ def check_kind(path: Path, kind: str, read: Callable[[Path], object], option: st
     """
     place = as_place(path)
     if not place.is_file():
+        _check_plain(place)
         return
     try:
         fits = bool(read(place))
