@@ -503,3 +503,8 @@ def test_pipes_and_devices_are_no_files_to_replace(finished: Path, tmp_path: Pat
     ):  # fmt: skip
         assert "a device or pipe is there" in call.refused(*command, "--out", pipe)
     assert pipe.is_fifo()
+
+
+def test_an_empty_path_is_no_folder(finished: Path, call: Any) -> None:
+    assert "Expected --out to be a path or URL, but got an empty text" in call.refused("score", finished, "--out", "")
+    assert "Expected --out to be a path, but got an empty text" in call.refused("record", "--out", "")

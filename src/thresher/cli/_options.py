@@ -40,9 +40,12 @@ class Place(click.ParamType):  # type: ignore[type-arg]  # generic in newer vers
     name = "path or URL"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """Return the place that a text names."""
+        """Return the place that a text names; refuses an empty one, which would be the folder that one is in."""
+        from thresher.errors import InputError
         from thresher.places import as_place
 
+        if value == "":
+            raise InputError(f"Expected {_name(param)} to be a {self.name}, but got an empty text. Is a variable not set?")
         return as_place(value)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
