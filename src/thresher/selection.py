@@ -13,7 +13,7 @@ from thresher.errors import InputError, MissingSamplesError
 from thresher.keep import Keep, keep_count
 from thresher.registry import make_selector
 from thresher.selectors._base import Selector
-from thresher.types import HardEnd, Pool, Scores, check_scores
+from thresher.types import HardEnd, Pool, Scores, check_scores, check_seed
 
 
 def select(
@@ -33,8 +33,8 @@ def select(
     to say of this choice are added.
 
     Raises MissingSamplesError where a score is NaN (a sample never, or not often enough, observed), InputError for what is
-    no Scores, Pool or selector, where sizes disagree, a score is infinite, or `keep` is impossible, UnknownNameError for the
-    name of no selector.
+    no Scores, Pool or selector, where sizes disagree, a score is infinite, or `keep` or `seed` (in [0, 2^63)) is impossible,
+    UnknownNameError for the name of no selector.
 
     >>> scores = Scores(np.array([0.1, 0.7, 0.4, 0.9], dtype=np.float32))
     >>> select(scores, Pool(4), 0.5, "top").ids.tolist()
@@ -42,6 +42,7 @@ def select(
     """
     selector = make_selector(selector) if isinstance(selector, str) else selector
     _check_kinds(scores, pool, selector)
+    check_seed(seed)
     n = pool.n
     _check(scores.values, n, "score")
     for name, values in pool.aux.items():

@@ -140,6 +140,20 @@ class Scores:
         return self.values if self.hard_end == "high" else -self.values
 
 
+SEEDS = 2**63
+"""How many seeds there are: what torch's generators take."""
+
+
+def check_seed(seed: int) -> None:
+    """Raise InputError for a number that seeds nothing here.
+
+    >>> check_seed(0), check_seed(2**63 - 1)
+    (None, None)
+    """
+    if not 0 <= seed < SEEDS:
+        raise InputError(f"Expected a seed in [0, 2^63), but got {seed}.")
+
+
 def check_scores(value: object, where: str = "") -> None:
     """Raise InputError for what is no `Scores`."""
     if not isinstance(value, Scores):

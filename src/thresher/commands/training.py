@@ -35,6 +35,7 @@ from thresher.ranks.torchrun import joined
 from thresher.report.percent import gap_text, plus_minus, seeds_text
 from thresher.tracking import Tracker, followed, tracked
 from thresher.train.spec import Precision
+from thresher.types import check_seed
 
 
 def pick_device(name: str) -> str:
@@ -144,6 +145,7 @@ def record_command(
     device: str, features: bool, logits: str | None, compile_model: bool, track: str | None, say: Output,
 ) -> None:  # fmt: skip
     """`thresher record`."""
+    check_seed(seed)  # before anything is written
     device = pick_device(device)
     if logits not in (None, "float16", "float32"):
         raise InputError(f"Expected --logits float16 or float32, but got {logits!r}.")

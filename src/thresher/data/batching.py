@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from thresher.data.augment import Draws, centre_crop, permutation, resized_crop
 from thresher.data.base import ArraySplit, Data, Split
 from thresher.errors import InputError, SampleIdError, ThresherError
+from thresher.types import check_seed
 
 Batch = tuple[Tensor, Tensor, Tensor]
 _Item = tuple[int, int]  # epoch and sample id: workers that live through epochs learn the epoch from it
@@ -58,8 +59,9 @@ class Batches:
         dtype: torch.dtype = torch.float32,
         part: tuple[int, int] = (0, 1),
     ) -> None:
-        if batch_size < 1 or workers < 0 or seed < 0:
-            raise InputError(f"Expected batch_size >= 1, workers >= 0, seed >= 0, but got {batch_size}, {workers}, {seed}.")
+        check_seed(seed)
+        if batch_size < 1 or workers < 0:
+            raise InputError(f"Expected batch_size >= 1 and workers >= 0, but got {batch_size} and {workers}.")
         self.data, self.split, self.batch_size = data, split, batch_size
         self.device = torch.device(device)
         self.train, self.augment, self.seed = train, augment and train, seed

@@ -18,6 +18,7 @@ from thresher.experiments.tables import RANDOM
 from thresher.keep import parse_keep
 from thresher.methods import AUTO
 from thresher.train.spec import Precision, TrainSpec
+from thresher.types import SEEDS
 
 
 @dataclass(frozen=True)
@@ -109,4 +110,6 @@ def parse_seeds(text: str, what: str = "seeds") -> tuple[int, ...]:
         seeds = []
     if not seeds or len(set(seeds)) != len(seeds):
         raise InputError(f"Expected distinct {what} such as 0-2 or 0,1,5, but got {text!r}.")
+    if max(seeds) >= SEEDS:
+        raise InputError(f"Expected {what} below 2^63, but got {text[:80]!r}.")
     return tuple(seeds)

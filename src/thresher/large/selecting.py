@@ -21,7 +21,7 @@ from thresher.ranking.blocks import Block, Mask, Step, reduce_blocks
 from thresher.score_table import ScoreFile
 from thresher.selection import check_found, provenance
 from thresher.selectors._base import Rule
-from thresher.types import Ids, Pool
+from thresher.types import Ids, Pool, check_seed
 
 R = TypeVar("R")
 _PARTS = 4  # a worker and pass; enough that the last ones to end leave no worker idle for long
@@ -59,6 +59,7 @@ def select_file(
     >>> Coreset.load(folder / "kept.parquet").ids.tolist()
     [1, 3]
     """
+    check_seed(seed)
     count = keep_count(file.n, keep)
     samples = FileSamples(file, column, engine or Serial(), on_step)
     kept = selector.kept(samples, count, np.random.default_rng(seed))

@@ -54,9 +54,9 @@ class TrainSpec:
             )
         if self.precision not in ("fp32", "bf16"):
             raise InputError(f"Expected precision 'fp32' or 'bf16', but got {self.precision!r}.")
-        if not (self.lr > 0 and 0 <= self.momentum < 1 and self.weight_decay >= 0):
+        if not (0 < self.lr < math.inf and 0 <= self.momentum < 1 and 0 <= self.weight_decay < math.inf):
             raise InputError(
-                "Expected lr > 0, momentum in [0, 1) and weight_decay >= 0, but got "
+                "Expected finite lr > 0, momentum in [0, 1) and finite weight_decay >= 0, but got "
                 f"{self.lr}, {self.momentum} and {self.weight_decay}."
             )
         if self.optimizer not in ("sgd", "adamw"):
