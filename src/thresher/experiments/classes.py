@@ -46,5 +46,5 @@ def emptied_text(method: str, selector: Selector, found: dict[int, int], names: 
     balanced = selector.params().get("balanced")
     if balanced is None:
         return f"{method} keeps none of {which}"
-    helps = "a class that is due less than half a sample gets none: keep more" if balanced else ""
+    helps = "a class that is due less than one sample may get none: keep more" if balanced else ""
     return f"{method} keeps none of {which}: {helps or f'{method}:balanced=true keeps classes in proportion'}"
