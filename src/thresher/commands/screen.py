@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from thresher.cores import cores, threads
+from thresher.engines import MOST
 from thresher.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ def parallel(jobs: int | None, device: str, ranks: int = 1) -> tuple[int, int | 
                 f"Expected --jobs only without torchrun, which starts {ranks} processes itself, but got {jobs}."
             )
         return 1, None
-    if jobs is not None and jobs < 1:
-        raise InputError(f"Expected --jobs >= 1 trainings at once, but got {jobs}.")
+    if jobs is not None and not 1 <= jobs <= MOST:
+        raise InputError(f"Expected --jobs of 1 to {MOST} trainings at once, but got {jobs}.")
     processes = jobs or (cores() if device == "cpu" else 1)
     return processes, threads(cores() // processes) if device == "cpu" else None
 

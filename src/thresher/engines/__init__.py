@@ -15,6 +15,8 @@ from thresher.errors import InputError, nearest
 T = TypeVar("T")
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
 NAMES = ("serial", "threads", "processes", "ray")
+MOST = 65536
+"""How many calls may run at once: a pool of processes counts no further than a semaphore does."""
 
 
 class Engine(Protocol):
@@ -51,7 +53,7 @@ def make_engine(name: str, workers: int | None = None, address: str | None = Non
     a running Ray cluster; without one Ray uses the cluster that it finds, or starts one here. `gpus` is what each call
     takes of a Ray cluster's GPUs.
 
-    Raises InputError for an unknown name, an address for another engine, or fewer than one worker;
+    Raises InputError for an unknown name, an address for another engine, or workers outside 1 to `MOST`;
     MissingPackageError where Ray is not installed.
 
     >>> make_engine("processes", workers=2).workers
@@ -59,8 +61,8 @@ def make_engine(name: str, workers: int | None = None, address: str | None = Non
     """
     if name not in NAMES:
         raise InputError(f"Expected the engine as one of {', '.join(NAMES)}, but got {name!r}{nearest(name, NAMES)}.")
-    if workers is not None and workers < 1:
-        raise InputError(f"Expected at least one worker, but got {workers}.")
+    if workers is not None and not 1 <= workers <= MOST:
+        raise InputError(f"Expected 1 to {MOST} workers, but got {workers}.")
     if address is not None and name != "ray":
         raise InputError(f"Expected an address with the engine ray alone, but got {address!r} with {name}.")
     if name == "ray":
