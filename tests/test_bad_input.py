@@ -506,6 +506,18 @@ def test_pipes_and_devices_are_no_files_to_replace(finished: Path, tmp_path: Pat
     assert pipe.is_fifo()
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [(("--engine", "processs"), "did you mean processes"), (("--address", "here"), "engine ray alone")],
+)
+def test_an_engine_that_is_none_is_refused_before_anything_is_recorded(
+    options: Any, message: str, tmp_path: Path, call: Any
+) -> None:
+    for more in ((), ("--dry-run",)):
+        assert message in call.refused("reproduce", "table6", *options, *more, "--out", tmp_path / "r")
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_empty_path_is_no_folder(finished: Path, call: Any) -> None:
     assert "Expected --out to be a path or URL, but got an empty text" in call.refused("score", finished, "--out", "")
     assert "Expected --out to be a path, but got an empty text" in call.refused("record", "--out", "")

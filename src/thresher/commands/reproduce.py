@@ -16,7 +16,7 @@ from thresher.commands.corrupt import corruption_picture
 from thresher.commands.output import Output
 from thresher.commands.screen import Screen, parallel
 from thresher.commands.training import as_precision, pick_device
-from thresher.engines import engine_of
+from thresher.engines import check_engine, engine_of
 from thresher.errors import FailedTrainingsError, InputError
 from thresher.experiments.board import BoardRow, as_csv, as_markdown, board, columns, lines, records
 from thresher.experiments.cells import Cell, Entry, Filter
@@ -88,12 +88,14 @@ def _place(
     out: Path, data_dir: Path | None, device: str, jobs: int | None, engine: str | None, address: str | None
 ) -> Place:  # fmt: skip
     """Return where the cells run; on a cluster as many trainings at once as it has cores, or GPUs, unless told otherwise."""
+    name = engine_of(device) if engine is None else engine
+    check_engine(name, jobs if name == "ray" else None, address)  # now, not when the recordings are made
     if engine == "ray":
         folder = None if data_dir is None else data_dir.resolve()
         threads = 1 if device == "cpu" else None
         return Place(out.resolve(), folder, device, jobs, threads, engine, address)
     processes, threads = parallel(jobs, device)
-    return Place(out, data_dir, device, processes, threads, engine or engine_of(device), address)
+    return Place(out, data_dir, device, processes, threads, name, address)
 
 
 def _wanted(target: str, scale: str, only: str, precision: str, compile_model: bool) -> list[Entry]:

@@ -59,12 +59,7 @@ def make_engine(name: str, workers: int | None = None, address: str | None = Non
     >>> make_engine("processes", workers=2).workers
     2
     """
-    if name not in NAMES:
-        raise InputError(f"Expected the engine as one of {', '.join(NAMES)}, but got {name!r}{nearest(name, NAMES)}.")
-    if workers is not None and not 1 <= workers <= MOST:
-        raise InputError(f"Expected 1 to {MOST} workers, but got {workers}.")
-    if address is not None and name != "ray":
-        raise InputError(f"Expected an address with the engine ray alone, but got {address!r} with {name}.")
+    check_engine(name, workers, address)
     if name == "ray":
         from thresher.engines.ray import Ray
 
@@ -76,6 +71,16 @@ def make_engine(name: str, workers: int | None = None, address: str | None = Non
     from thresher.engines.local import Processes, Threads
 
     return (Threads if name == "threads" else Processes)(workers or cores())
+
+
+def check_engine(name: str, workers: int | None = None, address: str | None = None) -> None:
+    """Raise InputError for what `make_engine` refuses, before there is work for it."""
+    if name not in NAMES:
+        raise InputError(f"Expected the engine as one of {', '.join(NAMES)}, but got {name!r}{nearest(name, NAMES)}.")
+    if workers is not None and not 1 <= workers <= MOST:
+        raise InputError(f"Expected 1 to {MOST} workers, but got {workers}.")
+    if address is not None and name != "ray":
+        raise InputError(f"Expected an address with the engine ray alone, but got {address!r} with {name}.")
 
 
 def engine_of(device: str) -> str:
