@@ -146,7 +146,7 @@ def _cost(method: Method, scorer: Scorer, selector: type[Selector]) -> list[list
     """Return what is kept for a sample while recording, what is read and what is held to select."""
     others = [make_scorer(*_spec(text)) for text in method.aux.values()]
     n = 1000
-    state = sum(array.nbytes for one in (scorer, *others) for array in one.init(n).values()) / n
+    state = sum(array.nbytes for one in (scorer, *others) for array in one.init(n).values()) // n
     names = {need for one in (scorer, *others) for need in one.needs}
     memory = "4 C + " if names & signals.REMEMBERING else ""
     live = f"{memory}{state + 4 * len(names):g} bytes a sample" if names else "nothing"
@@ -157,7 +157,8 @@ def _cost(method: Method, scorer: Scorer, selector: type[Selector]) -> list[list
     trailing = scorer.trailing_epochs
     if names:
         read = "all recorded epochs" if trailing is None or method.aux else f"the last {trailing} epochs suffice as a rule"
-        rows.append(["read from a recording", f"{4 * len(names)} bytes a sample and epoch; {read}"])
+        each = f"epoch; {read}" if any(not name.startswith(signals.EVAL_PREFIX) for name in names) else "evaluation pass"
+        rows.append(["read from a recording", f"{4 * len(names)} bytes a sample and {each}"])
     if scorer.by_class:
         rows.append(["read from a recording", "the features, 4 D bytes a sample"])
     blocks = "any number of samples, block by block" if issubclass(selector, Rule) else "all scores in memory"
