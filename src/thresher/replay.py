@@ -123,6 +123,17 @@ def replay(
     not read, unless `exact`. `on_step` is told how many epochs are read, and of how many. Raises TooFewEpochsError where a
     request asks for more epochs than there are or fewer than its scorer needs, InputError where the source lacks a signal or
     two columns have one name.
+
+    >>> import tempfile
+    >>> from thresher import TrajectoryWriter
+    >>> from thresher.scorers import AUM
+    >>> folder = Path(tempfile.mkdtemp()) / "trajectory"
+    >>> with TrajectoryWriter.create(folder, 2, 10, ["prob_margin"]) as store:
+    ...     for epoch, values in enumerate([[-0.5, 1.0], [0.0, 1.0]]):
+    ...         store.append(Frame(epoch, np.arange(2), {"prob_margin": np.array(values, dtype=np.float32)}, 2))
+    >>> found = replay(open_source(folder), [Request("aum", AUM()), Request("early", AUM(), at=1)])
+    >>> {name: scores.values.tolist() for name, scores in found.items()}
+    {'aum': [-0.25, 1.0], 'early': [-0.5, 1.0]}
     """
     asked = check_requests(source, requests)
     start = 0 if exact else first_start(asked)

@@ -47,7 +47,7 @@ class ScoreTable:
 
 
 def write_scores(
-    path: Path,
+    path: str | os.PathLike[str],
     columns: Mapping[str, Scores],
     targets: NDArray[np.int64] | None = None,
     info: Mapping[str, Any] | None = None,
@@ -73,7 +73,7 @@ def write_scores(
 
 
 def write_score_parts(
-    path: Path,
+    path: str | os.PathLike[str],
     columns: Mapping[str, ScoreColumn],
     labelled: bool,
     parts: Iterable[tuple[Mapping[str, Floats], NDArray[np.int64] | None]],
@@ -125,14 +125,14 @@ def write_score_parts(
     return rows
 
 
-def read_scores(path: Path) -> ScoreTable:
+def read_scores(path: str | os.PathLike[str]) -> ScoreTable:
     """Return the table at `path`.
 
     A table of another origin works too if it has `sample_id` = 0..N-1; its scores count as high = hard, but for columns
     named as a scorer whose low scores are hard (`aum`, `correctness`). Raises MissingFileError or CorruptFileError.
     """
     file = ScoreFile.open(path)
-    with _sound(path):
+    with _sound(file.path):
         table = read_whole(file.path.read_bytes())
         if file.checksums:
             sums = _Running(file, 0, table.column_names)
@@ -142,7 +142,7 @@ def read_scores(path: Path) -> ScoreTable:
         columns = {name: Scores(table.column(name).to_numpy(), c.hard_end, c.source) for name, c in file.columns.items()}
         targets = labels(table.column("target")) if file.labelled else None
     if not np.array_equal(ids, np.arange(len(ids))):
-        raise _out_of_order(path, len(ids))
+        raise _out_of_order(file.path, len(ids))
     return ScoreTable(len(ids), targets, columns, file.info)
 
 
@@ -173,7 +173,7 @@ class ScoreFile:
     ours: bool = False
 
     @classmethod
-    def open(cls, path: Path) -> ScoreFile:
+    def open(cls, path: str | os.PathLike[str]) -> ScoreFile:
         """Read what the table at `path` is, which may be a URL. Raises MissingFileError or CorruptFileError."""
         path = as_place(path)
         if not path.is_file():

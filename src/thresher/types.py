@@ -86,6 +86,9 @@ class Pool:
     `n` samples; `targets` (N,) int64 class labels or None; `features` (N, D) float32 penultimate outputs of the
     trained surrogate or None; `num_classes` C or None; `aux` maps names to further (N,) float32 scores that a selector
     reads besides the main one (DUAL's `beta`: `mean_prob`).
+
+    >>> Pool(2, np.array([0, 1])).need_targets("top").tolist()
+    [0, 1]
     """
 
     n: int
@@ -95,7 +98,7 @@ class Pool:
     aux: Mapping[str, Floats] = field(default_factory=dict)
 
     def need_targets(self, who: str) -> NDArray[np.int64]:
-        """Return targets, or raise InputError naming `who` needs them."""
+        """Return targets, or raise InputError that says `who` needs them."""
         if self.targets is None:
             raise InputError(
                 f"{who} needs the class label of every sample, but this source has none. "
@@ -104,7 +107,7 @@ class Pool:
         return self.targets
 
     def need_features(self, who: str) -> Floats:
-        """Return features, or raise InputError naming `who` needs them."""
+        """Return features, or raise InputError that says `who` needs them."""
         if self.features is None:
             raise InputError(
                 f"{who} needs the penultimate features of every sample, but none were recorded. "
@@ -119,7 +122,10 @@ class Scores:
 
     `values` is (N,) float32, NaN where a sample was never (or not often enough) observed; `hard_end` says which end
     is hard ("high": large means hard or informative, "low": small does); `source` is JSON-ready provenance
-    (scorer name, parameters, epochs).
+    (scorer name, parameters, epochs). Raises InputError for another shape, or an end that is none.
+
+    >>> Scores(np.array([0.5, -0.25]), "low").difficulty.tolist()
+    [-0.5, 0.25]
     """
 
     values: Floats

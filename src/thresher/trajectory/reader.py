@@ -32,6 +32,15 @@ class Trajectory:
 
     Open one with `Trajectory.open(folder)`; recording may go on meanwhile, what is seen is what was complete then. Where it
     replaced a file in the meantime (features, or an epoch that was cut back), RunDirectoryError says to open it again.
+
+    >>> import tempfile
+    >>> from thresher import TrajectoryWriter
+    >>> folder = Path(tempfile.mkdtemp()) / "trajectory"
+    >>> with TrajectoryWriter.create(folder, 2, 10, ["loss"]) as store:
+    ...     store.append(Frame(0, np.arange(2), {"loss": np.array([0.5, 0.25], dtype=np.float32)}, 2))
+    >>> recording = Trajectory.open(folder)
+    >>> recording.n, recording.epochs, [frame.values["loss"].tolist() for frame in recording.frames(["loss"])]
+    (2, 1, [[0.5, 0.25]])
     """
 
     def __init__(self, folder: Path, manifest: Manifest, first_bucket: int = 0, buckets: int | None = None) -> None:
