@@ -30,7 +30,7 @@ from thresher.cli.completion import among
     shell_complete=among(*completion.DATA_SETS),
 )  # fmt: skip
 @given.data_dir
-@switch("--force", help="Replace an older export at --out.")
+@switch("--force", help="Replace the file, or the older export's folder, at --out.")
 @given.speaking
 def export(**options: Any) -> None:
     """Write CORESET, a file of `thresher select`, in a format of other tools.
@@ -38,7 +38,8 @@ def export(**options: Any) -> None:
     csv, parquet, npy: the sample ids (positions in the full training set), in csv with the files of a folder of pictures
     that --data-dir names. tdds: the mask and score pair that the official
     TDDS training takes. uids: a DataComp subset file. folder: the kept pictures of an image folder. webdataset: new
-    shards with the kept samples. Nothing that exists is replaced without --force, and nothing but an older export with it.
+    shards with the kept samples. Nothing that exists is replaced without --force, and of folders
+    only those of an older export with it.
 
     \b
     thresher export coreset.parquet --to csv --out kept.csv
