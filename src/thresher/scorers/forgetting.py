@@ -24,7 +24,7 @@ class Forgetting(Scorer):
 
     Scores are (N,) float32 whole numbers in [0, T/2]; high = hard, the highest are kept. `never_learned` is the rule for
     samples that were never right: "zero" counts their events, which is 0, so they are pruned first (CCS, DUAL, DeepCore);
-    "max" gives them the number of their presentations, the hardest of all (Toneva). Many samples tie; see `top`.
+    "max" gives them the number of their presentations, up to T, the hardest of all (Toneva). Many samples tie; see `top`.
 
     Fails: with few epochs, since the score is a small whole number and nearly all samples tie; with "zero" a hard sample
     that was never right is dropped first, with "max" a wrong label is kept first.
