@@ -109,6 +109,17 @@ def test_the_mean_of_a_batch_is_weighed() -> None:
         sampler.mean(losses.mean(), ids)
 
 
+def test_weights_are_float32_whatever_torchs_default() -> None:
+    sampler = sampler_of(InfoBatch())
+    show(sampler)
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert sampler.weights.dtype == torch.float32
+        assert float(sampler.weights.sum()) == pytest.approx(N)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 @pytest.mark.parametrize(
     ("epochs", "delta", "pruned"), [(8, 0.875, range(1, 7)), (10, 0.875, range(1, 9)), (5, 0.0, range(0))]
 )

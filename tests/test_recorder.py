@@ -11,11 +11,15 @@ import numpy as np
 import pytest
 import torch
 
+from thresher import memory
+from thresher.arguments import as_batch
 from thresher.errors import InputError, MissingSamplesError, SampleIdError, TooFewEpochsError, UnknownNameError
 from thresher.ranks import Alone
+from thresher.ranks.owners import Owners
 from thresher.recorder import Recorder
 from thresher.replay import Request, replay
 from thresher.scorers import AUM, DUAL, EL2N, TDDS, ClassDistance, DynUnc, Entropy, Forgetting, GraNd
+from thresher.spread.collect import Collector
 from thresher.train.checkpoint import load_checkpoint, save_checkpoint
 from thresher.trajectory.reader import Trajectory
 from thresher.trajectory.writer import TrajectoryWriter
@@ -666,3 +670,59 @@ def test_a_recorder_made_before_its_ranks_refuses_the_first_batch(monkeypatch: p
     for recorder in (alone, begun):
         recorder.end_epoch()
         assert recorder.epoch == 1
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_pass_in_inference_mode_may_be_recorded(waits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the first batch makes is changed outside of that mode too."""
+    monkeypatch.setattr(memory, "defers", lambda device: waits)
+    scorers = {"tdds": TDDS(window=3), "el2n": EL2N()}
+    plain, inside = Recorder(N, C, scorers), Recorder(N, C, scorers)
+    feed(plain, 4)
+    for epoch in range(4):
+        with torch.inference_mode():
+            logits, targets, ids = batch(epoch)
+            inside.update(logits * 1, targets, ids)
+        inside.end_epoch()
+    for name, found in plain.scores().items():
+        np.testing.assert_array_equal(found.values, inside.scores()[name].values)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_torchs_defaults_change_nothing(dtype: torch.dtype) -> None:
+    scorers = {"tdds": TDDS(window=3), "el2n": EL2N()}
+    plain, other = Recorder(N, C, scorers, duplicates="first"), Recorder(N, C, scorers, duplicates="first")
+    feed(plain, 4)
+    given = [batch(epoch) for epoch in range(4)]
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with torch.device("meta"):
+            for logits, targets, ids in given:
+                other.update(logits, targets, ids)
+                other.end_epoch()
+    finally:
+        torch.set_default_dtype(before)
+    for name, found in plain.scores().items():
+        np.testing.assert_array_equal(found.values, other.scores()[name].values)
+
+
+def test_rows_that_wait_for_other_ranks_are_float32_and_may_come_in_inference_mode() -> None:
+    collector = Collector(Alone(), Owners(N, N, 1), ["error_norm"], ["eval_loss"], False)
+    recorder = Recorder(N, C, extra_signals=["error_norm", "eval_loss"])
+    holder = recorder._place()
+    logits, targets, ids = batch()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.inference_mode():
+            collector.add(holder, as_batch(logits[:5], targets[:5], ids[:5], None, C), 0)
+        collector.add(holder, as_batch(logits[5:], targets[5:], ids[5:], None, C), 0)
+        collector.add_eval(holder, as_batch(logits, targets, ids, None, C), ["loss"], 0)
+        collector.collect(holder, 0)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    error = (logits.softmax(1) - torch.nn.functional.one_hot(targets, C)).norm(dim=1)
+    torch.testing.assert_close(holder.values["error_norm"][ids], error)
+    torch.testing.assert_close(
+        holder.values["eval_loss"][ids], torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+    )

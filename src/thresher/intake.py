@@ -234,5 +234,5 @@ def _all_finite(logits: Tensor) -> Tensor:
     On a CPU in one pass, since a sum is finite only if all its terms are; a sum that overflowed is looked into again.
     """
     if logits.device.type == "cpu" and bool(torch.isfinite(logits.sum())):
-        return torch.ones((), dtype=torch.bool)
+        return torch.ones((), dtype=torch.bool, device="cpu")
     return torch.isfinite(logits).all()

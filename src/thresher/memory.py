@@ -31,7 +31,7 @@ class Memory:
     ) -> None:  # fmt: skip
         self.device = device
         self.intake = Intake(n, num_classes, duplicates, device, first)
-        self.values = {name: torch.full((n,), float("nan"), device=device) for name in names}
+        self.values = {name: torch.full((n,), float("nan"), dtype=torch.float32, device=device) for name in names}
         self.remembers = previous is not None
         rows = n if self.remembers else 0
         self.previous = torch.full((rows, num_classes), float("nan"), dtype=previous or torch.float32, device=device)

@@ -42,7 +42,8 @@ class Pending:
         parts = _parts(batch)
         if self._places is None:
             kinds = zip(parts, _KINDS, strict=False)
-            self._places = [torch.empty((self.rows, *p.shape[1:]), dtype=kind, device=self.device) for p, kind in kinds]
+            with torch.inference_mode(False):  # else they could be changed in inference mode alone
+                self._places = [torch.empty((self.rows, *p.shape[1:]), dtype=kind, device=self.device) for p, kind in kinds]
         start, self.used = self.used, self.used + len(batch.ids)
         for place, part in zip(self._places, parts, strict=True):
             place[start : self.used].copy_(part)  # which also moves and converts: a launch instead of three

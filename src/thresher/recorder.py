@@ -180,11 +180,12 @@ class Recorder:
         if before is None or wanted not in (None, before.device):
             if batch is not None and self.epoch == 0:
                 check_logits(batch.logits)
-            device = wanted or torch.device("cpu")
             names = [*self._train_names, *self._eval_names]
             previous = _LOG_PROB_DTYPES[self._log_probs] if self._remembers else None
             kept = _LOG_PROB_DTYPES[self.store.logits] if self.store is not None and self.store.logits else None
-            self._memory = Memory(self._own, self.num_classes, names, previous, kept, self.duplicates, device, self._span[0])
+            made = (self._own, self.num_classes, names, previous, kept, self.duplicates, wanted or torch.device("cpu"))
+            with torch.inference_mode(False):  # what is made in inference mode cannot be changed outside of it
+                self._memory = Memory(*made, self._span[0])
             if before is not None:
                 self._memory.load(before.state())
             if self._known is not None:

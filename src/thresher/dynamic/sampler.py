@@ -133,10 +133,9 @@ class DynamicSampler(Sampler[int]):
         """(n,) float32: what each sample's loss counts in the running epoch, 0 where it is not shown."""
         coreset = self.coreset
         if self._weights is None:
-            self._weights = torch.zeros(coreset.n)
-            self._weights[torch.from_numpy(coreset.ids)] = (
-                torch.ones(len(coreset)) if coreset.weights is None else torch.from_numpy(coreset.weights)
-            )
+            weights = np.zeros(coreset.n, dtype=np.float32)
+            weights[coreset.ids] = 1 if coreset.weights is None else coreset.weights
+            self._weights = torch.from_numpy(weights)
         return self._weights
 
     def mean(self, losses: Tensor, sample_ids: Tensor) -> Tensor:

@@ -50,10 +50,10 @@ class TorchRanks:
         """Return the value of every rank."""
         text = torch.frombuffer(bytearray(json.dumps([topic, value]).encode()), dtype=torch.uint8)
         with _watched(topic):
-            sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
-            dist.all_gather(sizes, torch.tensor([len(text)]), group=self._host)
+            sizes = [torch.zeros(1, dtype=torch.int64, device="cpu") for _ in range(self.size)]
+            dist.all_gather(sizes, torch.tensor([len(text)], device="cpu"), group=self._host)
             longest = max(int(size) for size in sizes)
-            texts = [torch.zeros(longest, dtype=torch.uint8) for _ in range(self.size)]
+            texts = [torch.zeros(longest, dtype=torch.uint8, device="cpu") for _ in range(self.size)]
             dist.all_gather(texts, nn.functional.pad(text, (0, longest - len(text))), group=self._host)
         said = [json.loads(bytes(t[: int(size)].tolist())) for t, size in zip(texts, sizes, strict=True)]
         for rank, (other, _) in enumerate(said):
@@ -70,8 +70,8 @@ class TorchRanks:
         tensor: Tensor = torch.from_numpy(np.ascontiguousarray(rows)) if array else rows  # type: ignore[assignment]
         kind = _EMPTY if not len(tensor) else _ON_GPU if tensor.is_cuda else _ON_HOST
         with _watched("exchange"):
-            asked = [torch.zeros(self.size + 1, dtype=torch.int64) for _ in range(self.size)]
-            dist.all_gather(asked, torch.tensor([*counts, kind]), group=self._host)
+            asked = [torch.zeros(self.size + 1, dtype=torch.int64, device="cpu") for _ in range(self.size)]
+            dist.all_gather(asked, torch.tensor([*counts, kind], device="cpu"), group=self._host)
             came = [int(theirs[self.rank]) for theirs in asked]
             fast = self._nccl and all(int(theirs[-1]) != _ON_HOST for theirs in asked)
             sent = tensor.contiguous().to(torch.device("cuda") if fast else torch.device("cpu"))

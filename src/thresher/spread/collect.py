@@ -42,7 +42,7 @@ class Collector:
         """Check a batch of the evaluation pass and keep its signals `names` and its features."""
         batch = memory.intake.look_at(batch, self.owners.n, epoch)
         found = signals.compute(signals.Outputs(batch.logits, batch.targets, batch.features), names)
-        nothing = torch.full((len(batch.ids),), float("nan"), device=batch.ids.device)
+        nothing = torch.full((len(batch.ids),), float("nan"), dtype=torch.float32, device=batch.ids.device)
         columns = [found.get(name.removeprefix(signals.EVAL_PREFIX), nothing) for name in self._evaluated]
         self._boxes[1].add(batch, [*columns, *([] if batch.features is None else [batch.features])])
 

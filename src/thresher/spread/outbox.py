@@ -73,8 +73,9 @@ class Outbox:
         if not self._blocks or self._filled == len(self._blocks[-1][0]):
             assert self.width is not None
             rows = _rows_of(self.width, self._owners.n)
-            integers = torch.empty((rows, 3), dtype=torch.int64, device=device)
-            self._blocks.append((integers, torch.empty((rows, self.width), device=device)))
+            with torch.inference_mode(False):  # else it could be changed in inference mode alone
+                integers = torch.empty((rows, 3), dtype=torch.int64, device=device)
+                self._blocks.append((integers, torch.empty((rows, self.width), dtype=torch.float32, device=device)))
             self._filled = 0
         return self._blocks[-1]
 
@@ -112,7 +113,8 @@ class Outbox:
 
     def _round(self, ranks: Ranks, width: int, parts: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Arrived:
         """Exchange the rows of one round: of each block its integers, its numbers and which rows."""
-        integers, floats = torch.empty((0, 3), dtype=torch.int64), torch.empty((0, width))
+        integers = torch.empty((0, 3), dtype=torch.int64, device="cpu")
+        floats = torch.empty((0, width), dtype=torch.float32, device="cpu")
         counts = [0] * ranks.size
         if parts:
             integers = torch.cat([ints[rows] for ints, _, rows in parts])
@@ -120,7 +122,7 @@ class Outbox:
             counts = torch.bincount(owner, minlength=ranks.size).tolist()
             order = torch.argsort(owner, stable=True)
             integers = integers[order]
-            floats = torch.empty((len(order), width), device=order.device)
+            floats = torch.empty((len(order), width), dtype=torch.float32, device=order.device)
             to, start = torch.argsort(order), 0
             for _, values, rows in parts:
                 floats.index_copy_(0, to[start : start + len(rows)], values[rows])
