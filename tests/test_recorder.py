@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import errno
+import json
 from pathlib import Path
 from typing import Any
 
@@ -328,6 +329,20 @@ def test_state_goes_through_a_file_bit_for_bit(tmp_path: Path, inside: bool) -> 
     feed(second, 3, first=4)
     for name, scores in whole.scores().items():
         np.testing.assert_array_equal(scores.values, second.scores()[name].values)
+
+
+def test_numbers_of_numpy_go_into_files_as_pythons_do(tmp_path: Path) -> None:
+    """`num_classes` is `labels.max() + 1` in many a loop."""
+    n, c, window = np.int64(N), np.int64(C), np.int64(3)
+    store = TrajectoryWriter.create(tmp_path / "t", n, c, ["change"])  # type: ignore[arg-type]
+    first = Recorder(n, c, {"tdds": TDDS(window=window)}, store=store)  # type: ignore[arg-type]
+    feed(first, 3)
+    store.close()
+    save_checkpoint(tmp_path / "state.safetensors", first.state_dict())
+    second = Recorder(N, C, {"tdds": TDDS(window=3)})
+    second.load_state_dict(load_checkpoint(tmp_path / "state.safetensors"))
+    assert second.epoch == Trajectory.open(tmp_path / "t").epochs == 3
+    assert json.loads(json.dumps(first.scores()["tdds"].source))["params"]["window"] == 3
 
 
 def test_a_state_of_something_else_is_refused() -> None:

@@ -92,7 +92,7 @@ class Recorder:
         extra = set(extra_signals)
         check_use(scorers, extra, store)
         self.ranks = ranks or (current() if store is None else store.ranks)
-        self.n, self.num_classes, self.epoch = n, num_classes, 0
+        self.epoch = 0
         self.scorers = as_scorers(scorers)
         self.store = store
         names = {need for scorer in self.scorers.values() for need in scorer.needs} | extra
@@ -104,6 +104,7 @@ class Recorder:
             for name in names:
                 signals.resolve(name)
             known = None if targets is None else known_targets(targets, n, num_classes)
+        self.n, self.num_classes = n, num_classes = int(n), int(num_classes)  # of NumPy's, no checkpoint could be written
         self._made = {"n": n, "num_classes": num_classes, "scorers": described(self.scorers)}
         more = {"signals": sorted(names), "log_probs": log_probs, "missing": missing, "duplicates": duplicates}
         check_alike(self.ranks, {**self._made, **more})
@@ -111,6 +112,7 @@ class Recorder:
         bucket = even_bucket(n, self.ranks.size) if store is None else store.manifest.bucket_size
         owners = Owners(n, bucket, self.ranks.size)
         self._span = owners.span(self.ranks.rank)
+        self._made["samples"] = list(self._span)  # what a state must have in common with this Recorder
         own = self._own = self._span[1] - self._span[0]
         self._known = None if known is None else known[slice(*self._span)]
         self.missing: Missing = missing
@@ -266,7 +268,7 @@ class Recorder:
         """
         self._place().settle(self._train_names, self.epoch)
         return {
-            **self._identity(),
+            **self._made,
             "epoch": self.epoch,
             "states": {name: dict(state) for name, state in self._states.items()},
             "memory": self._place().state(),
@@ -280,7 +282,7 @@ class Recorder:
         on several ranks goes on on as many.
         """
         with together(self.ranks, "load_state_dict"):
-            check_state(state, self._identity(), self.store)
+            check_state(state, self._made, self.store)
             memory = self._place()
             memory.load(state["memory"])
             if self._known is not None:
@@ -294,7 +296,3 @@ class Recorder:
             self._states[name] = {key: np.array(tensor(array).numpy()) for key, array in kept.items()}
         if self._collector is not None:
             self._collector.load(state.get("waiting", {}), self._place().device)
-
-    def _identity(self) -> dict[str, Any]:
-        """Return what a state must have in common with this Recorder."""
-        return {**self._made, "samples": list(self._span)}

@@ -30,8 +30,8 @@ class Named:
         return type(self).__module__.rsplit(".", 1)[-1]
 
     def params(self) -> dict[str, Any]:
-        """JSON-ready parameters, in the order of their declaration."""
-        return asdict(self)
+        """JSON-ready parameters, in the order of their declaration; numbers of NumPy's as Python's."""
+        return {key: value.item() if isinstance(value, np.generic) else value for key, value in asdict(self).items()}
 
 
 @dataclass(frozen=True)

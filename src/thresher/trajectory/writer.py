@@ -89,7 +89,7 @@ class TrajectoryWriter:
                 f"Expected n >= 1, num_classes >= 2, bucket_size >= 1 and distinct signals, but got n={n}, "
                 f"num_classes={num_classes}, bucket_size={bucket_size}, signals={list(names)}."
             )
-        manifest = Manifest(n, num_classes, bucket_size, names, logits, dict(info or {}))
+        manifest = Manifest(int(n), int(num_classes), int(bucket_size), names, logits, dict(info or {}))
         with together(ranks, "create"):
             lock = begin(folder, manifest) if ranks.rank == 0 else None
         return cls._opened(folder, lock, ranks)
