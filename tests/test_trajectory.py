@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thresher.errors import (
+    BusyError,
     CorruptFileError,
     InputError,
     MissingFileError,
@@ -340,6 +341,48 @@ def test_a_writer_that_commits_while_another_resumes_loses_nothing(tmp_path: Pat
     with TrajectoryWriter.resume(folder) as writer:
         assert writer.epochs == 2
     assert [len(found.ids) for found in Trajectory.open(folder).frames(["loss"])] == [10, 10]
+
+
+def test_processes_that_were_forked_meanwhile_keep_no_store(tmp_path: Path) -> None:
+    """A loader's workers inherit the open lock file, and live on between epochs."""
+    writer = TrajectoryWriter.create(tmp_path / "t", 10, 4, SIGNALS)
+    with pytest.raises(BusyError, match="not closed"):
+        TrajectoryWriter.resume(tmp_path / "t")
+    worker = os.fork()
+    if not worker:
+        signal.pause()
+        os._exit(0)
+    try:
+        writer.close()
+        TrajectoryWriter.resume(tmp_path / "t").close()
+    finally:
+        os.kill(worker, signal.SIGKILL)
+        os.waitpid(worker, 0)
+
+
+def test_a_closed_store_takes_no_epoch(tmp_path: Path) -> None:
+    """Another writer may have it by now."""
+    with TrajectoryWriter.create(tmp_path / "t", 10, 4, SIGNALS) as writer:
+        writer.append(frame(0, 10))
+    with TrajectoryWriter.resume(tmp_path / "t") as other:
+        (tmp_path / "t" / "epoch=0001.part").mkdir()  # what the other is at
+        with pytest.raises(InputError, match="was closed"):
+            writer.append(frame(1, 10))
+        assert (tmp_path / "t" / "epoch=0001.part").exists()
+        other.append(frame(1, 10))
+    assert Trajectory.open(tmp_path / "t").epochs == 2
+
+
+def test_a_store_stays_where_it_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with TrajectoryWriter.create("t", 10, 4, SIGNALS) as writer:
+        writer.append(frame(0, 10))
+        monkeypatch.chdir(tmp_path / "there")
+        writer.append(frame(1, 10))
+    assert Trajectory.open(tmp_path / "here" / "t").epochs == 2
+    assert not list((tmp_path / "there").iterdir())
 
 
 def test_resuming_what_is_no_store_or_cannot_be_swept_leaves_no_lock(

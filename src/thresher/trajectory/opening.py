@@ -22,7 +22,7 @@ def local_folder(folder: Path | str) -> Path:
             f"Expected a folder on this machine to record into, but got {folder}. Copy the store there when it is complete: "
             "scoring and selecting read it there."
         )
-    return place
+    return place.absolute()  # a program may go to another folder amid its training
 
 
 def take_lock(folder: Path) -> IO[str]:
@@ -32,8 +32,18 @@ def take_lock(folder: Path) -> IO[str]:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         lock.close()
-        raise BusyError(f"{folder} is being written by another process. Wait for it, or choose another.") from None
+        raise BusyError(
+            f"{folder} is being written by another process, or by a store of this one that was not closed. Wait for it, "
+            "close it (store.close()), or choose another."
+        ) from None
     return lock
+
+
+def free_lock(lock: IO[str]) -> None:
+    """Let other writers in, also where processes that were forked since, such as a loader's workers, have the file open."""
+    if not lock.closed:
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        lock.close()
 
 
 def reopen(folder: Path) -> tuple[IO[str], Manifest]:
@@ -51,7 +61,7 @@ def freed_on_error(lock: IO[str] | None) -> Iterator[None]:
         yield
     except BaseException:
         if lock is not None:
-            lock.close()
+            free_lock(lock)
         raise
 
 

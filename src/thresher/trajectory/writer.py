@@ -34,7 +34,7 @@ from thresher.trajectory.layout import (
     epoch_folder,
     load_manifest,
 )
-from thresher.trajectory.opening import begin, freed_on_error, local_folder, reopen
+from thresher.trajectory.opening import begin, free_lock, freed_on_error, local_folder, reopen
 from thresher.trajectory.pieces import check_rows, gathered, matrix, write
 from thresher.types import Floats, Frame
 
@@ -169,6 +169,9 @@ class TrajectoryWriter:
         final = self.folder / epoch_folder(frame.epoch)
         part = final.with_name(final.name + PART)
         first, topic = self.ranks.rank == 0, f"append {frame.epoch}"
+        with together(self.ranks, topic):  # before what sweeps: another may be writing by now
+            if self._lock is not None and self._lock.closed:
+                raise InputError(f"{self.folder} was closed. Close a store after its last epoch, or resume it.")
         try:
             with together(self.ranks, topic):
                 check_rows(frame, self._owners.span(self.ranks.rank))
@@ -285,7 +288,7 @@ class TrajectoryWriter:
     def close(self) -> None:
         """Free the store for other writers. What was appended is safe already."""
         if self._lock is not None:
-            self._lock.close()
+            free_lock(self._lock)
 
     def __enter__(self) -> TrajectoryWriter:
         return self
