@@ -14,7 +14,7 @@ from sklearn.ensemble import GradientBoostingClassifier
 from thresher import Recorder, Trajectory, TrajectoryWriter
 from thresher.data import Indexed
 from thresher.errors import InputError, SampleIdError
-from thresher.integrations._common import check_epoch, check_processes, column, ids_of
+from thresher.integrations._common import check_epoch, check_processes, check_start, column, ids_of
 from thresher.integrations.probabilities import logits_of, record_rounds
 from thresher.scorers import AUM, EL2N, TDDS, MeanProb
 from thresher.train.checkpoint import load_checkpoint, save_checkpoint
@@ -117,6 +117,14 @@ def test_holes_and_other_processes_are_refused() -> None:
     check_epoch(one, 0)
     with pytest.raises(InputError, match="in epoch 3, but the Recorder has 0 epochs"):
         check_epoch(one, 3)
+    check_start(one, 0)
+    assert one._memory is None  # so that the first batch still shows where it should live
+    with pytest.raises(InputError, match="after 3 steps, but the Recorder is empty"):
+        check_start(one, 3)
+    one.update(np.zeros((2, 2), np.float32), np.arange(2), np.arange(2))
+    check_start(one, 3)
+    with pytest.raises(InputError, match="holds a part of epoch 0"):
+        check_start(one, 0)
     check_processes(one, 1)
     with pytest.raises(InputError, match=r"has 2\. Each would see only its own share"):
         check_processes(one, 2)

@@ -210,6 +210,13 @@ def test_lost_ids_and_samples_are_noticed(tmp_path: Path) -> None:
         fit(new_recorder(), tmp_path, Subset(rows, range(N)))  # type: ignore[arg-type]
 
 
+def test_a_training_does_not_begin_with_rows_of_one_that_was_broken_off(tmp_path: Path) -> None:
+    recorder = Recorder(N, 10, scorers={"aum": AUM()}, duplicates="first")
+    fit(recorder, tmp_path, max_steps=3)
+    with pytest.raises(InputError, match="holds a part of epoch 0, of a training that was broken off"):
+        fit(recorder, tmp_path)
+
+
 def test_training_step_must_return_logits(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"\{'loss': loss, 'logits': logits\}, but it returned \['loss'\]"):
         fit(new_recorder(), tmp_path, module=Net(bare=True))
@@ -220,7 +227,7 @@ def test_resuming_without_the_recorders_state_or_amid_an_epoch_is_refused(tmp_pa
     unrecorded = torch.load(tmp_path / "step=10.ckpt", weights_only=True)
     del unrecorded["callbacks"]["RecorderCallback"]
     torch.save(unrecorded, tmp_path / "unrecorded.ckpt")
-    with pytest.raises(InputError, match=r"in epoch 1, but the Recorder has 0 epochs\. Resume from a checkpoint"):
+    with pytest.raises(InputError, match=r"goes on after 10 steps, but the Recorder is empty\. Resume from a checkpoint"):
         fit(new_recorder(), tmp_path, resume=tmp_path / "unrecorded.ckpt")
     with pytest.raises(SampleIdError, match="seen twice in epoch 1"):  # the order starts anew
         fit(new_recorder(), tmp_path, resume=tmp_path / "step=15.ckpt")

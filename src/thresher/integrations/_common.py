@@ -1,4 +1,4 @@
-"""What the integrations share: a column of a batch, and the two checks that keep a recording whole."""
+"""What the integrations share: a column of a batch, and the checks that keep a recording whole."""
 
 from __future__ import annotations
 
@@ -67,6 +67,27 @@ def check_epoch(recorder: Recorder, epoch: int) -> None:
         raise InputError(
             f"The training is in epoch {epoch}, but the Recorder has {recorder.epoch} epochs. Resume from a checkpoint that "
             "was written while this Recorder was attached; for a training from the start, make a new Recorder."
+        )
+
+
+def check_start(recorder: Recorder, step: int) -> None:
+    """Raise InputError where a training that begins after `step` steps has a Recorder of another one.
+
+    That is a Recorder that holds rows of an epoch which another training broke off, or nothing of one that is resumed.
+    """
+    amid = False
+    if recorder._memory is not None:  # else there is nothing yet, and a state would make one
+        state = recorder.state_dict()
+        amid = bool((state["memory"]["visits"] > 0).any()) or bool(state.get("waiting", {}).get("train"))
+    if amid and not step:
+        raise InputError(
+            f"The training is at its start, but the Recorder holds a part of epoch {recorder.epoch}, of a training that was "
+            "broken off. Make a new Recorder."
+        )
+    if step and not amid and not recorder.epoch:
+        raise InputError(
+            f"The training goes on after {step} steps, but the Recorder is empty. Resume from a checkpoint that was written "
+            "while this Recorder was attached."
         )
 
 

@@ -17,7 +17,7 @@ import torch
 
 from thresher.data.base import SAMPLE_ID
 from thresher.errors import InputError
-from thresher.integrations._common import check_epoch, check_processes, check_recorder, column, ids_of
+from thresher.integrations._common import check_epoch, check_processes, check_recorder, check_start, column, ids_of
 from thresher.models._base import optional_package
 from thresher.recorder import Recorder
 
@@ -71,8 +71,10 @@ class RecorderCallback(_lightning.Callback):
             self.recorder, self._make = self._make(), None
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Refuse a training whose processes would each see a part."""
+        """Refuse a training whose processes would each see a part, and one that the Recorder is not of."""
         check_processes(self.recorder, trainer.world_size)
+        if not trainer.fast_dev_run:
+            check_start(self.recorder, trainer.global_step)
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Refuse a training that is in another epoch than the recording."""

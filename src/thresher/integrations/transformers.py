@@ -14,7 +14,15 @@ from typing import Any
 
 from thresher.data.base import SAMPLE_ID
 from thresher.errors import InputError
-from thresher.integrations._common import check_epoch, check_processes, check_recorder, column, ids_of, state_path
+from thresher.integrations._common import (
+    check_epoch,
+    check_processes,
+    check_recorder,
+    check_start,
+    column,
+    ids_of,
+    state_path,
+)
 from thresher.models._base import optional_package
 from thresher.recorder import Recorder
 from thresher.train.checkpoint import load_checkpoint, save_checkpoint
@@ -68,6 +76,7 @@ class RecorderCallback(_transformers.TrainerCallback):
             self.recorder.load_state_dict(load_checkpoint(path))
         elif self.start is not None:
             self.recorder.load_state_dict(self.start)
+        check_start(self.recorder, state.global_step)
         if args.auto_find_batch_size and self.start is None:
             self.start = copy.deepcopy(self.recorder.state_dict())
 
