@@ -14,6 +14,7 @@ import scipy.stats
 import torch
 from sklearn.datasets import load_digits
 from torch import nn
+from torch.utils.data import IterableDataset
 
 from thresher import Recorder, Trajectory, TrajectoryWriter
 from thresher.data import Indexed
@@ -250,6 +251,43 @@ def test_a_model_without_logits_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match="whose output has logits, but Tuples returned a tuple"):
         trainer_of(new_recorder(), tmp_path, Tuples()).train()
+
+
+class Bare(transformers.Trainer):  # type: ignore[name-defined,misc]
+    """Its `compute_loss` looks at no `return_outputs`."""
+
+    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **rest: Any) -> Any:
+        return model(**inputs).loss
+
+
+def test_a_loss_without_outputs_is_told_what_to_return(tmp_path: Path) -> None:
+    arguments = trainer_of(new_recorder(), tmp_path, max_steps=1).args
+    trainer = Bare(image_model(), arguments, train_dataset=Indexed(IMAGES))
+    attach(trainer, new_recorder())
+    with pytest.raises(InputError, match=r"got a Tensor\. End it with: return \(loss, outputs\)"):
+        trainer.train()
+
+
+class Stream(IterableDataset[Any]):
+    """Rows with ids of their own, in the order of the data."""
+
+    def __iter__(self) -> Any:
+        return ({**row, "sample_id": position} for position, row in enumerate(IMAGES))
+
+
+class Counted(Stream):
+    """A stream that says how long it is."""
+
+    def __len__(self) -> int:
+        return N
+
+
+def test_a_stream_must_say_how_long_it_is(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"got a stream.*Give its class a __len__"):
+        trainer_of(new_recorder(), tmp_path, dataset=Stream(), max_steps=14).train()
+    recorder = new_recorder()
+    trainer_of(recorder, tmp_path, dataset=Counted(), num_train_epochs=2).train()
+    assert recorder.epoch == 2
 
 
 def test_swapped_arguments_are_refused(tmp_path: Path) -> None:

@@ -71,6 +71,11 @@ class RecorderCallback(_transformers.TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Restore the Recorder where the training is resumed, or starts anew after an out-of-memory error."""
         check_processes(self.recorder, args.world_size)
+        if not _transformers.trainer_utils.has_length(kwargs["train_dataloader"]):
+            raise InputError(
+                "Expected training data with a length, but got a stream: the Trainer does not know where its epochs end, so "
+                "that none could be committed. Give its class a __len__, the number of samples in one pass."
+            )
         path = state_path(self.resumed or _folder(args, state), self.recorder)
         if state.global_step > 0 and path.is_file():  # without the file, the check below says what is wrong
             self.recorder.load_state_dict(load_checkpoint(path))
@@ -109,7 +114,13 @@ def _seeing_logits(
             return compute_loss(model, plain, return_outputs=return_outputs, num_items_in_batch=num_items_in_batch)
         ids, labels = ids_of(inputs, sample_ids), column(inputs, targets, "targets")
         rest = {name: value for name, value in inputs.items() if name != sample_ids}
-        loss, outputs = compute_loss(model, rest, return_outputs=True, num_items_in_batch=num_items_in_batch)
+        found = compute_loss(model, rest, return_outputs=True, num_items_in_batch=num_items_in_batch)
+        if not isinstance(found, tuple):
+            raise InputError(
+                f"Expected compute_loss to return (loss, outputs) where return_outputs is True, but got a "
+                f"{type(found).__name__}. End it with: return (loss, outputs) if return_outputs else loss."
+            )
+        loss, outputs = found
         if not isinstance(outputs, Mapping) or "logits" not in outputs:
             raise InputError(
                 f"Expected a model whose output has logits, but {type(model).__name__} returned a {type(outputs).__name__}. "
