@@ -220,6 +220,10 @@ def test_a_training_does_not_begin_with_rows_of_one_that_was_broken_off(tmp_path
 def test_training_step_must_return_logits(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"\{'loss': loss, 'logits': logits\}, but it returned \['loss'\]"):
         fit(new_recorder(), tmp_path, module=Net(bare=True))
+    skipping = Net()
+    skipping.training_step = lambda batch, batch_idx: None  # type: ignore[method-assign]
+    with pytest.raises(InputError, match="but it returned None"):
+        fit(new_recorder(), tmp_path, module=skipping)
 
 
 def test_resuming_without_the_recorders_state_or_amid_an_epoch_is_refused(tmp_path: Path) -> None:
@@ -229,5 +233,8 @@ def test_resuming_without_the_recorders_state_or_amid_an_epoch_is_refused(tmp_pa
     torch.save(unrecorded, tmp_path / "unrecorded.ckpt")
     with pytest.raises(InputError, match=r"goes on after 10 steps, but the Recorder is empty\. Resume from a checkpoint"):
         fit(new_recorder(), tmp_path, resume=tmp_path / "unrecorded.ckpt")
+    fit(new_recorder(), tmp_path / "b", max_epochs=-1, max_steps=15)
+    with pytest.raises(InputError, match=r"in epoch 2, but the Recorder has 1 epochs\..*broken off \(max_steps\)"):
+        fit(new_recorder(), tmp_path, resume=tmp_path / "b" / "step=15.ckpt")
     with pytest.raises(SampleIdError, match="seen twice in epoch 1"):  # the order starts anew
         fit(new_recorder(), tmp_path, resume=tmp_path / "step=15.ckpt")

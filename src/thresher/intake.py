@@ -203,7 +203,8 @@ def check_epoch(epoch: int, missing: Missing, parts: Sequence[Mapping[str, Any]]
         raise MissingSamplesError(
             f"Expected all {seen + absent} samples in epoch {epoch}, but {absent} are missing, the first of them "
             f"{[row for part in parts for row in part['first']][:5]}. Set drop_last=False and a sampler that visits every "
-            "sample; to record with holes on purpose, call end_epoch(missing='allow')."
+            "sample; to record with holes on purpose, make the Recorder with missing='allow', or call "
+            "end_epoch(missing='allow')."
         )
 
     copies = sum(part["copies"] for part in parts)

@@ -66,7 +66,8 @@ def check_epoch(recorder: Recorder, epoch: int) -> None:
     if recorder.epoch != epoch:
         raise InputError(
             f"The training is in epoch {epoch}, but the Recorder has {recorder.epoch} epochs. Resume from a checkpoint that "
-            "was written while this Recorder was attached; for a training from the start, make a new Recorder."
+            "was written while this Recorder was attached, and not after an epoch that was broken off (max_steps); for a "
+            "training from the start, make a new Recorder."
         )
 
 

@@ -86,9 +86,9 @@ class RecorderCallback(_lightning.Callback):
         if trainer.fast_dev_run:
             return
         if not isinstance(outputs, Mapping) or self._logits not in outputs:
+            came = (sorted(map(str, outputs)) or None) if isinstance(outputs, Mapping) else "only a loss"
             raise InputError(
-                f"Expected training_step to return {{'loss': loss, {self._logits!r}: logits}}, but it returned "
-                f"{'only a loss' if not isinstance(outputs, Mapping) else sorted(map(str, outputs))}. "
+                f"Expected training_step to return {{'loss': loss, {self._logits!r}: logits}}, but it returned {came}. "
                 "Return the logits beside the loss, or name their key: RecorderCallback(recorder, logits=...)."
             )
         named = isinstance(batch, Mapping)
