@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from thresher import memory
 from thresher.arguments import as_batch
@@ -20,6 +21,7 @@ from thresher.ranks.owners import Owners
 from thresher.recorder import Recorder
 from thresher.replay import Request, replay
 from thresher.scorers import AUM, DUAL, EL2N, TDDS, ClassDistance, DynUnc, Entropy, Forgetting, GraNd
+from thresher.signals import SIGNALS
 from thresher.spread.collect import Collector
 from thresher.train.checkpoint import load_checkpoint, save_checkpoint
 from thresher.trajectory.reader import Trajectory
@@ -345,6 +347,20 @@ def test_numbers_of_numpy_go_into_files_as_pythons_do(tmp_path: Path) -> None:
     assert json.loads(json.dumps(first.scores()["tdds"].source))["params"]["window"] == 3
 
 
+def test_a_state_that_was_not_copied_is_not_restored_after_another_epoch() -> None:
+    """It is the memory itself, so the epochs since would be counted as those before."""
+    recorder = Recorder(N, C, {"el2n": EL2N()})
+    feed(recorder, 2)
+    own, copied = recorder.state_dict(), copy.deepcopy(recorder.state_dict())
+    recorder.load_state_dict(own)
+    before = recorder.scores()["el2n"].values
+    feed(recorder, 1, first=2)
+    with pytest.raises(InputError, match=r"as it was in epoch 2, but .* in epoch 3 by now\. Copy what is to be restored"):
+        recorder.load_state_dict(own)
+    recorder.load_state_dict(copied)
+    np.testing.assert_array_equal(recorder.scores()["el2n"].values, before)
+
+
 def test_a_state_of_something_else_is_refused() -> None:
     recorder = Recorder(N, C, {"el2n": EL2N()})
     feed(recorder, 1)
@@ -592,6 +608,28 @@ def test_more_epochs_than_scorers_count_are_refused() -> None:
     with pytest.raises(InputError, match="at most 32767 epochs, which is how far scorers count, but got 32768"):
         recorder.end_epoch()
     assert recorder.epoch == 32_767
+
+
+class NoFloat64(TorchDispatchMode):
+    """A device that has none, such as Apple's."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for value in result if isinstance(result, (tuple, list)) else [result]:
+            assert not isinstance(value, torch.Tensor) or value.dtype != torch.float64, func
+        return result
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_batches_are_looked_at_without_float64(waits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "defers", lambda device: waits)
+    recorder = Recorder(N, C, extra_signals=[*SIGNALS, "eval_entropy", "eval_feature_norm"], duplicates="first")
+    with NoFloat64():
+        for epoch in range(2):
+            logits, targets, ids = batch(epoch)
+            recorder.update(logits.abs(), targets, ids, features=logits)
+            recorder.update_eval(logits, targets, ids, features=logits)
+            recorder.end_epoch()
 
 
 def test_probabilities_are_no_logits() -> None:

@@ -196,7 +196,7 @@ def check_use(scorers: object, extra_signals: Collection[str], store: object) ->
 
 def check_logits(logits: Tensor) -> None:
     """Raise InputError for rows that are probabilities: all of a batch in [0, 1] and of sum 1. It waits for a device."""
-    if len(logits) > 1 and bool((logits >= 0).all() & ((logits.double().sum(1) - 1).abs() < 1e-3).all()):
+    if len(logits) > 1 and bool((logits >= 0).all() & ((logits.float().sum(1) - 1).abs() < 1e-3).all()):
         raise InputError(
             "Expected logits, but every row is positive and of sum 1, as probabilities are: all scores would be wrong. Give "
             "what the softmax is taken of, or thresher.integrations.probabilities.logits_of(probabilities)."
@@ -209,6 +209,15 @@ def check_together(stored: int, recorded: int) -> None:
         raise InputError(
             f"The store holds {stored} epochs, but the Recorder has {recorded}. Restore the Recorder's state before the "
             "first batch: load_state_dict(...). If no checkpoint is left, record into a new folder."
+        )
+
+
+def check_apart(state: Mapping[str, Any], memory: Memory, epoch: int) -> None:
+    """Raise InputError for a state that is this memory itself, which has gone on to another epoch since."""
+    if state["memory"]["visits"] is memory.intake.visits and state["epoch"] != epoch:
+        raise InputError(
+            f"Expected a state as it was in epoch {state['epoch']}, but this one is the Recorder's own memory, which is in "
+            f"epoch {epoch} by now. Copy what is to be restored later: copy.deepcopy(recorder.state_dict())."
         )
 
 

@@ -32,7 +32,7 @@ from thresher.arguments import (
     tensor,
 )
 from thresher.intake import check_epoch, no_samples
-from thresher.memory import Memory, check_logits, check_state, check_together, check_use
+from thresher.memory import Memory, check_apart, check_logits, check_state, check_together, check_use
 from thresher.ranks import Ranks, current, together
 from thresher.ranks.alike import check_alike, check_asked, check_same_epoch, check_still_alone
 from thresher.ranks.owners import Owners, even_bucket
@@ -284,6 +284,7 @@ class Recorder:
         with together(self.ranks, "load_state_dict"):
             check_state(state, self._made, self.store)
             memory = self._place()
+            check_apart(state, memory, self.epoch)
             memory.load(state["memory"])
             if self._known is not None:
                 memory.intake.know(self._known)
