@@ -55,3 +55,8 @@ def test_range_holds_and_backends_agree(name):
 def test_unknown_signal_names_the_choices():
     with pytest.raises(UnknownNameError, match="target_prob"):
         signals.resolve("tp")
+
+
+def test_what_needs_the_epoch_before_is_no_signal_of_the_evaluation_pass():
+    with pytest.raises(UnknownNameError, match="'eval_change': change needs the one before"):
+        signals.resolve("eval_change")

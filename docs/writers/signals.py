@@ -16,5 +16,5 @@ What is recorded: each is one float32 number per sample and epoch, computed once
 
 {table(["signal", "unit", "meaning", "low", "high"], rows, left=3)}
 
-With the prefix `eval_`, the same of the evaluation pass (evaluation mode, no augmentation).
+With the prefix `eval_`, the same of the evaluation pass (evaluation mode, no augmentation), but for the two changes.
 """

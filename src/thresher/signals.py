@@ -170,7 +170,7 @@ FEATURE_SIGNALS = frozenset({"feature_norm"})
 
 
 def resolve(name: str) -> Signal:
-    """Return the signal behind `name`, which may carry the `eval_` prefix.
+    """Return the signal behind `name`, which may carry the `eval_` prefix. Raises UnknownNameError.
 
     >>> resolve("eval_entropy").name
     'entropy'
@@ -178,6 +178,8 @@ def resolve(name: str) -> Signal:
     base = name.removeprefix(EVAL_PREFIX)
     if base not in SIGNALS:
         raise UnknownNameError(f"Expected a signal, one of {sorted(SIGNALS)}, but got {name!r}.")
+    if base != name and base in REMEMBERING:
+        raise UnknownNameError(f"Expected a signal of one evaluation pass, but got {name!r}: {base} needs the one before.")
     return SIGNALS[base]
 
 
