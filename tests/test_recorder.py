@@ -263,6 +263,17 @@ def test_impossible_targets_are_refused_at_once(targets: Any, message: str) -> N
         Recorder(N, C, {}, targets=targets)
 
 
+def test_soft_labels_are_told_what_to_do() -> None:
+    recorder = Recorder(N, C, {"el2n": EL2N()})
+    logits, targets, ids = batch()
+    hard = torch.nn.functional.one_hot(targets, C)
+    for given in (hard, hard * 0.9 + 0.1 / C):
+        with pytest.raises(InputError, match=r"labels\.argmax\(1\); of smoothed or mixed ones"):
+            recorder.update(logits, given, ids)
+    with pytest.raises(SampleIdError, match=r"but got \(12, 3\)\.$"):
+        recorder.update(logits, targets, hard)
+
+
 def test_one_sample_batches() -> None:
     recorder = Recorder(1, 2, {"tdds": TDDS(window=3), "aum": AUM(margin="logit")})
     for epoch in range(4):

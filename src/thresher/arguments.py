@@ -20,6 +20,10 @@ _HINTS = {
     "sample_ids": "Number your samples once and keep their names beside, or wrap the data set in thresher.data.Indexed, "
     "which adds the numbers.",
 }
+_SOFT = (
+    "Of one-hot labels give the class, labels.argmax(1); of smoothed or mixed ones (mixup, CutMix) the sample's own class, "
+    "as it was before."
+)
 
 
 @dataclass(frozen=True)
@@ -53,10 +57,13 @@ def as_batch(
         raise InputError(f"Expected floating-point logits, but got {logits.dtype}.")
     for what, value in (("sample_ids", ids), ("targets", targets)):
         kind = SampleIdError if what == "sample_ids" else InputError
+        soft = what == "targets" and value.shape == logits.shape
         if value.dtype.is_floating_point or value.dtype == torch.bool or value.dtype.is_complex:
-            raise kind(f"Expected integer {what}, but got {value.dtype}. Convert them to int64 where they are made.")
+            hint = _SOFT if soft else "Convert them to int64 where they are made."
+            raise kind(f"Expected integer {what}, but got {value.dtype}. {hint}")
         if value.shape != logits.shape[:1]:
-            raise kind(f"Expected {what} of shape ({logits.shape[0]},), but got {tuple(value.shape)}.")
+            hint = f" {_SOFT}" if soft else ""
+            raise kind(f"Expected {what} of shape ({logits.shape[0]},), but got {tuple(value.shape)}.{hint}")
     rows = None if features is None else tensor(features, "features")
     if rows is not None and (rows.ndim != 2 or len(rows) != len(logits)):
         raise InputError(f"Expected features of shape ({len(logits)}, D), but got {tuple(rows.shape)}.")
