@@ -114,6 +114,26 @@ def test_restored_ids_must_be_those_of_before(tmp_path: Path) -> None:
         again.update(torch.zeros(N, 10), Y.flip(0), torch.arange(N))
 
 
+def test_recorders_of_one_accelerator_have_names_of_their_own(tmp_path: Path) -> None:
+    """Under one name the first would be restored as the second."""
+    accelerator, recorders = accelerate.Accelerator(cpu=True), [new_recorder(), new_recorder()]
+    accelerator.prepare(nn.Linear(1, 1))
+    attach(accelerator, recorders[0])
+    with pytest.raises(InputError, match=r"'recorder' has one.*attach\(accelerator, recorder, 'recorder-2'\)"):
+        attach(accelerator, recorders[1])
+    attach(accelerator, recorders[1], "second")
+    for scale, recorder in enumerate(recorders):
+        for _ in range(3):
+            recorder.update(torch.eye(10)[Y] * (scale + 2), Y, torch.arange(N))
+            recorder.end_epoch()
+    before = [recorder.scores()["aum"].values for recorder in recorders]
+    accelerator.save_state(str(tmp_path))
+    accelerator.load_state(str(tmp_path))
+    for values, recorder in zip(before, recorders, strict=True):
+        np.testing.assert_array_equal(recorder.scores()["aum"].values, values)
+    assert (before[0] != before[1]).all()
+
+
 def test_what_is_no_accelerator_or_has_other_processes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match=r"Expected an accelerate\.Accelerator, but got Linear"):
         attach(nn.Linear(1, 1), new_recorder())

@@ -23,8 +23,9 @@ def attach(accelerator: Any, recorder: Recorder, name: str = "recorder") -> None
     """Let `accelerator.save_state` write the Recorder's state and `load_state` restore it.
 
     The loop calls the Recorder itself. `name` is that of the file in the checkpoint's folder, so that several Recorders may
-    be attached; each process writes a file of its own. Raises InputError for what is no Accelerator, and where the Recorder
-    was made for another number of processes; `load_state` raises MissingFileError where the checkpoint has no such file.
+    be attached; each process writes a file of its own. Raises InputError for what is no Accelerator, for a name that another
+    Recorder has there, and where the Recorder was made for another number of processes; `load_state` raises
+    MissingFileError where the checkpoint has no such file.
 
     >>> from thresher.scorers import EL2N
     >>> accelerator = _accelerate.Accelerator(cpu=True)
@@ -37,6 +38,13 @@ def attach(accelerator: Any, recorder: Recorder, name: str = "recorder") -> None
         )
     check_recorder(recorder)
     check_processes(recorder, accelerator.num_processes)
+    names: set[str] = vars(accelerator).setdefault("_thresher_names", set())
+    if name in names:
+        raise InputError(
+            f"Expected a name of its own for each Recorder of an Accelerator, but {name!r} has one, whose file this would "
+            f"replace. Name it: attach(accelerator, recorder, {name + '-2'!r}); for a training anew make a new Accelerator."
+        )
+    names.add(name)
 
     def save(models: Any, weights: Any, folder: str) -> None:
         save_checkpoint(state_path(Path(folder), recorder, name), recorder.state_dict())
