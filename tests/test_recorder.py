@@ -655,6 +655,23 @@ def test_probabilities_are_no_logits() -> None:
         recorder.update(logits, np.array(["cat"] * 8), torch.arange(8))
 
 
+@pytest.mark.parametrize("before", ["one sample", "a state", "a restored state", "known targets"])
+def test_probabilities_are_noticed_whatever_came_before(before: str) -> None:
+    logits, targets, ids = batch()
+    recorder = Recorder(N, C, {"el2n": EL2N()}, targets=torch.arange(N) % C if before == "known targets" else None)
+    if before == "one sample":
+        recorder.update(logits[:1], targets[:1], ids[:1])
+    elif before == "known targets":
+        recorder.pool()
+    else:
+        state = recorder.state_dict()
+        recorder = recorder if before == "a state" else Recorder(N, C, {"el2n": EL2N()}, device="cpu")
+        recorder.load_state_dict(copy.deepcopy(state))
+    with pytest.raises(InputError, match="as probabilities are"):
+        recorder.update(logits[1:].softmax(1), targets[1:], ids[1:])
+    recorder.update(logits[1:], targets[1:], ids[1:])
+
+
 @pytest.mark.parametrize(
     ("scorers", "message"),
     [

@@ -37,6 +37,7 @@ class Memory:
         self.previous = torch.full((rows, num_classes), float("nan"), dtype=previous or torch.float32, device=device)
         self.logits = torch.zeros((n, num_classes), dtype=logits, device=device) if logits is not None else None
         self.targets_incomplete = True
+        self.shown = False  # a batch whose logits were looked at, whether they are probabilities
         self.features: Floats | None = None
         self._width: int | None = None  # of the features of the running evaluation pass
         self._pending = Pending(num_classes, device) if defers(device) else None

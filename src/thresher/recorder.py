@@ -179,9 +179,9 @@ class Recorder:
             wanted = batch.logits.device
         if before is None and self._found_alone:
             check_still_alone()
+        if batch is not None and self.epoch == 0 and not (before is not None and before.shown):
+            check_logits(batch.logits)
         if before is None or wanted not in (None, before.device):
-            if batch is not None and self.epoch == 0:
-                check_logits(batch.logits)
             names = [*self._train_names, *self._eval_names]
             previous = _LOG_PROB_DTYPES[self._log_probs] if self._remembers else None
             kept = _LOG_PROB_DTYPES[self.store.logits] if self.store is not None and self.store.logits else None
@@ -194,6 +194,7 @@ class Recorder:
                 self._memory.intake.know(self._known)
         self._device = wanted
         assert self._memory is not None
+        self._memory.shown |= batch is not None and len(batch.ids) > 1
         return self._memory
 
     def end_epoch(self, missing: Missing | None = None) -> None:
