@@ -109,6 +109,15 @@ def test_the_mean_of_a_batch_is_weighed() -> None:
         sampler.mean(losses.mean(), ids)
 
 
+def test_a_look_at_the_length_after_the_last_epoch_shows_nothing() -> None:
+    sampler = sampler_of(InfoBatch(), epochs=2)
+    for _ in range(2):
+        show(sampler)
+    shown = sampler.shown
+    assert len(sampler) > 0
+    assert sampler.shown == shown == sum(sampler.counts[:2])
+
+
 def test_weights_are_float32_whatever_torchs_default() -> None:
     sampler = sampler_of(InfoBatch())
     show(sampler)

@@ -115,8 +115,12 @@ class DynamicSampler(Sampler[int]):
 
     @property
     def shown(self) -> int:
-        """Number of samples shown in all epochs that were drawn: what the training costs."""
-        return sum(self.counts)
+        """Number of samples shown in all epochs that were drawn: what the training costs.
+
+        What a look at the length draws after the last epoch, as Lightning takes one, is not shown.
+        """
+        epoch = self.recorder.epoch
+        return sum(self.counts[: max(epoch, min(epoch + 1, self.epochs))])
 
     def steps(self, batch_size: int, epochs: int) -> int:
         """Return the number of optimiser steps of the first `epochs` epochs, in batches as `Batches` cuts them."""
