@@ -79,6 +79,21 @@ def test_a_small_hump_on_a_slope_is_found() -> None:
     assert found.wrong[margins.argmin()] > 0.999  # the farther, the surer, also below the lower centre
 
 
+@pytest.mark.parametrize("most", ["_MOST", "_DENSITY"])
+def test_who_is_suspected_does_not_depend_on_the_order_of_samples(most: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every fourth sample, of a class without wrong labels, stood for all where there are more than are looked at."""
+    monkeypatch.setattr(f"thresher.suspects.{most}", 2000)
+    rng = np.random.default_rng(0)
+    margins = rng.normal(4.5, 1, 8000)
+    wrong = (np.arange(8000) % 4 > 0) & (rng.random(8000) < 0.4)
+    margins[wrong] = rng.normal(-4, 1, wrong.sum())
+    order = rng.permutation(8000)
+    found, shuffled = (find_suspects(m.astype(np.float32)) for m in (margins, margins[order]))
+    np.testing.assert_array_equal(found.mask[order], shuffled.mask)
+    assert found.mask[wrong].mean() > 0.99
+    assert found.mask[~wrong].mean() < 0.01
+
+
 def test_margins_that_are_missing_are_refused() -> None:
     margins = humps(100)
     margins[7] = np.nan
