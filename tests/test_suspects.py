@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from thresher.errors import InputError
+from thresher.learned import late
 from thresher.selection import select
+from thresher.selectors._quota import class_quotas
 from thresher.selectors.learnable import Learnable
 from thresher.suspects import find_suspects
 from thresher.types import Pool, Scores
@@ -136,6 +138,20 @@ def test_the_late_come_back_before_the_suspects() -> None:
     assert (~suspects[ids]).sum() == (~suspects).sum()  # all others first
     out = np.setdiff1d(np.flatnonzero(suspects), ids)
     assert scores.values[out].max() <= scores.values[ids[suspects[ids]]].min()
+
+
+@pytest.mark.parametrize("keep", [1, 7, 300, 1300, 2000])
+def test_classes_of_any_size_and_number_keep_their_quotas(keep: int) -> None:
+    """Of each class the first of the one ranking, as of that class alone; many classes, some of them empty."""
+    scores, pool = noisy()
+    targets = np.random.default_rng(0).zipf(1.5, pool.n).clip(max=400)
+    ids = select(scores, Pool(pool.n, targets, None, 401, pool.aux), keep, Learnable(weighted=False)).ids
+    np.testing.assert_array_equal(np.bincount(targets[ids], minlength=401), class_quotas(targets, keep))
+    wrong, suspects = 1 - pool.aux["correctness"], find_suspects(pool.aux["logit_margin"]).mask
+    level = np.where(suspects, 2, late(1 - wrong, keep / pool.n, ~suspects))
+    for label in np.unique(targets[ids]):
+        kept, out = (level[rows][targets[rows] == label] for rows in (ids, np.setdiff1d(np.arange(pool.n), ids)))
+        assert kept.max() <= out.min(initial=2)
 
 
 def test_without_suspects_only_the_late_are_left_out() -> None:

@@ -82,11 +82,12 @@ class Learnable(Selector):
         keys = draw_keys(log_weights(scores.difficulty) if self.weighted else np.zeros(pool.n), rng)
         margins = np.zeros(pool.n) if found is None else found.margins
         within = np.select([level == _OPEN, level == _LATE], [-keys, -right], -margins)
-        first = np.lexsort((id_hash(np.arange(pool.n)), within, level))
         targets = pool.need_targets("learnable(balanced=True)") if self.balanced else np.zeros(pool.n, dtype=np.int64)
-        quotas = class_quotas(targets, keep).tolist()
-        kept = [first[targets[first] == label][:quota] for label, quota in enumerate(quotas)]
-        return np.sort(np.concatenate(kept)).astype(np.int64, copy=False)
+        quotas = class_quotas(targets, keep)
+        first = np.lexsort((id_hash(np.arange(pool.n)), within, level, targets))  # class by class
+        sizes = np.bincount(targets)
+        place = np.arange(pool.n) - np.repeat(np.cumsum(sizes) - sizes, sizes)  # of each in its class
+        return np.sort(first[place < np.repeat(quotas, sizes)]).astype(np.int64, copy=False)
 
     def _why(
         self, scores: Scores, ids: Ids, found: Suspects | None, right: NDArray[np.float64], level: NDArray[np.int64]
