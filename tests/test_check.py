@@ -14,7 +14,7 @@ from thresher.data import load
 from thresher.data.holdout import Holdout, split_rows
 from thresher.errors import InputError
 from thresher.experiments import check as checking
-from thresher.experiments.check import Verdict
+from thresher.experiments.check import Verdict, check_asked
 from thresher.experiments.study import StudySpec, run_study
 from thresher.keep import keep_count
 from thresher.score_table import read_scores
@@ -108,6 +108,25 @@ def test_rows_are_those_of_the_held_out_data() -> None:
     np.testing.assert_array_equal(data.train.targets[left], held.train.targets)
     np.testing.assert_array_equal(data.train.targets[out], held.test.targets)
     assert len(np.intersect1d(left, out)) == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"methods": ("random", "tdds")}, "auto among the methods.* but got random, tdds. Add it"),
+        ({"check_minutes": 0.0}, "--budget-minutes as a number above 0, such as 30, but got 0"),
+        ({"check_minutes": float("nan")}, "but got nan"),
+        ({"check_minutes": float("inf")}, "but got inf"),
+    ],
+)
+def test_a_check_that_cannot_be_is_refused_before_anything_is_trained(
+    changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=message):
+        run_study(study(**changes), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(InputError, match="a tenth of the training set, of 9 samples nothing"):
+        check_asked(("auto",), 5.0, 9)
 
 
 def test_check_and_budget_come_together() -> None:

@@ -15,6 +15,7 @@ from thresher.coreset import Coreset
 from thresher.data import Data
 from thresher.data.holdout import Holdout, split_rows
 from thresher.engines import engine_of, make_engine
+from thresher.errors import InputError
 from thresher.experiments.columns import Columns
 from thresher.experiments.events import Notify, stepped
 from thresher.experiments.jobs import Job, Task, cached_data, run_task, values_digest
@@ -30,6 +31,7 @@ from thresher.train.spec import TrainSpec
 from thresher.types import Ids, Pool, Scores
 
 HOLDOUT = "0.1"
+_FEWEST = 10  # of which a tenth can be held out
 PAIRS = 5
 """Pairs of trainings that are asked for at most; the budget may end it earlier."""
 
@@ -73,6 +75,20 @@ class Verdict:
         gap = plus_minus(*mean_interval(self.gaps), signed=True)
         told = f"{start}{gap} to Random on a held-out tenth of the training set ({len(self.gaps)} pairs): "
         return told + ("it holds" if self.holds else "it does not hold, so Random's coreset is taken")
+
+
+def check_asked(methods: Collection[str], minutes: float, n: int) -> None:
+    """Raise InputError where a check of these methods in so many minutes, on a part of n samples, cannot be: before hours of
+    training, which would otherwise end without one."""
+    if not any(parse_spec(label)[0] == AUTO for label in methods):
+        raise InputError(
+            f"Expected {AUTO} among the methods, since --check measures nothing else, but got {', '.join(methods)}. Add it "
+            "to --method, or leave --check away."
+        )
+    if not 0 < minutes < float("inf"):
+        raise InputError(f"Expected --budget-minutes as a number above 0, such as 30, but got {minutes:g}.")
+    if n < _FEWEST:
+        raise InputError(f"--check holds out a tenth of the training set, of {n} samples nothing. Leave --check away.")
 
 
 def check(

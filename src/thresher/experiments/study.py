@@ -17,7 +17,7 @@ from thresher.coreset import Coreset
 from thresher.data import Data, load
 from thresher.derivation import settle
 from thresher.errors import InputError
-from thresher.experiments.check import Verdict, check_auto, fallen_back, fell_back
+from thresher.experiments.check import Verdict, check_asked, check_auto, fallen_back, fell_back
 from thresher.experiments.classes import emptied, emptied_text
 from thresher.experiments.columns import Columns
 from thresher.experiments.events import Notify, stepped, watched
@@ -225,6 +225,8 @@ def run_study(
     for keep in spec.keeps:
         keep_count(len(data.train), keep)
     # Before anything is trained: a misspelled method or model must not cost an hour.
+    if spec.check_minutes is not None:
+        check_asked(spec.methods, spec.check_minutes, len(data.train))
     resolve_all(spec, spec.surrogate.epochs)
     for training in (spec.surrogate, spec.coreset):
         check_model(training.model, data.image_size)
