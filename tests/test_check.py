@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,17 @@ def test_what_does_not_hold_is_randoms(tmp_path: Path, monkeypatch: pytest.Monke
         np.testing.assert_array_equal(auto.ids, random.ids)
         assert auto.source["method"] == "auto"
         assert "so Random's coreset is taken" in auto.source["check"]["text"]
+
+
+def test_a_tie_holds_whatever_binary_fractions_leave_of_it() -> None:
+    up, down = ((100 * (k / 143), 100 * ((k + step) / 143)) for k, step in ((100, 1), (100, -1)))
+    tied = Verdict("auto", 0.1, (up[1], down[1]), (up[0], down[0]))
+    assert sum(tied.gaps) < 0  # by 1e-14
+    assert tied.holds
+    assert "+0.00 ± 8.89" in tied.text
+    assert "-0.70 to Random on a held-out tenth of the training set (1 pair)" in replace(
+        tied, accuracies=down[1:], random=down[:1]
+    ).text
 
 
 def test_what_fell_back_is_not_scaled_by_the_method_that_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

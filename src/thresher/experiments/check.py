@@ -54,9 +54,15 @@ class Verdict:
         return [one - other for one, other in zip(self.accuracies, self.random, strict=True)]
 
     @property
+    def gap(self) -> tuple[float, float | None]:
+        """Mean difference to Random and the half-width of its 95 % interval; there must be a pair."""
+        mean, half = mean_interval(self.gaps)
+        return round(mean, 6) + 0.0, half  # a tie is 0, whatever the binary fractions of the accuracies leave of it
+
+    @property
     def holds(self) -> bool | None:
         """Whether the mean gap is not below 0."""
-        return sum(self.gaps) >= 0 if self.gaps else None
+        return self.gap[0] >= 0 if self.gaps else None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
@@ -72,8 +78,8 @@ class Verdict:
         start = f"{self.method}, keep {self.keep:g}: "
         if self.holds is None:
             return f"{start}the budget was too short to check it; give --budget-minutes more, or a smaller network"
-        gap = plus_minus(*mean_interval(self.gaps), signed=True)
-        told = f"{start}{gap} to Random on a held-out tenth of the training set ({len(self.gaps)} pairs): "
+        pairs = f"{len(self.gaps)} pair{'s' if len(self.gaps) > 1 else ''}"
+        told = f"{start}{plus_minus(*self.gap, signed=True)} to Random on a held-out tenth of the training set ({pairs}): "
         return told + ("it holds" if self.holds else "it does not hold, so Random's coreset is taken")
 
 
