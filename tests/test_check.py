@@ -33,7 +33,7 @@ def test_the_check_trains_pairs_on_what_is_left_and_goes_on(tmp_path: Path, monk
     monkeypatch.setattr(checking, "PAIRS", 2)
     said: list[str] = []
     results = run_study(study(), tmp_path, notify=lambda event, d: said.append(d["text"]) if event == "notice" else None)
-    verdict = json.loads((tmp_path / "check" / "verdict-0.json").read_text())
+    verdict = json.loads((tmp_path / "check" / "verdict-auto-0.1.json").read_text())
     assert verdict["text"] in said
     assert len(verdict["accuracies"]) == len(verdict["random"]) == 2
     assert verdict["holds"] == (sum(verdict["accuracies"]) >= sum(verdict["random"]))
@@ -52,6 +52,10 @@ def test_the_check_trains_pairs_on_what_is_left_and_goes_on(tmp_path: Path, monk
     again = run_study(study(), tmp_path)  # everything is there
     assert [file.stat().st_mtime_ns for file in files] == before
     assert [r["test_accuracy"] for r in again] == [r["test_accuracy"] for r in results]
+    monkeypatch.setattr("thresher.experiments.study.run_jobs", lambda *_, **__: [])  # only the check is looked at
+    run_study(study(check_minutes=1e-6, keeps=(0.2, 0.1)), tmp_path)  # no time for more, but these pairs are there
+    assert _read(tmp_path / "check" / "verdict-auto-0.1.json") == verdict
+    assert _read(tmp_path / "check" / "verdict-auto-0.2.json")["holds"] is None
 
 
 def test_what_does_not_hold_is_randoms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,8 +138,8 @@ def check(
         for seed in range(PAIRS):  # pair by pair, so that a budget that ends early has whole ones
             pair = [task(label, seed) for label in (RANDOM, method.name)]
             todo = [one for one in pair if not one.path.exists()]
-            if pace.training(held, spec, count) * -(-len(todo) // processes) > pace.left:
-                break
+            if todo and pace.training(held, spec, count) * -(-len(todo) // processes) > pace.left:
+                break  # what is there counts, however short the budget
             engine.run(pair, lambda one: (run_task, (one, pace.device, pace.threads)), on_result=finished)
             on_step(seed + 1, PAIRS)
     seeds = sorted(made[RANDOM])
@@ -173,7 +173,7 @@ def check_auto(
     asked = [key for key in resolved if parse_spec(key[0])[0] == AUTO]
     table, verdicts = read_scores(run / "scores.parquet"), []
     (run / "check").mkdir(exist_ok=True)
-    for number, key in enumerate(asked):
+    for key in asked:
         pace = Pace.shared(device, threads, minutes / len(asked), min(processes, 2))
         verdicts.append(
             check(
@@ -181,7 +181,8 @@ def check_auto(
                 processes=processes, on_step=stepped(notify, f"checking {key[0]} at {key[1]:g}"),
             )
         )  # fmt: skip
-        write_json(run / "check" / f"verdict-{number}.json", verdicts[-1].to_json())
+        name = f"{key[0].replace(':', '_').replace(',', '_')}-{key[1]}"  # as its coresets are called
+        write_json(run / "check" / f"verdict-{name}.json", verdicts[-1].to_json())
         notify("notice", {"text": verdicts[-1].text})
     return verdicts
 
