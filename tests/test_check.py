@@ -76,9 +76,10 @@ def test_a_tie_holds_whatever_binary_fractions_leave_of_it() -> None:
     assert sum(tied.gaps) < 0  # by 1e-14
     assert tied.holds
     assert "+0.00 ± 8.89" in tied.text
-    assert "-0.70 to Random on a held-out tenth of the training set (1 pair)" in replace(
-        tied, accuracies=down[1:], random=down[:1]
-    ).text
+    assert (
+        "-0.70 to Random on a held-out tenth of the training set (1 pair)"
+        in replace(tied, accuracies=down[1:], random=down[:1]).text
+    )
 
 
 def test_what_fell_back_is_not_scaled_by_the_method_that_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

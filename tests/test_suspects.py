@@ -99,7 +99,7 @@ def test_who_is_suspected_does_not_depend_on_the_order_of_samples(most: str, mon
 def test_margins_that_are_missing_are_refused() -> None:
     margins = humps(100)
     margins[7] = np.nan
-    with pytest.raises(InputError, match="sample 7 has nan"):
+    with pytest.raises(InputError, match="1 of 2000 have none: sample 7 has nan"):
         find_suspects(margins)
 
 
@@ -152,6 +152,21 @@ def test_classes_of_any_size_and_number_keep_their_quotas(keep: int) -> None:
     for label in np.unique(targets[ids]):
         kept, out = (level[rows][targets[rows] == label] for rows in (ids, np.setdiff1d(np.arange(pool.n), ids)))
         assert kept.max() <= out.min(initial=2)
+
+
+def test_what_is_told_is_what_was_there() -> None:
+    """Ashman's D is no distance in logits, and where nobody is left out nothing is to be compared."""
+    scores, pool = noisy()
+    why = select(scores, pool, 0.1, Learnable()).source["why"]
+    assert f"two humps, separation {why['separation']:.1f})" in why["text"]
+    assert f"{why['late']} late ones (wrong in {why['late_from']:.0%} of the epochs or more)" in why["text"]
+    assert "A random draw would have held" in why["text"]
+    few = Pool(10, np.arange(10) % 2, None, 2, {name: values[-10:] for name, values in pool.aux.items()})
+    told = select(Scores(scores.values[-10:]), few, 10, Learnable()).source["why"]["text"]
+    assert told == (
+        "no suspects (too few samples to tell two humps from one: 10, not 50 at least); "
+        "drew 10 of the 10 others, classes in proportion"
+    )
 
 
 def test_without_suspects_only_the_late_are_left_out() -> None:

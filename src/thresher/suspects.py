@@ -88,14 +88,15 @@ def find_suspects(margins: Floats) -> Suspects:
     margins = np.asarray(margins, dtype=np.float32)
     values = margins.astype(np.float64)
     if not np.isfinite(values).all():
-        bad = int(np.flatnonzero(~np.isfinite(values))[0])
+        bad = np.flatnonzero(~np.isfinite(values))
         raise InputError(
-            f"Expected a finite margin for every sample, but sample {bad} has {values[bad]}. Record every sample at least "
-            "once; see `missing` in the recording."
+            f"Expected a finite margin for every sample, but {len(bad)} of {len(values)} have none: sample {bad[0]} has "
+            f"{values[bad[0]]}. Record every sample at least once: with drop_last=False, or for more epochs."
         )
     if len(values) < FEWEST or np.ptp(values) == 0:
         mean = float(values.mean()) if len(values) else 0.0
-        reason = f"{len(values)} margins say nothing of humps" if len(values) < FEWEST else "the margins are all the same"
+        few = f"too few samples to tell two humps from one: {len(values)}, not {FEWEST} at least"
+        reason = few if len(values) < FEWEST else "the margins are all the same"
         return _nobody(margins, 0.0, (mean, mean), reason)
     mixture = _fit(_some(values, _MOST))
     centres, spreads = mixture.means_[:, 0], mixture.covariances_[:, 0, 0]
@@ -105,7 +106,7 @@ def find_suspects(margins: Floats) -> Suspects:
     on_a_slope = pair[0] < -pair[1] and mixture.weights_[low] < SMALL
     reason = ""
     if separation <= SEPARATION:
-        reason = f"the logit margins have one hump: separation {separation:.1f}"
+        reason = f"the logit margins have one hump: separation {separation:.1f}, not over {SEPARATION:g}"
     elif pair[0] >= 0:
         reason = f"the lower of two humps is argued for, by {pair[0]:.1f} logits"
     elif not (on_a_slope or _dips(values, *pair)):

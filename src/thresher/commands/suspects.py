@@ -67,10 +67,12 @@ def suspects_command(
 def _tell(found: Suspects, opened: Source, shown: list[dict[str, Any]], say: Output, more: str) -> None:
     """Say what was found, and the most suspect samples."""
     count = int(found.mask.sum())
-    humps = f"separation {found.separation:.2f}, centres {found.centres[0]:+.2f} and {found.centres[1]:+.2f}"
+    centres = f"centres {found.centres[0]:+.2f} and {found.centres[1]:+.2f}"
     if not count:
-        say.line(f"{opened.n} samples, {epochs_text(opened)}, nobody suspected: {found.reason} ({humps}).")
+        looked = f" ({centres})" if found.separation else ""  # of too few nothing was fitted
+        say.line(f"{opened.n} samples, {epochs_text(opened)}, nobody suspected: {found.reason}{looked}.")
         return
+    humps = f"separation {found.separation:.2f}, {centres}"
     path = "  path" if "path" in shown[0] else ""
     say.line(
         f"{opened.n} samples, {epochs_text(opened)}, about {found.share:.1%} wrong labels: {count} suspects ({humps})\n"

@@ -97,9 +97,13 @@ class Learnable(Selector):
             {"suspects": int((of == _SUSPECT).sum()), "late": int((of == _LATE).sum())}
             for of in (level, level[ids], level[hardest_first(scores.difficulty)[: len(ids)]])
         )
-        first = float(1 - right[level == _LATE].max()) if there["late"] else None
-        told = "" if first is None else f"{there['late']} were wrong in {first:.0%} of the epochs or more; "
+        first = round(float(1 - right[level == _LATE].max()), 4) if there["late"] else None
+        told = "" if first is None else f"{there['late']} late ones (wrong in {first:.0%} of the epochs or more); "
         of_random = {key: round(share * count) for key, count in there.items()}
+        otherwise = (
+            f". A random draw would have held about {of_random['suspects']} suspects and {of_random['late']} late ones, "
+            f"hardest first {hardest['suspects']} and {hardest['late']}"
+        )
         back = f", and {kept['late']} late ones and {kept['suspects']} suspects to fill up" if any(kept.values()) else ""
         return {
             **({} if found is None else found.to_json()),
@@ -109,9 +113,7 @@ class Learnable(Selector):
             "of_random": of_random,
             "of_hardest_first": hardest,
             "text": f"{_told(found, n)}; {told}drew {len(ids) - sum(kept.values())} of the {n - sum(there.values())} others"
-            f"{back}{', classes in proportion' if self.balanced else ''}. A random draw would have held about "
-            f"{of_random['suspects']} suspects and {of_random['late']} late ones, hardest first "
-            f"{hardest['suspects']} and {hardest['late']}",
+            f"{back}{', classes in proportion' if self.balanced else ''}{otherwise if any(there.values()) else ''}",
         }
 
 
@@ -128,7 +130,7 @@ def _told(found: Suspects | None, n: int) -> str:
     count = int(found.mask.sum())
     if not count:
         return f"no suspects ({found.reason})"
-    return f"{count} suspects ({count / n:.1%}; the logit margins have two humps, {found.separation:.1f} apart)"
+    return f"{count} suspects ({count / n:.1%}; the logit margins have two humps, separation {found.separation:.1f})"
 
 
 def _aux(pool: Pool, name: str) -> NDArray[np.float32]:
