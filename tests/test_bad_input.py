@@ -398,7 +398,8 @@ def test_what_a_selector_reads_besides_must_be_what_it_reads(finished: Path, tmp
     call("score", finished, "--method", "tdds:window=3:at=3,aum:margin=logit:at=2,correctness:at=3", "--out", scores)
     assert "at=3]" in call.refused("select", scores, *wanted)  # TDDS after three epochs beside margins of two
     call("score", finished, "--method", "auto:window=3", "--out", scores)
-    call("select", scores, *wanted)
+    said = call("select", scores, *wanted)
+    assert f"auto:window=3, keep 0.1: {Coreset.load(core).source['why']['text']}" in " ".join(said.split())
     also = Coreset.load(core).source["also_read"]
     assert also["logit_margin"]["params"]["margin"] == "logit"
     assert also["correctness"]["at"] == Coreset.load(core).source["scorer"]["at"] == 3

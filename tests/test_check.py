@@ -16,6 +16,7 @@ from thresher.data.holdout import Holdout, split_rows
 from thresher.errors import InputError
 from thresher.experiments import check as checking
 from thresher.experiments.check import Verdict, check_asked
+from thresher.experiments.reporting import gather
 from thresher.experiments.study import StudySpec, run_study
 from thresher.keep import keep_count
 from thresher.score_table import read_scores
@@ -68,6 +69,8 @@ def test_what_does_not_hold_is_randoms(tmp_path: Path, monkeypatch: pytest.Monke
         np.testing.assert_array_equal(auto.ids, random.ids)
         assert auto.source["method"] == "auto"
         assert "so Random's coreset is taken" in auto.source["check"]["text"]
+    content = gather(tmp_path, study(), list(results.values()), load("digits"))
+    assert lost.text in content.notices  # where it stays, not on the screen alone
 
 
 def test_a_tie_holds_whatever_binary_fractions_leave_of_it() -> None:
@@ -96,8 +99,9 @@ def test_a_budget_too_short_changes_nothing_and_classes_left_empty_are_told(tmp_
     assert "auto, keep 0.005: the budget was too short to check it" in " ".join(said)
     assert any(text.startswith("keep 0.005: auto keeps none of class") for text in said)
     (path,) = (tmp_path / "coresets").glob("auto-0.005*.parquet")
-    kept = Coreset.load(path)
-    assert "no suspects" in kept.source["why"]["text"] or "suspects (" in kept.source["why"]["text"]
+    why = Coreset.load(path).source["why"]["text"]
+    assert "suspects (" in why
+    assert f"auto, keep 0.005: {why}" in said
 
 
 def test_a_check_scales_the_loss_as_the_study_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

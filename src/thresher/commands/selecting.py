@@ -17,7 +17,7 @@ from thresher.errors import InputError, UnknownNameError
 from thresher.exchange.place import check_kind, check_parquet
 from thresher.experiments.classes import emptied, emptied_text
 from thresher.experiments.columns import Columns
-from thresher.experiments.scoring import choose
+from thresher.experiments.scoring import choose, reasons
 from thresher.keep import parse_keep, share_of
 from thresher.large.selecting import select_file
 from thresher.methods import ResolvedMethod, parse_spec, resolve
@@ -55,7 +55,7 @@ def select_command(
     resolved = replace(resolved, notice=notice)
     fingerprint = file.info.get("fingerprint")
     provenance = {"data": data, **({"fingerprint": fingerprint} if fingerprint else {})}
-    main = names[resolved.columns[""]]
+    main, why = names[resolved.columns[""]], ""
     with make_engine(engine, workers, address) as runs, Screen(say) as screen:
         if isinstance(resolved.selector, Rule):
             source = {**resolved.provenance(wanted), **provenance}
@@ -67,9 +67,9 @@ def select_command(
             table = read_scores(scores)
             coreset = choose(resolved, table.columns, names, Pool(table.n, table.targets), wanted, seed, provenance)
             coreset.save(out)
-            count = len(coreset)
-    if notice:
-        say.note(notice)
+            count, why = len(coreset), reasons(coreset)
+    for text in filter(None, (notice, why)):
+        say.note(text)
     if wanted == 1 and isinstance(wanted, int) and file.n > 1:
         say.note("--keep 1 is a count, of one sample; 1.0 keeps everything")
     empty = _emptied(file, main, out)

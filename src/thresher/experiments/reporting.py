@@ -21,6 +21,7 @@ from thresher.experiments.dynamics import OnStep, means, nothing, settling, spre
 from thresher.experiments.ledger import ledger
 from thresher.experiments.published_curve import published_curve
 from thresher.experiments.rundir import read_json
+from thresher.experiments.scoring import reasons
 from thresher.experiments.study import StudySpec, notices, resolve_all, resolve_recorded
 from thresher.experiments.tables import table
 from thresher.files import write_atomic
@@ -66,7 +67,7 @@ def gather(out: Path, spec: StudySpec, results: Results, data: Data, on_step: On
     shown, suspects, verdict = _looked_at(trajectory, on_step)
     scorers = [method.scorer for (_, kept), method in resolved.items() if kept == keep]
     published, note = published_curve(spec)
-    selections, left_out = _selections(out, resolved, data)
+    selections, told = _selections(out, resolved, data)
     return Content(
         title=f"Dataset pruning on {data.name}",
         description=data.describe() + ".",
@@ -86,7 +87,7 @@ def gather(out: Path, spec: StudySpec, results: Results, data: Data, on_step: On
         ledger=ledger(out / "log.jsonl", len(data.train), spec.surrogate.epochs, spec.coreset.epochs, resolved, results),
         image=data.train.image,
         facts=_facts(spec, data, environment),
-        notices=(*notices(spec, resolved.values()), *left_out),
+        notices=(*notices(spec, resolved.values()), *told),
         titles={label: find(parse_spec(label)[0]).title for label in spec.methods},
         environment=environment,
         spec=spec.to_json(),
@@ -201,13 +202,15 @@ def _lines(results: Results) -> tuple[Line, ...]:
 def _selections(
     out: Path, resolved: Mapping[tuple[str, float], ResolvedMethod], data: Data
 ) -> tuple[tuple[Selection, ...], list[str]]:
-    """Return the coresets of this study in its order, and why files are left out: damaged, or of other data.
+    """Return the coresets of this study in its order, and what there is to tell: why a coreset has its samples, where it
+    says so, and why files are left out: damaged, or of other data.
 
     Of one drawn anew per seed it is the draw of the lowest seed.
     """
     left_out = []
     columns = column_names(list(resolved.values()))
     found: dict[tuple[str, float], Selection] = {}
+    reason: dict[tuple[str, float], str] = {}
     for path in sorted((out / "coresets").glob("*.parquet")):
         try:
             coreset = Coreset.load(path, fingerprint=data.fingerprint, n=len(data.train))
@@ -222,7 +225,9 @@ def _selections(
         earlier = found.get((str(label), keep))
         if earlier is None or (earlier.seed or 0) > (seed or 0):
             found[str(label), keep] = Selection(str(label), keep, coreset.ids, columns[method.scorer, method.at], seed)
-    return tuple(found[key] for key in resolved if key in found), left_out
+            reason[str(label), keep] = reasons(coreset)
+    told = [reason[key] for key in resolved if reason.get(key)]
+    return tuple(found[key] for key in resolved if key in found), told + left_out
 
 
 def _facts(spec: StudySpec, data: Data, environment: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

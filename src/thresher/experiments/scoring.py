@@ -40,6 +40,21 @@ def choose(
     return method.select(scores, pool, keep, seed, source=provenance)
 
 
+def reasons(coreset: Coreset) -> str:
+    """Return in words why it has these samples, where its selector or a check says so; "" where neither does.
+
+    >>> import numpy as np
+    >>> of = {"method": "auto", "keep": 0.5, "why": {"text": "no suspects; drew 1 of the 2 others"}}
+    >>> reasons(Coreset(np.array([0]), None, 2, of))
+    'auto, keep 0.5: no suspects; drew 1 of the 2 others'
+    """
+    check, why = (coreset.source.get(key) for key in ("check", "why"))
+    if isinstance(check, Mapping):
+        return str(check.get("text", ""))
+    told = why.get("text") if isinstance(why, Mapping) else None
+    return f"{coreset.source.get('method')}, keep {coreset.source.get('keep')}: {told}" if told else ""
+
+
 def unrecorded(method: ResolvedMethod, pool: Pool) -> tuple[dict[str, Scores], Columns]:
     """Return the score column of a method that looks at no recording (Random), as `choose` takes it."""
     scores = Scores(method.scorer.compute(method.scorer.init(pool.n), pool), method.scorer.hard_end)

@@ -25,7 +25,7 @@ from thresher.experiments.jobs import Job, run_jobs, values_digest
 from thresher.experiments.ledger import Clock
 from thresher.experiments.recording import identity, record, timed
 from thresher.experiments.rundir import RunDirectory, save_coreset
-from thresher.experiments.scoring import choose, score
+from thresher.experiments.scoring import choose, reasons, score
 from thresher.experiments.tables import FULL
 from thresher.keep import keep_count
 from thresher.methods import ResolvedMethod, parse_spec, resolve
@@ -71,7 +71,8 @@ def select_all(
 ) -> dict[tuple[str, float, int], Path]:  # fmt: skip
     """Write every coreset: one file per (method, keep), or one per seed where the selection draws at random.
 
-    What did not hold in a check is Random's. `notify` is told of classes that a coreset leaves without a sample.
+    What did not hold in a check is Random's. `notify` is told why a method took what it took, where it says so, and of
+    classes that a coreset leaves without a sample.
     """
     lost = {(verdict.method, verdict.keep): verdict for verdict in verdicts if verdict.holds is False}
     table_ = read_scores(run / "scores.parquet")
@@ -84,9 +85,10 @@ def select_all(
         else:
             chosen = {s: choose(method, table_.columns, names, pool, keep, s, provenance) for s in spec.seeds}
         first = chosen[spec.seeds[0]]
-        text = emptied_text(label, method.selector, emptied(data.train.targets, first.ids), data.class_names)
-        if text:
-            notify("notice", {"text": f"keep {keep:g}: {text}"})
+        empty = emptied_text(label, method.selector, emptied(data.train.targets, first.ids), data.class_names)
+        why = "" if fell_back(first) else reasons(first)  # the check has said so
+        for text in filter(None, (why, empty and f"keep {keep:g}: {empty}")):
+            notify("notice", {"text": text})
         drawn = any(not np.array_equal(c.ids, first.ids) for c in chosen.values())
         for seed, coreset in chosen.items():
             suffix = f"-seed{seed}" if drawn else ""
