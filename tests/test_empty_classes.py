@@ -12,6 +12,7 @@ import torch
 
 from thresher.coreset import Coreset
 from thresher.data import ArraySplit, Data, load
+from thresher.experiments.classes import emptied, emptied_text
 from thresher.experiments.dynamics import means
 from thresher.recorder import Recorder
 from thresher.registry import make_scorer, make_selector, scorers, selectors
@@ -71,6 +72,15 @@ def test_every_selector_keeps_what_was_asked(recorded: tuple[Data, Recorder, Pat
         assert len(coreset) == keep
         if balanced and has and keep >= 3:
             assert set(pool.targets[coreset.ids]) == {1, 2, 4}
+
+
+def test_a_class_that_is_due_more_than_half_a_sample_may_be_left_empty() -> None:
+    targets = np.repeat(np.arange(5), 60)  # three of five: each is due 0.6
+    selector = make_selector("top", {"balanced": True})
+    kept = select(Scores(np.linspace(0, 1, 300, dtype=np.float32)), Pool(300, targets), 3, selector).ids
+    found = emptied(targets, kept)
+    assert found == {3: 60, 4: 60}
+    assert emptied_text("el2n:balanced=true", selector, found).endswith("due less than one sample may get none: keep more")
 
 
 def test_a_coreset_that_leaves_classes_empty_trains(recorded: tuple[Data, Recorder, Path]) -> None:
