@@ -424,6 +424,8 @@ def test_suspects_are_named_by_their_files_and_left_out(folder: Path, tmp_path: 
     call(*suspects, others, "--force")
     assert "--keep-others" in call.refused(*suspects, out, "--force")  # no coreset
     assert "Name it .parquet" in call.refused(*suspects, tmp_path / "clean.csv")
+    assert "Expected two files" in call.refused(*suspects, tmp_path / "one.parquet", "--out", tmp_path / "one.parquet")
+    assert not (tmp_path / "one.parquet").exists()
     assert "picture files" in call.refused(*suspects[:2], "--data", "digits")
     for half in ("train", "val"):
         shutil.copytree(folder / half / "1", tmp_path / "few" / half / "1")

@@ -43,6 +43,8 @@ def suspects_command(
         check_parquet(keep_others, "coreset", "--keep-others")
         check_free(keep_others, force)
         check_kind(keep_others, "coreset", Coreset.load, "--keep-others")
+        if out is not None and out.resolve() == keep_others.resolve():
+            raise InputError(f"Expected two files, but --out and --keep-others are both {out}. Choose another name for one.")
     opened = open_source(source)
     name = _namer(opened, source, data, data_dir) if data is not None or data_dir is not None else None
     note_unfinished(source, opened, say)
