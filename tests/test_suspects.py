@@ -82,7 +82,7 @@ def test_a_small_hump_on_a_slope_is_found() -> None:
 
 
 @pytest.mark.parametrize("most", ["_MOST", "_DENSITY"])
-def test_who_is_suspected_does_not_depend_on_the_order_of_samples(most: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_class_stands_for_all_where_classes_take_turns(most: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every fourth sample, of a class without wrong labels, stood for all where there are more than are looked at."""
     monkeypatch.setattr(f"thresher.suspects.{most}", 2000)
     rng = np.random.default_rng(0)

@@ -69,7 +69,8 @@ def find_suspects(margins: Floats) -> Suspects:
       more than the others are argued for, m1 < -m2.
     Below m1 nobody is less of a suspect than who lies above him, though the tail of a wide upper hump may reach that far.
     Label noise that depends on the sample (a class that is systematically taken for another) may have no hump of its own
-    and is not found.
+    and is not found. Where the humps lie over one another, the start of the fit, and so the order of the samples, moves who
+    is between them: of CIFAR-100 with 20 % wrong labels, shuffled, 8 745 to 9 037 were suspected (decision 0022).
 
     Raises InputError where a margin is NaN or infinite.
 
