@@ -159,7 +159,7 @@ def test_what_is_told_is_what_was_there() -> None:
     scores, pool = noisy()
     why = select(scores, pool, 0.1, Learnable()).source["why"]
     assert f"two humps, separation {why['separation']:.1f})" in why["text"]
-    assert f"{why['late']} late ones (wrong in {why['late_from']:.0%} of the epochs or more)" in why["text"]
+    assert f"{why['late']} late ones (wrong in at least {why['late_from']:.0%} of the epochs)" in why["text"]
     assert "A random draw would have held" in why["text"]
     few = Pool(10, np.arange(10) % 2, None, 2, {name: values[-10:] for name, values in pool.aux.items()})
     told = select(Scores(scores.values[-10:]), few, 10, Learnable()).source["why"]["text"]

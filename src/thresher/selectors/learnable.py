@@ -98,7 +98,7 @@ class Learnable(Selector):
             for of in (level, level[ids], level[hardest_first(scores.difficulty)[: len(ids)]])
         )
         first = round(float(1 - right[level == _LATE].max()), 4) if there["late"] else None
-        told = "" if first is None else f"{there['late']} late ones (wrong in {first:.0%} of the epochs or more); "
+        told = "" if first is None else f"{there['late']} late ones (wrong in at least {first:.0%} of the epochs); "
         of_random = {key: round(share * count) for key, count in there.items()}
         otherwise = (
             f". A random draw would have held about {of_random['suspects']} suspects and {of_random['late']} late ones, "
