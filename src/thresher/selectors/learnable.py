@@ -33,6 +33,7 @@ class Learnable(Selector):
        under 0.45 of them are left out when little is kept, fewer where the surrogate has learned more, nobody at r = 1;
     3. inside every class draw its quota (proportional, by largest remainder) of the rest one after another without
        replacement, each with a probability proportional to its score among those left (`weighted=False`: all the same).
+       Samples that score 0 come after all others, in an order that no seed changes.
     Where a class has fewer left than its quota, late samples come back, the earliest learned first, then suspects, the
     highest margin first. So nothing is left out at keep = N. `balanced=False` takes all samples for one class. Scores are
     oriented so that hard samples weigh most, and shifted to 0 where one is negative.
