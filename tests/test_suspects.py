@@ -127,6 +127,16 @@ def test_what_is_kept_is_neither_suspect_nor_late(keep: float) -> None:
     assert why["of_hardest_first"]["suspects"] == min(why["suspects"], len(coreset))
 
 
+def test_samples_that_score_0_come_last_and_are_drawn_by_the_seed() -> None:
+    right = np.ones(1000, dtype=np.float32)
+    pool = Pool(1000, np.arange(1000) % 2, None, 2, {"correctness": right, "logit_margin": 5 * right})
+    scores = Scores(np.where(np.arange(1000) < 100, 1, 0).astype(np.float32))
+    one, two = (set(select(scores, pool, 400, Learnable(), seed=seed).ids.tolist()) for seed in (0, 1))
+    assert set(range(100)) <= one & two
+    assert 170 < len(one & two) < 230  # of each 300 of 900 a third is the same by chance
+    assert one == set(select(scores, pool, 400, Learnable(), seed=0).ids.tolist())
+
+
 def test_the_late_come_back_before_the_suspects() -> None:
     scores, pool = noisy(classes=1)
     suspects = find_suspects(pool.aux["logit_margin"]).mask

@@ -33,7 +33,7 @@ class Learnable(Selector):
        under 0.45 of them are left out when little is kept, fewer where the surrogate has learned more, nobody at r = 1;
     3. inside every class draw its quota (proportional, by largest remainder) of the rest one after another without
        replacement, each with a probability proportional to its score among those left (`weighted=False`: all the same).
-       Samples that score 0 come after all others, in an order that no seed changes.
+       Samples that score 0 come after all others, drawn at random.
     Where a class has fewer left than its quota, late samples come back, the earliest learned first, then suspects, the
     highest margin first. So nothing is left out at keep = N. `balanced=False` takes all samples for one class. Scores are
     oriented so that hard samples weigh most, and shifted to 0 where one is negative.
@@ -85,7 +85,8 @@ class Learnable(Selector):
         within = np.select([level == _OPEN, level == _LATE], [-keys, -right], -margins)
         targets = pool.need_targets("learnable(balanced=True)") if self.balanced else np.zeros(pool.n, dtype=np.int64)
         quotas = class_quotas(targets, keep)
-        first = np.lexsort((id_hash(np.arange(pool.n)), within, level, targets))  # class by class
+        chance = np.where(level == _OPEN, rng.random(pool.n), 0)  # of those who score 0: their keys are all the same
+        first = np.lexsort((id_hash(np.arange(pool.n)), chance, within, level, targets))  # class by class
         sizes = np.bincount(targets)
         place = np.arange(pool.n) - np.repeat(np.cumsum(sizes) - sizes, sizes)  # of each in its class
         return np.sort(first[place < np.repeat(quotas, sizes)]).astype(np.int64, copy=False)
