@@ -284,3 +284,10 @@ def test_the_centre_is_cut_out() -> None:
     image[16:240, 144:368] = 255
     assert centre_crop(image, 224).min() == 255
     assert centre_crop(image, 224).shape == (224, 224, 3)
+
+
+def test_a_side_twice_as_long_stays_twice_as_long() -> None:
+    # 98 * (256 / 49) is a little less than 512 in float64
+    image = np.random.default_rng(0).integers(0, 256, (49, 98, 3), dtype=np.uint8)
+    whole = Image.fromarray(image).resize((512, 256), Image.Resampling.BILINEAR)
+    assert np.array_equal(centre_crop(image, 224), np.asarray(whole)[16:240, 144:368])

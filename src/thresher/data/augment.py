@@ -83,8 +83,7 @@ def centre_crop(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """Return (size, size, C) uint8: the shorter side brought to size * 256/224, then the middle cut out."""
     height, width = image.shape[:2]
     shorter = max(size, round(size * 256 / 224))
-    scale = shorter / min(height, width)
-    rows, columns = max(shorter, int(height * scale)), max(shorter, int(width * scale))
+    rows, columns = (shorter * side // min(height, width) for side in (height, width))
     resized = _resize(image, rows, columns)
     top, left = round((rows - size) / 2), round((columns - size) / 2)
     return np.ascontiguousarray(resized[top : top + size, left : left + size])
