@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from thresher.cli import app
 from thresher.commands import reproduce as reproduce_command
+from thresher.commands.output import Output
 from thresher.data import load
 from thresher.errors import InputError
 from thresher.experiments import targets
@@ -338,6 +339,19 @@ def test_the_picture_is_a_target(monkeypatch: pytest.MonkeyPatch, cifar_root: Pa
 
 def test_a_recipe_with_a_long_warm_up_is_measured() -> None:
     assert Pace().step(load("digits"), replace(CORESET, epochs=30, warmup_epochs=5)) > 0
+
+
+def test_a_dry_run_measures_the_rest_of_a_recording(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:  # fmt: skip
+    rest = [(load("digits"), replace(SURROGATE, epochs=300, warmup_epochs=20), 10)]
+    monkeypatch.setattr(reproduce_command, "recording_left", lambda cells, place, fail: rest)
+    monkeypatch.setattr(Pace, "step", lambda self, data, spec: 36.0)
+    reproduce_command._announce([], Place(tmp_path), Pace(sharing=4), Output())
+    said = capsys.readouterr()
+    # 10 epochs of 12 steps, a test set that is worth one more, and the margin: it has no other beside it
+    assert "1 recordings to make or finish; about 1.4 hours" in said.out
+    assert said.err == ""
 
 
 def test_heat_maps_need_a_grid() -> None:

@@ -138,7 +138,8 @@ def _announce(cells: Sequence[Cell], place: Place, pace: Pace, say: Output) -> N
     seconds = 0.0
     for data, spec, epochs in recordings:
         with spared(partial(_unmeasured, spec.model, data.name, say)):
-            seconds += pace.training(data, replace(spec, epochs=epochs, schedule_epochs=None), len(data.train))
+            rest = replace(spec, epochs=epochs, schedule_epochs=None, warmup_epochs=0)  # it may be shorter than the warm-up
+            seconds += pace.alone(data, rest, len(data.train))
     trainings = each(outcome.open(missing), seconds_of, fail)
     with place.make_engine() as engine:
         workers = engine.workers

@@ -74,13 +74,14 @@ class Pace:
 
     def training(self, data: Data, spec: TrainSpec, kept: int) -> float:
         """Return the estimated seconds of a whole training on `kept` samples, with its evaluation, beside its like."""
-        return self._alone(data, spec, kept) * self._sharing.get(_kind(data, spec), self._at_first)
+        return self.alone(data, spec, kept) * self._sharing.get(_kind(data, spec), self._at_first)
 
     def learn(self, data: Data, spec: TrainSpec, kept: int, seconds: float) -> None:
         """Take note of how long a training took beside others of its kind."""
-        self._sharing[_kind(data, spec)] = max(1.0, seconds / self._alone(data, spec, kept))
+        self._sharing[_kind(data, spec)] = max(1.0, seconds / self.alone(data, spec, kept))
 
-    def _alone(self, data: Data, spec: TrainSpec, kept: int) -> float:
+    def alone(self, data: Data, spec: TrainSpec, kept: int) -> float:
+        """Return the estimated seconds of a training or recording beside which there is no other."""
         steps = spec.epochs * -(-kept // spec.batch_size) + len(data.test) / spec.batch_size / 3
         return _MARGIN * steps * self.step(data, spec)
 
