@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -91,29 +92,39 @@ def load_folder(root: Path, *, image_size: int = 224) -> Data:
     unknown = sorted(set(_class_folders(test_root)) - set(names))
     if unknown:
         raise InputError(f"{test_root} has classes that {root / 'train'} lacks: {', '.join(unknown[:5])}.")
-    skipped: list[str] = []
-    train = _split(root / "train", names, skipped)
+    passed = _Passed()
+    train = _split(root / "train", names, passed)
     empty = [names[c] for c in np.flatnonzero(np.bincount(train.targets, minlength=len(names)) == 0)]
     if empty:
         raise InputError(
             f"Training class without a picture in {root / 'train'}: {', '.join(empty[:5])}. "
-            f"Read are {', '.join(SUFFIXES)}, neither others ({len(skipped)} are there) nor symbolic links. Remove the "
-            "empty folder or fill it."
+            f"Read are {', '.join(SUFFIXES)}, neither others ({len(passed.others)} are there) nor symbolic links. "
+            "Remove the empty folder or fill it."
         )
-    test = _split(test_root, names, skipped)
+    test = _split(test_root, names, passed)
     if not len(test):
         raise InputError(f"Expected pictures in the class folders of {test_root}, but there is none.")
     untested = [names[c] for c in np.flatnonzero(np.bincount(test.targets, minlength=len(names)) == 0)]
-    remark = _remark(skipped, untested, test_root.name)
+    remark = _remark(passed, untested, test_root.name)
     return Data("folder", train, test, tuple(names), _MEAN, _STD, "imagenet", image_size, 3, remark)
 
 
-def _remark(skipped: list[str], untested: list[str], half: str) -> str:
+@dataclass
+class _Passed:
+    """Names that were passed over: of pictures in formats that are not read, and of links to pictures or folders."""
+
+    others: list[str] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)
+
+
+def _remark(passed: _Passed, untested: list[str], half: str) -> str:
     """Return what somebody should know who thinks that all pictures are used."""
-    words = []
-    if skipped:
-        endings = ", ".join(sorted({Path(name).suffix.lower() for name in skipped}))
-        words.append(f"{_count(skipped, 'picture is', 'pictures are')} not read ({endings}): convert them to .png or .jpg")
+    words, others = [], passed.others
+    if others:
+        endings = ", ".join(sorted({Path(name).suffix.lower() for name in others}))
+        words.append(f"{_count(others, 'picture is', 'pictures are')} not read ({endings}): convert them to .png or .jpg")
+    if passed.links:
+        words.append(f"{_count(passed.links, 'symbolic link is', 'symbolic links are')} passed over")
     if untested:
         told = ", ".join([*untested[:3], *(["..."] if len(untested) > 3 else [])])
         words.append(f"{_count(untested, 'class has', 'classes have')} no picture in {half} ({told})")
@@ -153,25 +164,28 @@ def _class_folders(root: Path) -> list[str]:
         return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
 
 
-def _split(root: Path, names: list[str], skipped: list[str]) -> FolderSplit:
-    """Return the pictures of all classes; those of formats that are not read are added to `skipped`."""
+def _split(root: Path, names: list[str], passed: _Passed) -> FolderSplit:
+    """Return the pictures of all classes; what is passed over is added to `passed`."""
     paths: list[str] = []
     targets: list[int] = []
     for target, name in enumerate(names):
-        found = sorted(_pictures(root / name, name, skipped)) if (root / name).is_dir() else []
+        found = sorted(_pictures(root / name, name, passed)) if (root / name).is_dir() else []
         paths += found
         targets += [target] * len(found)
     return FolderSplit(root, paths, np.array(targets, dtype=np.int64))
 
 
-def _pictures(folder: Path, prefix: str, skipped: list[str]) -> Iterator[str]:
+def _pictures(folder: Path, prefix: str, passed: _Passed) -> Iterator[str]:
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith("."):
                 continue
-            if entry.is_dir(follow_symlinks=False):
-                yield from _pictures(Path(entry.path), f"{prefix}/{entry.name}", skipped)
-            elif entry.name.lower().endswith(SUFFIXES) and entry.is_file(follow_symlinks=False):
+            if entry.is_symlink():
+                if entry.name.lower().endswith((*SUFFIXES, *OTHERS)) or entry.is_dir():
+                    passed.links.append(entry.name)
+            elif entry.is_dir():
+                yield from _pictures(Path(entry.path), f"{prefix}/{entry.name}", passed)
+            elif entry.name.lower().endswith(SUFFIXES) and entry.is_file():
                 yield f"{prefix}/{entry.name}"
             elif entry.name.lower().endswith(OTHERS):
-                skipped.append(entry.name)
+                passed.others.append(entry.name)
