@@ -133,7 +133,12 @@ def test_a_palette_with_transparency(tmp_path: Path) -> None:
     assert read_picture(tmp_path / "a.png")[0, 0].tolist() == [10, 200, 30]
 
 
-@pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"P5\n9999 9\n255\n"])
+TEXTURE = b"DDS \x7c" + bytes(75) + b"\x11" + bytes(47)  # of a kind that Pillow knows, but not in this form
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"P5\n9999 9\n255\n", TEXTURE]
+)
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".pgm"])
 def test_a_broken_picture_is_named(tmp_path: Path, content: bytes, suffix: str) -> None:
     (tmp_path / f"broken{suffix}").write_bytes(content)
