@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from thresher.errors import InputError, MissingSamplesError, SampleIdError
+from thresher.exchange.ids import single
 from thresher.registry import usual_end
 from thresher.score_table import ScoreTable
 from thresher.types import HardEnd, Scores
@@ -71,7 +72,7 @@ def from_frame(frame: Any, hard_end: Mapping[str, HardEnd] | None = None) -> Sco
             )
         if name == "target" or not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
             raise InputError(f"Expected numbers in the column {name}, but got {kind}. Leave it out, or make it numbers.")
-        values = table.column(name).cast(pa.float32(), safe=False).to_numpy()
+        values = single(table.column(name).cast(pa.float64(), safe=False).to_numpy(), f"the column {name}")
         end = (hard_end or {}).get(name) or usual_end(name)
         columns[name] = Scores(values[order], end, {"scorer": name})
     return ScoreTable(len(order), targets, columns)

@@ -18,10 +18,12 @@ from typing import Any
 import numpy as np
 
 from thresher.coreset import Coreset
-from thresher.errors import CorruptFileError, MissingFileError, SampleIdError
+from thresher.errors import CorruptFileError, InputError, MissingFileError, SampleIdError
 from thresher.exchange.place import write_new
 from thresher.trajectory.npy import read_header
-from thresher.types import Ids
+from thresher.types import Floats, Ids
+
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 def write_csv(coreset: Coreset, path: Path, *, force: bool = False, name: Callable[[int], str] | None = None) -> None:
@@ -109,7 +111,7 @@ def csv_rows(path: Path, needed: tuple[str, ...]) -> Iterator[tuple[int, dict[st
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, strict=True)
         try:
-            header = next(reader, [])
+            header = [name.strip() for name in next(reader, [])]  # "sample_id, weight" has weights, too
             if not set(needed) <= set(header) or len(set(header)) != len(header):
                 told = ",".join(header)[:80]
                 raise CorruptFileError(
@@ -133,14 +135,27 @@ def whole_number(text: str, path: Path, line: int) -> int:
 
 
 def real_number(text: str, path: Path, line: int) -> float:
-    """Return a finite number, or raise CorruptFileError naming file and line."""
+    """Return a finite number that is one in float32, too, or raise CorruptFileError naming file and line."""
     try:
-        value = float(text)
+        value = float(text) if "_" not in text else np.nan  # to Python 1_0 is ten
     except ValueError:
-        value = float("nan")
-    if not np.isfinite(value):
-        raise _bad_line(path, line, f"{text[:40]!r} is no finite number")
+        value = np.nan
+    if not abs(value) <= _LARGEST:
+        raise _bad_line(path, line, f"{text[:40]!r} is no finite number of 32 bits")
     return value
+
+
+def single(values: np.ndarray[Any, np.dtype[Any]], where: str) -> Floats:
+    """Return numbers as float32, or raise InputError where that would make a finite one infinite.
+
+    >>> single(np.array([0.5, np.inf]), "a column").tolist()
+    [0.5, inf]
+    """
+    with np.errstate(over="ignore"):
+        made: Floats = values.astype(np.float32)
+    if (lost := np.isinf(made) & np.isfinite(values)).any():
+        raise InputError(f"Expected numbers of 32 bits in {where}, but got {values[lost][0]:g}. Scale them, or take ranks.")
+    return made
 
 
 def _bad_line(path: Path, line: int, why: str) -> CorruptFileError:
