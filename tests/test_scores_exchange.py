@@ -374,3 +374,33 @@ def test_shorter_dynamics_leave_no_later_epochs_of_longer_ones(tmp_path: Path) -
     assert write_dynamics(brief, tmp_path / "out", force=True) == 2
     found = sorted(path.name for path in (tmp_path / "out" / "training_dynamics").iterdir())
     assert found == ["dynamics_epoch_0.jsonl", "dynamics_epoch_1.jsonl"]
+
+
+def test_dynamics_that_break_off_leave_the_dumps_as_they_were(tmp_path: Path) -> None:
+    whole, broken, dumps = short(tmp_path / "whole", 3, 9.0), short(tmp_path / "broken", 3, 1.0), tmp_path / "dumps"
+    last = broken / "training_dynamics" / "dynamics_epoch_2.jsonl"
+    last.write_text(last.read_text()[:-5])
+    with pytest.raises(CorruptFileError, match="cut off"):
+        dynamics_to_dumps(broken, dumps)
+    assert not dumps.exists()
+    dynamics_to_dumps(whole, dumps)
+    before = {path.name: path.read_bytes() for path in dumps.iterdir()}
+    with pytest.raises(CorruptFileError, match="cut off"):
+        dynamics_to_dumps(broken, dumps, force=True)
+    assert {path.name: path.read_bytes() for path in dumps.iterdir()} == before
+
+
+def test_an_epoch_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    place = short(tmp_path, 2, 1.0) / "training_dynamics"
+    (place / "dynamics_epoch_1.json").write_bytes((place / "dynamics_epoch_1.jsonl").read_bytes())
+    with pytest.raises(InputError, match=r"epoch_1\.jsonl stands beside dynamics_epoch_1\.json"):
+        dynamics_to_dumps(tmp_path, tmp_path / "dumps")
+
+
+def test_numbers_that_32_bits_cannot_hold_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"32 bits in the column el2n, but got 1e\+300"):
+        from_frame(pa.table({"sample_id": [0, 1], "el2n": [1e300, 1.0]}))
+    assert np.isinf(from_frame(pa.table({"sample_id": [0, 1], "el2n": [np.inf, 1.0]})).columns["el2n"].values[0])
+    (tmp_path / "aum_values.csv").write_text("sample_id,aum\n0,1e300\n")
+    with pytest.raises(CorruptFileError, match=r"line 2.*'1e300' is no finite number"):
+        read_aum(tmp_path / "aum_values.csv", 2)

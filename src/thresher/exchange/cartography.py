@@ -26,8 +26,8 @@ from thresher.errors import (
     SampleIdError,
 )
 from thresher.exchange.ids import npy_bytes
-from thresher.exchange.place import check_free, write_new
-from thresher.files import parse_json, replacing
+from thresher.exchange.place import check_free, together, write_new
+from thresher.files import parse_json
 from thresher.trajectory.reader import Trajectory
 
 Guid = int | str
@@ -50,17 +50,17 @@ def write_dynamics(recording: Trajectory, folder: Path, *, force: bool = False) 
     for place in places:
         check_free(place, force)
     later = _later(folder / FOLDER, _DYNAMICS, recording.epochs, force)
-    (folder / FOLDER).mkdir(parents=True, exist_ok=True)
-    for epoch, place in enumerate(places):
-        logits = recording.logits(epoch)
-        missing = np.flatnonzero(np.isnan(logits).any(axis=1))
-        if len(missing):
-            raise MissingSamplesError(
-                f"Expected every sample in every epoch, but sample {int(missing[0])} misses epoch {epoch}."
-            )
-        with replacing(place) as part, part.open("w", encoding="utf-8") as file:
-            for guid, (row, gold) in enumerate(zip(logits.tolist(), targets.tolist(), strict=True)):
-                file.write(json.dumps({"guid": guid, f"logits_epoch_{epoch}": row, "gold": gold}) + "\n")
+    with together(folder / FOLDER) as part:
+        for epoch, place in enumerate(places):
+            logits = recording.logits(epoch)
+            missing = np.flatnonzero(np.isnan(logits).any(axis=1))
+            if len(missing):
+                raise MissingSamplesError(
+                    f"Expected every sample in every epoch, but sample {int(missing[0])} misses epoch {epoch}."
+                )
+            with (part / place.name).open("w", encoding="utf-8") as file:
+                for guid, (row, gold) in enumerate(zip(logits.tolist(), targets.tolist(), strict=True)):
+                    file.write(json.dumps({"guid": guid, f"logits_epoch_{epoch}": row, "gold": gold}) + "\n")
     for path in later:
         path.unlink()
     return recording.epochs
@@ -73,7 +73,7 @@ def dynamics_to_dumps(folder: Path, out: Path, *, force: bool = False) -> list[G
     others (texts, gaps) are numbered as they stand in epoch 0, and `out/guids.json` lists them. Raises MissingFileError,
     CorruptFileError naming file and line, SampleIdError or MissingSamplesError where epochs hold other samples than epoch 0,
     InputError where labels or the number of classes change, RunDirectoryError where a file exists without `force`; with it,
-    those of later epochs go too, as they are of older dumps.
+    those of later epochs go too, as they are of older dumps. `out` is as it was then.
     """
     epochs = _epoch_files(folder)
     guids, first, gold = _read_epoch(epochs[0], 0)
@@ -88,15 +88,16 @@ def dynamics_to_dumps(folder: Path, out: Path, *, force: bool = False) -> list[G
     for name in names:
         check_free(out / name, force)
     later = _later(out, _DUMPS, len(epochs), force)
-    for epoch, path in enumerate(epochs):
-        rows, logits, labels = (guids, first, gold) if epoch == 0 else _read_epoch(path, epoch)
-        order = _places(rows, place, path)
-        if logits.shape != first.shape or not np.array_equal(targets[order], labels):
-            raise InputError(f"Expected the classes and the labels of epoch 0 in {path}, but they differ.")
-        write_new(out / f"{epoch}_Output.npy", npy_bytes(logits), force)
-        write_new(out / f"{epoch}_Index.npy", npy_bytes(order), force)
-    write_new(out / "guids.json", json.dumps(listed).encode(), force)
-    write_new(out / "targets.npy", npy_bytes(targets), force)
+    with together(out) as part:  # the first epochs alone, or before older ones, would be scored as a whole
+        for epoch, path in enumerate(epochs):
+            rows, logits, labels = (guids, first, gold) if epoch == 0 else _read_epoch(path, epoch)
+            order = _places(rows, place, path)
+            if logits.shape != first.shape or not np.array_equal(targets[order], labels):
+                raise InputError(f"Expected the classes and the labels of epoch 0 in {path}, but they differ.")
+            write_new(part / f"{epoch}_Output.npy", npy_bytes(logits))
+            write_new(part / f"{epoch}_Index.npy", npy_bytes(order))
+        write_new(part / "guids.json", json.dumps(listed).encode())
+        write_new(part / "targets.npy", npy_bytes(targets))
     for path in later:
         path.unlink()
     return listed
@@ -128,9 +129,11 @@ def _places(rows: list[Guid], place: dict[Guid, int], path: Path) -> NDArray[np.
 
 def _epoch_files(folder: Path) -> list[Path]:
     inner = folder / FOLDER if (folder / FOLDER).is_dir() else folder
-    found = {}
+    found: dict[int, Path] = {}
     for path in sorted(inner.iterdir()) if inner.is_dir() else ():
         if match := _DYNAMICS.fullmatch(path.name):
+            if int(match[1]) in found:
+                raise InputError(f"Expected one file of every epoch, but {path} stands beside {found[int(match[1])].name}.")
             found[int(match[1])] = path
     if sorted(found) != list(range(len(found))) or not found:
         held = f"epochs {sorted(found)}" if found else "none"

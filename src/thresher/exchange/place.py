@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 from thresher.errors import InputError, RunDirectoryError, ThresherError
@@ -75,6 +75,29 @@ def check_parquet(path: Path, kind: str, option: str = "--out") -> None:
     if path.suffix.lower() in _FOREIGN:
         other = "`thresher export` writes other formats of it" if kind == "coreset" else "pandas reads it and writes CSV"
         raise InputError(f"A {kind} is a Parquet file, but {option} is {path}. Name it .parquet; {other}.")
+
+
+@contextmanager
+def together(folder: Path) -> Iterator[Path]:
+    """Give a folder to write files to that move into `folder` when the block ends well: all that belong together, or none.
+
+    Files of their names are replaced, so ask `check_free` before; others stay.
+    """
+    made = not folder.is_dir()
+    part = folder / f"{os.getpid()}{PART}"
+    part.mkdir(parents=True)
+    try:
+        yield part
+        for path in sorted(part.iterdir()):
+            os.replace(path, folder / path.name)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        with suppress(OSError):  # some are there already
+            if made:
+                folder.rmdir()
+        raise
+    part.rmdir()
+    sync_folder(folder)
 
 
 @contextmanager

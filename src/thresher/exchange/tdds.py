@@ -16,8 +16,8 @@ import numpy as np
 
 from thresher.coreset import Coreset
 from thresher.errors import CorruptFileError, FingerprintError, InputError, SampleIdError
-from thresher.exchange.ids import load_npy, npy_bytes
-from thresher.exchange.place import check_free, write_new
+from thresher.exchange.ids import load_npy, npy_bytes, single
+from thresher.exchange.place import check_free, together, write_new
 from thresher.types import Floats, Scores
 
 
@@ -49,8 +49,9 @@ def write_pair(coreset: Coreset, scores: Scores, folder: Path, window: int, epoc
     places = [folder / f"{kind}_win{window}_ep{epochs}.npy" for kind in ("data_mask", "score")]
     for place in places:
         check_free(place, force)
-    write_new(places[0], npy_bytes(order), force)
-    write_new(places[1], npy_bytes(values[order]), force)
+    with together(folder) as part:  # a mask with another one's scores would pass for a pair
+        write_new(part / places[0].name, npy_bytes(order))
+        write_new(part / places[1].name, npy_bytes(values[order]))
     return subset_rate(coreset.n, len(coreset))
 
 
@@ -80,7 +81,7 @@ def read_pair(mask: Path, score: Path) -> Scores:
     if values.dtype.kind != "f" or values.shape != order.shape:
         raise InputError(f"Expected {len(order)} scores in {score}, but got {values.dtype} of shape {values.shape}.")
     by_id: Floats = np.empty(len(order), dtype=np.float32)
-    by_id[order] = values
+    by_id[order] = single(values, f"the scores of {score}")
     return Scores(by_id, "high", {"scorer": "tdds", "file": score.name})
 
 
