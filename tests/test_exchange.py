@@ -104,6 +104,22 @@ def test_the_official_pair_keeps_exactly_the_coreset(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.load(tmp_path / "12" / "data_mask_win10_ep30.npy"), np.argsort(SCORES.values))
 
 
+def test_a_pair_is_written_as_one_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_pair(KEPT, SCORES, tmp_path, 10, 30)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    whole = np.save
+
+    def full(file: Any, array: Any, **options: Any) -> None:
+        if array.dtype.kind == "f":
+            raise OSError(28, "No space left on device")
+        whole(file, array, **options)
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(OSError, match="No space"):
+        write_pair(KEPT, Scores(-SCORES.values), tmp_path, 10, 30, force=True)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_every_count_has_its_subset_rate() -> None:
     assert all(int(subset_rate(n, k) * n) == n - k for n in (60, 1437, 50_000) for k in range(1, n + 1, max(1, n // 997)))
 
@@ -128,6 +144,18 @@ def test_uids_as_the_resharder_reads_them(tmp_path: Path, kind: str) -> None:
     assert same(read_uids(tmp_path / "kept.npy", read_pool(pool)), KEPT)
     with pytest.raises(SampleIdError, match="12 are not there"):
         read_uids(tmp_path / "kept.npy", parse_uids(["0" * 32] * N))
+
+
+def test_a_uid_that_two_samples_have_stands_for_neither(tmp_path: Path) -> None:
+    pool = parse_uids([f"{number:032x}" for number in (5, 3, 3, 9)])
+    with pytest.raises(SampleIdError, match=r"two samples have 0{31}3"):
+        write_uids(Coreset(np.array([2]), None, 4), pool, tmp_path / "kept.npy")
+    assert not (tmp_path / "kept.npy").exists()
+    np.save(tmp_path / "kept.npy", pool[[1]])
+    with pytest.raises(SampleIdError, match=r"two samples have 0{31}3"):
+        read_uids(tmp_path / "kept.npy", pool)
+    write_uids(Coreset(np.array([0, 3]), None, 4), pool, tmp_path / "others.npy")
+    assert read_uids(tmp_path / "others.npy", pool).ids.tolist() == [0, 3]
 
 
 def test_shards_keep_keys_names_and_bytes(shards: list[Path], tmp_path: Path) -> None:
@@ -332,7 +360,16 @@ BAD_CSV = {
     "nan weight": (b"sample_id,weight\n1,nan\n", "no finite number"),
     "quote": (b'sample_id\n"1\n', "cannot be read"),
     "nothing kept": (b"sample_id\n", "at least one"),
+    "weight of Python": (b"sample_id,weight\n1,1_0\n", "no finite number"),
+    "huge weight": (b"sample_id,weight\n1,1e300\n", "no finite number"),
 }
+
+
+def test_spaces_after_commas_lose_no_weights(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbfsample_id, weight\r\n7, 0.5\r\n3, 2\r\n")
+    read = read_csv(tmp_path / "a.csv", N)
+    assert read.weights is not None
+    assert (read.ids.tolist(), read.weights.tolist()) == ([3, 7], [2.0, 0.5])
 
 
 @pytest.mark.parametrize("case", BAD_CSV)

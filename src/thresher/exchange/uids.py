@@ -17,6 +17,7 @@ from thresher.coreset import Coreset
 from thresher.errors import CorruptFileError, FingerprintError, InputError, MissingFileError, SampleIdError
 from thresher.exchange.ids import collect, csv_rows, load_npy, npy_bytes
 from thresher.exchange.place import write_new
+from thresher.types import Ids
 
 PAIR = np.dtype("u8,u8")
 Uids = np.ndarray[Any, np.dtype[np.void]]
@@ -32,7 +33,7 @@ def parse_uids(texts: Sequence[str], where: str = "the uids") -> Uids:
     for row, text in enumerate(texts):
         text = text.strip()
         try:
-            if len(text) != 32 or not text.isalnum():
+            if len(text) != 32 or not (text.isascii() and text.isalnum()):
                 raise ValueError
             pairs[row] = (int(text[:16], 16), int(text[16:], 16))
         except ValueError:
@@ -59,22 +60,22 @@ def read_pool(path: Path) -> Uids:
 def write_uids(coreset: Coreset, pool: Uids, path: Path, *, force: bool = False) -> None:
     """Write the subset file of a coreset; `pool` (N,) are the uids of all samples in the order of their ids.
 
-    Raises FingerprintError where the pool has another number of samples, SampleIdError where a kept uid is there twice.
+    Raises FingerprintError where the pool has another number of samples, SampleIdError where the pool has a
+    kept uid twice: whoever reads the file would keep both samples.
     """
     if len(pool) != coreset.n:
         raise FingerprintError(
             f"Expected the uids of the {coreset.n} samples that this coreset was selected from, but got {len(pool)}."
         )
     kept = np.sort(pool[coreset.ids])
-    if (kept[1:] == kept[:-1]).any():
-        raise SampleIdError("Expected every uid once, but two kept samples have the same one.")
+    _check_once(kept, pool, np.argsort(pool))
     write_new(path, npy_bytes(kept), force)
 
 
 def read_uids(path: Path, pool: Uids) -> Coreset:
     """Return the coreset that a subset file names, by the uids of the whole pool.
 
-    Raises SampleIdError where a uid is not in the pool or is there twice, CorruptFileError where it is no subset file.
+    Raises SampleIdError where a uid is not in the pool, or twice there or here, CorruptFileError where it is no subset file.
     """
     wanted, order = _pairs(path), np.argsort(pool)
     place = np.searchsorted(pool[order], wanted).clip(0, max(len(pool) - 1, 0))
@@ -84,7 +85,18 @@ def read_uids(path: Path, pool: Uids) -> Coreset:
         raise SampleIdError(
             f"Expected uids of the pool in {path}, but {len(foreign)} are not there, the first {high:016x}{low:016x}."
         )
+    _check_once(wanted, pool, order)
     return collect(order[place].astype(np.int64), len(pool), path)
+
+
+def _check_once(wanted: Uids, pool: Uids, order: Ids) -> None:
+    """Raise SampleIdError where a uid of `wanted` is that of two samples of the pool, of which `order` is the argsort."""
+    ascending = pool[order]
+    doubled = ascending[1:][ascending[1:] == ascending[:-1]]
+    found = doubled[np.isin(doubled, wanted)]
+    if len(found):
+        high, low = found[0].tolist()
+        raise SampleIdError(f"Expected every uid once in the pool, but two samples have {high:016x}{low:016x}.")
 
 
 def _pairs(path: Path) -> Uids:
