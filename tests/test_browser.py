@@ -229,6 +229,7 @@ def test_what_could_not_be_fetched_is_asked_for_again(browser: Browser, opened: 
         assert "aum-0.1.parquet" in page.locator("#left-out").inner_text()
         page.select_option("#coreset", value="el2n-0.1")
         page.wait_for_selector("#trouble", state="visible")
+        assert page.locator("#export").is_disabled()  # what is listed is not what the filters say
         page.select_option("#coreset", value="")
         page.wait_for_selector("#trouble", state="hidden")
         page.select_option("#coreset", value="el2n-0.1")

@@ -30,6 +30,7 @@ from thresher.explore.run import OpenRun, open_run, split_name
 from thresher.explore.server import Server
 from thresher.files import seal_of
 from thresher.methods import resolve
+from thresher.score_table import read_scores, write_scores
 from thresher.scorers.el2n import EL2N
 from thresher.scorers.random import Random
 from thresher.train.spec import TrainSpec
@@ -111,7 +112,17 @@ def test_arrays_arrive_whole(server: Server, opened: OpenRun) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/image/1437", "/image/-1", "/image/../spec.json", "/sample/x", "/array/score/99", "/array/kept/no", "/spec.json"],
+    [
+        "/image/1437",
+        "/sample/" + "9" * 5000,
+        "/array/score/" + "1" * 5000,
+        "/image/-1",
+        "/image/../spec.json",
+        "/sample/x",
+        "/array/score/99",
+        "/array/kept/no",
+        "/spec.json",
+    ],
 )
 def test_what_is_not_there_is_not_found(server: Server, path: str) -> None:
     assert ask(server, "GET", path)[0] == 404
@@ -208,6 +219,15 @@ def test_what_is_no_run_is_refused(small_run: Path, tmp_path: Path, call: Any) -
     content = json.loads(manifest.read_text().replace("mislabel=0.1", "mislabel=0.2"))
     manifest.write_text(json.dumps({**content, "seal": seal_of(content)}))
     with pytest.raises(FingerprintError, match="--data-dir it was recorded with"):
+        open_run(other)
+
+
+def test_scores_of_other_data_are_refused(small_run: Path, tmp_path: Path) -> None:
+    other = tmp_path / "run"
+    shutil.copytree(small_run, other)
+    table = read_scores(other / "scores.parquet")
+    write_scores(other / "scores.parquet", table.columns, table.targets, {**table.info, "fingerprint": "f" * 64})
+    with pytest.raises(FingerprintError, match=r"scores\.parquet is of another one \(f{16}\)"):
         open_run(other)
 
 

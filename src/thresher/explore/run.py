@@ -130,9 +130,10 @@ def open_run(path: Path, data_dir: Path | None = None) -> tuple[OpenRun, str]:
     if targets is None:
         targets = np.zeros(trajectory.n, dtype=np.int64)
     name = str(trajectory.info.get("data", path.name))
+    fingerprint = _fingerprint(path, trajectory)
     run = OpenRun(
-        path, name, trajectory, found, targets, () if data is None else data.class_names, _columns(path, found),
-        None if data is None else data.train.image, _fingerprint(path, trajectory),
+        path, name, trajectory, found, targets, () if data is None else data.class_names, _columns(path, found, fingerprint),
+        None if data is None else data.train.image, fingerprint,
     )  # fmt: skip
     if any(len(scores.values) != run.n for scores in run.columns.values()):
         raise FingerprintError(
@@ -142,8 +143,16 @@ def open_run(path: Path, data_dir: Path | None = None) -> tuple[OpenRun, str]:
     return run, notice
 
 
-def _columns(path: Path, found: Means) -> dict[str, Scores]:
-    scores = dict(read_scores(path / "scores.parquet").columns) if (path / "scores.parquet").is_file() else {}
+def _columns(path: Path, found: Means, fingerprint: str | None) -> dict[str, Scores]:
+    file = path / "scores.parquet"
+    table = read_scores(file) if file.is_file() else None
+    of = None if table is None else table.info.get("fingerprint")
+    if fingerprint is not None and of not in (None, fingerprint):
+        raise FingerprintError(
+            f"Expected scores of the data set that {path} was recorded on (fingerprint {fingerprint[:16]}), but {file} is "
+            f"of another one ({str(of)[:16]}). Score this recording again."
+        )
+    scores = {} if table is None else dict(table.columns)
     plain: dict[str, Any] = {
         "mean target probability": (found.target_prob, "low"),
         "variability": (found.variability, "high"),

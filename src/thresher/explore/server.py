@@ -139,9 +139,9 @@ class Explorer:
                 return np.asarray(plain[name]).astype("<f4")
             case ["target"]:
                 return self.run.targets.astype("<i4")
-            case ["score", number] if number.isdecimal() and int(number) < len(names):
+            case ["score", number] if _below(len(names), number):
                 return self.run.columns[names[int(number)]].values.astype("<f4")
-            case ["order", number, ("hard" | "easy") as end] if number.isdecimal() and int(number) < len(names):
+            case ["order", number, ("hard" | "easy") as end] if _below(len(names), number):
                 return self.run.ranking(names[int(number)], end).astype("<u4")
             case ["kept", *name]:
                 coreset = self.run.coresets().get(unquote("/".join(name)))
@@ -150,7 +150,7 @@ class Explorer:
         raise Refused(404, "There is no such array.")
 
     def _sample(self, text: str) -> int:
-        if not (text.isascii() and text.isdecimal()) or int(text) >= self.run.n:
+        if not _below(self.run.n, text):
             raise Refused(404, f"Expected a sample id from 0 to {self.run.n - 1}.")
         return int(text)
 
@@ -161,6 +161,15 @@ class Explorer:
             "scores": [{"name": name, "value": value if np.isfinite(value) else None} for name, value in values.items()],
             "kept": [name for name, coreset in self.run.coresets().items() if coreset.mask[sample_id]],
         }
+
+
+def _below(end: int, text: str) -> bool:
+    """Return whether a text is a whole number in [0, end); Python refuses to read thousands of digits, so they are counted.
+
+    >>> _below(10, "9"), _below(10, "10"), _below(10, "-1"), _below(10, "9" * 5000)
+    (True, False, False, False)
+    """
+    return text.isascii() and text.isdecimal() and len(text) < 20 and int(text) < end
 
 
 def _json(content: Any) -> Answer:
@@ -197,7 +206,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise Refused(403, "Expected this page's token. Reload the page.")
         if self.headers.get_content_type() != "application/json" or not length.isdecimal():
             raise Refused(400, "Expected JSON of a known length.")
-        if int(length) > _LARGEST_BODY:
+        if not _below(_LARGEST_BODY + 1, length):
             raise Refused(413, "That is too much for one request.")
         return self.server.explorer.post(self.path, self.rfile.read(int(length)))
 

@@ -86,6 +86,7 @@ function reset() {
 // Another score, order or coreset: fetch what is new of it, then filter again.
 async function reload() {
   const mine = ++turn, score = by("score").value, name = by("coreset").value;
+  by("export").disabled = true;  // until the list is what the filters say
   try {
     const found = await Promise.all([
       array(`score/${score}`, Float32Array), array(`order/${score}/${by("end").value}`, Uint32Array),
