@@ -9,6 +9,7 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,6 +29,8 @@ from thresher.report import (
     Suspects,
     render,
 )
+from thresher.report.agreement import spearman
+from thresher.report.map_data import map_data, sheet
 from thresher.score_table import write_scores
 from thresher.types import Frame, Scores
 
@@ -256,17 +259,27 @@ def test_fifty_thousand_samples_stay_below_fifteen_megabytes() -> None:
     assert len(page) < 15_000_000
 
 
+def _map(base: Content) -> dict[str, Any]:
+    """Return what the script of the data map reads."""
+    found: dict[str, Any] = json.loads(str(map_data(base)))
+    return found
+
+
 def test_the_map_holds_what_was_put_in(page: str) -> None:
     base = content()
+    assert str(map_data(base)) in page
     assert base.data_map is not None
     assert base.data_map.trajectories is not None
-    packed = json.loads(re.search(r'id="map-data">(.*?)</script>', page, re.DOTALL).group(1))  # type: ignore[union-attr]
+    packed = _map(base)
     assert packed["classes"] == list(base.class_names)
 
     def numbers(text: str, kind: str) -> np.ndarray:  # type: ignore[type-arg]
         return np.frombuffer(base64.b64decode(text), kind)
 
     np.testing.assert_allclose(numbers(packed["y"], "<u2") / 65534, base.data_map.mean, atol=1e-5)
+    share = np.array([1 / 6, 0.495, 2 / 3, np.nan], dtype=np.float32)
+    right = numbers(_map(replace(base, data_map=replace(base.data_map, correctness=share)))["right"], "<u2")
+    assert right.tolist() == [64800 // 6, 324 * 99, 64800 * 2 // 3, 65535]  # as exact as they were: 49.5 % is told as 50 %
     trajectories = numbers(packed["trajectories"], "u1").reshape(-1, 30)
     assert trajectories[0, 3] == 255
     np.testing.assert_allclose(trajectories[1] / 254, base.data_map.trajectories[1], atol=0.003)
@@ -278,6 +291,30 @@ def test_the_map_holds_what_was_put_in(page: str) -> None:
     assert base.image is not None
     part = np.asarray(sheet.convert("L"))[row * tile : (row + 1) * tile, column * tile : (column + 1) * tile]
     np.testing.assert_array_equal(part, base.image(14)[..., 0])
+
+
+def test_the_map_is_as_sharp_as_its_largest_picture() -> None:
+    base = content(METHODS[:2], (0.29,))
+    sizes = [(8, 6, 1), (40, 30, 3), (90, 60, 3)]
+    packed = sheet(lambda i: np.full(sizes[i % 3], 7 + i, np.uint8), np.arange(6))
+    assert packed["tile"] == 48
+    assert Image.open(io.BytesIO(base64.b64decode(packed["src"].partition(",")[2]))).mode == "RGB"
+    assert _map(base)["keep"] == "29 %"  # 0.29 * 100 is 28.999999999999996 to a script
+
+
+def test_what_is_not_in_the_cost_is_said() -> None:
+    base = content()
+    assert "not counted" not in render(base)
+    assert "trainings of <code>--check</code> come on top" in render(replace(base, spec={"check_minutes": 5.0}))
+
+
+def test_next_to_nothing_has_no_sign() -> None:
+    here = np.arange(N, dtype=np.float32)
+    there = np.random.default_rng(202).permutation(here)
+    almost = spearman(here, there)
+    assert almost is not None
+    assert -0.005 < almost < 0
+    assert ">\u22120<" not in render(replace(content(), scores=(ScoreColumn("one", here), ScoreColumn("other", there))))
 
 
 def test_a_ledger_says_when_it_pays(page: str) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, features
 
 from thresher.report.content import Content, DataMap, ImageOf
+from thresher.report.plots import share
 from thresher.report.thumbnails import as_picture
 from thresher.types import Ids
 
@@ -20,13 +21,15 @@ _TILE = 48
 """Longest side of an image in the sheet; smaller ones keep their pixels."""
 _SHEET_BYTES = 4_500_000
 _MISSING = 255
+_RIGHT = 64_800
+"""What a share of epochs counts to: sixths, where colours change, and what most numbers of epochs give, are whole in it."""
 
 
 def map_data(content: Content) -> Markup | None:
     """Return the JSON that a script element holds, without a character that could end the element; None without a map.
 
-    Places are whole numbers of 16 bits, trajectories of 8 (0 to 254, 255 where there is none), what a method kept is one
-    bit a sample: 50 000 samples take half a megabyte, and 2 000 trajectories of 200 epochs as much again.
+    Places and how often right are whole numbers of 16 bits, trajectories of 8 (0 to 254, 255 where there is none), what a
+    method kept is one bit a sample: 50 000 samples take half a megabyte, and 2 000 trajectories of 200 epochs as much again.
     """
     found = content.data_map
     if found is None:
@@ -43,11 +46,11 @@ def map_data(content: Content) -> Markup | None:
             "widest": widest,
             "x": _packed(_scaled(found.variability / widest, 65534, 65535), "<u2"),
             "y": _packed(_scaled(found.mean, 65534, 65535), "<u2"),
-            "right": None if found.correctness is None else _packed(_scaled(found.correctness, 254, _MISSING), "u1"),
+            "right": None if found.correctness is None else _packed(_scaled(found.correctness, _RIGHT, 65535), "<u2"),
             "target": _packed(content.targets, "<u2" if len(content.targets) and content.targets.max() < 65536 else "<u4"),
             "classes": list(content.class_names),
             "kept": [{"name": s.method, "bits": _bits(s.ids, n)} for s in chosen.values()],
-            "keep": keep,
+            "keep": None if keep is None else share(keep),
             "planted": None if content.planted is None else _bits(np.flatnonzero(content.planted), n),
             "shown": _packed(shown, "<u4"),
             "trajectories": _trajectories(found, shown),
@@ -95,13 +98,12 @@ def sheet(image: ImageOf, ids: Ids) -> dict[str, Any]:
 
     Images up to 16 pixels stay exact; larger ones are lossy, and the more so the less they compress.
     """
-    first = image(int(ids[0]))
-    tile = min(max(first.shape[:2]), _TILE)
+    pictures = [_picture(image(sample_id)) for sample_id in ids.tolist()]
+    tile = max(max(picture.size) for picture in pictures)  # of all: the first may be the smallest
     columns = int(np.ceil(np.sqrt(len(ids))))
-    grey = first.ndim == 2 or first.shape[2] in (1, 2)
+    grey = all(picture.mode == "L" for picture in pictures)
     whole = Image.new("L" if grey else "RGB", (columns * tile, -(-len(ids) // columns) * tile))
-    for place, sample_id in enumerate(ids.tolist()):
-        picture = _picture(image(sample_id), tile)
+    for place, picture in enumerate(pictures):
         where = (
             place % columns * tile + (tile - picture.width) // 2,
             place // columns * tile + (tile - picture.height) // 2,
@@ -111,10 +113,10 @@ def sheet(image: ImageOf, ids: Ids) -> dict[str, Any]:
     return {"src": f"data:image/{kind};base64,{base64.b64encode(content).decode()}", "tile": tile, "columns": columns}
 
 
-def _picture(array: NDArray[np.uint8], tile: int) -> Image.Image:
+def _picture(array: NDArray[np.uint8]) -> Image.Image:
     picture = as_picture(array)
-    if max(picture.size) > tile:
-        picture.thumbnail((tile, tile), Image.Resampling.LANCZOS)
+    if max(picture.size) > _TILE:
+        picture.thumbnail((_TILE, _TILE), Image.Resampling.LANCZOS)
     return picture
 
 

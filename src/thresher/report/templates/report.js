@@ -27,7 +27,8 @@ function showMap(data) {
   const scaled = (text, size) => Float32Array.from(raw16(text), value => value === 65535 ? NaN : value / 65534 * size);
   const x = scaled(data.x, data.widest), y = scaled(data.y, 1);
   const wide = bytes(data.target), target = wide.length === 2 * data.n ? new Uint16Array(wide.buffer) : new Uint32Array(wide.buffer);
-  const right = data.right && bytes(data.right), shown = new Uint32Array(bytes(data.shown).buffer);
+  const right = data.right && Float32Array.from(raw16(data.right), value => value === 65535 ? NaN : value / 64800);
+  const shown = new Uint32Array(bytes(data.shown).buffer);
   const row = new Map(Array.from(shown, (id, place) => [id, place]));
   const trajectories = data.trajectories && bytes(data.trajectories);
   const scores = data.scores.map(score => ({ name: score.name, values: new Float32Array(bytes(score.values).buffer) }));
@@ -66,7 +67,7 @@ function showMap(data) {
       fact("confidence", y[id].toFixed(3));
       fact("variability", x[id].toFixed(3));
     }
-    if (right && right[id] !== 255) fact("right in", `${Math.round(right[id] / 254 * 100)} % of epochs`);
+    if (right && !Number.isNaN(right[id])) fact("right in", `${Math.round(right[id] * 100)} % of epochs`);
     if (planted && has(planted, id)) fact("label", "made wrong on purpose");
     if (kept.length) fact("kept by", kept.filter(one => has(one.bits, id)).map(one => one.name).join(", ") || "none");
     const parts = [element("h3", {}, `Sample ${id}`)];
@@ -90,9 +91,9 @@ function showMap(data) {
 
   const colour = document.getElementById("map-colour"), key = document.getElementById("map-key");
   const ways = [];
-  if (right) ways.push({ name: "how often right", of: i => right[i] === 255 ? 0 : Math.min(5, Math.floor(right[i] / 254 * 6)), palette: [0, 1, 2, 3, 4, 5].map(k => "m" + k), key: ["0–17 % of epochs right", "17–33 %", "33–50 %", "50–67 %", "67–83 %", "83–100 %"] });
+  if (right) ways.push({ name: "how often right", of: i => Number.isNaN(right[i]) ? 0 : Math.min(5, Math.floor(right[i] * 6)), palette: [0, 1, 2, 3, 4, 5].map(k => "m" + k), key: ["0–17 % of epochs right", "17–33 %", "33–50 %", "50–67 %", "67–83 %", "83–100 %"] });
   if (planted) ways.push({ name: "wrong on purpose", of: i => has(planted, i) ? 0 : 1, palette: ["s2", "rest"], key: ["planted wrong label", "label as it was"] });
-  for (const one of kept) ways.push({ name: `kept by ${one.name}`, of: i => has(one.bits, i) ? 0 : 1, palette: ["accent", "rest"], key: [`kept at ${data.keep * 100} %`, "dropped"] });
+  for (const one of kept) ways.push({ name: `kept by ${one.name}`, of: i => has(one.bits, i) ? 0 : 1, palette: ["accent", "rest"], key: [`kept at ${data.keep}`, "dropped"] });
   if (data.classes.length && data.classes.length <= 10) ways.push({ name: "class", of: i => target[i], palette: data.classes.map((_, k) => "s" + k), key: data.classes });
   if (!ways.length) ways.push({ name: "nothing", of: () => 0, palette: ["accent"], key: [] });
   ways.forEach((way, k) => colour.append(element("option", { value: k }, way.name)));
