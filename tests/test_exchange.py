@@ -486,6 +486,14 @@ def test_the_command_refuses_what_does_not_belong(folder: Path, tmp_path: Path, 
     assert "--pool is read for --to uids, but this is --to csv" in call.refused(*export, "csv", "--pool", "x")
     assert "--how is read for --to folder" in call.refused(*export, "npy", "--how", "copy")
     assert "fingerprint" in call.refused(*export, "csv", "--data", "digits")
+    before = (tmp_path / "unknown.parquet").read_bytes()
+    own = ("export", tmp_path / "unknown.parquet", "--to", "csv", "--out", tmp_path / "unknown.parquet", "--force")
+    assert "is what is exported, and would be lost" in call.refused(*own)
+    assert (tmp_path / "unknown.parquet").read_bytes() == before
+    (tmp_path / "new.parquet.json").write_text("mine")
+    new = ("export", tmp_path / "unknown.parquet", "--to", "parquet", "--out", tmp_path / "new.parquet")
+    assert "new.parquet.json exists already" in call.refused(*new)
+    assert (tmp_path / "new.parquet.json").read_text() == "mine"
     Coreset(np.arange(3), None, 1437).save(tmp_path / "d.parquet")
     digits = ("export", tmp_path / "d.parquet", "--to", "folder", "--data", "digits", "--out", tmp_path / "out")
     assert "picture files" in call.refused(*digits)

@@ -9,14 +9,15 @@ from typing import Any
 from thresher.commands.output import Output
 from thresher.commands.pictures import load_for, picture_files, usual_data
 from thresher.commands.screen import Screen
-from thresher.coreset import Coreset
-from thresher.errors import FingerprintError, InputError, MissingFileError, UnknownNameError
+from thresher.coreset import Coreset, sidecar_path
+from thresher.errors import FingerprintError, InputError, MissingFileError, RunDirectoryError, UnknownNameError
 from thresher.exchange.folders import How, export_folder
 from thresher.exchange.ids import write_csv, write_npy
 from thresher.exchange.place import check_free
 from thresher.exchange.tdds import write_pair
 from thresher.exchange.uids import read_pool, write_uids
 from thresher.exchange.webdataset import reshard
+from thresher.places import is_remote
 from thresher.score_table import read_scores
 
 _READ_BY: dict[str, tuple[str, Any]] = {
@@ -34,6 +35,7 @@ def export_command(
     """`thresher export`."""
     _refuse_unread(to, scores=scores, column=column, pool=pool, shards=shards, per_shard=per_shard, how=how)
     kept = Coreset.load(coreset)
+    _refuse_own(out, coreset, scores, pool)
     loaded = None
     if data is not None or data_dir is not None or to == "folder":
         loaded, compared = load_for(kept.source, data or usual_data(kept.source, pictures=to == "folder"), data_dir)
@@ -44,7 +46,8 @@ def export_command(
     elif to == "npy":
         write_npy(kept, out, force=force)
     elif to == "parquet":
-        check_free(out, force)
+        for place in (out, sidecar_path(out)):
+            check_free(place, force)
         kept.save(out)
     elif to == "tdds":
         rate = _tdds(kept, out, _needed(scores, "--scores", to), column, force)
@@ -92,6 +95,13 @@ def _refuse_unread(to: str, **options: Any) -> None:
         if options[name] != unset and to != reader:
             option = "--" + name.replace("_", "-")
             raise InputError(f"{option} is read for --to {reader}, but this is --to {to}. Leave it away.")
+
+
+def _refuse_own(out: Path, *sources: Path | None) -> None:
+    """Raise RunDirectoryError where an export would replace what it is made from, with --force, too."""
+    for source in sources:
+        if source is not None and not is_remote(source) and out.resolve() == source.resolve():
+            raise RunDirectoryError(f"{out} is what is exported, and would be lost. Choose another --out.")
 
 
 def _needed(path: Path | None, option: str, to: str) -> Path:
