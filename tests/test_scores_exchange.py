@@ -233,6 +233,11 @@ def test_the_explorers_table(table: Path, tmp_path: Path) -> None:
     assert (sample_id, kept, aum) == ("3", "True", "2.0")
     assert Path(path).parent.name == label
     assert lines[1].endswith(",")
+    first = pictures.train.path(0)
+    first.rename(first.with_name("caf\udce9.png"))
+    pictures = load("folder", tmp_path, image_size=8)
+    with pytest.raises(InputError, match=r"UTF-8, but got .*caf\\xe9\.png'"):
+        write_explorer(tmp_path / "f.csv", pictures.train, scores)
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")

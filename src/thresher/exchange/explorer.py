@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from thresher.coreset import Coreset
-from thresher.errors import FingerprintError
+from thresher.errors import FingerprintError, InputError
 from thresher.exchange.folders import Pictures
 from thresher.exchange.place import write_new
 from thresher.score_table import ScoreTable
@@ -20,8 +21,8 @@ def write_explorer(
 ) -> None:  # fmt: skip
     """Write `filepath,sample_id`, then `label` and `kept` where known, then one column per score (empty: never observed).
 
-    Raises FingerprintError where pictures, scores and coreset are not of one number of samples, RunDirectoryError where
-    `path` exists and `force` is not given.
+    Raises FingerprintError where pictures, scores and coreset are not of one number of samples, InputError for a picture
+    whose name is no text, RunDirectoryError where `path` exists and `force` is not given.
     """
     sizes = {len(pictures), table.n, *(() if coreset is None else (coreset.n,))}
     if len(sizes) != 1:
@@ -36,10 +37,18 @@ def write_explorer(
     scores = [["" if value == "nan" else value for value in s.values.astype(str)] for s in table.columns.values()]
     mask = coreset.mask if coreset is not None else None
     for i in range(table.n):
-        row = [str(pictures.path(i).resolve()), str(i)]
+        row = [_text(pictures.path(i).resolve()), str(i)]
         if table.targets is not None:
             row.append(class_names[table.targets[i]] if class_names else str(table.targets[i]))
         if mask is not None:
             row.append(str(bool(mask[i])))
         writer.writerow([*row, *(column[i] for column in scores)])
     write_new(path, text.getvalue().encode(), force)
+
+
+def _text(path: Path) -> str:
+    """Return a path as a CSV of UTF-8 can hold it, or raise InputError for bytes that are no text."""
+    try:
+        return str(path).encode().decode()
+    except UnicodeEncodeError:
+        raise InputError(f"Expected names of pictures that are UTF-8, but got {os.fsencode(path)!r}. Rename it.") from None
