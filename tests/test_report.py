@@ -147,6 +147,12 @@ def test_everything_is_escaped(page: str) -> None:
     assert "$x_1$" in page  # no mathematics is read into names
 
 
+def test_names_from_right_to_left_leave_their_numbers_where_they_are() -> None:
+    page = render(replace(content(), class_names=("one", "\u05e9\u05dc\u05d5\u05dd", "\u05e9")))
+    assert re.search("<h3><bdi>\u05e9\u05dc\u05d5\u05dd</bdi>: [0-9]+ of 20 kept", page)
+    assert re.search("<td>\u2068\u05e9(\u05dc\u05d5\u05dd)?\u2069: [0-9.]+ %</td>", page)
+
+
 def test_every_method_and_section_appears(page: str) -> None:
     for method in ("random", "tdds", "ccs:cutoff=0.3", "a&amp;b&lt;c&gt;"):
         assert page.count(method) >= 4

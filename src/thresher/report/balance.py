@@ -43,11 +43,17 @@ def balances(content: Content, keep: float) -> tuple[tuple[str, ...], tuple[Bala
         made.append(
             Balance(
                 selection.method, tuple(counts.tolist()), tuple(shares.tolist()),
-                f"{names[low]}: {100 * shares[low]:.1f} %", f"{names[high]}: {100 * shares[high]:.1f} %",
+                _said(names[low], shares[low]), _said(names[high], shares[high]),
                 int((counts == 0).sum()), even,
             )
         )  # fmt: skip
     return names, tuple(made)
+
+
+def _said(name: str, share: float) -> str:
+    """Return a class with its share; isolated, as a name that is read from right to left would draw the number over."""
+    isolated = name if name.isascii() else "\u2068" + name + "\u2069"
+    return f"{isolated}: {100 * share:.1f} %"
 
 
 def _entropy(counts: NDArray[np.int64]) -> float:
