@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from thresher.report.percent import gap_text, plus_minus, seeds_text
 
@@ -49,7 +49,7 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[fl
     array = np.asarray(values, dtype=np.float64)
     if len(array) < 2:
         return float(array.mean()), None
-    half = stats.t.ppf(0.5 + confidence / 2, len(array) - 1) * array.std(ddof=1) / np.sqrt(len(array))
+    half = stdtrit(len(array) - 1, 0.5 + confidence / 2) * array.std(ddof=1) / np.sqrt(len(array))
     return float(array.mean()), float(half)
 
 
