@@ -26,7 +26,7 @@ from thresher.train.spec import TrainSpec
 def study(**changes: Any) -> StudySpec:
     """Return a study of seconds."""
     surrogate, coreset = (TrainSpec("tiny", epochs=e, batch_size=b, lr=0.05) for e, b in ((4, 64), (3, 16)))
-    parts = {"methods": ("random", "auto"), "keeps": (0.1,), "seeds": (0, 1), "check_minutes": 5.0, **changes}
+    parts = {"methods": ("random", "auto"), "keeps": (0.1,), "seeds": (0, 1), "check_minutes": 500.0, **changes}
     return StudySpec("digits", surrogate, coreset, **parts)
 
 

@@ -86,7 +86,7 @@ def test_settings_are_compared_on_the_seeds_that_all_have() -> None:
 
 
 def test_tuning_says_what_failed(tmp_path: Path) -> None:
-    arguments = ["tune", "--data", "folder", "--data-dir", str(tmp_path), "--keep", "0.2", "--budget-minutes", "5"]
+    arguments = ["tune", "--data", "folder", "--data-dir", str(tmp_path), "--keep", "0.2", "--budget-minutes", "500"]
     result = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "out"), "--jobs", "1"])
     assert isinstance(result.exception, FailedTrainingsError)
     assert "trainings failed; the first: MissingFileError: Expected the folders train and val" in str(result.exception)
@@ -96,7 +96,7 @@ def test_tuning_says_what_failed(tmp_path: Path) -> None:
 
 def test_tuning_ends_with_a_setting(tmp_path: Path) -> None:
     arguments = [
-        "tune", "--keep", "0.2", "--budget-minutes", "5", "--surrogate-epochs", "5", "--epochs", "1", "--out", str(tmp_path),
+        "tune", "--keep", "0.2", "--budget-minutes", "500", "--surrogate-epochs", "5", "--epochs", "1", "--out", str(tmp_path),
         "--jobs", "1",
     ]  # fmt: skip
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)

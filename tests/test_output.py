@@ -81,7 +81,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         "table6", "--scale", "small", "--seeds", "0", "--jobs", "1", "--device", "cpu", "--out", "{home}/reproduce",
     ),
     "tune": (
-        "--keep", "0.1", "--budget-minutes", "5", "--surrogate-epochs", "3", *SMALL, "--jobs", "1", "--model", "tiny",
+        "--keep", "0.1", "--budget-minutes", "500", "--surrogate-epochs", "3", *SMALL, "--jobs", "1", "--model", "tiny",
         "--out", "{home}/tune",
     ),
 }  # fmt: skip
