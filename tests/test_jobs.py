@@ -112,9 +112,13 @@ def test_a_damaged_coreset_is_made_anew(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:100])
     save_coreset(coreset, path)
     assert Coreset.load(path).digest == coreset.digest
-    path.with_name(path.name + ".json").write_text("{")
+    sidecar = path.with_name(path.name + ".json")
+    sidecar.write_text("{")
     save_coreset(coreset, path)
     assert Coreset.load(path).digest == coreset.digest
+    sidecar.unlink()  # as where a process was killed between the two files
+    save_coreset(coreset, path)
+    assert sidecar.is_file()
 
 
 def test_the_same_samples_for_another_reason_are_written(tmp_path: Path) -> None:

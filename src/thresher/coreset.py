@@ -111,9 +111,10 @@ class Coreset:
         write_coreset(path, self.n, self.source, [self.ids], self.weights)
 
     def is_at(self, path: str | os.PathLike[str]) -> bool:
-        """Return whether the file at `path` holds this coreset with this provenance. Raises what `load` raises."""
+        """Return whether `path` holds this coreset with this provenance, beside its sidecar. Raises what `load` raises."""
         there = Coreset.load(path)
-        return there.digest == self.digest and dict(there.source) == _json_ready(self.source)
+        same = there.digest == self.digest and dict(there.source) == _json_ready(self.source)
+        return same and sidecar_path(as_place(path)).is_file()
 
     @classmethod
     def load(
