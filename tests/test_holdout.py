@@ -96,8 +96,8 @@ def test_tuning_says_what_failed(tmp_path: Path) -> None:
 
 def test_tuning_ends_with_a_setting(tmp_path: Path) -> None:
     arguments = [
-        "tune", "--keep", "0.2", "--budget-minutes", "500", "--surrogate-epochs", "5", "--epochs", "1", "--out", str(tmp_path),
-        "--jobs", "1",
+        "tune", "--keep", "0.2", "--budget-minutes", "500", "--surrogate-epochs", "5", "--epochs", "1",
+        "--out", str(tmp_path), "--jobs", "1",
     ]  # fmt: skip
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 0
