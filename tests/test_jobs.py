@@ -92,6 +92,21 @@ def test_a_training_that_was_ended_goes_on_from_its_last_checkpoint(
     assert not checkpoint.exists()
 
 
+@pytest.mark.parametrize(("threads", "workers"), [(1, 0), (2, 2), (None, 2)])
+def test_a_training_with_one_core_reads_its_pictures_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int | None, workers: int
+) -> None:
+    def spy(*_: Any, **options: Any) -> None:
+        assert options["workers"] == workers
+        raise Stopped
+
+    monkeypatch.setattr(jobs, "fit", spy)
+    digits = load("digits")
+    job = Job("full", 1.0, len(digits.train), "digits", None, digits.fingerprint, asdict(TrainSpec("tiny", epochs=1)), 0)
+    with pytest.raises(Stopped):
+        run_task(Task(job, tmp_path / "one.json"), threads=threads)
+
+
 def test_a_training_on_other_data_does_not_go_on_from_the_checkpoint() -> None:
     job = Job("full", 1.0, 1437, "digits", None, "f", {"epochs": 1}, 0)
     paths = {jobs._checkpoint(Task(one, Path("cell.json"))) for one in (job, replace(job, fingerprint="g"))}

@@ -175,6 +175,7 @@ def train(
             data, spec, job.seed, ids=ids, loss_scale=_loss_scale(job), device=device, dynamic=sampler,
             eval_pass=sampler is not None and sampler.rule.reads_evaluation, on_epoch=on_epoch,
             checkpoint=checkpoint, checkpoint_every=CHECKPOINT_SECONDS, resume=True,
+            workers=0 if threads == 1 else 2,  # with one core there is none for them, and starting them takes seconds
         )  # fmt: skip
     finally:
         torch.set_num_threads(before)  # in this process others may be at work
