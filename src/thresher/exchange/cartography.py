@@ -26,7 +26,7 @@ from thresher.errors import (
     SampleIdError,
 )
 from thresher.exchange.ids import npy_bytes
-from thresher.exchange.place import check_free, together, write_new
+from thresher.exchange.place import all_or_none, check_free, write_new
 from thresher.files import parse_json
 from thresher.trajectory.reader import Trajectory
 
@@ -50,7 +50,7 @@ def write_dynamics(recording: Trajectory, folder: Path, *, force: bool = False) 
     for place in places:
         check_free(place, force)
     later = _later(folder / FOLDER, _DYNAMICS, recording.epochs, force)
-    with together(folder / FOLDER) as part:
+    with all_or_none(folder / FOLDER) as part:
         for epoch, place in enumerate(places):
             logits = recording.logits(epoch)
             missing = np.flatnonzero(np.isnan(logits).any(axis=1))
@@ -88,7 +88,7 @@ def dynamics_to_dumps(folder: Path, out: Path, *, force: bool = False) -> list[G
     for name in names:
         check_free(out / name, force)
     later = _later(out, _DUMPS, len(epochs), force)
-    with together(out) as part:  # the first epochs alone, or before older ones, would be scored as a whole
+    with all_or_none(out) as part:  # the first epochs alone, or before older ones, would be scored as a whole
         for epoch, path in enumerate(epochs):
             rows, logits, labels = (guids, first, gold) if epoch == 0 else _read_epoch(path, epoch)
             order = _places(rows, place, path)

@@ -78,7 +78,7 @@ def check_parquet(path: Path, kind: str, option: str = "--out") -> None:
 
 
 @contextmanager
-def together(folder: Path) -> Iterator[Path]:
+def all_or_none(folder: Path) -> Iterator[Path]:
     """Give a folder to write files to that move into `folder` when the block ends well: all that belong together, or none.
 
     Files of their names are replaced, so ask `check_free` before; others stay.

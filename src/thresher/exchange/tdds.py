@@ -17,7 +17,7 @@ import numpy as np
 from thresher.coreset import Coreset
 from thresher.errors import CorruptFileError, FingerprintError, InputError, SampleIdError
 from thresher.exchange.ids import load_npy, npy_bytes, single
-from thresher.exchange.place import check_free, together, write_new
+from thresher.exchange.place import all_or_none, check_free, write_new
 from thresher.types import Floats, Scores
 
 
@@ -49,7 +49,7 @@ def write_pair(coreset: Coreset, scores: Scores, folder: Path, window: int, epoc
     places = [folder / f"{kind}_win{window}_ep{epochs}.npy" for kind in ("data_mask", "score")]
     for place in places:
         check_free(place, force)
-    with together(folder) as part:  # a mask with another one's scores would pass for a pair
+    with all_or_none(folder) as part:  # a mask with another one's scores would pass for a pair
         write_new(part / places[0].name, npy_bytes(order))
         write_new(part / places[1].name, npy_bytes(values[order]))
     return subset_rate(coreset.n, len(coreset))
