@@ -142,6 +142,7 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
             return np.array(_rgb(picture))
     except FileNotFoundError:
         raise _gone(path) from None
+    # Pillow's errors; the last but one for a kind of picture that it knows by its header and has no decoder for.
     except (OSError, SyntaxError, ValueError, EOFError, NotImplementedError, Image.DecompressionBombError) as error:
         raise CorruptFileError(f"{path} cannot be read as a picture ({error}). Replace or remove it.") from error
 
