@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,24 @@ def cifar_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 pytest.skip(f"needs CIFAR, but unpacking it failed: {done.stderr[-300:]}")
             (root / "done").touch()
     return root
+
+
+@pytest.fixture
+def bystander() -> Iterator[Callable[[], None]]:
+    """Forks a process that does nothing but keep the files open that are open now, as a loader's workers do."""
+    pids = []
+
+    def fork() -> None:
+        pid = os.fork()
+        if not pid:
+            signal.pause()
+            os._exit(0)
+        pids.append(pid)
+
+    yield fork
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
 
 
 class Call:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,13 @@ def test_half_written_directories(tmp_path: Path) -> None:
 def test_one_writer_at_a_time(tmp_path: Path) -> None:
     with RunDirectory(tmp_path, {"a": 1}), pytest.raises(RunDirectoryError, match="another process"):
         RunDirectory(tmp_path, {"a": 1})
+    RunDirectory(tmp_path, {"a": 1}).close()
+
+
+def test_processes_that_were_forked_meanwhile_keep_no_run(tmp_path: Path, bystander: Callable[[], None]) -> None:
+    """A loader's workers inherit the open lock file, as they do a store's."""
+    with RunDirectory(tmp_path, {"a": 1}):
+        bystander()
     RunDirectory(tmp_path, {"a": 1}).close()
 
 

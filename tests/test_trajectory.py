@@ -343,21 +343,14 @@ def test_a_writer_that_commits_while_another_resumes_loses_nothing(tmp_path: Pat
     assert [len(found.ids) for found in Trajectory.open(folder).frames(["loss"])] == [10, 10]
 
 
-def test_processes_that_were_forked_meanwhile_keep_no_store(tmp_path: Path) -> None:
+def test_processes_that_were_forked_meanwhile_keep_no_store(tmp_path: Path, bystander: Callable[[], None]) -> None:
     """A loader's workers inherit the open lock file, and live on between epochs."""
     writer = TrajectoryWriter.create(tmp_path / "t", 10, 4, SIGNALS)
     with pytest.raises(BusyError, match="not closed"):
         TrajectoryWriter.resume(tmp_path / "t")
-    worker = os.fork()
-    if not worker:
-        signal.pause()
-        os._exit(0)
-    try:
-        writer.close()
-        TrajectoryWriter.resume(tmp_path / "t").close()
-    finally:
-        os.kill(worker, signal.SIGKILL)
-        os.waitpid(worker, 0)
+    bystander()
+    writer.close()
+    TrajectoryWriter.resume(tmp_path / "t").close()
 
 
 def test_a_closed_store_takes_no_epoch(tmp_path: Path) -> None:

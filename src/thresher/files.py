@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 PART = ".part"
 
@@ -47,6 +48,13 @@ def remove_parts(folder: Path, of: str = "") -> None:
     """Remove what killed writers left in a folder, or of its file `of` alone; the caller must be its only writer."""
     for part in folder.glob(f"{of}*{PART}"):
         part.unlink()
+
+
+def free_lock(lock: IO[str]) -> None:
+    """Let other writers in, also where processes that were forked since, such as a loader's workers, have the file open."""
+    if not lock.closed:
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        lock.close()
 
 
 def write_json(path: Path, content: Any) -> None:

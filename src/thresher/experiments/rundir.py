@@ -22,7 +22,7 @@ from typing import IO, Any
 
 from thresher.coreset import Coreset
 from thresher.errors import BusyError, CorruptFileError, FingerprintError, MissingFileError, RunDirectoryError
-from thresher.files import parse_json, remove_parts, write_json
+from thresher.files import free_lock, parse_json, remove_parts, write_json
 from thresher.ranks import Alone, Ranks, together
 from thresher.trajectory.layout import MANIFEST
 
@@ -268,7 +268,7 @@ class RunDirectory:
     def close(self) -> None:
         """Free the lock."""
         if self._lock is not None:
-            self._lock.close()
+            free_lock(self._lock)
             self._lock = None
 
     def __enter__(self) -> RunDirectory:

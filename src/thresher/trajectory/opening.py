@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from thresher.errors import BusyError, InputError, RunDirectoryError
-from thresher.files import remove_parts
+from thresher.files import free_lock, remove_parts
 from thresher.places import as_place, is_remote
 from thresher.trajectory.layout import LOCK, MANIFEST, Manifest, load_manifest
 
@@ -37,13 +37,6 @@ def take_lock(folder: Path) -> IO[str]:
             "close it (store.close()), or choose another."
         ) from None
     return lock
-
-
-def free_lock(lock: IO[str]) -> None:
-    """Let other writers in, also where processes that were forked since, such as a loader's workers, have the file open."""
-    if not lock.closed:
-        fcntl.flock(lock, fcntl.LOCK_UN)
-        lock.close()
 
 
 def reopen(folder: Path) -> tuple[IO[str], Manifest]:

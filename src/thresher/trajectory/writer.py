@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from thresher.arrow import column
 from thresher.errors import InputError, MissingFileError, ThresherError
-from thresher.files import PART, remove_parts, sync_folder
+from thresher.files import PART, free_lock, remove_parts, sync_folder
 from thresher.ranks import Ranks, current, together
 from thresher.ranks.owners import Owners, even_bucket
 from thresher.signals import resolve
@@ -34,7 +34,7 @@ from thresher.trajectory.layout import (
     epoch_folder,
     load_manifest,
 )
-from thresher.trajectory.opening import begin, free_lock, freed_on_error, local_folder, reopen
+from thresher.trajectory.opening import begin, freed_on_error, local_folder, reopen
 from thresher.trajectory.pieces import check_rows, gathered, matrix, write
 from thresher.types import Floats, Frame
 
