@@ -20,6 +20,7 @@ from thresher.experiments.columns import Columns
 from thresher.experiments.events import Notify, stepped
 from thresher.experiments.jobs import Job, Task, cached_data, run_task, values_digest
 from thresher.experiments.pace import Pace
+from thresher.experiments.rundir import file_stem
 from thresher.experiments.scoring import choose, unrecorded
 from thresher.experiments.tables import RANDOM, mean_interval
 from thresher.files import write_json
@@ -181,8 +182,7 @@ def check_auto(
                 processes=processes, on_step=stepped(notify, f"checking {key[0]} at {key[1]:g}"),
             )
         )  # fmt: skip
-        name = f"{key[0].replace(':', '_').replace(',', '_')}-{key[1]}"  # as its coresets are called
-        write_json(run / "check" / f"verdict-{name}.json", verdicts[-1].to_json())
+        write_json(run / "check" / f"verdict-{file_stem(*key)}.json", verdicts[-1].to_json())
         notify("notice", {"text": verdicts[-1].text})
     return verdicts
 

@@ -93,6 +93,15 @@ def refuse_other_data(
         raise FingerprintError(f"Expected {what}, but it is of other data: {differs}. {advice}")
 
 
+def file_stem(label: str, keep: float) -> str:
+    """Return what files of a method at a kept share are called.
+
+    >>> file_stem("tdds:window=5:at=10", 0.1)
+    'tdds_window=5_at=10-0.1'
+    """
+    return f"{label.replace(':', '_').replace(',', '_')}-{keep}"
+
+
 def save_coreset(coreset: Coreset, path: Path) -> None:
     """Write a coreset, unless the file holds these samples, for these reasons, already; a damaged file is made anew."""
     try:

@@ -24,7 +24,7 @@ from thresher.experiments.events import Notify, stepped, watched
 from thresher.experiments.jobs import Job, run_jobs, values_digest
 from thresher.experiments.ledger import Clock
 from thresher.experiments.recording import identity, record, timed
-from thresher.experiments.rundir import RunDirectory, save_coreset
+from thresher.experiments.rundir import RunDirectory, file_stem, save_coreset
 from thresher.experiments.scoring import choose, reasons, score
 from thresher.experiments.tables import FULL
 from thresher.keep import keep_count
@@ -92,7 +92,7 @@ def select_all(
         drawn = any(not np.array_equal(c.ids, first.ids) for c in chosen.values())
         for seed, coreset in chosen.items():
             suffix = f"-seed{seed}" if drawn else ""
-            path = run / "coresets" / f"{label.replace(':', '_').replace(',', '_')}-{keep}{suffix}.parquet"
+            path = run / "coresets" / f"{file_stem(label, keep)}{suffix}.parquet"
             save_coreset(coreset, path)
             paths[label, keep, seed] = path
     return paths
@@ -204,6 +204,17 @@ def _score_and_select(
     return build_jobs(out, data, data_dir, spec, resolved, names, coresets)
 
 
+def _check_possible(spec: StudySpec, data: Data) -> None:
+    """Raise what a study would end with, before anything is trained: a misspelled method or model must not cost an hour."""
+    for keep in spec.keeps:
+        keep_count(len(data.train), keep)
+    if spec.check_minutes is not None:
+        check_asked(spec.methods, spec.check_minutes, len(data.train))
+    resolve_all(spec, spec.surrogate.epochs)
+    for training in (spec.surrogate, spec.coreset):
+        check_model(training.model, data.image_size)
+
+
 def run_study(
     spec: StudySpec,
     out: Path,
@@ -224,14 +235,7 @@ def run_study(
     if not spec.methods or not spec.seeds or not spec.keeps:
         raise InputError("Expected at least one method, one kept share and one seed.")
     data = load(spec.data, Path(data_dir) if data_dir else None, corrupt=spec.corrupt, mislabel=spec.mislabel)
-    for keep in spec.keeps:
-        keep_count(len(data.train), keep)
-    # Before anything is trained: a misspelled method or model must not cost an hour.
-    if spec.check_minutes is not None:
-        check_asked(spec.methods, spec.check_minutes, len(data.train))
-    resolve_all(spec, spec.surrogate.epochs)
-    for training in (spec.surrogate, spec.coreset):
-        check_model(training.model, data.image_size)
+    _check_possible(spec, data)
     measured_on = {"test_fingerprint": data.test_fingerprint}  # of no matter to the recording, but to all results
     what = {**identity(data, spec.surrogate, spec.surrogate_seed), **measured_on}
     with RunDirectory(out, what, ranks=ranks) as run:
