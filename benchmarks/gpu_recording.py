@@ -117,6 +117,7 @@ def main() -> None:
     arguments = parser(__doc__)
     for name, default in (("samples", 50_000), ("block", 40), ("pairs", 31), ("repeats", 5), ("values", 400_000_000)):
         arguments.add_argument(f"--{name}", type=int, default=default)
+    arguments.add_argument("--batches", type=int, nargs="+", default=[128, 1024])
     arguments.add_argument("--model", default="resnet18")
     arguments.add_argument("--device", default="cuda")
     args = arguments.parse_args()
@@ -125,7 +126,7 @@ def main() -> None:
     torch.backends.cudnn.benchmark = True  # as in `fit`
     found = {
         (batch, "graph" if graphs else "plain", what): overhead(args, batch, graphs, EVERY if what == "all" else [])
-        for batch in (128, 1024)
+        for batch in args.batches
         for graphs in (True, False)
         for what in ("tdds", "all")
     }

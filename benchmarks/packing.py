@@ -1,6 +1,6 @@
 """Several coreset trainings at once against one after another, on one machine or one GPU, start of the processes included.
 
-    python benchmarks/packing.py --data cifar10 --data-dir DIR --model resnet18 --device cuda --at-once 4 --batch 128
+    python benchmarks/packing.py --data cifar10 --data-dir DIR --model resnet18 --device cuda --at-once 4 8 --trainings 8
     python benchmarks/packing.py                     digits on the CPU, one single-threaded training per core
 
 Both sides run the same trainings (random coresets, seeds 0, 1, ...), and their results must be the same.
@@ -13,6 +13,7 @@ import os
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,12 +28,14 @@ from thresher.train.spec import TrainSpec
 def options() -> argparse.Namespace:
     """Read the command line."""
     arguments = parser(__doc__)
-    for name, default in (("trainings", 4), ("at-once", os.cpu_count() or 1), ("epochs", 30), ("batch", 32), ("rounds", 3)):
+    for name, default in (("trainings", 4), ("epochs", 30), ("batch", 32), ("rounds", 3)):
         arguments.add_argument(f"--{name}", type=int, default=default)
+    arguments.add_argument("--at-once", type=int, nargs="+", default=[os.cpu_count() or 1])
     arguments.add_argument("--keep", type=float, default=0.5)
     for name, text in (("data", "digits"), ("model", "tiny"), ("device", "cpu"), ("precision", "fp32")):
         arguments.add_argument(f"--{name}", default=text)
     arguments.add_argument("--data-dir")
+    arguments.add_argument("--in-processes", action="store_true", help="on a GPU also in processes, not threads of one")
     args = arguments.parse_args()
     if args.quick:
         args.trainings, args.epochs, args.rounds = 2, 2, 1
@@ -67,17 +70,21 @@ def main() -> None:
     """Measure, compare, report."""
     args = options()
     gpu = args.device.startswith("cuda")
-    single, packed = "one after another", f"{args.at_once} at once"
+    single, packed = "one after another", {f"{number} at once": number for number in args.at_once}
     with tempfile.TemporaryDirectory() as folder:
         jobs = planned(args, Path(folder))
-        ways = {single: lambda: run(jobs, 1, args.device), packed: lambda: run(jobs, args.at_once, args.device)}
+        ways = {single: partial(run, jobs, 1, args.device)}
+        ways |= {way: partial(run, jobs, number, args.device) for way, number in packed.items()}
+        if gpu and args.in_processes:
+            several = args.at_once[0]
+            ways[f"{several} at once, in processes"] = partial(run, jobs, several, args.device, "processes")
         if gpu:
-            ways[f"{args.at_once} at once, in processes"] = lambda: run(jobs, args.at_once, args.device, "processes")
             run(jobs[:1], 1, args.device)  # warm-up: the first training of a process starts the device
         results = alternate(ways, args.rounds)
     seconds = {side: median([spent for spent, _ in found]) for side, found in results.items()}
-    pairs = zip(results[single][0][1], results[packed][0][1], strict=True)
+    pairs = [(one, other) for way in packed for one, other in zip(results[single][0][1], results[way][0][1], strict=True)]
     spread = max(abs(one - other) for one, other in pairs)
+    best = min(seconds[way] for way in packed)
     finish(
         "packing",
         args,
@@ -87,8 +94,8 @@ def main() -> None:
             "data": args.data, "model": args.model, "trainings": args.trainings, "kept": jobs[0].kept,
             "batch": args.batch, "epochs": args.epochs, "device": args.device, "rounds": args.rounds,
         },
-        targets=[Target("times one at a time", seconds[single] / seconds[packed], ">=", 2.0)] if gpu else [],
-        notes=[f"largest difference of an accuracy between the two ways: {100 * spread:.2f} points (thread counts differ)"],
+        targets=[Target("times one at a time", seconds[single] / best, ">=", 2.0)] if gpu else [],
+        notes=[f"largest difference of an accuracy between the ways: {100 * spread:.2f} points (thread counts differ)"],
         raw=results,
     )  # fmt: skip
 

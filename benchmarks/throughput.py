@@ -7,7 +7,7 @@ on a GPU as a CUDA graph. Both are timed over whole epochs after a first one, in
 graphs are captured.
 
     python benchmarks/throughput.py --data-dir DIR        real CIFAR-10; without it random images of the same shape
-    python benchmarks/throughput.py --device cuda --steps 390 --workers 8
+    python benchmarks/throughput.py --device cuda --steps 390 --workers 2 8 --compile
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import argparse
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -114,8 +115,9 @@ def real_or_random(args: argparse.Namespace) -> Data:
 def main() -> None:
     """Measure, report."""
     arguments = parser(__doc__)
-    for name, default in (("steps", 8), ("batch", 128), ("rounds", 3), ("threads", 2), ("workers", 2), ("epochs", 1)):
+    for name, default in (("steps", 8), ("batch", 128), ("rounds", 3), ("threads", 2), ("epochs", 1)):
         arguments.add_argument(f"--{name}", type=int, default=default)
+    arguments.add_argument("--workers", type=int, nargs="+", default=[2], help="of the plain loop, which is run with each")
     arguments.add_argument("--model", default="resnet18")
     arguments.add_argument("--device", default="cpu")
     arguments.add_argument("--data-dir", type=Path)
@@ -132,9 +134,12 @@ def main() -> None:
 
     gpu = device.type == "cuda"
     torch.backends.cudnn.benchmark = gpu  # for the plain loop; ours sets it itself
-    epoch = plain_loop(data, args.model, args.batch, args.workers, device)
+    plain_loops = {
+        f"plain loop, fp32 NCHW, {workers} workers": plain_loop(data, args.model, args.batch, workers, device)
+        for workers in args.workers
+    }
     runs = {
-        "plain loop, fp32 NCHW, worker loader": lambda: timed(epoch),
+        **{side: partial(timed, epoch) for side, epoch in plain_loops.items()},
         **({} if args.compile else {"ours, fp32": ours()}),
         **({"ours, bf16, no graphs": ours(False, precision="bf16")} if gpu and not args.compile else {}),
         "ours, bf16": ours(precision="bf16"),
@@ -146,7 +151,7 @@ def main() -> None:
     results = alternate(runs, args.rounds)
     images = args.steps * args.batch
     speed = {side: images / median(found) for side, found in results.items()}
-    plain = next(iter(speed.values()))
+    plain = max(speed[side] for side in plain_loops)
     best = max(value for side, value in speed.items() if "bf16" in side)
     finish(
         "throughput",
@@ -155,10 +160,10 @@ def main() -> None:
         [[side, value, value / plain] for side, value in speed.items()],
         sizes={
             "model": args.model, "batch": args.batch, "steps": args.steps, "rounds": args.rounds, "device": args.device,
-            "threads": args.threads, "workers": args.workers, "epochs": args.epochs,
+            "threads": args.threads, "workers": " and ".join(map(str, args.workers)), "epochs": args.epochs,
             "images": "CIFAR-10" if args.data_dir else "random",
         },
-        targets=[Target("times the plain loop's images a second", best / plain, ">=", 5 if gpu else 2)],
+        targets=[Target("times the faster plain loop's images a second", best / plain, ">=", 5 if gpu else 2)],
         raw={side: [round(value, 4) for value in found] for side, found in results.items()},
     )  # fmt: skip
 

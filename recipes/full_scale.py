@@ -3,9 +3,10 @@
     python recipes/full_scale.py --data-dir DIR --out DIR --limit-minutes 60 --jobs 4
 
 What `thresher reproduce` runs target by target, here by how much a cell is wanted: CIFAR-100 and CIFAR-10 at keep 0.1 and
-0.2, TDDS beside Random, every candidate (T, K) of CIFAR-100; then label noise and corruption. The trainings that need no
-recording run beside it, since one training alone does not fill a GPU. Results are `reproduce`'s own: the same command goes
-on from them, and `thresher reproduce TARGET --precision bf16 --out DIR` writes the board.
+0.2, TDDS beside Random, every candidate (T, K) of CIFAR-100; `auto` with wrong labels and clean; label noise and corruption.
+Two lanes, each in this order: the trainings that need no recording run beside what does, since one training alone does not
+fill a GPU. Results are `reproduce`'s own: the same command goes on from them, and
+`thresher reproduce TARGET --precision bf16 --out DIR` writes the board.
 """
 
 from __future__ import annotations
@@ -30,6 +31,11 @@ WANTED = [  # target, conditions, seeds
     ("table6", "data=cifar100 keep=0.2 batch=64 method=random,tdds", range(3)),
     ("table6", "data=cifar10 keep=0.2 batch=64 method=random,tdds", range(3)),
     ("table6", "data=cifar100 T=10,20,60,70,90", range(1)),
+    ("auto", "change=noise keep=0.1", range(3)),
+    ("auto", "change=noise keep=0.3,0.5", range(3)),
+    ("auto", "change=none keep=0.1 data=cifar100", range(3)),
+    ("auto", "change=none keep=0.2 data=cifar100", range(3)),
+    ("auto", "change=none keep=0.1 data=cifar10", range(3)),
     ("table10", "method=random,tdds,moderate", range(3)),
     ("table9", "method=random,tdds,moderate", range(3)),
     ("table6", "method=moderate batch=32,64", range(3)),
@@ -56,7 +62,7 @@ def shared_pace(device: str, jobs: int, limit_minutes: float | None) -> Pace:
 
 
 def main() -> None:
-    """Run wish after wish until all is done or time is up."""
+    """Run wish after wish in either lane, until all is done or time is up."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
@@ -75,13 +81,16 @@ def main() -> None:
             shown = " ".join(f"{details[key]}" for key in keys if key in details)
             print(f"{time.monotonic() - begun:7.1f} {event} {shown}", flush=True)
 
-    for cells in wanted({name for name in args.only.split(",") if name}):
-        recorded, plain = ([cell for cell in cells if cell.recorded is way] for way in (True, False))
-        with ThreadPoolExecutor(2) as pool:
-            outcomes = list(pool.map(lambda part: run_cells(part, place, pace, tell), (plain, recorded)))
-        for outcome in outcomes:
+    wishes = wanted({name for name in args.only.split(",") if name})
+
+    def lane(recorded: bool) -> None:
+        for cells in wishes:
+            outcome = run_cells([cell for cell in cells if cell.recorded is recorded], place, pace, tell)
             for cell, why in [*outcome.failed.items(), *outcome.left.items()]:
                 print(f"not done: {cell.data} {cell.method} {cell.keep:g} seed {cell.seed}: {why}", flush=True)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lane, (False, True)))
 
 
 if __name__ == "__main__":

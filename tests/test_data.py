@@ -315,6 +315,19 @@ def test_the_parts_of_a_batch_are_the_batch(split: Any, train: bool, size: int) 
     assert max(len(part[2]) for part in parts) - min(len(part[2]) for part in parts) <= len(whole)
 
 
+@pytest.mark.parametrize("way", [{"train": True, "augment": True}, {}, {"ids": np.arange(3, 20)}, {"part": (1, 2)}])
+@pytest.mark.parametrize("at_once", [2, 3, 100])
+def test_batches_that_are_prepared_together_are_those_prepared_one_by_one(way: dict[str, Any], at_once: int) -> None:
+    data = batches(arrays(), 5).data
+    alone, together = (Batches(data, arrays(), 5, seed=1, channels_last=True, **way) for _ in range(2))
+    together._at_once = at_once  # as on a GPU
+    found, wanted = list(together.epoch(2)), list(alone.epoch(2))
+    assert len(found) == len(wanted) > 1
+    for batch, other in zip(found, wanted, strict=True):
+        assert all(torch.equal(one, two) for one, two in zip(batch, other, strict=True))
+        assert batch[0].stride() == other[0].stride()
+
+
 def test_a_batch_that_is_too_small_for_the_parts_is_refused() -> None:
     with pytest.raises(InputError, match=r"each of 3 ranks, but batches hold 2.*fewer ranks"):
         Batches(batches().data, arrays(), 2, train=True, part=(0, 3))

@@ -21,7 +21,9 @@ from thresher.errors import InputError, SampleIdError, ThresherError
 from thresher.types import check_seed
 
 Batch = tuple[Tensor, Tensor, Tensor]
+_Raw = tuple[Tensor, Tensor, list[int]]
 _Item = tuple[int, int]  # epoch and sample id: workers that live through epochs learn the epoch from it
+_AHEAD = 2**26  # bytes of images that a GPU prepares at once: batch by batch, launching it all would cost more than its work
 
 
 class Batches:
@@ -74,6 +76,8 @@ class Batches:
         self._shift = torch.tensor(data.mean, device=self.device).mul(255).view(1, -1, 1, 1)
         self._scale = torch.tensor(data.std, device=self.device).mul(255).reciprocal().view(1, -1, 1, 1)
         self._in_memory = isinstance(split, ArraySplit) and data.augment != "imagenet"
+        image = 4 * data.channels * data.image_size**2
+        self._at_once = max(1, _AHEAD // (image * batch_size)) if self.device.type == "cuda" else 1  # batches, from memory
         self._loader = None if self._in_memory else self._build_loader(workers)
         self._running: object = None  # the epoch that the loader's workers are at
 
@@ -106,10 +110,11 @@ class Batches:
         order = self._order(epoch)
         draws = self._draws(epoch)
         raw = self._from_memory(order) if self._loader is None else self._from_loader(order, epoch)
-        for images, rows in raw:
+        for images, rows, sizes in raw:
             if draws is not None:
                 images = draws.apply(images, rows)
-            yield self._normalise(images), self._targets[rows], rows
+            ready = self._normalise(images), self._targets[rows], rows
+            yield from zip(*(torch.split(part, sizes) for part in ready), strict=True)
 
     def _bounds(self) -> list[tuple[int, int]]:
         """Return where this part of each batch begins and ends in the order; parts that hold nothing are left out."""
@@ -131,21 +136,24 @@ class Batches:
         flips = self.data.augment == "crop_flip"
         return Draws.of_epoch(len(self.split), padding, flips, self.seed, epoch, self.device)
 
-    def _from_memory(self, order: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    def _from_memory(self, order: Tensor) -> Iterator[_Raw]:
+        """Yield images (n, C, H, W) and ids (n,) of as many batches as are prepared at once, and the batches' sizes."""
         assert isinstance(self.split, ArraySplit)
-        images, order = self.split.images_on(self.device), order.to(self.device)
+        images, order, bounds = self.split.images_on(self.device), order.to(self.device), self._bounds()
         in_order = not self.train and self._ids is None
-        for low, high in self._bounds():
-            rows = order[low:high]
-            yield (images[low:high] if in_order else images.index_select(0, rows)), rows
+        for first in range(0, len(bounds), self._at_once):
+            several = bounds[first : first + self._at_once]
+            rows = torch.cat([order[low:high] for low, high in several]) if len(several) > 1 else order[slice(*several[0])]
+            found = images[slice(*several[0])] if in_order and len(several) == 1 else images.index_select(0, rows)
+            yield found, rows, [high - low for low, high in several]
 
-    def _from_loader(self, order: Tensor, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def _from_loader(self, order: Tensor, epoch: int) -> Iterator[_Raw]:
         assert self._loader is not None
         self._items.order, self._items.epoch = order, epoch
         self._running = running = object()
         for images, rows in _unwrapped(self._loader):
             self._check_running(running, epoch)
-            yield images.to(self.device, non_blocking=True), rows.to(self.device, non_blocking=True)
+            yield images.to(self.device, non_blocking=True), rows.to(self.device, non_blocking=True), [len(rows)]
         self._check_running(running, epoch)  # the other epoch may have taken the last batches
 
     def _check_running(self, running: object, epoch: int) -> None:
