@@ -66,8 +66,7 @@ def test_scores_agree_with_the_cpu() -> None:
         np.testing.assert_allclose(found["cuda"][name], values, rtol=2e-5, atol=2e-6, err_msg=name)
 
 
-def test_captured_steps_train_as_plain_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("thresher.train.step._WARM_UP", 1)  # so that an epoch's last, smaller batch is captured too
+def test_captured_steps_train_as_plain_ones() -> None:
     data, spec = random_images(), TrainSpec("small", epochs=3, batch_size=100, lr=0.01)
     recorders = [Recorder(640, 10, {}, extra_signals=["target_prob"]) for _ in range(3)]
     frames: list[list[Any]] = [[], [], []]
@@ -94,10 +93,10 @@ def test_captured_steps_train_as_plain_ones(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if not name.endswith("_imagenet") and name != "swin_t"])
 def test_every_model_can_be_captured(name: str) -> None:
-    data = random_images(112)  # so that there is a last, smaller batch, captured after three epochs
+    data = random_images(96)
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*CUDA graphs.*")
-        result = fit(data, TrainSpec(name, epochs=5, batch_size=32, lr=0.01, precision="bf16"), 0, device="cuda")
+        result = fit(data, TrainSpec(name, epochs=3, batch_size=32, lr=0.01, precision="bf16"), 0, device="cuda")
     assert np.isfinite(result.train_loss)
 
 
@@ -124,7 +123,7 @@ def test_a_step_and_its_recording_wait_for_nothing() -> None:
                 recorder.update(step(images, targets, ids), targets, ids)
             torch.cuda.set_sync_debug_mode("default")
             recorder.end_epoch()
-    assert all(size.graph is not None for size in step._captured.values())  # type: ignore[attr-defined]
+    assert step._graph is not None  # type: ignore[attr-defined]
 
 
 def test_a_training_goes_on_where_it_was(tmp_path: Path) -> None:

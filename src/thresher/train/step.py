@@ -9,10 +9,9 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from functools import wraps
 from threading import Lock
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +23,6 @@ Forward = Callable[[Tensor], Tensor]
 Mean = Callable[[Tensor, Tensor], Tensor]
 P = ParamSpec("P")
 R = TypeVar("R")
-_SIZES = 2  # of batches, for which a step is captured
 _WARM_UP = 3  # steps before the capture: lazy initialisation and the choice of algorithms happen in them
 _ALONE = Lock()  # held by a capture, and by what may wait for the whole device, which fails while a thread captures
 
@@ -92,30 +90,16 @@ class Step:
         return logits.detach()
 
 
-@dataclass
-class _Captured:
-    """A step of batches of one size: how often it was called, and from its capture on the graph with its tensors."""
-
-    forward: Forward
-    calls: int = 0
-    graph: torch.cuda.CUDAGraph | None = None
-    inputs: tuple[Tensor, ...] = ()
-    logits: Tensor = field(default_factory=lambda: torch.empty(0))
-
-
 class GraphedStep(Step):
-    """A step that is captured once and replayed: one graph for whole batches, one for the first other size that comes, an
-    epoch's last. Batches of further sizes run as a plain step.
+    """A step that is captured once and replayed; batches of another size (an epoch's last) run as a plain step.
 
     The logits it returns are overwritten by the next step. Call it on a stream of its own (`on_device`); threads may train
-    side by side. Where a capture fails (a layer that waits for the device), it warns and goes on as a plain step.
+    side by side. Where the capture fails (a layer that waits for the device), it warns and goes on as a plain step.
     """
 
+    _calls = 0
+    _graph: torch.cuda.CUDAGraph | None = None
     _refused = False
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._captured = {self.spec.batch_size: _Captured(self.forward)}
 
     def exclusive(self) -> AbstractContextManager[object]:
         """See `Step`."""
@@ -123,33 +107,27 @@ class GraphedStep(Step):
 
     def __call__(self, images: Tensor, targets: Tensor, sample_ids: Tensor, share: float = 1.0) -> Tensor:
         """See `Step`."""
-        inputs, size = (images, targets, sample_ids), len(images)
-        if size not in self._captured and len(self._captured) < _SIZES:
-            self._captured[size] = _Captured(self.uncompiled)  # not compiled anew for this size
-        step = self._captured.get(size)
-        if step is None or share != 1.0:
-            with self.exclusive():
+        inputs = (images, targets, sample_ids)
+        if len(images) != self.spec.batch_size or share != 1.0:
+            with self.exclusive():  # not compiled anew for this size
                 return self._train(self.uncompiled, *inputs, share)
-        step.calls += 1
-        early = self._refused or step.calls <= _WARM_UP
-        if step.graph is None and (early or not self._capture(step, *inputs)):
+        self._calls += 1
+        if self._refused or self._calls <= _WARM_UP or (self._graph is None and not self._capture(*inputs)):
             with self.exclusive():
-                return self._train(step.forward, *inputs)
-        for place, value in zip(step.inputs, inputs, strict=True):
+                return self._train(self.forward, *inputs)
+        for place, value in zip(self._inputs, inputs, strict=True):
             place.copy_(value)
-        assert step.graph is not None
-        step.graph.replay()
-        return step.logits
+        assert self._graph is not None
+        self._graph.replay()
+        return self._logits
 
-    def _capture(self, step: _Captured, images: Tensor, targets: Tensor, sample_ids: Tensor) -> bool:
+    def _capture(self, images: Tensor, targets: Tensor, sample_ids: Tensor) -> bool:
         """Capture a step on copies of these inputs, without running it; return whether that was possible."""
-        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
-        step.inputs = (images.clone(), targets.clone(), sample_ids.clone())
-        # graphs that run one after another may write their intermediate values to the same memory
-        pool = next((other.graph.pool() for other in self._captured.values() if other.graph is not None), None)
+        graph = torch.cuda.CUDAGraph()
+        self._inputs = (images.clone(), targets.clone(), sample_ids.clone())
         try:
-            with _ALONE, torch.cuda.graph(graph, pool, stream, capture_error_mode="thread_local"):
-                step.logits = self._train(step.forward, *step.inputs)
+            with _ALONE, torch.cuda.graph(graph, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"):
+                self._logits = self._train(self.forward, *self._inputs)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
@@ -158,7 +136,7 @@ class GraphedStep(Step):
             self._refused = True
             return False
         self.optimizer.zero_grad(set_to_none=True)  # the graph has gradients of its own
-        step.graph = graph
+        self._graph = graph
         return True
 
 
@@ -196,14 +174,14 @@ _FASTEST = FastestKernels()
 
 def on_device(train: Callable[P, R]) -> Callable[P, R]:
     """Give a training with `device=` a GPU a stream of its own, so that several in one process overlap, and its fastest
-    kernels. One that is recorded goes first, since others wait for what is recorded."""
+    kernels."""
 
     @wraps(train)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         device = torch.device(str(kwargs.get("device", "cpu")))
         if device.type != "cuda":
             return train(*args, **kwargs)
-        stream = torch.cuda.Stream(device, priority=0 if kwargs.get("recorder") is None else -1)  # type: ignore[no-untyped-call]
+        stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream(device))
         with _FASTEST, torch.cuda.device(device), torch.cuda.stream(stream):
             result = train(*args, **kwargs)
