@@ -29,7 +29,7 @@ def save(name: str, picture: bytes) -> None:
 
 def report(page: Page, run: Path) -> None:
     """The top of the report, then its data map with a sample."""
-    page.goto((run / "report.html").as_uri())
+    page.goto((run / "report.html").resolve().as_uri())
     save("report.png", page.screenshot(full_page=True, clip={"x": 0, "y": 0, "width": DESKTOP["width"], "height": 1180}))
     page.wait_for_function("() => window.thresherMap && thresherMap.cells")
     page.locator("#suspects button").nth(3).click()

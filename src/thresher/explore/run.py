@@ -34,7 +34,8 @@ _CHANGE = re.compile(r"\+(corrupt|mislabel|holdout)=")  # a number may hold a pl
 
 @dataclass(frozen=True, eq=False)
 class OpenRun:
-    """What a run holds. `columns` are its scores and, after them, what the recording alone says of every sample.
+    """What a run holds. `columns` are its scores and, after them, what the recording alone says of every sample; a random
+    draw is the last of them, since the first is what is shown at first.
 
     `image` is None where the pictures are not at hand; `class_names` are empty then.
     """
@@ -162,7 +163,7 @@ def _columns(path: Path, found: Means, fingerprint: str | None) -> dict[str, Sco
     for name, (values, end) in plain.items():
         if values is not None and name not in scores:
             scores[name] = Scores(values, end, {"scorer": name, "at": found.epochs})
-    return scores
+    return dict(sorted(scores.items(), key=lambda item: item[1].source.get("scorer") == "random"))
 
 
 def _fingerprint(path: Path, trajectory: Trajectory) -> str | None:
