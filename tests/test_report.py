@@ -30,6 +30,7 @@ from thresher.report import (
     render,
 )
 from thresher.report.agreement import spearman
+from thresher.report.gallery import galleries
 from thresher.report.map_data import map_data, sheet
 from thresher.score_table import write_scores
 from thresher.types import Frame, Scores
@@ -118,6 +119,15 @@ class Balance(HTMLParser):
 @pytest.fixture(scope="module")
 def page() -> str:
     return render(content())
+
+
+def test_the_gallery_of_a_random_draw_is_the_last_and_ranks_nothing(page: str) -> None:
+    made = galleries(content(), 0.1)
+    assert [gallery.method for gallery in made] == [*METHODS[1:], "random"]
+    assert [bool(gallery.highest and gallery.lowest) for gallery in made] == [True, True, True, False]
+    assert made[-1].classes[0].kept_examples
+    assert made[-1].classes[0].kept_examples[0].score == ""
+    assert re.search(r"<details open>\s*<summary>tdds", page)
 
 
 def test_every_tag_is_closed_and_ids_are_unique(page: str) -> None:

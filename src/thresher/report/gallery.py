@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from thresher.report.content import Content, ScoreColumn, Selection
+from thresher.report.content import RANDOM, Content, ScoreColumn, Selection
 from thresher.report.thumbnails import data_uri
 
 _MOST_IMAGES = 1300
@@ -72,7 +72,10 @@ Shown = Callable[[NDArray[np.int64]], tuple[Thumbnail, ...]]
 
 
 def galleries(content: Content, keep: float) -> tuple[Gallery, ...]:
-    """Return one gallery per method at this kept share; none where the content has no images."""
+    """Return one gallery per method at this kept share; none where the content has no images.
+
+    Random's is the last, without ends and numbers: a draw says nothing of a sample.
+    """
     if content.image is None:
         return ()
     image = content.image
@@ -81,8 +84,8 @@ def galleries(content: Content, keep: float) -> tuple[Gallery, ...]:
     chosen = content.selected(keep)
     ends, examples = _counts(content, len(chosen))
     made = []
-    for selection in chosen.values():
-        column = columns.get(selection.column or "")
+    for selection in sorted(chosen.values(), key=lambda selection: selection.method == RANDOM):
+        column = None if selection.method == RANDOM else columns.get(selection.column or "")
 
         def show(
             ids: NDArray[np.int64], column: ScoreColumn | None = column
