@@ -247,6 +247,18 @@ def few(size: int, rank: int | None, folder: Path) -> dict[str, Any]:
     return found
 
 
+def partly_evaluated(size: int, rank: int | None, folder: Path) -> dict[str, Any]:
+    """Evaluate all samples, and later a few that one rank owns: what others own keeps its features, as in one process."""
+    with TrajectoryWriter.create(folder / "store-partly", N, C, ["loss"]) as store:
+        recorder = Recorder(N, C, {"moderate": ClassDistance()}, store=store, duplicates="first")
+        for epoch, evaluated in enumerate((N, 0, 9)):
+            feed(recorder, epoch, padded(epoch, size), rank, evaluate=False)
+            for batch, ids in in_order([[np.arange(r, evaluated, size)] for r in range(size)] if evaluated else [[]], rank):
+                recorder.update_eval(*rows(epoch, 1000 + batch, ids))
+            recorder.end_epoch()
+        return {key: s.values for key, s in recorder.scores().items()}
+
+
 def raises(kinds: Any, text: str, call: Callable[[], Any]) -> None:
     """Check that a call raises."""
     said = "nothing"
@@ -366,6 +378,7 @@ def everything(size: int, rank: int, folder: Path) -> None:
     np.savez(folder / f"trained-{rank}.npz", **trained(size, rank, folder))
     np.savez(folder / f"fitted-{rank}.npz", **fitted(folder))
     np.savez(folder / f"few-{rank}.npz", **few(size, rank, folder))
+    np.savez(folder / f"partly-{rank}.npz", **partly_evaluated(size, rank, folder))
     errors(size, rank, folder)
     differing(size, rank)
     (folder / f"done-{rank}").touch()

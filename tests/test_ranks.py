@@ -19,7 +19,7 @@ import pytest
 from thresher.ranks.owners import Owners, even_bucket
 from thresher.recorder import Recorder
 from thresher.replay import Request, open_source, replay
-from thresher.scorers import EL2N, TDDS
+from thresher.scorers import EL2N, TDDS, ClassDistance
 from thresher.train.checkpoint import load_checkpoint
 from thresher.trajectory.reader import Trajectory
 
@@ -152,6 +152,20 @@ def test_ranks_that_own_nothing_take_part(ran: tuple[int, Path], tmp_path: Path)
                 np.testing.assert_array_equal(found[key], values, err_msg=f"{key} on rank {rank}")
     for n in (5, size - 1):
         Trajectory.open(folder / f"few-{n}").verify()
+
+
+def test_features_of_an_earlier_evaluation_stay_where_a_later_one_showed_none(ran: tuple[int, Path], tmp_path: Path) -> None:
+    size, folder = ran
+    wanted = loop().partly_evaluated(size, None, tmp_path)["moderate"]
+    features = Trajectory.open(tmp_path / "store-partly").features
+    assert features is not None
+    assert np.isfinite(features).all()
+    np.testing.assert_array_equal(Trajectory.open(folder / "store-partly").features, features)
+    for rank in range(size):
+        with np.load(folder / f"partly-{rank}.npz") as found:
+            np.testing.assert_array_equal(found["moderate"], wanted)
+    replayed = replay(open_source(folder / "store-partly"), [Request("moderate", ClassDistance())])
+    np.testing.assert_array_equal(replayed["moderate"].values, wanted)
 
 
 def test_a_data_parallel_training_is_recorded_as_it_was(ran: tuple[int, Path]) -> None:

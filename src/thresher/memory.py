@@ -123,7 +123,8 @@ class Memory:
     def beside(self, frame: Frame, targets: bool) -> dict[str, Any]:
         """Return what a store is given besides an epoch's frame: logits, `targets` where asked, features where new.
 
-        Logits are those of the training, NaN in the rows of samples that only the evaluation pass showed.
+        Logits are those of the training, NaN in the rows of samples that only the evaluation pass showed. Features are new
+        on every rank where the pass brought any, also on one that owns none of its samples: it gives what it had before.
         """
         logits = None if self.logits is None else self.logits.cpu().numpy()[frame.ids]
         if logits is not None:
@@ -131,7 +132,7 @@ class Memory:
         return {
             "logits": logits,
             "targets": self.intake.targets.cpu().numpy() if targets else None,
-            "features": self.features if bool((self.intake.eval_visits > 0).any()) else None,
+            "features": self.features if self._width is not None else None,
         }
 
     def start_epoch(self) -> None:
