@@ -8,6 +8,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -220,6 +221,15 @@ def differing(size: int, rank: int) -> None:
         EL2N.update = trouble  # type: ignore[method-assign]
     raises(InputError if last else OtherRankError, "a scorer's own trouble", failing.end_epoch)
     EL2N.update = usual  # type: ignore[method-assign]
+
+    digits = load("digits")
+    changed = load("digits", mislabel="0.2") if last else digits
+    spec, whole = TrainSpec("tiny", epochs=1, batch_size=100, lr=0.05), Recorder(1437, 10, {"el2n": EL2N()})
+    raises(InputError, f"data is {digits.fingerprint} on rank 0", lambda: loop.fit(changed, spec, 0, recorder=whole))
+    other = replace(spec, lr=0.1 if last else 0.05)
+    raises(InputError, f"same training on all ranks, but lr is 0.05 on rank 0 and 0.1 on rank {size - 1}",
+           lambda: loop.fit(digits, other, 0, recorder=whole))  # fmt: skip
+    raises(InputError, "eval_pass is", lambda: loop.fit(digits, spec, 0, recorder=whole, eval_pass=last))
 
     part = Recorder(N, C, {"el2n": EL2N()}, missing="allow")  # every rank counts its own ids from 0
     part.update(*rows(0, 0, np.arange(N // size))[:3])

@@ -1,4 +1,4 @@
-"""What the ranks of one recording must agree on: a Recorder is made alike on each, and asked for the same."""
+"""What ranks must agree on: a Recorder is made alike on each and asked for the same, and what they train is one thing."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from thresher.ranks import Ranks, several
 _HINTS = {
     "n": "n counts the whole data set, not a rank's part of it: len(dataset), whose positions are the ids.",
     "signals": "Give every rank the same extra_signals and the same store.",
+    "data": "These are fingerprints: every rank must read the same files, in the same order and with the same labels.",
 }
 
 
-def check_alike(ranks: Ranks, made: Mapping[str, Any]) -> None:
-    """Raise InputError on all ranks where their Recorders differ in what they are `made` of, JSON-ready; all must call."""
-    first, *others = ranks.share("Recorder", dict(made))
+def check_alike(ranks: Ranks, made: Mapping[str, Any], what: str = "Recorder") -> None:
+    """Raise InputError on all ranks where `what` they have differs in what it is `made` of, JSON-ready; all must call."""
+    first, *others = ranks.share(what, dict(made))
     for rank, other in enumerate(others, 1):
-        for what, value in first.items():
-            if other[what] != value:
+        for part, value in first.items():
+            if other[part] != value:
                 raise InputError(
-                    f"Expected the same Recorder on all ranks, but {what} is {value} on rank 0 and {other[what]} on rank "
-                    f"{rank}. {_HINTS.get(what, 'Make it from the same settings everywhere.')}"
+                    f"Expected the same {what} on all ranks, but {part} is {value} on rank 0 and {other[part]} on rank "
+                    f"{rank}. {_HINTS.get(part, 'Make it from the same settings everywhere.')}"
                 )
 
 

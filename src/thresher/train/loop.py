@@ -12,7 +12,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from thresher.dynamic.sampler import DynamicSampler
 from thresher.errors import InputError
 from thresher.models import build
 from thresher.ranks import Alone, Ranks, torchrun
+from thresher.ranks.alike import check_alike
 from thresher.recorder import Recorder
 from thresher.train.checks import check_dynamic, check_single_samples
 from thresher.train.evaluation import evaluate, record_evaluation
@@ -103,11 +104,15 @@ def fit(
     Where the recorder is one of several ranks, each trains on its part of every batch and gradients are averaged over the
     whole batch (DistributedDataParallel): order, augmentation, batch size and steps are those of one process. Batch
     normalisation sees a rank's part only, and rank 0's running statistics are kept, so the trained network, and with it the
-    logits, differ a little with the number of ranks. `ids` and `loss_scale` are for one process.
+    logits, differ a little with the number of ranks. `ids` and `loss_scale` are for one process. Raises InputError on all
+    ranks where they are to train different things.
     """
     if dynamic is not None:
         check_dynamic(dynamic, spec, recorder, eval_pass, alone=ids is None and loss_scale is None)
         recorder = dynamic.recorder
+    if recorder is not None and recorder.ranks.size > 1:  # their gradients are averaged, whatever they are of
+        asked = {**asdict(spec), "seed": seed, "eval_pass": eval_pass, "until": until}
+        check_alike(recorder.ranks, {"data": data.fingerprint, **asked}, "training")
     training = _Training(
         data, spec, seed, ids, recorder, dynamic, loss_scale, torch.device(device), workers, graphs,
         checkpoint if resume else None, restart,
