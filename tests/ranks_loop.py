@@ -19,7 +19,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DistributedSampler
 
 from thresher.data import load
-from thresher.errors import InputError, MissingSamplesError, OtherRankError, SampleIdError, ThresherError
+from thresher.errors import InputError, MissingFileError, MissingSamplesError, OtherRankError, SampleIdError, ThresherError
+from thresher.experiments.jobs import Job, run_jobs
 from thresher.models import Classifier
 from thresher.ranks import current
 from thresher.recorder import Recorder
@@ -239,6 +240,21 @@ def differing(size: int, rank: int) -> None:
     assert f"showed {N // size} samples, and {(size - 1) * (N // size)} rows more" in str(said[0].message)
 
 
+def dealt_out(size: int, rank: int, folder: Path) -> None:
+    """Trainings that are dealt out must be the same list on all ranks, and their results lie where all see them."""
+    digits, spec = load("digits"), TrainSpec("tiny", epochs=1, batch_size=500, lr=0.05)
+    about = ("digits", None, digits.fingerprint, spec.to_json())
+    jobs = [Job("full", 1.0, 1437, *about, seed=seed) for seed in range(size)]
+    apart = folder / f"results-{rank}"
+    last = rank == size - 1
+    counts = f"their number is {size} on rank 0 and {size - 1} on rank {size - 1}"
+    raises(InputError, f"same trainings on all ranks, but {counts}", lambda: run_jobs(jobs[last:], apart))
+    raises(InputError, "but result 0 is full-1-0-", lambda: run_jobs(jobs[::-1] if last else jobs, apart))
+    assert not apart.exists()
+    raises(MissingFileError, f"Rank {rank} does not see", lambda: run_jobs(jobs, apart))
+    assert len(list(apart.glob("*.json"))) == 1  # what was trained here is kept
+
+
 def few(size: int, rank: int | None, folder: Path) -> dict[str, Any]:
     """Record five samples in one bucket, so that all ranks but the last own nothing, and then fewer samples than ranks."""
     found = {}
@@ -391,6 +407,7 @@ def everything(size: int, rank: int, folder: Path) -> None:
     np.savez(folder / f"partly-{rank}.npz", **partly_evaluated(size, rank, folder))
     errors(size, rank, folder)
     differing(size, rank)
+    dealt_out(size, rank, folder)
     (folder / f"done-{rank}").touch()
 
 

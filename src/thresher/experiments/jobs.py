@@ -20,10 +20,11 @@ from thresher.coreset import Coreset
 from thresher.data import Data, load, pathless
 from thresher.dynamic import DynamicSampler, parse_rule
 from thresher.engines import engine_of, make_engine
-from thresher.errors import CorruptFileError, FingerprintError
+from thresher.errors import CorruptFileError, FingerprintError, MissingFileError
 from thresher.experiments.rundir import digest_of, environment, locked, read_training, refuse_other_data
 from thresher.files import write_json
 from thresher.ranks import Alone, current, together
+from thresher.ranks.alike import check_alike
 from thresher.recorder import Recorder
 from thresher.score_table import read_scores
 from thresher.train.checkpoint import load_checkpoint
@@ -240,7 +241,7 @@ def run_jobs(
     `on_epoch` is told of the epochs of trainings in this process.
 
     The ranks of torch.distributed, where it is set up, deal the jobs out among them, and all return all results; every rank
-    must make the call, with the same jobs.
+    must make the call, with the same jobs; where they do not, all raise InputError.
     """
     ranks = current()
     done: dict[str, dict[str, Any]] = {}
@@ -251,6 +252,8 @@ def run_jobs(
             on_result(task.job, result)
 
     tasks = [Task(job, job.result_path(results)) for job in jobs]
+    named = {f"result {number}": task.path.name for number, task in enumerate(tasks)}
+    check_alike(ranks, {"their number": len(tasks), **named}, "trainings")
     there = ranks.share("trainings", [task.path.exists() for task in tasks])[0]
     todo = []
     for task, complete in zip(tasks, there, strict=True):
@@ -268,5 +271,10 @@ def run_jobs(
         )
     for task in todo:  # what other ranks have trained
         if task.job.digest not in done:
+            if not task.path.exists():
+                raise MissingFileError(
+                    f"Rank {ranks.rank} does not see {task.path}, which another rank has made. Choose a folder that all "
+                    "machines share."
+                )
             finished(task, _finished(task))
     return [{**done[job.digest], "method": job.method, "keep": job.keep} for job in jobs]
