@@ -22,7 +22,7 @@ from thresher.data import load
 from thresher.errors import InputError, MissingFileError, MissingSamplesError, OtherRankError, SampleIdError, ThresherError
 from thresher.experiments.jobs import Job, run_jobs
 from thresher.models import Classifier
-from thresher.ranks import current
+from thresher.ranks import Alone, current
 from thresher.recorder import Recorder
 from thresher.scorers import AUM, DUAL, EL2N, TDDS, ClassDistance, DynUnc, Entropy, Forgetting, GraNd, MeanProb, Random
 from thresher.scorers._base import Scorer
@@ -255,6 +255,15 @@ def dealt_out(size: int, rank: int, folder: Path) -> None:
     assert len(list(apart.glob("*.json"))) == 1  # what was trained here is kept
 
 
+def opened_before(stores: list[TrajectoryWriter]) -> None:
+    """A store that was opened before the processes stood is one of each, and would hold its share of the samples."""
+    raises(InputError, "or its store, was made before torch.distributed was set up", lambda: Recorder(N, C, store=stores[0]))
+    own = Recorder(N, C, store=stores[1])  # one that is asked for
+    own.update(*rows(0, 0, np.arange(N))[:3])
+    own.end_epoch()
+    assert (own.epoch, own.ranks.size) == (1, 1)
+
+
 def few(size: int, rank: int | None, folder: Path) -> dict[str, Any]:
     """Record five samples in one bucket, so that all ranks but the last own nothing, and then fewer samples than ranks."""
     found = {}
@@ -385,12 +394,16 @@ def main() -> None:
     """Join the others, run what is asked for on this rank, and leave in order."""
     folder = Path(sys.argv[1])
     torch.set_num_threads(1)
+    own = folder / f"before-{os.environ['RANK']}"
+    kinds = {"found": None, "asked": Alone()} if len(sys.argv) == 2 else {}
+    before = [TrajectoryWriter.create(own / name, N, C, ["loss"], ranks=kind) for name, kind in kinds.items()]
     dist.init_process_group("gloo")
     rank, size = dist.get_rank(), dist.get_world_size()
     assert (current().rank, current().size) == (rank, size)
     if len(sys.argv) > 2:
         np.savez(folder / f"mortal-{rank}.npz", **mortal(rank, size, folder, int(sys.argv[2])))
     else:
+        opened_before(before)
         everything(size, rank, folder)
     current().share("farewell")  # who leaves while another still listens looks like one who died
     dist.destroy_process_group()  # gloo's threads, left running, may abort the interpreter on its way out

@@ -92,6 +92,7 @@ class Recorder:
         extra = set(extra_signals)
         check_use(scorers, extra, store)
         self.ranks = ranks or (current() if store is None else store.ranks)
+        check_still_alone(self.ranks)
         self.epoch = 0
         self.scorers = as_scorers(scorers)
         self.store = store
@@ -108,7 +109,6 @@ class Recorder:
         self._made = {"n": n, "num_classes": num_classes, "scorers": described(self.scorers)}
         more = {"signals": sorted(names), "log_probs": log_probs, "missing": missing, "duplicates": duplicates}
         check_alike(self.ranks, {**self._made, **more})
-        self._found_alone = ranks is None and store is None and self.ranks.size == 1
         bucket = even_bucket(n, self.ranks.size) if store is None else store.manifest.bucket_size
         owners = Owners(n, bucket, self.ranks.size)
         self._span = owners.span(self.ranks.rank)
@@ -177,8 +177,8 @@ class Recorder:
             check_together(self.store.epochs, self.epoch)
         if wanted is None and batch is not None:
             wanted = batch.logits.device
-        if before is None and self._found_alone:
-            check_still_alone()
+        if before is None:
+            check_still_alone(self.ranks)
         if batch is not None and self.epoch == 0 and not (before is not None and before.shown):
             check_logits(batch.logits)
         if before is None or wanted not in (None, before.device):

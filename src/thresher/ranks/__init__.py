@@ -43,13 +43,16 @@ class Ranks(Protocol):
 
 
 class Alone:
-    """One process.
+    """One process; `found` says that it was found to be one, not asked to work by itself.
 
     >>> Alone().share("greeting", "hello"), Alone().exchange([1, 2], [2])
     (['hello'], ([1, 2], [2]))
     """
 
     rank, size = 0, 1
+
+    def __init__(self, found: bool = False) -> None:
+        self.found = found
 
     def share(self, topic: str, value: Any = None) -> list[Any]:
         """Return the value."""
@@ -69,7 +72,7 @@ def current() -> Ranks:
     1
     """
     if not several():
-        return Alone()
+        return Alone(found=True)
     from thresher.ranks.torchrun import ranks_of_default_group
 
     return ranks_of_default_group()

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from thresher.errors import InputError
-from thresher.ranks import Ranks, several
+from thresher.ranks import Alone, Ranks, several
 
 _HINTS = {
     "n": "n counts the whole data set, not a rank's part of it: len(dataset), whose positions are the ids.",
@@ -44,11 +44,11 @@ def check_same_epoch(ranks: Ranks, epoch: int) -> None:
         raise InputError(f"Expected states of one epoch on all ranks, but they are of {epochs}. Load those saved together.")
 
 
-def check_still_alone() -> None:
-    """Raise InputError where this process has become one of several since its Recorder was made."""
-    if several():
+def check_still_alone(ranks: Ranks) -> None:
+    """Raise InputError where this process has become one of several since it was found to be alone."""
+    if isinstance(ranks, Alone) and ranks.found and several():
         raise InputError(
-            "This Recorder was made before torch.distributed was set up, so it would see its own process's share of the "
-            "samples only. Make it after init_process_group, or with ranks=thresher.ranks.Alone() where every process is to "
-            "record by itself."
+            "This Recorder, or its store, was made before torch.distributed was set up, so it would see its own process's "
+            "share of the samples only. Make it after init_process_group, or with ranks=thresher.ranks.Alone() where every "
+            "process is to record by itself."
         )
