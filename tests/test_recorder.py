@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import DTensor, Shard
+from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from thresher import memory
@@ -751,6 +754,17 @@ def test_a_recorder_made_before_its_ranks_refuses_the_first_batch(monkeypatch: p
     for recorder in (alone, begun):
         recorder.end_epoch()
         assert recorder.epoch == 1
+
+
+def test_a_tensor_of_which_ranks_hold_parts_is_refused() -> None:
+    """As tensor parallelism gives them; torch would refuse a sum of one with an ordinary tensor, in its own words."""
+    torch.distributed.init_process_group("fake", store=FakeStore(), rank=0, world_size=2)
+    try:
+        logits = DTensor.from_local(torch.zeros(2, 2), init_device_mesh("cpu", (2,)), [Shard(1)], run_check=False)
+        with pytest.raises(InputError, match=r"logits as an ordinary tensor, but got a DTensor.*full_tensor\(\)"):
+            Recorder(2, 4, {"el2n": EL2N()}, ranks=Alone()).update(logits, torch.arange(2), torch.arange(2))
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 @pytest.mark.parametrize("waits", [False, True])

@@ -73,6 +73,11 @@ def as_batch(
 def tensor(value: ArrayLike, what: str = "values") -> Tensor:
     """Return `value` as a tensor, without a copy where that is possible. Raises InputError, which calls it `what`."""
     if isinstance(value, Tensor):
+        if hasattr(value, "full_tensor"):
+            raise InputError(
+                f"Expected {what} as an ordinary tensor, but got a {type(value).__name__}, of which each rank holds a part. "
+                "Give all of it: full_tensor(), which all ranks that hold a part must call."
+            )
         return value.detach()
     try:
         array = np.ascontiguousarray(value)
