@@ -405,6 +405,23 @@ def test_a_run_directory_becomes_a_report(tmp_path: Path) -> None:
     assert str(tmp_path) not in page
 
 
+def test_a_report_shows_the_coresets_of_its_own_trainings(tmp_path: Path) -> None:
+    from thresher.data import load
+    from thresher.experiments.reporting import _selections
+    from thresher.methods import resolve
+
+    data, made = load("digits"), {}
+    (tmp_path / "coresets").mkdir()
+    for seed, suffix in ((0, ""), (1, "-seed1"), (2, "-seed2"), (3, "-seed3")):  # of three studies, one after another
+        source = {"method": "random", "keep": 0.1, "seed": seed, "fingerprint": data.fingerprint}
+        made[seed] = Coreset(np.array([seed, 9]), None, len(data.train), source)
+        made[seed].save(tmp_path / "coresets" / f"random-0.1{suffix}.parquet")
+    results = [{"method": "random", "keep": 0.1, "seed": seed, "coreset_digest": made[seed].digest} for seed in (3, 2)]
+    resolved = {("random", 0.1): resolve("random", "digits", 0.1)}
+    (shown,), told = _selections(tmp_path, resolved, data, results)
+    assert (shown.seed, shown.ids.tolist(), told) == (2, [2, 9], [])
+
+
 def test_the_command_in_the_report_makes_the_same_study(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from click.testing import CliRunner
 

@@ -67,7 +67,7 @@ def gather(out: Path, spec: StudySpec, results: Results, data: Data, on_step: On
     shown, suspects, verdict = _looked_at(trajectory, on_step)
     scorers = [method.scorer for (_, kept), method in resolved.items() if kept == keep]
     published, note = published_curve(spec)
-    selections, told = _selections(out, resolved, data)
+    selections, told = _selections(out, resolved, data, results)
     return Content(
         title=f"Dataset pruning on {data.name}",
         description=data.describe() + ".",
@@ -200,14 +200,16 @@ def _lines(results: Results) -> tuple[Line, ...]:
 
 
 def _selections(
-    out: Path, resolved: Mapping[tuple[str, float], ResolvedMethod], data: Data
+    out: Path, resolved: Mapping[tuple[str, float], ResolvedMethod], data: Data, results: Results
 ) -> tuple[tuple[Selection, ...], list[str]]:
     """Return the coresets of this study in its order, and what there is to tell: why a coreset has its samples, where it
     says so, and why files are left out: damaged, or of other data.
 
-    Of one drawn anew per seed it is the draw of the lowest seed.
+    Of one drawn anew per seed it is the draw of the lowest seed that was trained here: others, of an earlier study in the
+    same folder, may lie beside it.
     """
     left_out = []
+    trained = _trained(results)
     columns = column_names(list(resolved.values()))
     found: dict[tuple[str, float], Selection] = {}
     reason: dict[tuple[str, float], str] = {}
@@ -220,7 +222,7 @@ def _selections(
             continue
         label, keep, seed = (coreset.source.get(name) for name in ("method", "keep", "seed"))
         method = resolved.get((str(label), keep if isinstance(keep, float) else -1.0))
-        if method is None or keep is None:
+        if method is None or keep is None or trained.get((str(label), keep), coreset.digest) != coreset.digest:
             continue
         earlier = found.get((str(label), keep))
         if earlier is None or (earlier.seed or 0) > (seed or 0):
@@ -228,6 +230,15 @@ def _selections(
             reason[str(label), keep] = reasons(coreset)
     told = [reason[key] for key in resolved if reason.get(key)]
     return tuple(found[key] for key in resolved if key in found), told + left_out
+
+
+def _trained(results: Results) -> dict[tuple[str, float], str]:
+    """Return by method and kept share the digest of the coreset that was trained with the lowest seed."""
+    found: dict[tuple[str, float], str] = {}
+    for result in sorted(results, key=lambda result: int(result["seed"])):
+        if result.get("coreset_digest") is not None:
+            found.setdefault((result["method"], result["keep"]), result["coreset_digest"])
+    return found
 
 
 def _facts(spec: StudySpec, data: Data, environment: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
