@@ -85,6 +85,16 @@ def test_a_tie_holds_whatever_binary_fractions_leave_of_it() -> None:
     )
 
 
+def test_a_verdict_says_that_the_held_out_labels_are_as_wrong_as_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    monkeypatch.setattr(checking, "PAIRS", 1)
+    monkeypatch.setattr("thresher.experiments.study.run_jobs", lambda *_, **__: [])  # only the check is looked at
+    run_study(replace(study(seeds=(0,)), mislabel="0.2"), tmp_path)
+    text = _read(tmp_path / "check" / "verdict-auto-0.1.json")["text"]
+    assert "to Random on a held-out tenth of the training set, wrong labels (0.2) included (1 pair): it" in text
+
+
 def test_what_fell_back_is_not_scaled_by_the_method_that_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checking, "check", lambda *_, **__: Verdict("auto", 0.1, (50.0,), (60.0,)))
     results = {r["method"]: r for r in run_study(study(methods=("tdds", "auto"), seeds=(0,), scale_loss="all"), tmp_path)}

@@ -97,10 +97,11 @@ def test_tuning_says_what_failed(tmp_path: Path) -> None:
 def test_tuning_ends_with_a_setting(tmp_path: Path) -> None:
     arguments = [
         "tune", "--keep", "0.2", "--budget-minutes", "500", "--surrogate-epochs", "5", "--epochs", "1",
-        "--out", str(tmp_path), "--jobs", "1",
+        "--out", str(tmp_path), "--jobs", "1", "--mislabel", "0.2",
     ]  # fmt: skip
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 0
+    assert "held-out part of the training set, wrong labels (0.2) included" in " ".join(result.output.split())
     assert "best: --method tdds:at=" in result.output
     assert "of 1 compared on seed 0" in result.output
     lines = (tmp_path / "tune-0.2.csv").read_text().splitlines()

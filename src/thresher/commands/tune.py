@@ -13,7 +13,7 @@ from rich.table import Table
 from thresher.commands.output import Output
 from thresher.commands.screen import Screen, parallel
 from thresher.commands.training import as_precision, pick_device
-from thresher.data.holdout import Holdout
+from thresher.data.holdout import Holdout, included
 from thresher.derivation import grid
 from thresher.errors import FailedTrainingsError, InputError
 from thresher.experiments.board import BoardRow, as_csv, board, records
@@ -58,7 +58,7 @@ def tune_command(
     path = place.root / f"tune-{keeps[0]:g}.csv"
     write_atomic(path, as_csv(rows).encode())
     say.wrote(path)
-    _tell(rows, say, place, outcome)
+    _tell(rows, say, place, outcome, f"a held-out part of the training set{included(corrupt, mislabel)}")
     if outcome.failed:
         raise FailedTrainingsError(
             f"{len(outcome.failed)} of {len(cells)} trainings failed; the first: {next(iter(outcome.failed.values()))} "
@@ -107,8 +107,8 @@ def _entry(template: Cell, method: str) -> Entry:
     return Entry("tune", replace(template, method=method), {"method": method, "keep": f"{template.keep:g}"})
 
 
-def _view(run: Sequence[BoardRow]) -> Table:
-    view = Table(title="accuracy on the held-out part of the training set")
+def _view(run: Sequence[BoardRow], measured_on: str) -> Table:
+    view = Table(title=f"accuracy on {measured_on}")
     for heading in ("method", "accuracy %", "gap to Random", "seeds"):
         view.add_column(heading, overflow="fold")
     for row in run:
@@ -117,9 +117,9 @@ def _view(run: Sequence[BoardRow]) -> Table:
     return view
 
 
-def _tell(rows: Sequence[BoardRow], say: Output, place: Place, outcome: Outcome) -> None:
+def _tell(rows: Sequence[BoardRow], say: Output, place: Place, outcome: Outcome, measured_on: str) -> None:
     run = sorted((row for row in rows if row.mean is not None), key=lambda row: -(row.mean or 0.0))
-    say.table(lambda: _view(run))
+    say.table(lambda: _view(run, measured_on))
     choice, tried = best(rows), {cell.method for cell in (*outcome.done, *outcome.failed)}
     left = sum(row.entry.cell.method not in tried for row in rows)
     if choice is None and outcome.failed:
@@ -136,5 +136,5 @@ def _tell(rows: Sequence[BoardRow], say: Output, place: Place, outcome: Outcome)
     say.result({
         "best": choice and choice.row.entry.cell.method,
         "compared": choice and {"settings": choice.settings, "seeds": choice.seeds},
-        "rows": records(run), "not_tried": left, "results": place.root,
+        "measured_on": measured_on, "rows": records(run), "not_tried": left, "results": place.root,
     })  # fmt: skip

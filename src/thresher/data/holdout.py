@@ -80,6 +80,17 @@ def split_rows(n: int, spec: Holdout) -> tuple[NDArray[np.int64], NDArray[np.int
     return np.sort(order[count:]), np.sort(order[:count])
 
 
+def included(corrupt: str | None, mislabel: str | None) -> str:
+    """Return words to follow "a held-out part of the training set", which is changed as the rest is; "" where nothing is.
+
+    >>> included(None, "0.2"), included("intended", "0.2"), included(None, None)
+    (', wrong labels (0.2) included', ', wrong labels (0.2) and corrupted images (intended) included', '')
+    """
+    changes = {"wrong labels": mislabel, "corrupted images": corrupt}
+    said = [f"{what} ({spec})" for what, spec in changes.items() if spec is not None]
+    return f", {' and '.join(said)} included" if said else ""
+
+
 def part_of(split: Split, rows: NDArray[np.int64]) -> Split:
     """Return the samples `rows` of a split, numbered anew from 0."""
     if isinstance(split, ArraySplit):

@@ -1,7 +1,8 @@
 """`--check`: does a method's coreset beat Random's, on a held-out part of the training set? The test set stays unseen.
 
 The surrogate is not trained again: its scores, of all samples, choose coresets among the samples that are left, and these
-coresets, and Random's, are trained as the study's own and measured on the samples that were held out.
+coresets, and Random's, are trained as the study's own and measured on the samples that were held out. Where the training set
+was given wrong labels or corrupted images, these have them too, and the verdict says so.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 from thresher.coreset import Coreset
 from thresher.data import Data
-from thresher.data.holdout import Holdout, split_rows
+from thresher.data.holdout import Holdout, included, split_rows
 from thresher.engines import engine_of, make_engine
 from thresher.errors import InputError
 from thresher.experiments.columns import Columns
@@ -42,12 +43,14 @@ class Verdict:
     """What the held-out part says of a method at a kept share; accuracies in percent, one pair per seed.
 
     `holds` is None where the budget was too short for a single pair: then nothing is known, and nothing is changed.
+    `changes` says in words what was changed of the held-out samples as of all others (`holdout.included`).
     """
 
     method: str
     keep: float
     accuracies: tuple[float, ...]
     random: tuple[float, ...]
+    changes: str = ""
 
     @property
     def gaps(self) -> list[float]:
@@ -80,7 +83,8 @@ class Verdict:
         if self.holds is None:
             return f"{start}the budget was too short to check it; give --budget-minutes more, or a smaller network"
         pairs = f"{len(self.gaps)} pair{'s' if len(self.gaps) > 1 else ''}"
-        told = f"{start}{plus_minus(*self.gap, signed=True)} to Random on a held-out tenth of the training set ({pairs}): "
+        measured = f"to Random on a held-out tenth of the training set{self.changes} ({pairs}): "
+        told = f"{start}{plus_minus(*self.gap, signed=True)} {measured}"
         return told + ("it holds" if self.holds else "it does not hold, so Random's coreset is taken")
 
 
@@ -144,9 +148,8 @@ def check(
             engine.run(pair, lambda one: (run_task, (one, pace.device, pace.threads)), on_result=finished)
             on_step(seed + 1, PAIRS)
     seeds = sorted(made[RANDOM])
-    return Verdict(
-        method.name, keep, tuple(made[method.name][seed] for seed in seeds), tuple(made[RANDOM][seed] for seed in seeds)
-    )
+    own, other = (tuple(made[label][seed] for seed in seeds) for label in (method.name, RANDOM))
+    return Verdict(method.name, keep, own, other, included(job["corrupt"], job["mislabel"]))
 
 
 def _scales(method: ResolvedMethod, scores: Scores, left: Ids, folder: Path) -> dict[str, dict[str, str]]:
