@@ -19,7 +19,7 @@ from thresher.commands.output import Output
 from thresher.data import load
 from thresher.errors import InputError
 from thresher.experiments import targets
-from thresher.experiments.board import as_csv, as_markdown, board, columns
+from thresher.experiments.board import HEADINGS, as_csv, as_markdown, board, columns, in_common, lines
 from thresher.experiments.cells import Cell, Entry, Filter
 from thresher.experiments.outcome import Outcome
 from thresher.experiments.pace import Pace
@@ -111,6 +111,19 @@ def test_the_board_has_published_ours_and_the_gap(finished: tuple[Place, Outcome
     assert {(line["data"], line["epochs"]) for line in lines} == {("digits", "1")}  # also what all rows have in common
     assert "1 of 2 seeds" not in text
     assert board(ENTRIES, (0, 1, 2), place)[1].status == "2 of 3 seeds"
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_a_board_says_what_its_rows_are_of(scale: str) -> None:
+    rows = board(entries("all", scale), (0,), Place(Path("nowhere")))
+    assert columns(rows)[0] == "target"
+    labels = len(columns(rows)) - len(HEADINGS)
+    assert len({line[:labels] for line in lines(rows)}) == len(rows)
+    few = [row for row in rows if row.entry.target == "table10" and row.entry.labels["keep"] == "0.1"]
+    model, batch = ("resnet18", 128) if scale == "full" else ("small", 32)
+    assert in_common(few) == f"target table10, data cifar100, model {model}, keep 0.1, batch {batch}"
+    assert as_markdown(few).startswith(f"{in_common(few)}\n\n| method |")
+    assert "| target | data |" in as_markdown(rows)
 
 
 def test_a_gap_says_of_how_many_pairs_it_is(finished: tuple[Place, Outcome], tmp_path: Path) -> None:
@@ -308,6 +321,7 @@ def test_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert "Heat maps" in page
     assert "TDDS on digits, keep 0.2" in page
     assert "<script" not in page
+    assert "All rows: target digits, data digits, keep 0.2." in page
     assert "50.00 ± 1.00" in (tmp_path / "table6-small.md").read_text()
     said = CliRunner().invoke(app, [*arguments, "--dry-run"], catch_exceptions=False).output
     assert "6 of them done, 0 to run; 0 recordings" in said

@@ -129,25 +129,39 @@ def _reason(place: Place, cell: Cell) -> str:
         return "for a reason that cannot be read"
 
 
+def _label(row: BoardRow, key: str) -> str | None:
+    return row.entry.target if key == "target" else row.entry.labels.get(key)
+
+
+def _labels(rows: Sequence[BoardRow]) -> tuple[list[str], list[str]]:
+    """Return the labels that tell the rows apart, "method" always among them, and those that all rows share."""
+    keys = list(dict.fromkeys(["target", *(key for row in rows for key in row.entry.labels)]))
+    varying = [key for key in keys if key == "method" or len({_label(row, key) for row in rows}) > 1]
+    return varying, [key for key in keys if key not in varying]
+
+
 def columns(rows: Sequence[BoardRow]) -> tuple[str, ...]:
-    """Return the headings: those labels that tell the rows apart, then `HEADINGS`."""
-    keys = list(dict.fromkeys(key for row in rows for key in row.entry.labels))
-    varying = [key for key in keys if key == "method" or len({row.entry.labels.get(key) for row in rows}) > 1]
-    return (*varying, *HEADINGS)
+    """Return the headings: those labels that tell the rows apart, then `HEADINGS`; of several targets also which it is."""
+    return (*_labels(rows)[0], *HEADINGS)
+
+
+def in_common(rows: Sequence[BoardRow]) -> str:
+    """Return in words what all rows are of, which therefore has no column."""
+    return ", ".join(f"{key} {_label(rows[0], key)}" for key in _labels(rows)[1]) if rows else ""
 
 
 def lines(rows: Sequence[BoardRow]) -> list[tuple[str, ...]]:
     """Return the rows as text under `columns`."""
-    labels = columns(rows)[: -len(HEADINGS)]
-    return [(*(row.entry.labels.get(key, "") for key in labels), *row.texts()) for row in rows]
+    labels = _labels(rows)[0]
+    return [(*(_label(row, key) or "" for key in labels), *row.texts()) for row in rows]
 
 
 def as_markdown(rows: Sequence[BoardRow]) -> str:
-    """Return the board as a Markdown table."""
+    """Return the board as a Markdown table, below a line that says what all of its rows are of."""
     heads = columns(rows)
-    texts = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    texts = [in_common(rows), "", "| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     texts += ["| " + " | ".join(text.replace("|", "\\|") for text in line) + " |" for line in lines(rows)]
-    return "\n".join(texts) + "\n"
+    return "\n".join(texts).lstrip() + "\n"
 
 
 def numbers(row: BoardRow) -> dict[str, float | int | None]:
