@@ -16,6 +16,7 @@ from click.testing import CliRunner
 
 from thresher.cli import app
 from thresher.coreset import Coreset
+from thresher.errors import InputError
 from thresher.experiments.defaults import parse_seeds
 from thresher.experiments.recording import RECORDED
 from thresher.methods import METHODS
@@ -217,6 +218,9 @@ def test_every_option_reaches_its_command(name: str) -> None:
 
 def test_seeds() -> None:
     assert parse_seeds("0-2,7") == (0, 1, 2, 7)
+    for slip in ("0,5-3", "0-", "-1"):  # no seed of it is left out without a word
+        with pytest.raises(InputError, match="distinct seeds"):
+            parse_seeds(slip)
 
 
 @pytest.mark.parametrize(

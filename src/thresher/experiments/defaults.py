@@ -101,8 +101,10 @@ def parse_seeds(text: str, what: str = "seeds") -> tuple[int, ...]:
     seeds: list[int] = []
     try:
         for part in text.split(","):
-            first, _, last = part.partition("-")
-            several = range(int(first), int(last or first) + 1)
+            first, dash, last = part.partition("-")
+            several = range(int(first), int(last if dash else first) + 1)
+            if not several:
+                raise ValueError  # 5-3 names none
             if len(several) + len(seeds) > _MOST:
                 raise InputError(f"Expected at most {_MOST} {what}, but got {text[:80]!r}.")
             seeds += several
