@@ -323,6 +323,9 @@ def test_published_curves_stand_beside_their_own_kind() -> None:
     assert "pattern" not in note
     small = replace(spec, coreset=replace(train, model="small", epochs=30))
     assert "pattern and not a target" in published_curve(small)[1]
+    short = published_curve(replace(spec, surrogate=replace(train, epochs=30)))[1]
+    assert "batch 128 after a surrogate of resnet18, 30 epochs, so they are a pattern" in short
+    assert published_curve(replace(spec, surrogate=replace(train, epochs=30, schedule_epochs=200))) == (curve, note)
     noisy, note = published_curve(replace(spec, mislabel="0.2:seed=1"))
     assert "Table 10" in note
     assert {round(p.keep, 1) for p in noisy if p.method == "tdds"} >= {0.1, 0.7}

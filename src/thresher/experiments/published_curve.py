@@ -15,6 +15,7 @@ from thresher.settings.tables import PublishedNumber, published_table
 
 _SOURCE = "TDDS supplementary (Zhang et al. 2024)"
 _BATCH = 128  # where the table does not say, that of the official code
+_SURROGATE = ("resnet18", 200)
 _CROSS = {"cifar10": "table7", "cifar100": "table8"}
 
 
@@ -22,8 +23,8 @@ def published_curve(spec: StudySpec) -> tuple[tuple[Published, ...], str]:
     """Return the published accuracies of the study's methods, and a sentence on what they were measured with.
 
     They were all measured with a ResNet-18 surrogate and 200 epochs; numbers of another network, batch or length than the
-    study's are a pattern to look for and no target, and the sentence says so. Nothing comes back where nothing is
-    published, as for images corrupted in another share or strength.
+    study's, or of another surrogate, are a pattern to look for and no target, and the sentence says so. Nothing comes back
+    where nothing is published, as for images corrupted in another share or strength.
     """
     data, model, batch = dataset_key(spec.data), spec.coreset.model, _BATCH
     if spec.corrupt is not None and spec.mislabel is not None:
@@ -55,8 +56,10 @@ def published_curve(spec: StudySpec) -> tuple[tuple[Published, ...], str]:
     if not curve:
         return (), ""
     own = (model, spec.coreset.epochs, spec.coreset.batch_size)
-    mine = f" This run: {_training(*own)}, so they are a pattern and not a target."
-    other = "" if own == (network, 200, batch) else mine
+    surrogate = (spec.surrogate.model, spec.surrogate.schedule_epochs or spec.surrogate.epochs)
+    recorded = "" if surrogate == _SURROGATE else f" after a surrogate of {surrogate[0]}, {surrogate[1]} epochs"
+    mine = f" This run: {_training(*own)}{recorded}, so they are a pattern and not a target."
+    other = "" if own == (network, 200, batch) and not recorded else mine
     return curve, f"Published: {_SOURCE}, {name}; {_training(network, 200, batch)}.{other}"
 
 
