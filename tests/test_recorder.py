@@ -802,6 +802,28 @@ def test_torchs_defaults_change_nothing(dtype: torch.dtype) -> None:
         np.testing.assert_array_equal(found.values, other.scores()[name].values)
 
 
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_recorder_tells_whether_it_is_amid_an_epoch(waits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without making a memory, which the first batch places, and without looking at what waits."""
+    monkeypatch.setattr(memory, "defers", lambda device: waits)
+    recorder = Recorder(N, C, {"el2n": EL2N()})
+    assert not recorder.amid_epoch
+    assert recorder._memory is None
+    logits, targets, ids = batch()
+    recorder.update_eval(logits, targets, ids)
+    assert not recorder.amid_epoch
+    recorder.update(logits[:5], targets[:5], ids[:5])
+    assert recorder.amid_epoch
+    assert recorder._memory is not None
+    assert waits == bool((recorder._memory.intake.visits == 0).all())
+    resumed = Recorder(N, C, {"el2n": EL2N()})
+    resumed.load_state_dict(copy.deepcopy(recorder.state_dict()))
+    assert resumed.amid_epoch
+    recorder.update(logits[5:], targets[5:], ids[5:])
+    recorder.end_epoch()
+    assert not recorder.amid_epoch
+
+
 def test_rows_that_wait_for_other_ranks_are_float32_and_may_come_in_inference_mode() -> None:
     collector = Collector(Alone(), Owners(N, N, 1), ["error_norm"], ["eval_loss"], False)
     recorder = Recorder(N, C, extra_signals=["error_norm", "eval_loss"])
@@ -812,8 +834,10 @@ def test_rows_that_wait_for_other_ranks_are_float32_and_may_come_in_inference_mo
         with torch.inference_mode():
             collector.add(holder, as_batch(logits[:5], targets[:5], ids[:5], None, C), 0)
         collector.add(holder, as_batch(logits[5:], targets[5:], ids[5:], None, C), 0)
+        assert collector.waits
         collector.add_eval(holder, as_batch(logits, targets, ids, None, C), ["loss"], 0)
         collector.collect(holder, 0)
+        assert not collector.waits
     finally:
         torch.set_default_dtype(torch.float32)
     error = (logits.softmax(1) - torch.nn.functional.one_hot(targets, C)).norm(dim=1)

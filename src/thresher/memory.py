@@ -18,6 +18,8 @@ from thresher.pending import Pending, defers
 from thresher.trajectory.writer import TrajectoryWriter
 from thresher.types import Floats, Frame
 
+DTYPES = {"float32": torch.float32, "float16": torch.float16}
+
 
 class Memory:
     """What the Recorder holds on its device: one row of signals per sample, and the previous log-probabilities.
@@ -25,6 +27,7 @@ class Memory:
     In a recording on several ranks, of the samples `first` to `first + n - 1`, which this one owns.
     """
 
+    @torch.inference_mode(False)  # what is made in inference mode cannot be changed outside of it
     def __init__(
         self, n: int, num_classes: int, names: Iterable[str], previous: torch.dtype | None, logits: torch.dtype | None,
         duplicates: Duplicates, device: torch.device, first: int = 0,
@@ -53,6 +56,11 @@ class Memory:
                 return
         self._look_at(self.moved(batch, with_features), names, epoch)
 
+    @property
+    def amid_epoch(self) -> bool:
+        """Whether rows of a training came in the running epoch, those that wait included."""
+        return (self._pending is not None and self._pending.used > 0) or bool((self.intake.visits > 0).any())
+
     def settle(self, names: Sequence[str], epoch: int) -> None:
         """Look at the training batches that wait, if any do."""
         waiting = None if self._pending is None else self._pending.drain()
@@ -67,7 +75,15 @@ class Memory:
         """Dtype of the logits for a store, None without one of logits."""
         return None if self.logits is None else self.logits.dtype
 
-    def check_width(self, features: Tensor | None) -> None:
+    def take_eval(self, batch: Batch, names: Sequence[str], epoch: int) -> None:
+        """Take a batch of the evaluation pass and write its signals, of which `names` are without their prefix."""
+        batch = self.moved(batch, with_features=True)
+        self._check_width(batch.features)
+        batch = self.intake.take(batch, self.intake.eval_visits, epoch)
+        found = signals.compute(signals.Outputs(batch.logits, batch.targets, batch.features), names)
+        self.write_eval(batch.ids, {signals.EVAL_PREFIX + name: value for name, value in found.items()}, batch.features)
+
+    def _check_width(self, features: Tensor | None) -> None:
         """Raise InputError for features of another width than those that the running evaluation pass brought before."""
         if features is not None and self._width not in (None, features.shape[1]):
             raise InputError(
@@ -77,14 +93,12 @@ class Memory:
 
     def moved(self, batch: Batch, with_features: bool) -> Batch:
         """Return the batch on this device, logits and features as float32."""
-        features = (
-            batch.features.to(self.intake.device, torch.float32) if batch.features is not None and with_features else None
-        )
+        features = batch.features if with_features else None
         return Batch(
-            batch.logits.to(self.intake.device, torch.float32),
-            batch.targets.to(self.intake.device, torch.int64),
-            batch.ids.to(self.intake.device, torch.int64),
-            None if features is None else features.to(self.intake.device, torch.float32),
+            batch.logits.to(self.device, torch.float32),
+            batch.targets.to(self.device, torch.int64),
+            batch.ids.to(self.device, torch.int64),
+            None if features is None else features.to(self.device, torch.float32),
         )
 
     def write(self, batch: Batch, names: Sequence[str], known: Mapping[str, Tensor] | None = None) -> None:

@@ -32,7 +32,7 @@ from thresher.arguments import (
     tensor,
 )
 from thresher.intake import check_epoch, no_samples
-from thresher.memory import Memory, check_apart, check_logits, check_state, check_together, check_use
+from thresher.memory import DTYPES, Memory, check_apart, check_logits, check_state, check_together, check_use
 from thresher.ranks import Ranks, current, together
 from thresher.ranks.alike import check_alike, check_asked, check_same_epoch, check_still_alone
 from thresher.ranks.owners import Owners, even_bucket
@@ -41,8 +41,6 @@ from thresher.spread.collect import Collector
 from thresher.spread.gather import everywhere, scores_of_all
 from thresher.trajectory.writer import TrajectoryWriter
 from thresher.types import Frame, Pool, Scores
-
-_LOG_PROB_DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
 
 class Recorder:
@@ -160,15 +158,11 @@ class Recorder:
         plain = [name.removeprefix(signals.EVAL_PREFIX) for name in self._eval_names]
         plain = [name for name in plain if features is not None or name not in signals.FEATURE_SIGNALS]
         memory = self._place(batch)
-        batch = memory.moved(batch, with_features=True)
         if self._collector is not None:
-            self._collector.add_eval(memory, batch, plain, self.epoch)
-            return
-        memory.check_width(batch.features)
-        memory.settle(self._train_names, self.epoch)
-        batch = memory.intake.take(batch, memory.intake.eval_visits, self.epoch)
-        found = signals.compute(signals.Outputs(batch.logits, batch.targets, batch.features), plain)
-        memory.write_eval(batch.ids, {signals.EVAL_PREFIX + name: value for name, value in found.items()}, batch.features)
+            self._collector.add_eval(memory, memory.moved(batch, with_features=True), plain, self.epoch)
+        else:
+            memory.settle(self._train_names, self.epoch)
+            memory.take_eval(batch, plain, self.epoch)
 
     def _place(self, batch: Batch | None = None) -> Memory:
         """Return the memory; the first batch shows where it should live, also where a state was restored before."""
@@ -183,11 +177,10 @@ class Recorder:
             check_logits(batch.logits)
         if before is None or wanted not in (None, before.device):
             names = [*self._train_names, *self._eval_names]
-            previous = _LOG_PROB_DTYPES[self._log_probs] if self._remembers else None
-            kept = _LOG_PROB_DTYPES[self.store.logits] if self.store is not None and self.store.logits else None
+            previous = DTYPES[self._log_probs] if self._remembers else None
+            kept = DTYPES[self.store.logits] if self.store is not None and self.store.logits else None
             made = (self._own, self.num_classes, names, previous, kept, self.duplicates, wanted or torch.device("cpu"))
-            with torch.inference_mode(False):  # what is made in inference mode cannot be changed outside of it
-                self._memory = Memory(*made, self._span[0])
+            self._memory = Memory(*made, self._span[0])
             if before is not None:
                 self._memory.load(before.state())
             if self._known is not None:
@@ -224,6 +217,12 @@ class Recorder:
                 scorer.update(self._states[name], frame.having(scorer.needs))
         memory.start_epoch()
         self.epoch += 1
+
+    @property
+    def amid_epoch(self) -> bool:
+        """True where this process has taken training batches since the last epoch was committed; copies nothing."""
+        waiting = self._collector is not None and self._collector.waits
+        return waiting or (self._memory is not None and self._memory.amid_epoch)
 
     def pool(self) -> Pool:
         """Return what is known besides the dynamics: targets and features; on several ranks the targets of all samples."""

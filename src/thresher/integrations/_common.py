@@ -76,10 +76,7 @@ def check_start(recorder: Recorder, step: int) -> None:
 
     That is a Recorder that holds rows of an epoch which another training broke off, or nothing of one that is resumed.
     """
-    amid = False
-    if recorder._memory is not None:  # else there is nothing yet, and a state would make one
-        state = recorder.state_dict()
-        amid = bool((state["memory"]["visits"] > 0).any()) or bool(state.get("waiting", {}).get("train"))
+    amid = recorder.amid_epoch
     if amid and not step:
         raise InputError(
             f"The training is at its start, but the Recorder holds a part of epoch {recorder.epoch}, of a training that was "

@@ -46,6 +46,11 @@ class Collector:
         columns = [found.get(name.removeprefix(signals.EVAL_PREFIX), nothing) for name in self._evaluated]
         self._boxes[1].add(batch, [*columns, *([] if batch.features is None else [batch.features])])
 
+    @property
+    def waits(self) -> bool:
+        """Whether rows of a training wait."""
+        return not self._boxes[0].empty
+
     def collect(self, memory: Memory, epoch: int) -> None:
         """Bring this rank's samples' rows of all ranks into the memory. Raises InputError on all ranks for what came twice
         where that is refused, or came with another target than before; the epoch cannot be committed then."""

@@ -139,6 +139,11 @@ class Outbox:
             rows = self._filled if position == len(self._blocks) - 1 else len(integers)
             yield integers[:rows], floats[:rows]
 
+    @property
+    def empty(self) -> bool:
+        """Whether no row waits."""
+        return not self._blocks
+
     def clear(self) -> None:
         """Forget all rows; the next step is the first of an epoch."""
         self._blocks, self._filled, self._step, self.width = [], 0, 0, None
