@@ -99,6 +99,20 @@ def test_completing_imports_nothing_heavy() -> None:
     assert not loaded & {"torch", "numpy", "pyarrow", "rich", "scipy"}
 
 
+def test_scorers_of_installed_packages_are_completed_and_not_imported(path: str, tmp_path: Path) -> None:
+    about = tmp_path / "my_scores-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: my-scores\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[thresher.scorers]\ntdds_late = not.there:Late\ntdds = not.there:TDDS\n")
+    site = {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(completion.__file__).parents[2])])}
+    words = {"COMP_WORDS": "thresher methods tdds", "COMP_CWORD": "2"}
+    found = run(path, "thresher", _THRESHER_COMPLETE="zsh_complete", **words, **site).splitlines()
+    assert found[1::3] == ["tdds", "tdds_late"]
+    assert found[5] == "of the package my-scores"
+    words = {"COMP_WORDS": "thresher score --method tdds_late,td", "COMP_CWORD": "3"}
+    assert run(path, "thresher", _THRESHER_COMPLETE="bash_complete", **words, **site) == "plain,tdds_late,tdds\n"
+
+
 def test_places_are_completed_as_files(path: str, tmp_path: Path) -> None:
     words = {"COMP_WORDS": "thresher score run", "COMP_CWORD": "2"}
     assert run(path, "thresher", _THRESHER_COMPLETE="bash_complete", **words) == "file,run\n"

@@ -1,12 +1,13 @@
 """What shells complete: names of methods, data sets, models and targets. Knows them by heart, for a shell does not wait.
 
 The names of data sets, models and targets stand here a second time, since where they belong torch is imported; a test
-compares them. Shells are told to ask by `_THRESHER_COMPLETE` (click's way, see docs/cli.md).
+compares them. Scorers that installed packages bring are known by their entry points, none is imported. Shells are told to
+ask by `_THRESHER_COMPLETE` (click's way, see docs/cli.md).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import click
 from click.shell_completion import CompletionItem
@@ -40,19 +41,28 @@ def methods(ctx: click.Context, param: click.Parameter, incomplete: str) -> list
     >>> [item.value for item in methods(None, None, "random,dua")]
     ['random,dual', 'random,dual_beta']
     """
-    from thresher.literature import METHODS
-
     there, comma, last = incomplete.rpartition(",")
     named = {label.partition(":")[0] for label in there.split(",")}
-    left = ((name, method.title) for name, method in METHODS.items() if name not in named)
+    left = ((name, about) for name, about in _known() if name not in named)
     return _beginning(last, left, there + comma)
 
 
 def method(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Complete one method."""
+    return _beginning(incomplete, _known())
+
+
+def _known() -> Iterator[tuple[str, str]]:
+    """Yield the methods and what each is, then the scorers of installed packages and whose each is."""
+    from importlib.metadata import entry_points
+
     from thresher.literature import METHODS
 
-    return _beginning(incomplete, ((name, found.title) for name, found in METHODS.items()))
+    yield from ((name, found.title) for name, found in METHODS.items())
+    brought = {point.name: point for point in entry_points(group="thresher.scorers")}
+    for name, point in sorted(brought.items()):
+        if name not in METHODS:  # which is refused
+            yield name, f"of the package {point.dist.name}" if point.dist else "of a package"
 
 
 def _beginning(start: str, names: Iterable[tuple[str, str | None]], before: str = "") -> list[CompletionItem]:
