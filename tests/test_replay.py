@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,14 +10,15 @@ import numpy as np
 import pytest
 
 from thresher import signals
-from thresher.errors import InputError, MissingFileError, TooFewEpochsError
+from thresher.errors import InputError, MissingFileError, TooFewEpochsError, UnknownNameError
 from thresher.recorder import Recorder
 from thresher.registry import make_scorer, scorers
 from thresher.replay import Request, grid_requests, open_source, replay
-from thresher.scorers import EL2N, TDDS, ClassDistance, Random
+from thresher.scorers import EL2N, TDDS, ClassDistance, LastLoss, Random
 from thresher.trajectory.part import Part, Recording
 from thresher.trajectory.reader import Trajectory
 from thresher.trajectory.writer import TrajectoryWriter
+from thresher.types import Pool
 
 N, C, T = 60, 5, 20
 ALL_SIGNALS = [*signals.SIGNALS, *(signals.EVAL_PREFIX + name for name in ("entropy", "error_norm", "feature_norm"))]
@@ -164,6 +166,37 @@ def test_requests_that_cannot_be_met(tmp_path: Path) -> None:
         pass
     with pytest.raises(InputError, match="reads change"):
         replay(_with_epochs(tmp_path / "other"), [Request("tdds", TDDS(window=3))])
+
+
+@dataclass(frozen=True)
+class Short(LastLoss):
+    """Gives a score too few, as a scorer of another package may."""
+
+    def compute(self, state: Any, pool: Pool) -> Any:
+        return super().compute(state, pool)[1:]
+
+
+@dataclass(frozen=True)
+class Misspelt(LastLoss):
+    """Reads what is no signal."""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return ("losss",)
+
+
+def test_what_scorers_of_other_packages_give_is_looked_at(tmp_path: Path) -> None:
+    record(tmp_path / "t", epochs=3)
+    source = Trajectory.open(tmp_path / "t")
+    with pytest.raises(InputError, match=rf"shape \({N},\) from the scorer .*, but got shape \({N - 1},\).*check_scorer"):
+        replay(source, [Request("short", Short())])
+    recorder = Recorder(2, 2, {"short": Short()})
+    recorder.update(np.zeros((2, 2), np.float32), np.arange(2), np.arange(2))
+    recorder.end_epoch()
+    with pytest.raises(InputError, match=r"shape \(2,\) from the scorer .*, but got shape \(1,\)"):
+        recorder.scores()
+    with pytest.raises(UnknownNameError, match=r"Expected a signal, one of .*, but got 'losss'"):
+        replay(source, [Request("misspelt", Misspelt())])
 
 
 def _with_epochs(folder: Path) -> Trajectory:

@@ -161,6 +161,31 @@ def test_the_suite_sees_a_scorer_that_breaks_the_rules() -> None:
         check_scorer(Greedy())
 
 
+@dataclass(frozen=True)
+class Nothing(Greedy):
+    """Computes nothing. Source: a mistake."""
+
+    def compute(self, state: State, pool: Pool) -> Any:
+        return None
+
+
+@dataclass(frozen=True)
+class Misspelt(Greedy):
+    """Reads what is no signal. Source: a mistake."""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return ("losss",)
+
+
+@pytest.mark.parametrize(
+    ("scorer", "message"), [(Nothing(), "scores are NoneType, not an array"), (Misspelt(), "one of .*, but got 'losss'")]
+)
+def test_the_suite_names_the_scorer_whatever_it_gives(scorer: Scorer, message: str) -> None:
+    with pytest.raises(AssertionError, match=f"{scorer.name}: .*{message}"):
+        check_scorer(scorer)
+
+
 class Undecorated(AUM):  # type: ignore[misc]
     """Has a field that is no parameter. Source: a mistake."""
 

@@ -204,6 +204,14 @@ class TooMany(Top):
 
 
 @dataclass(frozen=True)
+class Twice(Top):
+    """Returns one sample as often as asked. Source: a mistake."""
+
+    def pick(self, scores: Scores, pool: Pool, keep: int, rng: np.random.Generator) -> Any:
+        return np.zeros(keep, dtype=np.int64)
+
+
+@dataclass(frozen=True)
 class LastOfTies(Top):
     """Takes the largest ids among equal scores, then the smallest. Source: a mistake."""
 
@@ -271,6 +279,10 @@ def test_dual_gives_exactly_what_was_asked(rows: list[tuple[float, float]], data
 def test_a_selector_that_breaks_the_rules_is_seen() -> None:
     with pytest.raises(InputError, match=r"Expected 2 samples.*but it picked 3"):
         select(Scores(np.arange(4.0)), Pool(4), 2, TooMany())
+    with pytest.raises(
+        InputError, match=r"coreset from the selector .*, but what it picked is none: .*each once.*check_selector"
+    ):
+        select(Scores(np.arange(4.0)), Pool(4), 2, Twice())
     with pytest.raises(AssertionError, match="asked for 1"):
         check_selector(TooMany())
 

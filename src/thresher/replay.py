@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from thresher.errors import InputError, MissingFileError, TooFewEpochsError
 from thresher.places import as_place, is_remote
 from thresher.registry import make_scorer
-from thresher.scorers._base import Scorer, State, check_count, check_end
+from thresher.scorers._base import Scorer, State, check_count, check_end, computed
+from thresher.signals import resolve
 from thresher.types import Floats, Frame, Ids, Pool, Scores
 
 
@@ -121,8 +122,8 @@ def replay(
 
     They are bit for bit what a Recorder with these scorers would have given live. Epochs that cannot change them are
     not read, unless `exact`. `on_step` is told how many epochs are read, and of how many. Raises TooFewEpochsError where a
-    request asks for more epochs than there are or fewer than its scorer needs, InputError where the source lacks a signal or
-    two columns have one name.
+    request asks for more epochs than there are or fewer than its scorer needs, InputError where the source lacks a signal,
+    two columns have one name or a scorer gives no (N,) scores, UnknownNameError where one reads a signal that there is not.
 
     >>> import tempfile
     >>> from thresher import TrajectoryWriter
@@ -180,6 +181,8 @@ def _checked_at(source: Source, request: Request) -> int:
     check_end(request.column, scorer, at, source.epochs)
     check_count(at)
     missing = sorted(set(scorer.needs) - set(source.signals))
+    for name in missing:  # one that is none cannot be recorded
+        resolve(name)
     if missing:
         raise InputError(
             f"{scorer.name} reads {', '.join(missing)}, but this source gives {', '.join(source.signals)}. "
@@ -221,9 +224,9 @@ def _pass(
 
     def ask(requests: Iterable[tuple[Request, int]]) -> None:
         for request, at in requests:
-            values = request.scorer.compute(low[request.scorer], pool)
+            values = computed(request.scorer, low[request.scorer], pool)
             if start and request.scorer.needs:
-                above = request.scorer.compute(high[request.scorer], pool)
+                above = computed(request.scorer, high[request.scorer], pool)
                 open_ = np.flatnonzero((values != above) & ~(np.isnan(values) & np.isnan(above)))
                 if len(open_):
                     unsettled[request.column] = open_

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thresher.coreset import Coreset
-from thresher.errors import InputError, MissingSamplesError
+from thresher.errors import InputError, MissingSamplesError, SampleIdError
 from thresher.keep import Keep, keep_count
 from thresher.registry import make_selector
 from thresher.selectors._base import Selector
@@ -33,8 +33,8 @@ def select(
     to say of this choice are added.
 
     Raises MissingSamplesError where a score is NaN (a sample never, or not often enough, observed), InputError for what is
-    no Scores, Pool or selector, where sizes disagree, a score is infinite, or `keep` or `seed` (in [0, 2^63)) is impossible,
-    UnknownNameError for the name of no selector.
+    no Scores, Pool or selector, where sizes disagree, a score is infinite, `keep` or `seed` (in [0, 2^63)) is impossible, or
+    the selector picks other than `keep` ids, sorted and each once, UnknownNameError for the name of no selector.
 
     >>> scores = Scores(np.array([0.1, 0.7, 0.4, 0.9], dtype=np.float32))
     >>> select(scores, Pool(4), 0.5, "top").ids.tolist()
@@ -51,18 +51,22 @@ def select(
         raise InputError(f"Expected {n} targets, one per sample, but got shape {pool.targets.shape}.")
     count = keep_count(n, keep)
     ids, why = selector.pick_and_tell(scores, pool, count, np.random.default_rng(seed))
-    if len(ids) != count:
+    told = {**(source or {}), **provenance(scores.source, scores.hard_end, selector, keep, count, seed)}
+    if why:
+        told["why"] = dict(why)
+    try:
+        coreset = Coreset(ids, None, n, told)
+    except SampleIdError as error:
         raise InputError(
-            f"Expected {count} samples from the selector {selector.name}, but it picked {len(ids)}. "
-            "A selector must return exactly `keep` ids; check it with thresher.testing.selector_checks."
+            f"Expected a coreset from the selector {selector.name}, but what it picked is none: {error} "
+            "thresher.testing.check_selector tests it whole."
+        ) from error
+    if len(coreset) != count:
+        raise InputError(
+            f"Expected {count} samples from the selector {selector.name}, but it picked {len(coreset)}. "
+            "A selector must return exactly `keep` ids; thresher.testing.check_selector tests it whole."
         )
-    return Coreset(
-        ids, None, n,
-        {
-            **(source or {}), **provenance(scores.source, scores.hard_end, selector, keep, count, seed),
-            **({"why": dict(why)} if why else {}),
-        },
-    )  # fmt: skip
+    return coreset
 
 
 def _check_kinds(scores: object, pool: object, selector: object) -> None:

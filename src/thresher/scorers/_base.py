@@ -80,6 +80,19 @@ def named(scorers: Mapping[str, Scorer], name: str, epochs: int) -> Scorer:
     return scorers[name]
 
 
+def computed(scorer: Scorer, state: State, pool: Pool) -> Floats:
+    """Return what the scorer computes. Raises InputError where that is not one number a sample: it may be anybody's."""
+    values = scorer.compute(state, pool)
+    shape = getattr(values, "shape", None)
+    if shape != (pool.n,):
+        came = type(values).__name__ if shape is None else f"shape {shape}"
+        raise InputError(
+            f"Expected scores of shape ({pool.n},) from the scorer {scorer.name}, one per sample, but got {came}. "
+            "thresher.testing.check_scorer tests it whole."
+        )
+    return values
+
+
 def check_evaluated(name: str, scorer: Scorer, values: Floats) -> None:
     """Raise InputError where a scorer of the evaluation pass has no score of any sample."""
     evaluated = bool(scorer.needs) and all(need.startswith(EVAL_PREFIX) for need in scorer.needs)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thresher.ranks import Ranks, together
-from thresher.scorers._base import Scorer, State
+from thresher.scorers._base import Scorer, State, computed
 from thresher.types import Floats, Pool
 
 
@@ -27,14 +27,14 @@ def scores_of_all(ranks: Ranks, scorer: Scorer, state: State, pool: Pool, n: int
     computes its own. One that reads features goes class by class, one that reads nothing is computed as a whole.
     """
     if ranks.size == 1:
-        return scorer.compute(state, pool)
+        return computed(scorer, state, pool)
     if scorer.by_class:
         return everywhere(ranks, _by_class(ranks, scorer, pool))
     if not scorer.needs:
         targets = None if pool.targets is None else everywhere(ranks, pool.targets)
-        return scorer.compute(scorer.init(n), Pool(n, targets, None, pool.num_classes))
+        return computed(scorer, scorer.init(n), Pool(n, targets, None, pool.num_classes))
     with together(ranks, f"scores of {scorer.name}"):
-        values = scorer.compute(state, pool)
+        values = computed(scorer, state, pool)
     return everywhere(ranks, values)
 
 
@@ -60,7 +60,7 @@ def _by_class(ranks: Ranks, scorer: Scorer, pool: Pool) -> Floats:
         if len(came) and failure is None:
             label = np.full(len(came), turn + ranks.rank, dtype=np.int64)
             try:
-                values = scorer.compute(scorer.init(len(came)), Pool(len(came), label, came, pool.num_classes))
+                values = computed(scorer, scorer.init(len(came)), Pool(len(came), label, came, pool.num_classes))
             except Exception as error:  # kept, so that the others are not left waiting
                 failure = error
         result[rows], _ = ranks.exchange(values, counts)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from thresher import signals
+from thresher.errors import UnknownNameError
 from thresher.registry import fault_of
 from thresher.scorers._base import Scorer, State
 from thresher.testing.generators import Trajectories, frames, trajectories
@@ -49,7 +50,10 @@ def check_declaration(scorer: Scorer) -> None:
     params = json.loads(json.dumps(scorer.params()))
     assert type(scorer)(**params) == scorer, f"{scorer.name}: params() must rebuild the scorer"
     for name in scorer.needs:
-        signals.resolve(name)
+        try:
+            signals.resolve(name)
+        except UnknownNameError as error:
+            raise AssertionError(f"{scorer.name}: {error}") from error
 
 
 def run(
@@ -160,6 +164,7 @@ def _only(frame: Frame, scorer: Scorer) -> Frame:
 
 
 def _check_form(scorer: Scorer, scores: Floats, n: int) -> None:
+    assert isinstance(scores, np.ndarray), f"{scorer.name}: scores are {type(scores).__name__}, not an array"
     assert scores.dtype == np.float32, f"{scorer.name}: scores are {scores.dtype}, not float32"
     assert scores.shape == (n,), f"{scorer.name}: scores have shape {scores.shape}, not ({n},)"
 
