@@ -10,7 +10,7 @@ import pytest
 
 from thresher import signals
 from thresher.errors import InputError, UnknownNameError
-from thresher.registry import fault_of, make_scorer, scorers
+from thresher.registry import build, fault_of, make_scorer, scorers
 from thresher.scorers import AUM, DUAL, EL2N, TDDS, DynUnc, Entropy, Forgetting, GraNd, Scorer, State
 from thresher.testing import check_scorer
 from thresher.types import Frame, HardEnd, Pool
@@ -206,9 +206,17 @@ class Demanding(Greedy):
     scale: float
 
 
+@dataclass(frozen=True)
+class Obscure(Greedy):
+    """Has a parameter of a type that nobody knows. Source: a mistake."""
+
+    scale: Unheard = 1.0  # type: ignore[name-defined]  # noqa: F821
+
+
 @pytest.mark.parametrize(
     ("scorer", "message"),
     [
+        (Obscure(), "the types of its parameters cannot be told: NameError: name 'Unheard'"),
         (Undecorated(), r"lacks @dataclass\(frozen=True\)"),
         (Endless(), "hard_end must be 'high' or 'low'"),
         (Demanding(2.0), "its parameter scale has no default"),
@@ -218,6 +226,19 @@ class Demanding(Greedy):
 def test_the_suite_sees_what_no_name_can_make(scorer: Scorer, message: str) -> None:
     with pytest.raises(AssertionError, match=message):
         check_scorer(scorer)
+
+
+@dataclass(frozen=True)
+class Open(Greedy):
+    """Has a parameter that no text gives. Source: a mistake."""
+
+    scale: float | None = None
+
+
+def test_a_parameter_that_no_text_gives_says_so() -> None:
+    assert build("scorer", {"open": Open}, "open", {}) == Open()
+    with pytest.raises(InputError, match=r"open's scale cannot be given by name, since it is float \| None"):
+        build("scorer", {"open": Open}, "open", {"scale": "3"})
 
 
 def test_a_scorer_that_lacks_its_definition_is_named() -> None:

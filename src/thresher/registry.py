@@ -148,6 +148,10 @@ def fault_of(cls: Any, base: type) -> str:
     bare = [f.name for f in dataclasses.fields(cls) if f.default is f.default_factory is dataclasses.MISSING]
     if bare:
         return f"its parameter {bare[0]} has no default"
+    try:
+        typing.get_type_hints(cls)
+    except Exception as error:  # whatever stands there is evaluated
+        return f"the types of its parameters cannot be told: {type(error).__name__}: {error}"
     if issubclass(cls, Scorer) and getattr(cls, "hard_end", None) not in ("high", "low"):
         return "it does not say which end is hard: hard_end must be 'high' or 'low'"
     return ""
@@ -226,6 +230,11 @@ def _convert(name: str, key: str, value: Any, wanted: Any) -> Any:
         return value
     if wanted is str and isinstance(value, str):
         return value
+    if wanted not in (bool, int, float, str):
+        raise InputError(
+            f"{name}'s {key} cannot be given by name, since it is {wanted}, which no text says. Leave it away; its author "
+            "may make it bool, int, float, str or a Literal of texts."
+        )
     try:
         if wanted is bool:
             return value if isinstance(value, bool) else _WORDS[str(value).lower()]
