@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -397,9 +398,11 @@ def main() -> None:
     own = folder / f"before-{os.environ['RANK']}"
     kinds = {"found": None, "asked": Alone()} if len(sys.argv) == 2 else {}
     before = [TrajectoryWriter.create(own / name, N, C, ["loss"], ranks=kind) for name, kind in kinds.items()]
-    dist.init_process_group("gloo")
+    dist.init_process_group("gloo", timeout=timedelta(hours=3))
     rank, size = dist.get_rank(), dist.get_world_size()
     assert (current().rank, current().size) == (rank, size)
+    group: Any = current()._host  # type: ignore[attr-defined]  # which waits as long, else a long evaluation on rank 0 ends all
+    assert group._get_backend(torch.device("cpu")).options._timeout == timedelta(hours=3)
     if len(sys.argv) > 2:
         np.savez(folder / f"mortal-{rank}.npz", **mortal(rank, size, folder, int(sys.argv[2])))
     else:

@@ -39,7 +39,7 @@ class TorchRanks:
     def __init__(self, timeout: timedelta | None = None) -> None:
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
         with _watched("setting up"):
-            self._host: dist.ProcessGroup | None = dist.new_group(backend="gloo", timeout=timeout)
+            self._host: dist.ProcessGroup | None = dist.new_group(backend="gloo", timeout=timeout or _patience())
         self._nccl = "nccl" in dist.get_backend()
 
     def leave(self) -> None:
@@ -79,6 +79,17 @@ class TorchRanks:
             dist.all_to_all_single(got, sent, came, list(counts), group=None if fast else self._host)
             found = got.to(tensor.device)
         return (found.numpy() if array else found), came  # type: ignore[return-value]
+
+
+def _patience() -> timedelta | None:
+    """Return how long ranks may wait for one another: as long as the default group's may, where that is longer than torch's
+    usual time, which a new group would be given. None where this version of torch does not tell."""
+    group: Any = dist.group.WORLD
+    try:
+        times: list[timedelta] = [group._get_backend(device).options._timeout for device in group._device_types]
+    except (AttributeError, RuntimeError):  # not public
+        return None
+    return max([timedelta(minutes=30), *times])
 
 
 def ranks_of_default_group(timeout: timedelta | None = None) -> TorchRanks:
