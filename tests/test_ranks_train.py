@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from thresher.errors import InputError
+from thresher.ranks.torchrun import joined
 from thresher.replay import Request, open_source, replay
 from thresher.scorers import AUM, TDDS, ClassDistance, Entropy
 from thresher.trajectory.reader import Trajectory
@@ -148,3 +150,15 @@ def test_a_recording_goes_on_on_as_many_ranks(tmp_path: Path, call: Any) -> None
     after = Trajectory.open(tmp_path / "run" / "trajectory")
     after.verify()
     assert after.manifest == before.manifest
+
+
+@pytest.mark.parametrize(
+    ("device", "message"),
+    [("cuda", "for each process of this machine, but process 2 finds 1"), ("cuda:0", "its own GPU, but got cuda:0")],
+)
+def test_processes_that_have_no_gpu_each_are_told_so(device: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"WORLD_SIZE": 2, "RANK": 1, "LOCAL_RANK": 1, "LOCAL_WORLD_SIZE": 2}.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    with pytest.raises(InputError, match=message), joined(device):
+        pytest.fail("it began")

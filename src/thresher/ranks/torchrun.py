@@ -116,13 +116,14 @@ def joined(device: str) -> Iterator[tuple[Ranks, str]]:
     """Join the processes that torchrun started, and leave them at the end: gives the ranks and this one's device.
 
     Without torchrun, or with one process of it, that is `Alone`. A GPU is that of the process's local rank. SIGTERM, which
-    torchrun sends to all when one has died, ends the block with RankLostError.
+    torchrun sends to all when one has died, ends the block with RankLostError. Raises InputError where processes of one
+    machine have no GPU each.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or "RANK" not in os.environ:
         yield Alone(), device
         return
-    if device == "cuda":
-        device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    if device.startswith("cuda"):
+        device = _own_gpu(device)
         torch.cuda.set_device(device)
     usual = signal.signal(signal.SIGTERM, _told_to_stop)
     try:
@@ -135,6 +136,19 @@ def joined(device: str) -> Iterator[tuple[Ranks, str]]:
         dist.destroy_process_group()
     finally:
         signal.signal(signal.SIGTERM, usual)
+
+
+def _own_gpu(device: str) -> str:
+    """Return this process's GPU; raises InputError where it would be another's too, or is not there."""
+    local, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if device != "cuda" and int(os.environ.get("LOCAL_WORLD_SIZE", "1")) > 1:
+        raise InputError(f"Expected --device cuda under torchrun, which gives each process its own GPU, but got {device}.")
+    if device == "cuda" and local >= count:
+        raise InputError(
+            f"Expected a GPU for each process of this machine, but process {local + 1} finds {count}. Start as many "
+            "processes as there are GPUs (torchrun --nproc-per-node), or train on --device cpu."
+        )
+    return device if device != "cuda" else f"cuda:{local}"
 
 
 def _told_to_stop(number: int, frame: FrameType | None) -> None:
