@@ -26,6 +26,7 @@ from thresher.replay import Request, replay
 from thresher.scorers import AUM, DUAL, EL2N, TDDS, ClassDistance, DynUnc, Entropy, Forgetting, GraNd
 from thresher.signals import SIGNALS
 from thresher.spread.collect import Collector
+from thresher.spread.outbox import Outbox
 from thresher.train.checkpoint import load_checkpoint, save_checkpoint
 from thresher.trajectory.reader import Trajectory
 from thresher.trajectory.writer import TrajectoryWriter
@@ -822,6 +823,20 @@ def test_a_recorder_tells_whether_it_is_amid_an_epoch(waits: bool, monkeypatch: 
     recorder.update(logits[5:], targets[5:], ids[5:])
     recorder.end_epoch()
     assert not recorder.amid_epoch
+
+
+def test_a_batch_without_rows_is_a_step_also_for_one_who_goes_on_from_a_state() -> None:
+    """Steps of all ranks say which copy of a sample counts."""
+    box, other = (Outbox(Owners(N, N, 1)) for _ in range(2))
+    assert box.state() == {}
+    logits, targets, ids = batch()
+    box.add(as_batch(logits[:0], targets[:0], ids[:0], None, C), [logits[:0]])
+    for _ in range(2):  # before there are rows, and with some
+        other.load(box.state(), torch.device("cpu"))
+        for one in (box, other):
+            one.add(as_batch(logits, targets, ids, None, C), [logits])
+        torch.testing.assert_close(other.state(), box.state())
+    assert box.state()["integers"][:, 2].unique().tolist() == [1, 2]
 
 
 def test_rows_that_wait_for_other_ranks_are_float32_and_may_come_in_inference_mode() -> None:

@@ -149,20 +149,21 @@ class Outbox:
         self._blocks, self._filled, self._step, self.width = [], 0, 0, None
 
     def state(self) -> dict[str, Any]:
-        """Return the waiting rows as tensors; empty where none wait."""
+        """Return the waiting rows as tensors, and the step, which counts where a batch had no rows; empty at the start."""
         waiting = list(self._waiting())
-        if self.width is None or not waiting:
-            return {}
-        integers, floats = (torch.cat(column) for column in zip(*waiting, strict=True))
-        return {"integers": integers, "floats": floats, "step": self._step}
+        state: dict[str, Any] = {"step": self._step} if self._step else {}
+        if waiting:
+            state["integers"], state["floats"] = (torch.cat(column) for column in zip(*waiting, strict=True))
+        return state
 
     def load(self, state: dict[str, Any], device: torch.device) -> None:
         """Take `state()` back."""
         self.clear()
-        if state:
+        self._step = int(state.get("step", 0))
+        if "integers" in state:
             integers, floats = state["integers"].to(device), state["floats"].to(device)
             self._blocks, self._filled = [(integers, floats)], len(integers)
-            self._step, self.width = int(state["step"]), floats.shape[1]
+            self.width = floats.shape[1]
 
 
 def _rows_of(width: int, n: int) -> int:
