@@ -43,7 +43,7 @@ What each needs, at its default settings:
 
 Parameters of both parts may be given after colons wherever a command takes methods: `tdds:window=5:at=10`,
 `ccs:cutoff=0.2`. Any scorer goes with any selector: `el2n:selector=stratified`. Some scorers have no method of their own,
-such as `last_loss`; named as one, they keep the hardest. `thresher methods` lists them, and
+such as `correctness`; named as one, they keep the hardest. `thresher methods` lists them, and
 [yours](contributing.md#scorers-of-your-own-in-your-own-package).
 
 ```{{toctree}}

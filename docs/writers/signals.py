@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from thresher.experiments.recording import RECORDED
 from thresher.signals import SIGNALS
 from writers.markdown import NOTE, table
 
 
 def page() -> str:
     """Return the page of all signals."""
+    stored = ", ".join(f"`{name}`" for name in RECORDED)
     rows = [[f"`{s.name}`", s.unit, s.doc, f"{s.low:g}", f"{s.high:g}"] for s in SIGNALS.values()]
     return f"""{NOTE}
 # Signals
@@ -17,4 +19,7 @@ What is recorded: each is one float32 number per sample and epoch, computed once
 {table(["signal", "unit", "meaning", "low", "high"], rows, left=3)}
 
 With the prefix `eval_`, the same of the evaluation pass (evaluation mode, no augmentation), but for the two changes.
+
+`thresher record` and `thresher run` store what the methods of the house read: {stored}. A scorer that reads
+another one is [recorded in your own loop](frameworks/plain.md).
 """

@@ -186,7 +186,8 @@ def _checked_at(source: Source, request: Request) -> int:
     if missing:
         raise InputError(
             f"{scorer.name} reads {', '.join(missing)}, but this source gives {', '.join(source.signals)}. "
-            "Record it (thresher record stores every signal), or, for official dumps, put a targets.npy beside them."
+            "Record it (what `thresher record` leaves out, in a loop of your own: docs/signals.md), or, for official dumps, "
+            "put a targets.npy beside them."
         )
     return at
 

@@ -8,10 +8,11 @@ from typing import Any
 
 from thresher import signals
 from thresher.data import Data
-from thresher.errors import RunDirectoryError
+from thresher.errors import InputError, RunDirectoryError
 from thresher.experiments.ledger import Clock
 from thresher.ranks import current
 from thresher.recorder import Recorder
+from thresher.scorers._base import Scorer
 from thresher.train.loop import Progress, fit
 from thresher.train.spec import TrainSpec
 from thresher.trajectory.reader import Trajectory
@@ -32,6 +33,18 @@ RECORDED = (
     "eval_feature_norm",
 )
 """What a recording holds, so that every method of the house can be replayed from it (`last_loss` is for live pruning)."""
+
+
+def check_recorded(scorer: Scorer) -> None:
+    """Raise InputError for a scorer that reads what `record` leaves out, so that its recording would be in vain."""
+    missing = sorted(set(scorer.needs) - set(RECORDED))
+    for name in missing:
+        signals.resolve(name)
+    if missing:
+        raise InputError(
+            f"{scorer.name} reads {', '.join(missing)}, which is not recorded here, but {', '.join(RECORDED)}. Train in a "
+            f"loop of your own, with a Recorder that has {scorer.name} among its scorers, or a store of what it reads."
+        )
 
 
 def record(

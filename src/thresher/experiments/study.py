@@ -23,7 +23,7 @@ from thresher.experiments.columns import Columns
 from thresher.experiments.events import Notify, stepped, watched
 from thresher.experiments.jobs import Job, run_jobs, values_digest
 from thresher.experiments.ledger import Clock
-from thresher.experiments.recording import identity, record, timed
+from thresher.experiments.recording import check_recorded, identity, record, timed
 from thresher.experiments.rundir import RunDirectory, file_stem, save_coreset
 from thresher.experiments.scoring import choose, reasons, score
 from thresher.experiments.tables import FULL
@@ -210,7 +210,9 @@ def _check_possible(spec: StudySpec, data: Data) -> None:
         keep_count(len(data.train), keep)
     if spec.check_minutes is not None:
         check_asked(spec.methods, spec.check_minutes, len(data.train))
-    resolve_all(spec, spec.surrogate.epochs)
+    for method in resolve_all(spec, spec.surrogate.epochs).values():
+        for scorer in method.scorers.values():
+            check_recorded(scorer)
     for training in (spec.surrogate, spec.coreset):
         check_model(training.model, data.image_size)
 
