@@ -9,6 +9,13 @@ from writers.markdown import NOTE
 FOLDER = Path(__file__).parents[1] / "decisions"
 
 
+def _missing(files: list[Path]) -> str:
+    """Return a sentence on the numbers that no decision has, so that nobody looks for them; "" where there are none."""
+    numbers = {int(path.name[:4]) for path in files}
+    absent = [f"{number:04}" for number in range(1, max(numbers)) if number not in numbers]
+    return f" There is no {' or '.join(absent)}: numbers are not given twice." if absent else ""
+
+
 def page() -> str:
     """Return the page that lists them, newest last."""
     files = sorted(FOLDER.glob("[0-9]*.md"))
@@ -19,7 +26,7 @@ def page() -> str:
 # Decisions
 
 Why things are as they are: the situation, what was decided, what it costs and what was given up. A decision that was
-overtaken says so.
+overtaken says so.{_missing(files)}
 
 {chr(10).join(lines)}
 
