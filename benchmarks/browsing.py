@@ -12,7 +12,6 @@ compress. Needs Playwright and a Chromium on the PATH.
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 import tempfile
 import threading
@@ -22,10 +21,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from _browser import NAMES, launched, program
 from _measure import Target, finish, parser, python, run_child
 
 SIZES = (3_000, 12_500, 50_000, 200_000)
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 CLASSES, EPOCHS, SHOWN, FRAMES = 100, 30, 2000, 60
 MOVES = {
     "slider": "k => { const s = document.getElementById('keep'); s.value = 50 + (k * 37) % 900;"
@@ -102,12 +101,11 @@ def look(kind: str, n: int) -> dict[str, Any]:
     """Open a page of so many samples and return how long it takes to appear, and the time between frames in each move."""
     from playwright.sync_api import sync_playwright
 
-    program = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    if program is None:
-        sys.exit("Expected a Chromium on the PATH.")
+    if program() is None:
+        sys.exit(f"Expected a Chromium on the PATH, one of {', '.join(NAMES)}.")
     serve = {"explorer": explorer, "report": report}[kind]
     with tempfile.TemporaryDirectory() as folder, serve(n, Path(folder)) as url, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        browser = launched(playwright)
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.set_default_timeout(120_000)
         started = time.perf_counter()

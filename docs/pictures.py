@@ -6,7 +6,6 @@ Needs Playwright and a Chromium on the PATH. Equal runs give equal pictures, up 
 from __future__ import annotations
 
 import io
-import shutil
 import sys
 import threading
 from pathlib import Path
@@ -17,6 +16,9 @@ from playwright.sync_api import Page, sync_playwright
 
 from thresher.explore.run import open_run
 from thresher.explore.server import Server
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+from _browser import launched
 
 IMAGES = Path(__file__).parent / "images"
 DESKTOP, PHONE = {"width": 1180, "height": 860}, {"width": 390, "height": 844}
@@ -59,8 +61,7 @@ def main() -> None:
     opened, _ = open_run(run)
     with sync_playwright() as playwright, Server(opened) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        program = shutil.which("chromium") or shutil.which("google-chrome")
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        browser = launched(playwright)
         page = browser.new_page(viewport=DESKTOP, color_scheme="light")  # type: ignore[arg-type]
         report(page, run)
         explorer(page, server.url)

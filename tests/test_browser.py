@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 import threading
 from collections.abc import Iterator
@@ -19,7 +20,6 @@ from thresher.explore.server import Server
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 WAIT = 60_000  # milliseconds: a busy machine is slow, not broken
 
@@ -27,12 +27,13 @@ WAIT = 60_000  # milliseconds: a busy machine is slow, not broken
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     api = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
-    program = next((found for name in BROWSERS if (found := shutil.which(name))), None)
-    if program is None:
-        pytest.skip(f"needs a browser on the PATH, one of {', '.join(BROWSERS)}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+        chromium = importlib.import_module("_browser")
+    if chromium.program() is None:
+        pytest.skip(f"needs a browser on the PATH, one of {', '.join(chromium.NAMES)}")
     with api.sync_playwright() as playwright:
-        # A container's root may not have the namespaces that the sandbox takes; the pages are our own.
-        made = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"], timeout=WAIT)
+        made = chromium.launched(playwright, WAIT)
         yield made
         made.close()
 
