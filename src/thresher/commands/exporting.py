@@ -13,11 +13,10 @@ from thresher.coreset import Coreset, sidecar_path
 from thresher.errors import FingerprintError, InputError, MissingFileError, RunDirectoryError, UnknownNameError
 from thresher.exchange.folders import How, export_folder
 from thresher.exchange.ids import write_csv, write_npy
-from thresher.exchange.place import check_free
+from thresher.exchange.place import check_free, same_file
 from thresher.exchange.tdds import write_pair
 from thresher.exchange.uids import read_pool, write_uids
 from thresher.exchange.webdataset import reshard
-from thresher.places import is_remote
 from thresher.score_table import read_scores
 
 _READ_BY: dict[str, tuple[str, Any]] = {
@@ -100,7 +99,7 @@ def _refuse_unread(to: str, **options: Any) -> None:
 def _refuse_own(out: Path, *sources: Path | None) -> None:
     """Raise RunDirectoryError where an export would replace what it is made from, with --force, too."""
     for source in sources:
-        if source is not None and not is_remote(source) and out.resolve() == source.resolve():
+        if source is not None and same_file(out, source):
             raise RunDirectoryError(f"{out} is what is exported, and would be lost. Choose another --out.")
 
 

@@ -20,7 +20,7 @@ from thresher.commands.recorded import epochs_text, note_unfinished
 from thresher.commands.screen import Screen
 from thresher.coreset import Coreset
 from thresher.errors import FingerprintError, InputError
-from thresher.exchange.place import check_free, check_kind, check_parquet, write_new
+from thresher.exchange.place import check_free, check_kind, check_parquet, same_file, write_new
 from thresher.places import storage_errors
 from thresher.replay import Request, Source, open_source, replay
 from thresher.scorers.aum import AUM
@@ -43,7 +43,7 @@ def suspects_command(
         check_parquet(keep_others, "coreset", "--keep-others")
         check_free(keep_others, force)
         check_kind(keep_others, "coreset", Coreset.load, "--keep-others")
-        if out is not None and out.resolve() == keep_others.resolve():
+        if out is not None and same_file(out, keep_others):
             raise InputError(f"Expected two files, but --out and --keep-others are both {out}. Choose another name for one.")
     opened = open_source(source)
     name = _namer(opened, source, data, data_dir) if data is not None or data_dir is not None else None

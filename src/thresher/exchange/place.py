@@ -152,6 +152,15 @@ def _tree(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in found}
 
 
+def same_file(one: Path, other: Path) -> bool:
+    """Return whether two paths name one file of this machine, which may not be there yet; links are followed.
+
+    >>> same_file(Path("kept.csv"), Path("runs/../kept.csv")), same_file(Path("kept.csv"), Path("others.csv"))
+    (True, False)
+    """
+    return not is_remote(one) and not is_remote(other) and one.resolve() == other.resolve()
+
+
 def check_apart(sources: Iterable[Path], out: Path) -> None:
     """Raise RunDirectoryError where what is read lies in the folder that is written: replacing it would lose it."""
     target = out.resolve()
