@@ -489,6 +489,8 @@ def test_the_command_refuses_what_does_not_belong(folder: Path, tmp_path: Path, 
     before = (tmp_path / "unknown.parquet").read_bytes()
     own = ("export", tmp_path / "unknown.parquet", "--to", "csv", "--out", tmp_path / "unknown.parquet", "--force")
     assert "is what is exported, and would be lost" in call.refused(*own)
+    beside = (*own[:-2], tmp_path / "unknown.parquet.json", "--force")  # without it no command takes the coreset
+    assert "is what is exported, and would be lost" in call.refused(*beside)
     assert (tmp_path / "unknown.parquet").read_bytes() == before
     (tmp_path / "new.parquet.json").write_text("mine")
     new = ("export", tmp_path / "unknown.parquet", "--to", "parquet", "--out", tmp_path / "new.parquet")

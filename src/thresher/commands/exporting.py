@@ -34,7 +34,7 @@ def export_command(
     """`thresher export`."""
     _refuse_unread(to, scores=scores, column=column, pool=pool, shards=shards, per_shard=per_shard, how=how)
     kept = Coreset.load(coreset)
-    _refuse_own(out, coreset, scores, pool)
+    _refuse_own(out, coreset, sidecar_path(coreset), scores, pool)
     loaded = None
     if data is not None or data_dir is not None or to == "folder":
         loaded, compared = load_for(kept.source, data or usual_data(kept.source, pictures=to == "folder"), data_dir)
