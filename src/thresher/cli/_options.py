@@ -14,7 +14,6 @@ from thresher.cli import completion
 from thresher.cli.completion import among
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-Decorator = Callable[[Command], Command]
 
 
 def option(flag: str, kind: Any = str, default: Any = None, *, help: str, **more: Any) -> Callable[[Command], Command]:

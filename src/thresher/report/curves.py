@@ -21,10 +21,10 @@ def settling(content: Content) -> list[tuple[str, str]]:
         ("correlation", "Rank correlation with the ranking at the end"),
         ("overlap", f"Share of the hardest {kept} that are the hardest {kept} at the end"),
     )
-    return [(caption, _settling(content, what, caption, what == "overlap")) for what, caption in panels]
+    return [(caption, _settling(content, what, caption)) for what, caption in panels]
 
 
-def _settling(content: Content, what: str, caption: str, legend: bool) -> str:
+def _settling(content: Content, what: str, caption: str) -> str:
     def paint(axes: Axes) -> None:
         for number, line in enumerate(content.settling):
             axes.plot(
