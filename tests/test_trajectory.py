@@ -234,7 +234,13 @@ def test_asking_for_what_is_not_there(tmp_path: Path) -> None:
         Trajectory.open(tmp_path / "elsewhere")
 
 
-@pytest.mark.parametrize("arguments", [{"n": 0}, {"num_classes": 1}, {"signals": ["loss", "loss"]}, {"bucket_size": 0}])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"n": 0}, {"num_classes": 1}, {"signals": ["loss", "loss"]}, {"bucket_size": 0},
+        {"n": 3.5}, {"n": "3"}, {"num_classes": 2.5}, {"logits": "float64"},
+    ],
+)  # fmt: skip
 def test_impossible_stores(tmp_path: Path, arguments: dict[str, Any]) -> None:
     options = {"n": 3, "num_classes": 2, "signals": ["loss"], "bucket_size": 5} | arguments
     with pytest.raises(InputError, match="Expected"):
@@ -431,3 +437,28 @@ def test_frames_with_other_ids_than_sorted_ones_are_refused(tmp_path: Path, ids:
         with pytest.raises(InputError, match=r"Expected 3 values, one an id, but loss has shape \(4,\)"):
             writer.append(Frame(0, np.arange(3), values, 10))
         writer.append(Frame(0, np.arange(4), values, 10))
+
+
+@pytest.mark.parametrize(
+    ("beside", "message"),
+    [
+        ({"logits": np.zeros((7, 4), np.float32)}, r"logits of shape \(7, 3\), one row an id, but got \(7, 4\)"),
+        ({"logits": np.zeros((6, 3), np.float32)}, r"logits of shape \(7, 3\)"),
+        ({"targets": np.zeros(6, np.int64)}, r"7 integer targets, one a sample, but got int64 of shape \(6,\)"),
+        ({"targets": np.zeros(7)}, r"7 integer targets, one a sample, but got float64"),
+        ({"features": np.zeros((6, 2), np.float32)}, r"features of shape \(7, D\), one row a sample, but got \(6, 2\)"),
+        ({"features": np.zeros(7, np.float32)}, r"features of shape \(7, D\)"),
+    ],
+)
+def test_what_does_not_fit_the_samples_is_refused_and_the_epoch_may_come_again(
+    tmp_path: Path, beside: dict[str, Any], message: str
+) -> None:
+    whole: dict[str, Any] = {"logits": np.zeros((7, 3), np.float32), "targets": np.zeros(7, np.int64)}
+    with TrajectoryWriter.create(tmp_path / "t", 7, 3, SIGNALS, bucket_size=4, logits="float32") as writer:
+        with pytest.raises(InputError, match=message):
+            writer.append(frame(0, 7), **{**whole, **beside})
+        writer.append(frame(0, 7), **whole)
+    found = Trajectory.open(tmp_path / "t")
+    found.verify()
+    assert found.epochs == 1
+    assert found.logits(0).shape == (7, 3)

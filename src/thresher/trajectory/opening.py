@@ -1,12 +1,14 @@
-"""The beginning of a store: its lock, and what must not be there before."""
+"""The beginning of a store: what it can be made of, its lock, and what must not be there before."""
 
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+
+import numpy as np
 
 from thresher.errors import BusyError, InputError, RunDirectoryError
 from thresher.files import free_lock, remove_parts
@@ -56,6 +58,18 @@ def freed_on_error(lock: IO[str] | None) -> Iterator[None]:
         if lock is not None:
             free_lock(lock)
         raise
+
+
+def check_store(n: Any, num_classes: Any, bucket_size: Any, signals: Sequence[str], logits: object) -> None:
+    """Raise InputError for what no store can be made of; `bucket_size` and `logits` may be None."""
+    for name, number, least in (("n", n, 1), ("num_classes", num_classes, 2), ("bucket_size", bucket_size, 1)):
+        whole = isinstance(number, (int, np.integer)) and not isinstance(number, bool)
+        if not (whole and number >= least) and (name, number) != ("bucket_size", None):
+            raise InputError(f"Expected {name} as an integer >= {least}, but got {number!r}.")
+    if len(set(signals)) != len(signals):
+        raise InputError(f"Expected distinct signals, but got {list(signals)}.")
+    if logits not in (None, "float16", "float32"):
+        raise InputError(f"Expected logits to be 'float16', 'float32' or None, but got {logits!r}.")
 
 
 def begin(folder: Path, manifest: Manifest) -> IO[str]:

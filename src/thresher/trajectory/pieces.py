@@ -61,6 +61,29 @@ def check_rows(frame: Frame, span: tuple[int, int]) -> None:
         raise InputError(f"Expected {len(ids)} values, one an id, but {wrong[0]} has shape {frame.values[wrong[0]].shape}.")
 
 
+def check_beside(
+    logits: NDArray[Any] | None,
+    targets: NDArray[Any] | None,
+    features: NDArray[Any] | None,
+    rows: int,
+    own: int,
+    classes: int,
+) -> None:
+    """Raise InputError for logits that are not of a frame's `rows`, or targets and features not of all `own` samples.
+
+    What was written would be called damaged by whoever reads it, or be taken for that of other samples.
+    """
+    if logits is not None and logits.shape != (rows, classes):
+        raise InputError(f"Expected logits of shape {(rows, classes)}, one row an id, but got {logits.shape}.")
+    if targets is not None and (targets.shape != (own,) or targets.dtype.kind not in "iu"):
+        raise InputError(
+            f"Expected {own} integer targets, one a sample, but got {targets.dtype} of shape {targets.shape}. Give -1 for "
+            "those that are unknown."
+        )
+    if features is not None and (features.ndim != 2 or len(features) != own):
+        raise InputError(f"Expected features of shape ({own}, D), one row a sample, but got {features.shape}.")
+
+
 def gathered(ranks: Ranks, owners: Owners, rows: NDArray[Any]) -> Iterator[tuple[Ids, NDArray[Any]]]:
     """Bring the rows of all samples to rank 0, piece by piece: yields ids and their rows there, and empty ones elsewhere.
 

@@ -34,8 +34,8 @@ from thresher.trajectory.layout import (
     epoch_folder,
     load_manifest,
 )
-from thresher.trajectory.opening import begin, freed_on_error, local_folder, reopen
-from thresher.trajectory.pieces import check_rows, gathered, matrix, write
+from thresher.trajectory.opening import begin, check_store, freed_on_error, local_folder, reopen
+from thresher.trajectory.pieces import check_beside, check_rows, gathered, matrix, write
 from thresher.types import Floats, Frame
 
 LogitsDtype = Literal["float16", "float32"]
@@ -78,17 +78,14 @@ class TrajectoryWriter:
 
         `bucket_size` ids go into one file, by default 65 536 (more of over 67 million), or fewer that ranks share evenly;
         `logits` stores all logits too, (N, C) an epoch, in that dtype; `info` is JSON-ready. Raises RunDirectoryError where
-        there is a store, what is left of one, or another writer.
+        there is a store, what is left of one, or another writer, UnknownNameError for what is no signal, InputError for
+        other numbers and dtypes than these.
         """
         folder, names, ranks = local_folder(folder), tuple(signals), ranks or current()
-        bucket_size = even_bucket(n, ranks.size) if bucket_size is None else bucket_size
         for name in names:
             resolve(name)
-        if n < 1 or num_classes < 2 or bucket_size < 1 or len(set(names)) != len(names):
-            raise InputError(
-                f"Expected n >= 1, num_classes >= 2, bucket_size >= 1 and distinct signals, but got n={n}, "
-                f"num_classes={num_classes}, bucket_size={bucket_size}, signals={list(names)}."
-            )
+        check_store(n, num_classes, bucket_size, names, logits)
+        bucket_size = even_bucket(n, ranks.size) if bucket_size is None else bucket_size
         manifest = Manifest(int(n), int(num_classes), int(bucket_size), names, logits, dict(info or {}))
         with together(ranks, "create"):
             lock = begin(folder, manifest) if ranks.rank == 0 else None
@@ -155,10 +152,11 @@ class TrajectoryWriter:
     ) -> None:
         """Commit one epoch: all of it or nothing.
 
-        `logits` (M, C) belong to the frame's rows; `targets` (N,) int64 with -1 for unknown ones and `features` (N, D)
-        replace what was stored; of several ranks each gives its own samples of all these (features may be None on some).
-        Raises InputError for a frame that is not the next epoch or whose ids are not sorted, unique and owned, and OSError
-        where the disk is full or gone; the store is then as it was, and the same epoch may be appended again.
+        A signal that the frame lacks counts as not observed. `logits` (M, C) belong to the frame's rows; `targets` (N,)
+        int64 with -1 for unknown ones and `features` (N, D) replace what was stored; of several ranks each gives its own
+        samples of all these (features may be None on some). Raises InputError for a frame that is not the next epoch, ids
+        that are not sorted, unique and owned, and arrays of other shapes, and OSError where the disk is full or gone; the
+        store is then as it was, and the same epoch may be appended again.
         """
         if frame.epoch != self.epochs or frame.n != self.manifest.n:
             raise InputError(
@@ -174,7 +172,9 @@ class TrajectoryWriter:
                 raise InputError(f"{self.folder} was closed. Close a store after its last epoch, or resume it.")
         try:
             with together(self.ranks, topic):
-                check_rows(frame, self._owners.span(self.ranks.rank))
+                first_id, end = self._owners.span(self.ranks.rank)
+                check_rows(frame, (first_id, end))
+                check_beside(logits, targets, features, len(frame.ids), end - first_id, self.manifest.num_classes)
                 if first:
                     shutil.rmtree(part, ignore_errors=True)
                     part.mkdir()
