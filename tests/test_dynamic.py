@@ -372,6 +372,14 @@ def test_the_command_trains_by_a_rule(call: Any, tmp_path: Path) -> None:
     assert "did you mean infobatch" in call.refused(*options, "--dynamic", "infobach")
 
 
+def test_weights_of_a_saved_draw_are_not_left_out_without_a_word(call: Any, tmp_path: Path) -> None:
+    n = len(load("digits").train)
+    Coreset(np.array([1, 4]), np.array([1, 2], np.float32), n).save(tmp_path / "c.parquet")
+    said = call.refused("train", "--coreset", tmp_path / "c.parquet", "--epochs", 1, "--out", tmp_path / "out")
+    assert "has weights, which this command would leave out" in said
+    assert not (tmp_path / "out").exists()
+
+
 def test_several_ranks_draw_and_train_as_one(tmp_path: Path) -> None:
     script = Path(__file__).with_name("ranks_dynamic.py")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", script, tmp_path]

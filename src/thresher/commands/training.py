@@ -204,6 +204,11 @@ def train_command(
         common |= {"method": FULL, "keep": 1.0, "kept": n}
     else:
         kept = Coreset.load(coreset, fingerprint=loaded.fingerprint, n=n, data=loaded.name)
+        if kept.weights is not None:
+            raise InputError(
+                f"Expected a coreset whose samples all count alike, but {coreset} has weights, which this command would "
+                "leave out. In Python thresher.dynamic.Fixed trains with them; or save one of the ids alone."
+            )
         label = str(kept.source.get("method", coreset.stem))
         common |= {
             "method": label, "keep": round(len(kept.ids) / n, 6), "kept": len(kept.ids), "coreset": str(coreset),
