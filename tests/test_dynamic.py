@@ -141,6 +141,11 @@ def test_infobatch_shows_everything_first_and_last(epochs: int, delta: float, pr
     assert sampler.shown == sum(sampler.counts) == sum(sampler.counts[:epochs]) + N
 
 
+def test_infobatch_drops_the_share_that_the_decimal_text_names() -> None:
+    losses = np.append(np.full(100, 0.1), 9.0)
+    assert len(InfoBatch(ratio=0.29).draw(live(losses), 0)) == 72  # 0.29 * 100 is 28.999... in binary
+
+
 def test_infobatch_keeps_what_is_hard_and_what_was_never_seen() -> None:
     losses = [np.nan, 0.1, 0.2, 0.3, 9.0, np.nan]
     kept = [set(InfoBatch().draw(live(losses), seed).ids.tolist()) for seed in range(30)]

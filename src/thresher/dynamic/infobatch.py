@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from thresher.coreset import Coreset
+from thresher.data.spec_text import exact_count
 from thresher.dynamic._base import Live, Rule, everything
 from thresher.errors import InputError
 from thresher.scorers._base import Scorer
@@ -77,7 +78,7 @@ class InfoBatch(Rule):
         losses = live.scores[_COLUMN].values.astype(np.float64)
         seen = ~np.isnan(losses)
         learned = np.flatnonzero(losses < losses[seen].mean())  # NaN is not
-        dropped = int(self.ratio * len(learned))
+        dropped = exact_count(self.ratio, len(learned))
         if not dropped:
             return everything(live.pool.n)
         weights = np.ones(live.pool.n, dtype=np.float32)
