@@ -376,6 +376,14 @@ def test_heat_maps_need_a_grid() -> None:
     assert (len(grids), grids[0].rows, len(grids[0].columns)) == (5, ("5", "10", "15", "20"), 10)
 
 
+def test_heat_maps_say_where_their_means_are_of_unequal_seeds() -> None:
+    rows = board(entries("figure7", "small"), (0, 1), Place(Path("nowhere")))
+    one, both = ([replace(row, accuracies=found, mean=50.0) for row in rows] for found in ({0: 50.0}, {0: 50.0, 1: 50.0}))
+    assert reproduce_command.heat_maps([*both[:2], *rows[2:]])[0].title == "TDDS on cifar10, keep 0.1: accuracy %"
+    first = reproduce_command.heat_maps([*both[:2], *one[2:]])[0]
+    assert first.title == "TDDS on cifar10, keep 0.1: accuracy %, means over 1 to 2 seeds"
+
+
 def test_a_recording_that_another_process_makes_is_left_to_it(tmp_path: Path) -> None:
     place, cell = Place(tmp_path), entry("el2n:epochs=3").cell
     folder = tmp_path / "recordings" / digest_of(cell.source)

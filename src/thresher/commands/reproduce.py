@@ -221,12 +221,15 @@ def _write(rows: Sequence[BoardRow], target: str, scale: str, place: Place, name
 
 
 def heat_maps(rows: Sequence[BoardRow]) -> list[HeatMap]:
-    """Return a heat map per data set and kept share of the entries with a (T, K)."""
+    """Return a heat map per data set and kept share of the entries with a (T, K); it says where some have fewer seeds."""
     grids: dict[tuple[str, str], dict[tuple[str, str], float | None]] = {}
+    seeds: dict[tuple[str, str], set[int]] = {}
     for row in rows:
         labels = row.entry.labels
         if "T" in labels and "K" in labels:
-            grids.setdefault((labels["data"], labels["keep"]), {})[labels["K"], labels["T"]] = row.mean
+            place = labels["data"], labels["keep"]
+            grids.setdefault(place, {})[labels["K"], labels["T"]] = row.mean
+            seeds.setdefault(place, set()).update([len(row.accuracies)] if row.accuracies else [])
     made = []
     for (data, keep), grid in grids.items():
         windows = tuple(sorted({k for k, _ in grid}, key=int))
@@ -234,5 +237,8 @@ def heat_maps(rows: Sequence[BoardRow]) -> list[HeatMap]:
         if len(windows) * len(lengths) > len(grid) * 2:
             continue  # a handful of candidates is no grid
         values = tuple(tuple(grid.get((k, t)) for t in lengths) for k in windows)
-        made.append(HeatMap(f"TDDS on {data}, keep {keep}: accuracy %", "K", "T", windows, lengths, values))
+        counts = seeds[data, keep]
+        unequal = f", means over {min(counts)} to {max(counts)} seeds" if len(counts) > 1 else ""
+        title = f"TDDS on {data}, keep {keep}: accuracy %{unequal}"
+        made.append(HeatMap(title, "K", "T", windows, lengths, values))
     return made
