@@ -322,7 +322,9 @@ def test_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert "TDDS on digits, keep 0.2" in page
     assert "<script" not in page
     assert "All rows: target digits, data digits, keep 0.2." in page
-    assert "50.00 ± 1.00" in (tmp_path / "table6-small.md").read_text()
+    text = (tmp_path / "table6-small.md").read_text()
+    assert "50.00 ± 1.00" in text
+    assert "Published: mean ± standard deviation. Ours: mean over n seeds" in text  # one sign, two meanings
     said = CliRunner().invoke(app, [*arguments, "--dry-run"], catch_exceptions=False).output
     assert "6 of them done, 0 to run; 0 recordings" in said
 

@@ -18,7 +18,7 @@ from thresher.commands.screen import Screen, parallel
 from thresher.commands.training import as_precision, pick_device
 from thresher.engines import check_engine, engine_of
 from thresher.errors import FailedTrainingsError, InputError
-from thresher.experiments.board import BoardRow, as_csv, as_markdown, board, columns, in_common, lines, records
+from thresher.experiments.board import LEGEND, BoardRow, as_csv, as_markdown, board, columns, in_common, lines, records
 from thresher.experiments.cells import Cell, Entry, Filter
 from thresher.experiments.defaults import parse_seeds
 from thresher.experiments.outcome import Outcome, each, spared
@@ -183,7 +183,7 @@ def _draw(place: Place, dry_run: bool, say: Output) -> dict[str, Any]:
 
 
 def _view(rows: Sequence[BoardRow]) -> Table:
-    view = Table(title=in_common(rows) or None)
+    view = Table(title=in_common(rows) or None, caption=LEGEND)
     for heading in columns(rows):
         view.add_column(heading, overflow="fold")
     for line in lines(rows):

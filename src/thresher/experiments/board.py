@@ -16,6 +16,11 @@ from thresher.experiments.tables import RANDOM, mean_interval
 from thresher.report.percent import gap_text, plus_minus
 
 NOT_RUN = "not yet run"
+LEGEND = (
+    "Accuracies in percent. Published: mean ± standard deviation. Ours: mean over n seeds, as is the gap, paired by seed, "
+    "± half the 95 % Student t interval of the mean."
+)
+"""Below a board: one sign has two meanings there."""
 HEADINGS = ("published", "ours", "n", "difference", "gap to Random", "budget", "remark")
 
 
@@ -157,10 +162,11 @@ def lines(rows: Sequence[BoardRow]) -> list[tuple[str, ...]]:
 
 
 def as_markdown(rows: Sequence[BoardRow]) -> str:
-    """Return the board as a Markdown table, below a line that says what all of its rows are of."""
+    """Return the board as a Markdown table; a line above it says what all of its rows are of, the legend is below."""
     heads = columns(rows)
     texts = [in_common(rows), "", "| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     texts += ["| " + " | ".join(text.replace("|", "\\|") for text in line) + " |" for line in lines(rows)]
+    texts += ["", LEGEND]
     return "\n".join(texts).lstrip() + "\n"
 
 
