@@ -529,7 +529,7 @@ def test_seeds_that_seed_nothing(seed: int, tmp_path: Path, call: Any) -> None:
     write_scores(tmp_path / "s.parquet", {"el2n": Scores(np.arange(9, dtype=np.float32))})
     select = ("select", tmp_path / "s.parquet", "--method", "el2n", "--keep", 3, "--out", tmp_path / "c.parquet")
     for command in (select, ("record", "--out", tmp_path / "run")):
-        assert f"Expected a seed in [0, 2^63), but got {seed}." in call.refused(*command, "--seed", seed)
+        assert f"Expected a seed, an integer in [0, 2^63), but got {seed}." in call.refused(*command, "--seed", seed)
     assert "seeds" in call.refused("train", "--seeds", seed, "--out", tmp_path / "train")
     assert "finite lr > 0" in call.refused("record", "--lr", "inf", "--out", tmp_path / "run")
     assert [path.name for path in tmp_path.iterdir()] == ["s.parquet"]

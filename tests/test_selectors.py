@@ -188,11 +188,22 @@ def test_select_refuses_what_it_cannot_use() -> None:
         ({"scores": np.ones(3)}, r"Expected thresher\.Scores, but got ndarray"),
         ({"pool": 3}, r"Expected a thresher\.Pool, but got int"),
         ({"selector": Top}, "Expected a selector.*but got the class Top"), ({"selector": None}, "but got NoneType"),
+        ({"seed": 1.5}, r"Expected a seed, an integer in \[0, 2\^63\), but got 1\.5"), ({"seed": "1"}, "but got '1'"),
     ],
 )  # fmt: skip
 def test_select_says_what_it_works_with(changed: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         select(**({"scores": Scores(np.ones(3)), "pool": Pool(3), "keep": 0.5, "selector": Top()} | changed))
+
+
+def test_labels_may_be_a_list_and_must_be_integers() -> None:
+    pool = Pool(4, [0, 1, 0, 1])  # type: ignore[arg-type]
+    assert select(Scores(np.arange(4.0)), pool, 2, Top(balanced=True)).ids.tolist() == [2, 3]
+    for labels in ([0.0, 1.0], ["cat", "dog"], [[0], [1]], [True, False]):
+        with pytest.raises(InputError, match=r"targets as \(N,\) integer class labels"):
+            Pool(2, np.array(labels))
+    with pytest.raises(InputError, match="scores as numbers, but got list of other things"):
+        Scores(["much"])  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

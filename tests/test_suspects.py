@@ -205,3 +205,8 @@ def test_learnable_says_what_it_lacks() -> None:
             select(scores, Pool(pool.n, pool.targets, aux=others), 0.1, Learnable())
     with pytest.raises(InputError, match="correctness in"):
         select(scores, Pool(pool.n, pool.targets, aux={**pool.aux, "correctness": scores.values - 9}), 0.1, Learnable())
+
+
+def test_margins_of_epochs_are_no_mean_margins() -> None:
+    with pytest.raises(InputError, match=r"shape \(N,\), one per sample, but got \(3, 60\)"):
+        find_suspects(np.zeros((3, 60), np.float32))

@@ -462,3 +462,5 @@ def test_what_does_not_fit_the_samples_is_refused_and_the_epoch_may_come_again(
     found.verify()
     assert found.epochs == 1
     assert found.logits(0).shape == (7, 3)
+    with pytest.raises(InputError, match=r"an epoch in \[0, 1\), but got 1"):
+        found.logits(1)

@@ -72,7 +72,7 @@ def find_suspects(margins: Floats) -> Suspects:
     and is not found. Where the humps lie over one another, the start of the fit, and so the order of the samples, moves who
     is between them: of CIFAR-100 with 20 % wrong labels, shuffled, 8 745 to 9 037 were suspected (decision 0022).
 
-    Raises InputError where a margin is NaN or infinite.
+    Raises InputError where a margin is NaN or infinite, or there is not one per sample.
 
     Source: the margin as evidence is Pleiss et al. 2020 (AUM); the two-component mixture over training dynamics is Arazo
     et al. 2019, there with Beta distributions of the loss; Ashman, Bird and Zepf 1994 for when two humps are two.
@@ -88,6 +88,10 @@ def find_suspects(margins: Floats) -> Suspects:
     """
     margins = np.asarray(margins, dtype=np.float32)
     values = margins.astype(np.float64)
+    if values.ndim != 1:
+        raise InputError(
+            f"Expected margins of shape (N,), one per sample, but got {values.shape}. Average them over the epochs."
+        )
     if not np.isfinite(values).all():
         bad = np.flatnonzero(~np.isfinite(values))
         raise InputError(

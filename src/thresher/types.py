@@ -85,7 +85,7 @@ class Pool:
 
     `n` samples; `targets` (N,) int64 class labels or None; `features` (N, D) float32 penultimate outputs of the
     trained surrogate or None; `num_classes` C or None; `aux` maps names to further (N,) float32 scores that a selector
-    reads besides the main one (DUAL's `beta`: `mean_prob`).
+    reads besides the main one (DUAL's `beta`: `mean_prob`). Raises InputError for targets that are no list of integers.
 
     >>> Pool(2, np.array([0, 1])).need_targets("top").tolist()
     [0, 1]
@@ -96,6 +96,17 @@ class Pool:
     features: Floats | None = None
     num_classes: int | None = None
     aux: Mapping[str, Floats] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.targets is None:
+            return
+        targets = np.asarray(self.targets)
+        if targets.ndim != 1 or targets.dtype.kind not in "iu":
+            raise InputError(
+                f"Expected targets as (N,) integer class labels, but got {targets.dtype} of shape {targets.shape}. Number "
+                "class names: np.unique(labels, return_inverse=True)[1]."
+            )
+        object.__setattr__(self, "targets", targets)
 
     def need_targets(self, who: str) -> NDArray[np.int64]:
         """Return targets, or raise InputError that says `who` needs them."""
@@ -122,7 +133,7 @@ class Scores:
 
     `values` is (N,) float32, NaN where a sample was never (or not often enough) observed; `hard_end` says which end
     is hard ("high": large means hard or informative, "low": small does); `source` is JSON-ready provenance
-    (scorer name, parameters, epochs). Raises InputError for another shape, or an end that is none.
+    (scorer name, parameters, epochs). Raises InputError for what are no numbers, another shape, or an end that is none.
 
     >>> Scores(np.array([0.5, -0.25]), "low").difficulty.tolist()
     [-0.5, 0.25]
@@ -133,7 +144,10 @@ class Scores:
     source: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        values = np.asarray(self.values, dtype=np.float32)
+        try:
+            values = np.asarray(self.values, dtype=np.float32)
+        except (TypeError, ValueError):  # texts, sequences of unequal parts
+            raise InputError(f"Expected scores as numbers, but got {type(self.values).__name__} of other things.") from None
         if values.ndim != 1:
             raise InputError(f"Expected scores of shape (N,), one per sample, but got shape {values.shape}.")
         object.__setattr__(self, "values", values)
@@ -156,8 +170,8 @@ def check_seed(seed: int) -> None:
     >>> check_seed(0), check_seed(2**63 - 1)
     (None, None)
     """
-    if not 0 <= seed < SEEDS:
-        raise InputError(f"Expected a seed in [0, 2^63), but got {seed}.")
+    if not isinstance(seed, (int, np.integer)) or not 0 <= seed < SEEDS:
+        raise InputError(f"Expected a seed, an integer in [0, 2^63), but got {seed!r}.")
 
 
 def check_scores(value: object, where: str = "") -> None:

@@ -44,7 +44,10 @@ def select_rows(coreset: Coreset, dataset: Any) -> Any:
 
 
 def mark_rows(coreset: Coreset, dataset: Any, column: str = "kept") -> Any:
-    """Return a `datasets.Dataset` with a boolean column that says which rows are kept; raises what `select_rows` raises."""
+    """Return a `datasets.Dataset` with a boolean column that says which rows are kept.
+
+    Raises what `select_rows` raises, and InputError where it has a column of that name.
+    """
     if not callable(getattr(dataset, "add_column", None)):
         raise InputError(f"Expected a datasets.Dataset, but got {type(dataset).__name__}. Of a DatasetDict name the split.")
     _check_size(coreset, dataset)

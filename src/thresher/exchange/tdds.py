@@ -86,7 +86,11 @@ def read_pair(mask: Path, score: Path) -> Scores:
 
 
 def read_mask(mask: Path, rate: float) -> Coreset:
-    """Return the coreset that the official training would take from a mask at this --subset_rate (the share that goes)."""
+    """Return the coreset that the official training would take from a mask at this --subset_rate (the share that goes).
+
+    Raises CorruptFileError for what are no ids (N,), SampleIdError unless each is there once, InputError for a share outside
+    [0, 1), MissingFileError where there is no file.
+    """
     order = load_npy(mask)
     if not 0 <= rate < 1:
         raise InputError(f"Expected a share that goes in [0, 1), as the official --subset_rate, but got {rate}.")

@@ -141,9 +141,14 @@ class Trajectory:
         return Part(self, ids)
 
     def logits(self, epoch: int) -> Floats:
-        """Return (N, C) float32 logits of one epoch, NaN rows where a sample was missing."""
+        """Return (N, C) float32 logits of one epoch, NaN rows where a sample was missing.
+
+        Raises InputError where no logits were stored, or not so many epochs.
+        """
         if not self.has_logits:
             raise InputError("This recording holds no logits. Record with logits='float16' (thresher record --logits).")
+        if not 0 <= epoch < self.epochs:
+            raise InputError(f"Expected an epoch in [0, {self.epochs}), but got {epoch}.")
         result = np.full((self.n, self.num_classes), np.nan, dtype=np.float32)
         for entry in self.manifest.epochs[epoch]:
             table = self._read(entry, ["sample_id", "logits"])
