@@ -1,9 +1,19 @@
-# Everything runs in .venv, made here from the pinned constraints. Needs Python 3.11+ and make.
+# Everything runs in .venv, made here from the pinned constraints. Needs Python 3.11+ and make. `make help` says what there is.
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: run test check bench faults docs clean
+.PHONY: help run test check bench faults docs clean
+
+help:
+	@echo 'make run      set up .venv, then thresher run on digits'
+	@echo 'make test     all tests, as CI runs them'
+	@echo 'make check    ruff and mypy --strict'
+	@echo 'make docs     the site, into build/site'
+	@echo 'make bench    speed and memory'
+	@echo 'make faults   killed processes, flipped bits, hostile inputs'
+	@echo 'make clean    remove .venv, build and dist'
+	@echo 'ARGS goes to what is run: make test ARGS="-k recorder"; PYTHON makes .venv: make run PYTHON=python3.12'
 
 # What a user gets; `run` needs no more.
 .venv/core: pyproject.toml constraints.txt
