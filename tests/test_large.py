@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -269,6 +270,24 @@ def test_what_cannot_be_selected_from_is_told_as_in_memory(tmp_path: Path, call:
     with pytest.raises(CorruptFileError, match="ascending"):
         select_file(ScoreFile.open(path), "x", out, 2, Top())
     assert not out.exists()
+
+
+@dataclass(frozen=True)
+class TooMany(Top):
+    """Keeps two more than it was asked for."""
+
+    def kept(self, samples: Any, keep: int, rng: np.random.Generator) -> Any:
+        return super().kept(samples, keep + 2, rng)
+
+
+def test_a_rule_that_keeps_another_number_writes_no_coreset(tmp_path: Path) -> None:
+    stored(tmp_path / "s.parquet", 200)
+    select_file(ScoreFile.open(tmp_path / "s.parquet"), "x", tmp_path / "c.parquet", 5, Top())
+    before = (tmp_path / "c.parquet").read_bytes()
+    with pytest.raises(InputError, match=r"Expected 5 samples from the selector .*, but it picked 7.*check_selector"):
+        select_file(ScoreFile.open(tmp_path / "s.parquet"), "x", tmp_path / "c.parquet", 5, TooMany())
+    assert (tmp_path / "c.parquet").read_bytes() == before
+    assert {path.name for path in tmp_path.iterdir()} == {"s.parquet", "c.parquet", "c.parquet.json"}
 
 
 def test_a_damaged_page_is_seen_and_no_coreset_is_left(tmp_path: Path) -> None:

@@ -61,12 +61,17 @@ def select(
             f"Expected a coreset from the selector {selector.name}, but what it picked is none: {error} "
             "thresher.testing.check_selector tests it whole."
         ) from error
-    if len(coreset) != count:
+    check_picked(selector, count, len(coreset))
+    return coreset
+
+
+def check_picked(selector: Selector, count: int, found: int) -> None:
+    """Raise InputError where a selector picked another number of samples than it was asked for."""
+    if found != count:
         raise InputError(
-            f"Expected {count} samples from the selector {selector.name}, but it picked {len(coreset)}. "
+            f"Expected {count} samples from the selector {selector.name}, but it picked {found}. "
             "A selector must return exactly `keep` ids; thresher.testing.check_selector tests it whole."
         )
-    return coreset
 
 
 def _check_kinds(scores: object, pool: object, selector: object) -> None:

@@ -19,7 +19,7 @@ from thresher.engines.serial import Serial
 from thresher.keep import Keep, keep_count
 from thresher.ranking.blocks import Block, Mask, Step, reduce_blocks
 from thresher.score_table import ScoreFile
-from thresher.selection import check_found, provenance
+from thresher.selection import check_found, check_picked, provenance
 from thresher.selectors._base import Rule
 from thresher.types import Ids, Pool, check_seed
 
@@ -65,7 +65,16 @@ def select_file(
     kept = selector.kept(samples, count, np.random.default_rng(seed))
     about = file.columns[column]
     told = provenance(about.source, about.hard_end, selector, keep, count, seed)
-    return write_coreset(out, file.n, {**(source or {}), **told}, samples.where(kept))
+    return write_coreset(out, file.n, {**(source or {}), **told}, _exactly(count, selector, samples.where(kept)))
+
+
+def _exactly(count: int, selector: Rule, chunks: Iterator[Ids]) -> Iterator[Ids]:
+    """Yield the chunks; raises InputError where they hold another number of ids, before the file takes its place."""
+    found = 0
+    for ids in chunks:
+        found += len(ids)
+        yield ids
+    check_picked(selector, count, found)
 
 
 @dataclass
