@@ -126,14 +126,14 @@ def test_a_rank_killed_in_a_commit_costs_that_epoch_only(one: dict[str, Any], ra
     size = ran[0]
     victim = size - 2  # the first of two, which writes the manifest, and the second of three
     process = torchrun(size, SCRIPT, tmp_path, victim)
-    said = process.communicate(timeout=60)[0].decode()
+    said = process.communicate(timeout=600)[0].decode()
     assert process.returncode == 1, said
     assert f"rank      : {victim} (local_rank: {victim})\n  exitcode  : -9" in said
     left = Trajectory.open(tmp_path / "store")
     left.verify()
     assert left.epochs == 2
     process = torchrun(size, SCRIPT, tmp_path, -1)
-    said = process.communicate(timeout=60)[0].decode()
+    said = process.communicate(timeout=600)[0].decode()
     assert process.returncode == 0, said
     Trajectory.open(tmp_path / "store").verify()
     for rank in range(size):
