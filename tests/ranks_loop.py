@@ -199,7 +199,7 @@ def errors(size: int, rank: int, folder: Path) -> None:
     raises(InputError, "as many ranks", lambda: other.load_state_dict(state))
 
 
-def differing(size: int, rank: int) -> None:
+def differing(size: int, rank: int, folder: Path) -> None:
     """Recorders that are not made alike, or not asked alike, are refused on all ranks, with what differs."""
     last = rank == size - 1
     raises(InputError, f"n is {N} on rank 0 and 5 on rank {size - 1}. n counts", lambda: Recorder(5 if last else N, C, {}))
@@ -223,6 +223,11 @@ def differing(size: int, rank: int) -> None:
         EL2N.update = trouble  # type: ignore[method-assign]
     raises(InputError if last else OtherRankError, "a scorer's own trouble", failing.end_epoch)
     EL2N.update = usual  # type: ignore[method-assign]
+
+    apart = folder / f"store-apart-{int(last)}"  # as on a machine whose folder of that name is its own
+    if last:
+        TrajectoryWriter.create(apart, N, C, ["entropy"], ranks=Alone()).close()
+    raises(InputError, "same store on all ranks, but its manifest", lambda: TrajectoryWriter.create(apart, N, C, ["loss"]))
 
     digits = load("digits")
     changed = load("digits", mislabel="0.2") if last else digits
@@ -422,7 +427,7 @@ def everything(size: int, rank: int, folder: Path) -> None:
     np.savez(folder / f"few-{rank}.npz", **few(size, rank, folder))
     np.savez(folder / f"partly-{rank}.npz", **partly_evaluated(size, rank, folder))
     errors(size, rank, folder)
-    differing(size, rank)
+    differing(size, rank, folder)
     dealt_out(size, rank, folder)
     (folder / f"done-{rank}").touch()
 

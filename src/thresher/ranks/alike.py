@@ -11,6 +11,7 @@ from thresher.ranks import Alone, Ranks, several
 _HINTS = {
     "n": "n counts the whole data set, not a rank's part of it: len(dataset), whose positions are the ids.",
     "signals": "Give every rank the same extra_signals and the same store.",
+    "its manifest": "Choose a folder that all machines share.",
     "data": "These are fingerprints: every rank must read the same files, in the same order and with the same labels.",
 }
 

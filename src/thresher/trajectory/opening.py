@@ -5,14 +5,17 @@ from __future__ import annotations
 import fcntl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from thresher.errors import BusyError, InputError, RunDirectoryError
-from thresher.files import free_lock, remove_parts
+from thresher.errors import BusyError, InputError, MissingFileError, RunDirectoryError
+from thresher.files import free_lock, remove_parts, seal_of
 from thresher.places import as_place, is_remote
+from thresher.ranks import Ranks, together
+from thresher.ranks.alike import check_alike
 from thresher.trajectory.layout import LOCK, MANIFEST, Manifest, load_manifest
 
 
@@ -70,6 +73,20 @@ def check_store(n: Any, num_classes: Any, bucket_size: Any, signals: Sequence[st
         raise InputError(f"Expected distinct signals, but got {list(signals)}.")
     if logits not in (None, "float16", "float32"):
         raise InputError(f"Expected logits to be 'float16', 'float32' or None, but got {logits!r}.")
+
+
+def seen_by_all(folder: Path, ranks: Ranks) -> Manifest:
+    """Return the manifest of the store that rank 0 has opened. Raises MissingFileError where a rank does not see it,
+    InputError on all ranks where one sees another store under that path; all must call."""
+    with together(ranks, "open"):
+        if not (folder / MANIFEST).is_file():
+            raise MissingFileError(
+                f"Rank {ranks.rank} does not see the store in {folder} that rank 0 has opened. Choose a folder that all "
+                "machines share."
+            )
+        manifest = load_manifest(folder)
+    check_alike(ranks, {"its manifest": seal_of(asdict(manifest))}, "store")
+    return manifest
 
 
 def begin(folder: Path, manifest: Manifest) -> IO[str]:

@@ -19,14 +19,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from thresher.arrow import column
-from thresher.errors import InputError, MissingFileError, ThresherError
+from thresher.errors import InputError, ThresherError
 from thresher.files import PART, free_lock, remove_parts, sync_folder
 from thresher.ranks import Ranks, current, together
 from thresher.ranks.owners import Owners, even_bucket
 from thresher.signals import resolve
 from thresher.trajectory.layout import (
     FEATURES,
-    MANIFEST,
     TARGETS,
     FileEntry,
     Manifest,
@@ -34,7 +33,7 @@ from thresher.trajectory.layout import (
     epoch_folder,
     load_manifest,
 )
-from thresher.trajectory.opening import begin, check_store, freed_on_error, local_folder, reopen
+from thresher.trajectory.opening import begin, check_store, freed_on_error, local_folder, reopen, seen_by_all
 from thresher.trajectory.pieces import check_beside, check_rows, gathered, matrix, write
 from thresher.types import Floats, Frame
 
@@ -105,14 +104,8 @@ class TrajectoryWriter:
     @classmethod
     def _opened(cls, folder: Path, lock: IO[str] | None, ranks: Ranks) -> TrajectoryWriter:
         """Return the writer, with the manifest that all ranks can see."""
-        with freed_on_error(lock), together(ranks, "open"):
-            if not (folder / MANIFEST).is_file():
-                raise MissingFileError(
-                    f"Rank {ranks.rank} does not see the store in {folder} that rank 0 has opened. Choose a folder that all "
-                    "machines share."
-                )
-            manifest = load_manifest(folder)
-        return cls(folder, manifest, lock, ranks)
+        with freed_on_error(lock):
+            return cls(folder, seen_by_all(folder, ranks), lock, ranks)
 
     @property
     def signals(self) -> tuple[str, ...]:
