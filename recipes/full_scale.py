@@ -69,10 +69,11 @@ def main() -> None:
     parser.add_argument("--limit-minutes", type=float)
     parser.add_argument("--jobs", type=int, default=4)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--eval-every", type=int, default=0, help="measure the test set every so many epochs, too")
     parser.add_argument("--only", default="", help="data sets, with commas between; all of them without it")
     args = parser.parse_args()
     device, begun = pick_device(args.device), time.monotonic()
-    place = Place(args.out, args.data_dir, device, args.jobs, None, engine_of(device))
+    place = Place(args.out, args.data_dir, device, args.jobs, None, engine_of(device), eval_every=args.eval_every)
     pace = shared_pace(device, args.jobs, args.limit_minutes)
 
     def tell(event: str, details: dict[str, Any]) -> None:

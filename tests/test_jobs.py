@@ -47,6 +47,38 @@ def test_a_training_that_diverges_leaves_a_result(call: Any, tmp_path: Path) -> 
     assert said["rows"][0]["n_diverged"] == 1
 
 
+def test_the_best_accuracy_is_told_beside_the_last_and_names_no_other_result(call: Any, tmp_path: Path) -> None:
+    plain = Job("full", 1.0, 1437, "digits", None, "f", {"epochs": 1}, 0)
+    assert replace(plain, eval_every=1).digest == plain.digest
+    command = ("train", "--data", "digits", "--epochs", "3", "--batch-size", "256", "--jobs", 1, "--out", tmp_path)
+    assert "best over the epochs" not in call(*command)
+    last = json.loads(next(tmp_path.glob("*.json")).read_text())["test_accuracy"]
+    said = json.loads(call(*command[:-1], tmp_path / "looked", "--eval-every", 1, "--json", "--quiet"))
+    (path,) = (tmp_path / "looked").glob("*.json")
+    result = json.loads(path.read_text())
+    assert path.name == next(tmp_path.glob("*.json")).name
+    assert result["test_accuracy"] == last  # looking changes nothing
+    assert result["best_test_accuracy"] >= last
+    assert said["best_accuracy_mean"] == pytest.approx(100 * result["best_test_accuracy"])
+    said = call(*command[:-1], tmp_path / "looked", "--eval-every", 1)
+    assert f"best over the epochs: {100 * result['best_test_accuracy']:.2f} %, chosen on the test set" in said
+    assert "Expected --eval-every as a number of epochs" in call.refused(*command, "--eval-every", "-1")
+
+
+def test_a_board_tells_the_best_accuracy_where_all_trainings_do(tmp_path: Path) -> None:
+    tame = TrainSpec("tiny", epochs=2, batch_size=256, lr=0.05)
+    entry = Entry("x", Cell("digits", "random", 0.2, tame, tame), {"method": "random"})
+    run_cells(entry.cells([0]), Place(tmp_path, threads=1, eval_every=1), Pace(), lambda *_: None)
+    place = Place(tmp_path, threads=1)
+    (row,) = board([entry], (0,), place)
+    assert row.mean is not None
+    assert row.best is not None
+    assert row.best >= row.mean
+    assert row.remark == f"best over the epochs {row.best:.2f}, chosen on the test set"
+    run_cells(entry.cells([1]), place, Pace(), lambda *_: None)
+    assert board([entry], (0, 1), place)[0].remark == ""
+
+
 def test_a_cell_that_diverges_costs_the_others_nothing(tmp_path: Path) -> None:
     tame = TrainSpec("tiny", epochs=1, batch_size=256, lr=0.05)
     cells = [Cell("digits", "random", 0.2, tame, coreset) for coreset in (WILD, tame)]

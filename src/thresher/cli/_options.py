@@ -114,6 +114,9 @@ batch_size = option("--batch-size", int, help="Samples a step. Default: the reci
 surrogate_epochs = option("--surrogate-epochs", int, help="Epochs of the recorded surrogate.")
 surrogate_batch_size = option("--surrogate-batch-size", int, help="Batch of the surrogate.")
 lr = option("--lr", float, help="Peak learning rate. Default: the recipe's (0.1).")
+eval_every = option(
+    "--eval-every", int, 0, help="Measure the test set every so many epochs, too, and tell the best. 0: after the last."
+)
 compile_model = switch("--compile", "compile_model", help="Run the model through torch.compile.")
 track = option("--track", help="Also log to local files: tensorboard:FOLDER or mlflow:FOLDER. Default: nothing.")
 workers = option("--workers", int, help="How many run at once. Default: one per core, of this machine or of the cluster.")

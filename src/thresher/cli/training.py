@@ -119,6 +119,7 @@ def record(**options: Any) -> None:
 @given.precision
 @given.device
 @option("--jobs", int, help="Trainings at once.")
+@given.eval_every
 @option("--out", Path, Path("runs/train"), help="Folder for the result files.")
 @given.compile_model
 @given.track
@@ -145,6 +146,7 @@ def train(**options: Any) -> None:
 @option("--seeds", default="0-2", help="Seeds of selection and coreset training: 0-2 or 0,1,5.")
 @option("--jobs", int, help="Trainings at once, also on one GPU. Default: one per core, 1 on a GPU.")
 @option("--limit-minutes", float, help="Start nothing that cannot finish within this time.")
+@given.eval_every
 @switch("--dry-run", help="Only say how much is to run and how long it would take.")
 @option("--out", Path, Path("runs/reproduce"), help="Folder of recordings and results; shared by all targets.")
 @given.device

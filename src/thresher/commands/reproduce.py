@@ -15,7 +15,7 @@ from rich.table import Table
 from thresher.commands.corrupt import corruption_picture
 from thresher.commands.output import Output
 from thresher.commands.screen import Screen, parallel
-from thresher.commands.training import as_precision, pick_device
+from thresher.commands.training import as_precision, check_eval_every, pick_device
 from thresher.engines import check_engine, engine_of
 from thresher.errors import FailedTrainingsError, InputError
 from thresher.experiments.board import LEGEND, BoardRow, as_csv, as_markdown, board, columns, in_common, lines, records
@@ -36,9 +36,10 @@ from thresher.tracking import followed, tracked
 def reproduce_command(
     *, target: str, scale: str, only: str, seeds: str, jobs: int | None, limit_minutes: float | None, dry_run: bool,
     out: Path, data_dir: Path | None, device: str, precision: str, compile_model: bool, engine: str | None,
-    address: str | None, track: str | None, say: Output,
+    address: str | None, eval_every: int, track: str | None, say: Output,
 ) -> None:  # fmt: skip
     """`thresher reproduce`."""
+    check_eval_every(eval_every)
     if target == PICTURE:
         if only:
             raise InputError(f"{PICTURE} is a picture and has no entries to choose among. Leave --only away.")
@@ -47,7 +48,7 @@ def reproduce_command(
     wanted = _wanted(target, scale, only, precision, compile_model)
     chosen = parse_seeds(seeds)
     device = pick_device(device)
-    place = _place(out, data_dir, device, jobs, engine, address)
+    place = replace(_place(out, data_dir, device, jobs, engine, address), eval_every=eval_every)
     threads = place.threads
     pace = Pace.shared(device, threads, limit_minutes, place.processes or 1)
     cells = list(dict.fromkeys(cell for entry in wanted for cell in entry.cells(chosen)))

@@ -25,7 +25,7 @@ from thresher.experiments.ledger import Clock
 from thresher.experiments.recording import identity, record, timed
 from thresher.experiments.rundir import RunDirectory
 from thresher.experiments.study import StudySpec, run_study
-from thresher.experiments.tables import FULL, Row, keep_text, markdown, table
+from thresher.experiments.tables import FULL, Row, keep_text, markdown, mean_best, table
 from thresher.files import write_atomic
 from thresher.keep import share_of
 from thresher.methods import parse_methods
@@ -179,10 +179,11 @@ def record_command(
 def train_command(
     *, data: str, data_dir: Path | None, corrupt: str | None, mislabel: str | None, coreset: Path | None,
     dynamic: str | None, model: str | None, seeds: str, epochs: int | None,
-    batch_size: int | None, lr: float | None, precision: str, device: str, jobs: int | None, out: Path,
+    batch_size: int | None, lr: float | None, precision: str, device: str, jobs: int | None, eval_every: int, out: Path,
     compile_model: bool, track: str | None, say: Output,
 ) -> None:  # fmt: skip
     """`thresher train`."""
+    check_eval_every(eval_every)
     device = pick_device(device)
     if coreset is not None and dynamic is not None:
         raise InputError("Expected --coreset or --dynamic, not both: a dynamic training draws its own samples.")
@@ -214,7 +215,7 @@ def train_command(
             "method": label, "keep": round(len(kept.ids) / n, 6), "kept": len(kept.ids), "coreset": str(coreset),
             "coreset_digest": kept.digest,
         }  # fmt: skip
-    todo = [Job(seed=seed, **common) for seed in parse_seeds(seeds)]
+    todo = [Job(seed=seed, eval_every=eval_every, **common) for seed in parse_seeds(seeds)]
     out.mkdir(parents=True, exist_ok=True)
     with _begun(device, say, track, out.name, {**common, "data_dir": None}) as (ranks, own_device, tracker):
         processes, threads = parallel(jobs, device, ranks.size)
@@ -231,6 +232,10 @@ def train_command(
     rows = table(results)
     say.table(lambda: results_table(rows))
     facts: dict[str, Any] = {}
+    best = mean_best(results)
+    if best is not None:
+        facts["best_accuracy_mean"] = best
+        say.line(f"best over the epochs: {best:.2f} %, chosen on the test set")
     if dynamic is not None:
         facts["shown_share"] = sum(int(r["shown"]) for r in results) / (n * spec.epochs * len(results))
         say.line(f"{facts['shown_share']:.1%} of all samples shown, on average over the epochs")
@@ -250,6 +255,12 @@ def _shares(text: str, data: str, data_dir: Path | None) -> tuple[float, ...]:
     if len(set(keeps)) != len(keeps):
         raise InputError(f"Expected distinct shares or counts to keep, but got {text!r}.")
     return tuple(map(float, keeps))
+
+
+def check_eval_every(epochs: int) -> None:
+    """Raise InputError for a number of epochs between evaluations that is none."""
+    if epochs < 0:
+        raise InputError(f"Expected --eval-every as a number of epochs, or 0 for the last one alone, but got {epochs}.")
 
 
 def as_precision(text: str) -> Precision:

@@ -12,7 +12,7 @@ from thresher.errors import CorruptFileError, FingerprintError
 from thresher.experiments.cells import Cell, Entry
 from thresher.experiments.place import Place, read_result
 from thresher.experiments.rundir import read_json
-from thresher.experiments.tables import RANDOM, mean_interval
+from thresher.experiments.tables import RANDOM, mean_best, mean_interval
 from thresher.report.percent import gap_text, plus_minus
 
 NOT_RUN = "not yet run"
@@ -31,7 +31,8 @@ class BoardRow:
     `gap` is the mean over shared seeds, which are `pairs`, of (this accuracy - Random's) with the same data, model, kept
     share and recipe;
     `difference` is ours minus published; `status` is "" or says what keeps the line from being complete. `trained_as` names
-    the method whose trainings these are where this one's are equal to them and were not run again.
+    the method whose trainings these are where this one's are equal to them and were not run again. `best` is the mean of the
+    best accuracies over the epochs, chosen on the test set, where all trainings told theirs.
     """
 
     entry: Entry
@@ -45,6 +46,7 @@ class BoardRow:
     steps: int | None
     status: str
     trained_as: str = ""
+    best: float | None = None
 
     @property
     def budget(self) -> str:
@@ -57,7 +59,8 @@ class BoardRow:
     def remark(self) -> str:
         """What is to be known of the line, besides how complete it is."""
         shared = f"trained once, as {self.trained_as}" if self.trained_as else ""
-        return "; ".join(part for part in (shared, self.entry.remark) if part)
+        best = "" if self.best is None else f"best over the epochs {plus_minus(self.best, None)}, chosen on the test set"
+        return "; ".join(part for part in (shared, best, self.entry.remark) if part)
 
     @property
     def published(self) -> str:
@@ -124,7 +127,8 @@ def _row(
     difference = None if entry.published is None else mean - entry.published.accuracy
     steps = next(iter(results.values()))["steps"]
     shared = ", ".join(dict.fromkeys(str(result["trained_as"]) for result in results.values() if result.get("trained_as")))
-    return BoardRow(entry, accuracies, mean, half, difference, gap, gap_half, len(gaps), steps, status, shared)
+    best = mean_best(list(results.values()))
+    return BoardRow(entry, accuracies, mean, half, difference, gap, gap_half, len(gaps), steps, status, shared, best)
 
 
 def _reason(place: Place, cell: Cell) -> str:

@@ -34,6 +34,7 @@ from thresher.train.spec import TrainSpec
 from thresher.types import Floats
 
 _CHANGES = ("corrupt", "mislabel", "holdout")
+_PLACES = ("data_dir", "coreset", "scores", "eval_every")  # where things lie and what is looked at: results do not tell it
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,9 @@ class Job:
     """One training. `coreset` None trains on everything; `scale_column` of the table `scores` scales the loss.
     `corrupt`, `mislabel` and `holdout` change the data as `thresher.data.load` says. `dynamic` names a rule that draws each
     epoch's samples (`thresher.dynamic.parse_rule`), instead of a coreset.
+
+    `eval_every` > 0 measures the test set also after every so many epochs, so that the result tells the best of them, too;
+    that changes no training and no result's name.
 
     Files are named with digests of their contents, so that a result is the same wherever they lie. `fingerprint` is that of
     the training samples, `test_fingerprint` that of the test samples, None where it is not known.
@@ -64,6 +68,7 @@ class Job:
     holdout: str | None = None
     dynamic: str | None = None
     test_fingerprint: str | None = None
+    eval_every: int = 0
 
     @property
     def work(self) -> int:
@@ -78,7 +83,7 @@ class Job:
             del identity["dynamic"]
         # the fingerprint says how the data was changed; that of the test samples is compared with the result's instead,
         # since results of earlier versions do not have it
-        for irrelevant in ("method", "keep", "data_dir", "coreset", "scores", "scale_column", "test_fingerprint", *_CHANGES):
+        for irrelevant in (*_PLACES, "method", "keep", "scale_column", "test_fingerprint", *_CHANGES):
             del identity[irrelevant]
         identity["data"] = pathless(self.data)
         return digest_of(identity)
@@ -174,16 +179,17 @@ def train(
     try:
         fitted = fit(
             data, spec, job.seed, ids=ids, loss_scale=_loss_scale(job), device=device, dynamic=sampler,
-            eval_pass=sampler is not None and sampler.rule.reads_evaluation, on_epoch=on_epoch,
+            eval_pass=sampler is not None and sampler.rule.reads_evaluation, on_epoch=on_epoch, eval_every=job.eval_every,
             checkpoint=checkpoint, checkpoint_every=CHECKPOINT_SECONDS, resume=True,
             workers=0 if threads == 1 else 2,  # with one core there is none for them, and starting them takes seconds
         )  # fmt: skip
     finally:
         torch.set_num_threads(before)  # in this process others may be at work
     return {
-        **{k: v for k, v in asdict(job).items() if k not in ("data_dir", "coreset", "scores")},
+        **{k: v for k, v in asdict(job).items() if k not in _PLACES},
         "test_fingerprint": data.test_fingerprint,
         "test_accuracy": fitted.test_accuracy,
+        **({"best_test_accuracy": fitted.best_test_accuracy} if job.eval_every else {}),
         "train_loss": _finite(fitted.train_loss),
         "diverged": _finite(fitted.train_loss) is None,
         "steps": fitted.steps,

@@ -26,7 +26,8 @@ class Place:
     """Where cells run: `root` holds everything that is written, `data_dir` the data sets.
 
     Trainings run as `engine` says, `processes` at a time (None: as many as the engine has workers). Ray's nodes must see
-    `root` and `data_dir` under the same paths; `address` is the cluster's.
+    `root` and `data_dir` under the same paths; `address` is the cluster's. With `eval_every` > 0 the test set is measured
+    every so many epochs, too (`Job`).
     """
 
     root: Path
@@ -36,6 +37,7 @@ class Place:
     threads: int | None = None
     engine: str = "processes"
     address: str | None = None
+    eval_every: int = 0
     _known: dict[Origin, tuple[str, str]] = field(default_factory=dict, init=False, repr=False, compare=False)
     _unread: dict[Origin, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 

@@ -221,7 +221,8 @@ def _job(cell: Cell, data: Data, place: Place, kept: int, **extra: Any) -> Job:
     root = str(place.data_dir) if place.data_dir else None
     return Job(
         cell.method, cell.keep, kept, cell.data, root, data.fingerprint, cell.coreset.to_json(), cell.seed,
-        corrupt=cell.corrupt, mislabel=cell.mislabel, holdout=cell.holdout, test_fingerprint=data.test_fingerprint, **extra,
+        corrupt=cell.corrupt, mislabel=cell.mislabel, holdout=cell.holdout, test_fingerprint=data.test_fingerprint,
+        eval_every=place.eval_every, **extra,
     )  # fmt: skip
 
 

@@ -39,6 +39,16 @@ class Row:
     n_diverged: int = 0
 
 
+def mean_best(results: Sequence[Mapping[str, Any]]) -> float | None:
+    """Return the mean in percent of the best accuracies over the epochs, None where a result does not tell its own.
+
+    >>> mean_best([{"best_test_accuracy": 0.5}, {"best_test_accuracy": 0.75}]), mean_best([{"test_accuracy": 0.5}])
+    (62.5, None)
+    """
+    bests = [float(r["best_test_accuracy"]) for r in results if r.get("best_test_accuracy") is not None]
+    return 100 * sum(bests) / len(bests) if results and len(bests) == len(results) else None
+
+
 def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float | None]:
     """Return the mean and the half-width of its Student t interval (None for fewer than two values).
 
