@@ -139,13 +139,12 @@ class Batches:
     def _from_memory(self, order: Tensor) -> Iterator[_Raw]:
         """Yield images (n, C, H, W) and ids (n,) of as many batches as are prepared at once, and the batches' sizes."""
         assert isinstance(self.split, ArraySplit)
-        images, order, bounds = self.split.images_on(self.device), order.to(self.device), self._bounds()
-        in_order = not self.train and self._ids is None
-        for first in range(0, len(bounds), self._at_once):
-            several = bounds[first : first + self._at_once]
-            rows = torch.cat([order[low:high] for low, high in several]) if len(several) > 1 else order[slice(*several[0])]
-            found = images[slice(*several[0])] if in_order and len(several) == 1 else images.index_select(0, rows)
-            yield found, rows, [high - low for low, high in several]
+        images, bounds = self.split.images_on(self.device), self._bounds()
+        own = torch.cat([order[:0], *(order[low:high] for low, high in bounds)]).to(self.device)
+        sizes = [high - low for low, high in bounds]
+        together = [sizes[first : first + self._at_once] for first in range(0, len(sizes), self._at_once)]
+        for rows, several in zip(torch.split(own, [sum(some) for some in together]), together, strict=True):
+            yield images.index_select(0, rows), rows, several
 
     def _from_loader(self, order: Tensor, epoch: int) -> Iterator[_Raw]:
         assert self._loader is not None
