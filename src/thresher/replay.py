@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from thresher.errors import InputError, MissingFileError, TooFewEpochsError
 from thresher.places import as_place, is_remote
 from thresher.registry import make_scorer
-from thresher.scorers._base import Scorer, State, check_count, check_end, computed
-from thresher.signals import resolve
+from thresher.scorers._base import Scorer, State, check_count, check_end, computed, lacking
 from thresher.types import Floats, Frame, Ids, Pool, Scores
 
 
@@ -180,9 +179,7 @@ def _checked_at(source: Source, request: Request) -> int:
         )
     check_end(request.column, scorer, at, source.epochs)
     check_count(at)
-    missing = sorted(set(scorer.needs) - set(source.signals))
-    for name in missing:  # one that is none cannot be recorded
-        resolve(name)
+    missing = lacking(scorer, source.signals)
     if missing:
         raise InputError(
             f"{scorer.name} reads {', '.join(missing)}, but this source gives {', '.join(source.signals)}. "

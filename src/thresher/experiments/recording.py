@@ -12,7 +12,7 @@ from thresher.errors import InputError, RunDirectoryError
 from thresher.experiments.ledger import Clock
 from thresher.ranks import current
 from thresher.recorder import Recorder
-from thresher.scorers._base import Scorer
+from thresher.scorers._base import Scorer, lacking
 from thresher.train.loop import Progress, fit
 from thresher.train.spec import TrainSpec
 from thresher.trajectory.reader import Trajectory
@@ -37,9 +37,7 @@ RECORDED = (
 
 def check_recorded(scorer: Scorer) -> None:
     """Raise InputError for a scorer that reads what `record` leaves out, so that its recording would be in vain."""
-    missing = sorted(set(scorer.needs) - set(RECORDED))
-    for name in missing:
-        signals.resolve(name)
+    missing = lacking(scorer, RECORDED)
     if missing:
         raise InputError(
             f"{scorer.name} reads {', '.join(missing)}, which is not recorded here, but {', '.join(RECORDED)}. Train in a "

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from thresher.errors import InputError, TooFewEpochsError, UnknownNameError
-from thresher.signals import EVAL_PREFIX, FEATURE_SIGNALS
+from thresher.signals import EVAL_PREFIX, FEATURE_SIGNALS, resolve
 from thresher.types import Floats, Frame, HardEnd, Named, Pool
 
 State = dict[str, NDArray[Any]]
@@ -78,6 +78,14 @@ def named(scorers: Mapping[str, Scorer], name: str, epochs: int) -> Scorer:
             "Train longer or choose a smaller window."
         )
     return scorers[name]
+
+
+def lacking(scorer: Scorer, there: Collection[str]) -> list[str]:
+    """Return what the scorer reads of signals that are not `there`; UnknownNameError for one that nobody can record."""
+    missing = sorted(set(scorer.needs) - set(there))
+    for name in missing:
+        resolve(name)
+    return missing
 
 
 def computed(scorer: Scorer, state: State, pool: Pool) -> Floats:
