@@ -85,7 +85,8 @@ def seen_by_all(folder: Path, ranks: Ranks) -> Manifest:
                 "machines share."
             )
         manifest = load_manifest(folder)
-    check_alike(ranks, {"its manifest": seal_of(asdict(manifest))}, "store")
+    if ranks.size > 1:  # a long recording's takes its time
+        check_alike(ranks, {"its manifest": seal_of(asdict(manifest))}, "store")
     return manifest
 
 
