@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from thresher.errors import InputError, SampleIdError
+from thresher.types import is_whole
 
 ArrayLike = Any
 Missing = Literal["error", "allow"]
@@ -102,7 +103,7 @@ def check_features(batch: Batch, need: bool) -> None:
 def check_settings(n: int, num_classes: int, log_probs: object, missing: object, duplicates: object) -> None:
     """Raise InputError for a setting of a Recorder that there is not."""
     for what, number in (("n", n), ("num_classes", num_classes)):
-        if not isinstance(number, (int, np.integer)) or isinstance(number, bool):
+        if not is_whole(number):
             raise InputError(
                 f"Expected {what} as an integer, but got {type(number).__name__}. "
                 "Give numbers of samples and classes: Recorder(len(dataset), num_classes, ...)."

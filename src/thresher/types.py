@@ -164,6 +164,15 @@ SEEDS = 2**63
 """How many seeds there are: what torch's generators take."""
 
 
+def is_whole(number: object) -> bool:
+    """Return whether a number is an integer, Python's or NumPy's; a truth value is none.
+
+    >>> is_whole(np.int16(3)), is_whole(3.0), is_whole(True)
+    (True, False, False)
+    """
+    return isinstance(number, (int, np.integer)) and not isinstance(number, bool)
+
+
 def check_seed(seed: int) -> None:
     """Raise InputError for a number that seeds nothing here.
 

@@ -9,14 +9,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
-
 from thresher.errors import BusyError, InputError, MissingFileError, RunDirectoryError
 from thresher.files import free_lock, remove_parts, seal_of
 from thresher.places import as_place, is_remote
 from thresher.ranks import Ranks, together
 from thresher.ranks.alike import check_alike
 from thresher.trajectory.layout import LOCK, MANIFEST, Manifest, load_manifest
+from thresher.types import is_whole
 
 
 def local_folder(folder: Path | str) -> Path:
@@ -65,9 +64,11 @@ def freed_on_error(lock: IO[str] | None) -> Iterator[None]:
 
 def check_store(n: Any, num_classes: Any, bucket_size: Any, signals: Sequence[str], logits: object) -> None:
     """Raise InputError for what no store can be made of; `bucket_size` and `logits` may be None."""
-    for name, number, least in (("n", n, 1), ("num_classes", num_classes, 2), ("bucket_size", bucket_size, 1)):
-        whole = isinstance(number, (int, np.integer)) and not isinstance(number, bool)
-        if not (whole and number >= least) and (name, number) != ("bucket_size", None):
+    asked = [("n", n, 1), ("num_classes", num_classes, 2)]
+    if bucket_size is not None:
+        asked.append(("bucket_size", bucket_size, 1))
+    for name, number, least in asked:
+        if not (is_whole(number) and number >= least):
             raise InputError(f"Expected {name} as an integer >= {least}, but got {number!r}.")
     if len(set(signals)) != len(signals):
         raise InputError(f"Expected distinct signals, but got {list(signals)}.")
