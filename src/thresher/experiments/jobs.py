@@ -34,7 +34,7 @@ from thresher.train.spec import TrainSpec
 from thresher.types import Floats
 
 _CHANGES = ("corrupt", "mislabel", "holdout")
-_PLACES = ("data_dir", "coreset", "scores", "eval_every")  # where things lie and what is looked at: results do not tell it
+_UNTOLD = ("data_dir", "coreset", "scores", "eval_every")  # where things lie, what else is looked at
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Job:
             del identity["dynamic"]
         # the fingerprint says how the data was changed; that of the test samples is compared with the result's instead,
         # since results of earlier versions do not have it
-        for irrelevant in (*_PLACES, "method", "keep", "scale_column", "test_fingerprint", *_CHANGES):
+        for irrelevant in (*_UNTOLD, "method", "keep", "scale_column", "test_fingerprint", *_CHANGES):
             del identity[irrelevant]
         identity["data"] = pathless(self.data)
         return digest_of(identity)
@@ -186,7 +186,7 @@ def train(
     finally:
         torch.set_num_threads(before)  # in this process others may be at work
     return {
-        **{k: v for k, v in asdict(job).items() if k not in _PLACES},
+        **{k: v for k, v in asdict(job).items() if k not in _UNTOLD},
         "test_fingerprint": data.test_fingerprint,
         "test_accuracy": fitted.test_accuracy,
         **({"best_test_accuracy": fitted.best_test_accuracy} if job.eval_every else {}),
