@@ -316,7 +316,13 @@ def test_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     result = CliRunner().invoke(app, [*arguments, "--only", "method=random"], catch_exceptions=False)
     assert result.exit_code == 0
     assert len(list((tmp_path / "results").glob("*.json"))) == 1
+    assert "tdds" not in result.stdout
     assert CliRunner().invoke(app, arguments, catch_exceptions=False).exit_code == 0
+    whole = (tmp_path / "table6-small.csv").read_bytes()
+    result = CliRunner().invoke(app, [*arguments, "--only", "T=4 K=3", "--json"], catch_exceptions=False)
+    (row,) = json.loads(result.stdout)["rows"]
+    assert row["gap"] is not None  # Random's results are there, though not asked for
+    assert (tmp_path / "table6-small.csv").read_bytes() == whole  # a part that is asked for takes nothing away
     page = (tmp_path / "table6-small.html").read_text()
     assert "Heat maps" in page
     assert "TDDS on digits, keep 0.2" in page

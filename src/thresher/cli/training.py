@@ -167,12 +167,12 @@ def train(**options: Any) -> None:
 def reproduce(**options: Any) -> None:
     """Reproduce a published table or figure, with our number beside the published one.
 
-    TARGET is table6 to table10, figure7, figure8 (a picture), imagenet-resnet34, imagenet-swin, all of these (all), or auto
-    (the judgement of the method auto, where nothing is published). Runs its cells
-    that have no result in OUT yet: records what they share once, selects, trains, and writes the board as Markdown, CSV
-    and HTML. Stop it at any moment and run it again to go on; results of several machines are merged by copying their
-    results folders together. With --engine ray the machines of a cluster share the coreset trainings; they must see OUT and
-    the data under the same paths.
+    TARGET is table6 to table10, figure7, figure8 (a picture), imagenet-resnet34, imagenet-swin, all of these (all), or
+    auto (the judgement of the method auto, where nothing is published). Runs its cells that have no result in OUT yet:
+    records what they share once, selects, trains, and writes the board as Markdown, CSV and HTML. With --only it runs
+    and prints some entries; the written board has them all. Stop it at any moment and run it again to go on; results of
+    several machines are merged by copying their results folders together. With --engine ray the machines of a cluster
+    share the coreset trainings; they must see OUT and the data under the same paths.
 
     \b
     thresher reproduce table6 --data-dir DIR --dry-run

@@ -45,7 +45,8 @@ def reproduce_command(
             raise InputError(f"{PICTURE} is a picture and has no entries to choose among. Leave --only away.")
         say.result(_draw(Place(out, data_dir), dry_run, say))
         return
-    wanted = _wanted(target, scale, only, precision, compile_model)
+    there = _entries(target, scale, precision, compile_model)
+    wanted = _wanted(there, target, only)
     chosen = parse_seeds(seeds)
     device = pick_device(device)
     place = replace(_place(out, data_dir, device, jobs, engine, address), eval_every=eval_every)
@@ -61,9 +62,12 @@ def reproduce_command(
     what = {"target": target, "scale": scale, "only": only, "seeds": seeds, "precision": precision, "device": device}
     with Screen(say) as screen, tracked(track, f"{target}-{scale}", what) as tracker:
         outcome = run_cells(cells, place, pace, followed(screen.notify, tracker))
-    rows = board(wanted, chosen, place)
-    name = f"{target}-{scale}"
+    rows = board(there, chosen, place)
+    name = "-".join(
+        [target, scale, *([] if precision == "recipe" else [precision]), *(["compiled"] if compile_model else [])]
+    )
     _write(rows, target, scale, place, name)
+    rows = [row for row in rows if row.entry in wanted]
     say.wrote(*(out / f"{name}.{ending}" for ending in ("md", "csv", "html")))
     say.table(lambda: _view(rows))
     _tell(outcome, say)
@@ -99,23 +103,27 @@ def _place(
     return Place(out, data_dir, device, processes, threads, name, address)
 
 
-def _wanted(target: str, scale: str, only: str, precision: str, compile_model: bool) -> list[Entry]:
-    """Return the entries that are asked for, with the precision that is."""
+def _entries(target: str, scale: str, precision: str, compile_model: bool) -> list[Entry]:
+    """Return all entries of the board, with the precision that is asked for."""
     found = entries(target, scale)
     if not found:
         raise InputError(f"{target} has no {scale} scale. Leave --scale away for the published recipe.")
-    conditions = Filter.parse(only, found)
-    wanted = [entry for entry in found if conditions.admits(entry)]
-    if not wanted:
-        raise InputError(f"No entry of {target} meets all of {only!r}. Leave one condition away.")
     changes: dict[str, Any] = {"compile": compile_model}
     if precision != "recipe":
         changes["precision"] = as_precision(precision)
     changed = []
-    for entry in wanted:
+    for entry in found:
         specs = {name: replace(getattr(entry.cell, name), **changes) for name in ("surrogate", "coreset")}
         changed.append(replace(entry, cell=replace(entry.cell, **specs)))
     return changed
+
+
+def _wanted(there: Sequence[Entry], target: str, only: str) -> list[Entry]:
+    conditions = Filter.parse(only, there)
+    wanted = [entry for entry in there if conditions.admits(entry)]
+    if not wanted:
+        raise InputError(f"No entry of {target} meets all of {only!r}. Leave one condition away.")
+    return wanted
 
 
 def _announce(cells: Sequence[Cell], place: Place, pace: Pace, say: Output) -> None:
@@ -206,7 +214,7 @@ def _tell(outcome: Outcome, say: Output) -> None:
 
 
 def _write(rows: Sequence[BoardRow], target: str, scale: str, place: Place, name: str) -> None:
-    """Write the board beside its results."""
+    """Write the board beside its results: always the whole one, so that a call for some entries takes none away."""
     place.root.mkdir(parents=True, exist_ok=True)
     description = (TARGETS[target].__doc__ or "").strip() if target in TARGETS else "Every target."
     shared = in_common(rows)
