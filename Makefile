@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help run test check bench faults docs clean
+.PHONY: help run test check bench gpu faults docs clean
 
 help:
 	@echo 'make run      set up .venv, then thresher run on digits'
@@ -11,6 +11,7 @@ help:
 	@echo 'make check    ruff and mypy --strict'
 	@echo 'make docs     the site, into build/site'
 	@echo 'make bench    speed and memory'
+	@echo 'make gpu      the tests and benchmarks that want a GPU; DATA is the folder of CIFAR'
 	@echo 'make faults   killed processes, flipped bits, hostile inputs'
 	@echo 'make clean    remove .venv, build and dist'
 	@echo 'ARGS goes to what is run: make test ARGS="-k recorder"; PYTHON makes .venv: make run PYTHON=python3.12'
@@ -42,6 +43,15 @@ check: .venv/done
 bench: .venv/done
 	for script in score_dumps replay_grid recorder_overhead throughput imagenet_epoch packing scoring selection recorder_sizes store_sizes network_sizes import_time browsing; do \
 		$(BIN)/python benchmarks/$$script.py $(ARGS) || exit 1; done
+
+gpu: .venv/done
+	@test -n '$(DATA)' || { echo 'make gpu wants the folder that holds CIFAR: make gpu DATA=DIR'; exit 2; }
+	$(BIN)/python -m pytest -q tests/test_cuda.py
+	$(BIN)/python benchmarks/throughput.py --device cuda --steps 390 --epochs 2 --workers 2 8
+	$(BIN)/python benchmarks/throughput.py --device cuda --steps 390 --epochs 2 --workers 2 8 --compile
+	$(BIN)/python benchmarks/gpu_recording.py
+	$(BIN)/python benchmarks/packing.py --device cuda --data cifar100 --data-dir $(DATA) --model resnet18 --precision bf16 \
+		--keep 0.1 --trainings 8 --at-once 4 8 --in-processes
 
 faults: .venv/done
 	$(BIN)/python tests/faults/suite.py --out docs/reliability.json $(ARGS)
