@@ -172,6 +172,18 @@ def test_an_id_seen_twice_in_an_epoch_is_refused() -> None:
     assert recorder.epoch == 1
 
 
+@pytest.mark.parametrize("rows", [2, 32_768, 40_000, 65_536])
+@pytest.mark.parametrize("which", ["update", "update_eval"])
+def test_an_id_seen_however_often_is_refused(rows: int, which: str) -> None:
+    recorder = Recorder(3, 2, {"el2n": EL2N()}, missing="allow")
+    logits, zeros = np.tile(np.float32([0.5, -1]), (rows, 1)), np.zeros(rows, dtype=np.int64)
+    with pytest.raises(SampleIdError, match="Sample 0 was seen twice in epoch 0"):
+        getattr(recorder, which)(logits, zeros, zeros)
+    recorder.update(logits[:1], zeros[:1], zeros[:1])  # what was refused is forgotten
+    recorder.end_epoch()
+    assert np.isfinite(recorder.scores()["el2n"].values).tolist() == [True, False, False]
+
+
 def test_padded_samplers_may_be_admitted() -> None:
     padded, plain = Recorder(N, C, {"el2n": EL2N()}, duplicates="first"), Recorder(N, C, {"el2n": EL2N()})
     plain.update(LOGITS, TARGETS, IDS)

@@ -73,7 +73,7 @@ class Intake:
             ids = batch.ids
         ones = torch.ones_like(ids, dtype=visits.dtype)
         visits.index_add_(0, ids, ones)
-        flags[_TWICE] = (visits[ids] > 1).any()
+        flags[_TWICE] = (visits[ids] != 1).any()  # 32 768 rows of one sample and more make an int16 negative
         if on_cpu and bool(flags[_TWICE]):
             visits.index_add_(0, ids, -ones)
             self._raise_twice(ids, visits, epoch)
