@@ -30,12 +30,12 @@ class TDDS(Scorer):
         S    = sum_k b (1-b)^(T-K-k) v[k]
 
     so the newest window weighs b, and each older one (1-b) of the next: 0.9, 0.09, ... Scores are (N,) float32, 0 to
-    18.43 sqrt(K-1) nat; high = informative, the highest are kept. T is when you ask.
+    9.22 sqrt(K-1) nat, as changes are 18.43 at most; high = informative, the highest are kept. T is when you ask.
 
     `window` K >= 3 epochs, hence K-1 changes (with K = 2 every score would be 0); `decay` b in (0, 1];
     `absolute=False` takes the Kullback-Leibler form, in which terms of opposite sign cancel; `spread="variance"` takes
-    the mean of the squared deviations instead of the root of their sum, as the paper's derivation does. State: 4K
-    bytes a sample. A sample missing from an epoch keeps its changes and its score; its next change spans the gap.
+    the mean of the squared deviations instead of the root of their sum, as the paper's derivation does, 0 to 84.9 nat^2.
+    State: 4K bytes a sample. A sample missing from an epoch keeps its changes and its score; its next change spans the gap.
 
     Fails: where it is asked late for a small share: what still changes at the end of a schedule is what the network
     cannot learn, wrong labels among it. The fewer are kept, the earlier T should be; a short schedule has no early end.
