@@ -75,6 +75,16 @@ def test_dumps_to_scores_to_coreset(dumps: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(Coreset.load(coreset).ids, wanted)
 
 
+def test_the_published_column_is_that_of_the_recorded_model(tmp_path: Path) -> None:
+    made = {at: {"scorer": "tdds", "params": {"window": 10}, "at": at} for at in (20, 100)}
+    columns = {f"tdds[T={at}]": Scores(np.arange(10.0) % at % 7, "high", source) for at, source in made.items()}
+    for model, at in (("swin_t", 100), ("resnet34_imagenet", 20)):
+        path = tmp_path / f"{model}.parquet"
+        write_scores(path, columns, info={"data": "imagenet", "train": {"model": model}})
+        found = call("select", path, "--method", "tdds", "--keep", 0.5, "--out", tmp_path / "c.parquet", "--json", "--quiet")
+        assert json.loads(found)["column"] == f"tdds[T={at}]"
+
+
 def test_a_grid_of_dumps(dumps: Path, tmp_path: Path) -> None:
     out = tmp_path / "grid.parquet"
     call("score", dumps, "--window", "5,10", "--at", "10,20,30", "--out", out)

@@ -108,6 +108,13 @@ def test_the_loss_is_scaled_where_that_is_published_or_asked_for() -> None:
         assert told == (not changes)
 
 
+def test_published_settings_are_those_of_the_surrogate() -> None:
+    parts = {"data": "imagenet", "methods": ("tdds",), "keeps": (0.5,)}
+    for model, at in (("swin_t", 100), ("resnet34_imagenet", 20)):
+        (method,) = resolve_all(study(**parts, surrogate=TrainSpec(model, epochs=300)), 300).values()
+        assert method.at == at
+
+
 def test_a_scaled_loss_is_recorded(finished: tuple[Path, Any]) -> None:
     results = run_study(study(methods=("tdds:window=3",), seeds=(0,), full_seeds=(), scale_loss="all"), finished[0])
     assert 0 < results[0]["mean_loss_scale"] < 1

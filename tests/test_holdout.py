@@ -55,9 +55,13 @@ def test_impossible_parts(text: str) -> None:
 
 
 def test_candidates_begin_with_what_is_published() -> None:
-    assert candidates("cifar10", 0.3, 200)[0] == "tdds:at=80:window=10"
-    assert candidates("digits", 0.1, 12)[0] == "tdds:at=12:window=10"
-    assert len(set(candidates("digits", 0.1, 12))) == len(candidates("digits", 0.1, 12)) == 5
+    assert candidates("cifar10", 0.3, TrainSpec(epochs=200))[0] == "tdds:at=80:window=10"
+    assert candidates("digits", 0.1, TrainSpec(epochs=12))[0] == "tdds:at=12:window=10"
+    assert (
+        len(set(candidates("digits", 0.1, TrainSpec(epochs=12))))
+        == len(candidates("digits", 0.1, TrainSpec(epochs=12)))
+        == 5
+    )
     assert best([]) is None
 
 
@@ -105,6 +109,6 @@ def test_tuning_ends_with_a_setting(tmp_path: Path) -> None:
     assert "best: --method tdds:at=" in result.output
     assert "of 1 compared on seed 0" in result.output
     lines = (tmp_path / "tune-0.2.csv").read_text().splitlines()
-    assert len(lines) == 1 + 1 + len(candidates("digits", 0.2, 5))
+    assert len(lines) == 1 + 1 + len(candidates("digits", 0.2, TrainSpec(epochs=5)))
     result = CliRunner().invoke(app, [*arguments, "--keep", "0.1,0.2"])
     assert isinstance(result.exception, InputError)

@@ -40,6 +40,19 @@ def test_imagenet_and_cifar100_settings() -> None:
     assert "the nearest to 85 %" in between.notice
 
 
+@pytest.mark.parametrize(("keep", "at"), [("0.75", 200), ("0.7", 180), ("0.6", 150), ("0.5", 100)])
+def test_a_swin_has_settings_of_its_own_on_imagenet(keep: str, at: int) -> None:
+    found = resolve("tdds", "imagenet", keep, epochs_available=300, surrogate="swin_t")
+    assert (found.at, found.scorer) == (at, TDDS(window=10))
+    assert "published for imagenet1k/swin_t" in found.notice
+
+
+@pytest.mark.parametrize("model", ["resnet34_imagenet", "timm:resnet50", None])
+def test_other_surrogates_get_the_settings_of_resnet34(model: str | None) -> None:
+    found = resolve("tdds", "imagenet", 0.5, epochs_available=90, surrogate=model)
+    assert (found.at, "imagenet1k/resnet34" in found.notice) == (20, True)
+
+
 @pytest.mark.parametrize("method", ["tdds", "ccs", "dual_beta"])
 @pytest.mark.parametrize("data", ["cifar10", "cifar100", "imagenet"])
 def test_changed_data_get_the_settings_of_their_data_set(method: str, data: str) -> None:

@@ -21,7 +21,14 @@ from writers.docstrings import Parts, parts
 from writers.markdown import NOTE, table, text_block
 
 _KEEPS = ("0.7", "0.5", "0.3", "0.2", "0.1")
-_SETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet": "ImageNet-1K", "another": "any other"}
+_SETS: dict[tuple[str, str | None], str] = {
+    ("cifar10", None): "CIFAR-10",
+    ("cifar100", None): "CIFAR-100",
+    ("imagenet", None): "ImageNet-1K",
+    ("imagenet", "swin_t"): "ImageNet-1K, surrogate Swin-T",
+    ("another", None): "any other",
+}
+"""Data set and recorded model; a model of its own is shown where that makes a difference."""
 
 
 def overview() -> str:
@@ -135,7 +142,7 @@ def _needs_labels(signal: str) -> bool:
 
 def _published_length(method: Method) -> str:
     """Return the lengths that were published, where they are."""
-    found = [resolve(method.name, name, keep) for name in _SETS for keep in _KEEPS]
+    found = [resolve(method.name, name, keep, surrogate=model) for name, model in _SETS for keep in ("0.75", *_KEEPS)]
     lengths = sorted({one.at or one.scorer.params().get("epochs") for one in found} - {None})
     if not lengths:
         return ""
@@ -238,16 +245,17 @@ def _settings(method: Method) -> str:
     if method.settings_text:
         text.append(f"What was published: {method.settings_text}.")
     if method.settings is not None:
-        rows = [[label, *(_setting(method, name, keep) for keep in _KEEPS)] for name, label in _SETS.items()]
-        rows = [row for row in rows if any(row[1:])]
+        found = {case: [_setting(method, *case, keep) for keep in _KEEPS] for case in _SETS}
+        own = [case for case in _SETS if case[1] is None or found[case] != found[case[0], None]]
+        rows = [[_SETS[case], *found[case]] for case in own if any(found[case])]
         text.append("What is put in for a data set and a kept share, unless you say otherwise (the nearest published):")
         text.append(table(["data", *(f"keep {keep}" for keep in _KEEPS)], rows))
     return "\n\n".join(text)
 
 
-def _setting(method: Method, data: str, keep: str) -> str:
+def _setting(method: Method, data: str, model: str | None, keep: str) -> str:
     assert method.settings is not None
-    found = method.settings(dataset_key(data), Fraction(keep))
+    found = method.settings(dataset_key(data), Fraction(keep), model)
     values = {"at": found.at, **found.scorer, **found.selector}
     return ", ".join(f"{key}={value:g}" for key, value in values.items() if value is not None)
 

@@ -19,8 +19,8 @@ class Method:
     """A scorer and a selector that the literature knows by one name.
 
     `scorer_params` and `selector_params` are what the method fixes beyond their defaults; `aux` maps the names of further
-    scores the selector reads (`pool.aux`) to scorers, with parameters after colons; `settings(dataset, share)` gives what
-    was published for a case.
+    scores the selector reads (`pool.aux`) to scorers, with parameters after colons; `settings(dataset, share,
+    surrogate)` gives what was published for a case.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Method:
     scorer_params: Mapping[str, Any] = field(default_factory=dict)
     selector_params: Mapping[str, Any] = field(default_factory=dict)
     aux: Mapping[str, str] = field(default_factory=dict)
-    settings: Callable[[str, Fraction], Published] | None = None
+    settings: Callable[[str, Fraction, str | None], Published] | None = None
 
 
 _TABLE = (

@@ -79,13 +79,15 @@ def parse_methods(text: str) -> tuple[str, ...]:
     return labels
 
 
-def resolve(label: str, dataset: str, keep: float | str, epochs_available: int | None = None) -> ResolvedMethod:
+def resolve(
+    label: str, dataset: str, keep: float | str, epochs_available: int | None = None, surrogate: str | None = None
+) -> ResolvedMethod:  # fmt: skip
     """Return the method that `label` names with the settings published for `dataset` and the kept share.
 
     `label` is a name, or a name with parameters of its scorer or selector after colons: `tdds:window=5:at=10`,
     `ccs:cutoff=0.3`, `el2n:selector=stratified`. What is given there wins over what is published. With
     `epochs_available` (epochs recorded), settings that need more are shortened, and the notice says so; what the label asks
-    for never is.
+    for never is. `surrogate` is the recorded model, for which some settings differ (TDDS on ImageNet).
 
     Raises UnknownNameError for an unknown method or selector, InputError for an unknown or impossible parameter or share, or
     where a method that reads the last evaluation pass is asked before the end,
@@ -106,7 +108,7 @@ def resolve(label: str, dataset: str, keep: float | str, epochs_available: int |
     derive = at_text == AUTO
     asked_at = _epoch(label, None if derive else at_text, epochs_available)
     mine, theirs = _split(label, method.scorer_name, selector_name, given)
-    published = method.settings(dataset, share) if method.settings is not None else Published()
+    published = method.settings(dataset, share, surrogate) if method.settings is not None else Published()
     if derive:
         published = _to_derive(label, method, mine)
     own = selector_name == method.selector_name

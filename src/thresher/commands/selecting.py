@@ -43,7 +43,7 @@ def select_command(
         raise InputError(f"Expected a score table, but {scores} has no scores. Write one with `thresher score`.")
     wanted = parse_keep(keep)
     data = data or str(file.info.get("data", ""))
-    resolved = resolve(method, data, share_of(file.n, wanted))
+    resolved = resolve(method, data, share_of(file.n, wanted), surrogate=_model(file.info))
     if resolved.derive and not column:
         column = _only_column(resolved.scorer.name, file, scores)
         told = f"(T, K) as they were derived when this was scored: {', '.join(_described(file, column))}"
@@ -78,6 +78,12 @@ def select_command(
     say.wrote(out)
     say.line(f"{out}: {count} of {file.n} samples by {resolved.name}")
     say.result({"kept": count, "samples": file.n, "method": resolved.name, "column": main, "seed": seed, "emptied": empty})
+
+
+def _model(info: Mapping[str, Any]) -> str | None:
+    """Return the name of the recorded model, where the recording was one of `thresher record` and says so."""
+    train = info.get("train")
+    return str(train["model"]) if isinstance(train, Mapping) and "model" in train else None
 
 
 def _emptied(file: ScoreFile, column: str, out: Path) -> dict[int, int] | None:

@@ -28,6 +28,7 @@ from thresher.files import write_atomic
 from thresher.methods import resolve
 from thresher.report.percent import gap_text, plus_minus
 from thresher.tracking import followed, tracked
+from thresher.train.spec import TrainSpec
 
 
 def tune_command(
@@ -46,7 +47,7 @@ def tune_command(
     surrogate = adjusted(base.surrogate, epochs=surrogate_epochs, batch_size=surrogate_batch_size, **shared)  # type: ignore[arg-type]
     coreset = adjusted(base.coreset, epochs=epochs, batch_size=batch_size, **shared)  # type: ignore[arg-type]
     template = Cell(data, RANDOM, keeps[0], surrogate, coreset, corrupt=corrupt, mislabel=mislabel, holdout=holdout)
-    entries = [_entry(template, RANDOM), *(_entry(template, m) for m in candidates(data, keeps[0], surrogate.epochs))]
+    entries = [_entry(template, RANDOM), *(_entry(template, m) for m in candidates(data, keeps[0], surrogate))]
     processes, threads = parallel(jobs, device)
     place = Place(out or Path("runs") / f"tune-{data}", data_dir, device, processes, threads)
     pace = Pace.shared(device, threads, budget_minutes, processes)
@@ -66,13 +67,15 @@ def tune_command(
         )
 
 
-def candidates(data: str, keep: float, epochs: int, seed: int = 0) -> list[str]:
+def candidates(data: str, keep: float, surrogate: TrainSpec, seed: int = 0) -> list[str]:
     """Return the methods to try: the published setting first, the others of the grid in a seeded order.
 
-    >>> candidates("cifar10", 0.1, 30)[0], len(candidates("cifar10", 0.1, 30))
+    >>> tried = candidates("cifar10", 0.1, TrainSpec(epochs=30))
+    >>> tried[0], len(tried)
     ('tdds:at=10:window=5', 11)
     """
-    picked = resolve("tdds", data, keep, epochs_available=epochs)
+    epochs = surrogate.epochs
+    picked = resolve("tdds", data, keep, epochs, surrogate.model)
     first = f"tdds:at={picked.at or epochs}:window={picked.scorer.params()['window']}"
     every = [f"tdds:at={length}:window={window}" for length, window in grid(epochs)]
     rest = [method for method in every if method != first]

@@ -151,7 +151,7 @@ def _recorded(folder: Path) -> Trajectory | None:
 
 
 def _resolved(cell: Cell) -> ResolvedMethod:
-    return resolve(cell.method, cell.data, cell.keep, epochs_available=cell.surrogate.epochs)
+    return resolve(cell.method, cell.data, cell.keep, cell.surrogate.epochs, cell.surrogate.model)
 
 
 def _epochs_needed(cell: Cell) -> int:

@@ -168,7 +168,7 @@ def notices(spec: StudySpec, resolved: Iterable[ResolvedMethod]) -> list[str]:
 def resolve_all(spec: StudySpec, epochs: int) -> dict[tuple[str, float], ResolvedMethod]:
     """Resolve every method for every kept share, with the published settings that fit."""
     return {
-        (label, keep): resolve(label, spec.data, keep, epochs_available=epochs)
+        (label, keep): resolve(label, spec.data, keep, epochs, spec.surrogate.model)
         for keep in spec.keeps
         for label in spec.methods
     }

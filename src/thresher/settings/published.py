@@ -51,6 +51,7 @@ def nearest(rates: Iterable[Fraction], rate: Fraction) -> Fraction:
 def tdds(dataset: str, share: Fraction, surrogate: str | None = None) -> Published:
     """Return TDDS's published (T, K) for the data set and the share pruned, or the nearest there is.
 
+    `surrogate` is the recorded model: on ImageNet Swin-T (`swin_t`) has rows of its own, any other model gets ResNet-34's.
     CIFAR-100's are not published but for (0.3, T=90, K=10), which a thread quotes from the paper; CIFAR-10's serve for its
     other rates (an inference). Any other data set gets K=10 at the end of the recording.
     """
@@ -91,7 +92,7 @@ CCS_CUTOFFS: Mapping[str, Table] = {
 0.9; the rest is recollected from the paper's appendix and not verified."""
 
 
-def ccs(dataset: str, share: Fraction) -> Published:
+def ccs(dataset: str, share: Fraction, surrogate: str | None = None) -> Published:
     """Return CCS's cutoff beta for the nearest published pruning rate; a data set without a table gets CIFAR-10's.
 
     It is never more than the share that is pruned anyway.
@@ -109,7 +110,7 @@ def ccs(dataset: str, share: Fraction) -> Published:
     return Published(selector={"cutoff": cutoff}, selector_why=why)
 
 
-def dual(dataset: str, share: Fraction) -> Published:
+def dual(dataset: str, share: Fraction, surrogate: str | None = None) -> Published:
     """Return DUAL's trajectory length: the first 30 epochs, on ImageNet 60 (official code)."""
     if dataset_key(dataset) == "imagenet1k":
         return Published({"epochs": 60}, why="the first 60 epochs: the official ImageNet script's")
@@ -123,7 +124,7 @@ _C_D = {
 }
 
 
-def dual_beta(dataset: str, share: Fraction) -> Published:
+def dual_beta(dataset: str, share: Fraction, surrogate: str | None = None) -> Published:
     """Return DUAL's trajectory length and the c_d of its Beta sampling."""
     c_d, origin = _C_D.get(dataset_key(dataset), (4.0, "the official CIFAR script's default"))
     length = dual(dataset, share)
