@@ -35,12 +35,13 @@ class InfoBatch(Rule):
 
     Source: Z. Qin et al., "InfoBatch: Lossless Training Speed Up by Unbiased Dynamic Data Pruning", ICLR 2024, and its
     official code.
-    Differences to the official code: w is m / (m - d), which is 1 / (1 - ratio) where ratio m is whole and keeps the sum
-    unbiased where it is not; a sample that was not seen yet (a loader that drops its last batch) is never dropped and not
-    part of the mean, where the package gives it the loss 3 and the older research copy 1; the weights are 1 in the last
-    epochs also where delta times the epochs is not whole, where the package keeps those of its last draw; on several ranks
-    all samples of a draw are shown, where the package drops the remainder; draws hang on (seed, epoch), no global generator
-    is seeded and no DataLoader patched.
+    Differences to the official code: floor(ratio m) are dropped, where there floor((1 - ratio) m) stay, one less where
+    ratio m is not whole, and a ratio above 0.9 is 0.9; w is m / (m - d), which is 1 / (1 - ratio) where ratio m is whole
+    and keeps the sum unbiased where it is not; a sample that was not seen yet (a loader that drops its last batch) is
+    never dropped and not part of the mean, where the package gives it the loss 3 and the older research copy 1; the
+    weights are 1 in the last epochs also where delta times the epochs is not whole, where the package keeps those of its
+    last draw; on several ranks all samples of a draw are shown, where the package drops the remainder; draws hang on
+    (seed, epoch), no global generator is seeded and no DataLoader patched.
 
     >>> from thresher.types import Pool, Scores
     >>> losses = Scores(np.array([0.1, 0.2, 0.3, 0.4, 4.0], dtype=np.float32))
