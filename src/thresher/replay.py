@@ -119,7 +119,8 @@ def replay(
 ) -> dict[str, Scores]:  # fmt: skip
     """Return the scores of every request by its column.
 
-    They are bit for bit what a Recorder with these scorers would have given live. Epochs that cannot change them are
+    Of a store they are bit for bit what a Recorder with these scorers would have given live; of official dumps up to
+    rounding, as NumPy makes signals of their logits and torch those of a Recorder. Epochs that cannot change them are
     not read, unless `exact`. `on_step` is told how many epochs are read, and of how many. Raises TooFewEpochsError where a
     request asks for more epochs than there are or fewer than its scorer needs, InputError where the source lacks a signal,
     two columns have one name or a scorer gives no (N,) scores, UnknownNameError where one reads a signal that there is not.
