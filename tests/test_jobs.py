@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from thresher import locks
 from thresher.coreset import Coreset
 from thresher.data import load
 from thresher.errors import BusyError
-from thresher.experiments import jobs, rundir
+from thresher.experiments import jobs
 from thresher.experiments.board import as_csv, board
 from thresher.experiments.cells import Cell, Entry
 from thresher.experiments.jobs import Job, Task, run_task
@@ -187,7 +188,7 @@ def test_a_lock_file_that_was_removed_before_it_was_locked_is_none(tmp_path: Pat
         calls.append(operation)
         fcntl.flock(file, operation)
 
-    monkeypatch.setattr(rundir, "fcntl", SimpleNamespace(flock=flock, LOCK_EX=fcntl.LOCK_EX, LOCK_NB=fcntl.LOCK_NB))
+    monkeypatch.setattr(locks, "fcntl", SimpleNamespace(flock=flock, LOCK_EX=fcntl.LOCK_EX, LOCK_NB=fcntl.LOCK_NB))
     with locked(path):
         assert path.exists()
         with pytest.raises(BusyError), locked(path):

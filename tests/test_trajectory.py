@@ -31,7 +31,7 @@ from thresher.errors import (
 from thresher.files import seal_of
 from thresher.trajectory import opening
 from thresher.trajectory.layout import load_manifest
-from thresher.trajectory.opening import take_lock
+from thresher.trajectory.opening import lock_store
 from thresher.trajectory.reader import Trajectory
 from thresher.trajectory.writer import TrajectoryWriter
 from thresher.types import Frame
@@ -341,9 +341,9 @@ def test_a_writer_that_commits_while_another_resumes_loses_nothing(tmp_path: Pat
     def commit_and_end(place: Path) -> Any:
         older.append(frame(1, 10))
         older.close()
-        return take_lock(place)
+        return lock_store(place)
 
-    monkeypatch.setattr(opening, "take_lock", commit_and_end)
+    monkeypatch.setattr(opening, "lock_store", commit_and_end)
     with TrajectoryWriter.resume(folder) as writer:
         assert writer.epochs == 2
     assert [len(found.ids) for found in Trajectory.open(folder).frames(["loss"])] == [10, 10]

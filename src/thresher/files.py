@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 PART = ".part"
 
@@ -50,13 +50,6 @@ def remove_parts(folder: Path, of: str = "") -> None:
         part.unlink()
 
 
-def free_lock(lock: IO[str]) -> None:
-    """Let other writers in, also where processes that were forked since, such as a loader's workers, have the file open."""
-    if not lock.closed:
-        fcntl.flock(lock, fcntl.LOCK_UN)
-        lock.close()
-
-
 def write_json(path: Path, content: Any) -> None:
     """Write JSON, indented and with sorted keys so that two files can be compared by eye; NaN is refused."""
     write_atomic(path, (json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n").encode())
@@ -85,9 +78,14 @@ def seal_of(content: Mapping[str, Any]) -> str:
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring a folder's entries (renames) to disk."""
+    """Bring a folder's entries (renames) to disk, where the file system does so for folders: some network ones do not."""
+    if os.name == "nt":  # there a folder cannot be opened
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
     finally:
         os.close(descriptor)

@@ -8,7 +8,6 @@ operating system when its holder dies) keeps a second writer out.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -21,8 +20,9 @@ from types import TracebackType
 from typing import IO, Any
 
 from thresher.coreset import Coreset
-from thresher.errors import BusyError, CorruptFileError, FingerprintError, MissingFileError, RunDirectoryError
-from thresher.files import free_lock, parse_json, remove_parts, write_json
+from thresher.errors import CorruptFileError, FingerprintError, MissingFileError, RunDirectoryError
+from thresher.files import parse_json, remove_parts, write_json
+from thresher.locks import free_lock, take_lock
 from thresher.ranks import Alone, Ranks, together
 from thresher.trajectory.layout import MANIFEST
 
@@ -137,10 +137,10 @@ def environment() -> dict[str, Any]:
 
 def _cpu_name() -> str:
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
-    except OSError:
+    except OSError:  # macOS, Windows
         pass
     return platform.processor() or "unknown"
 
@@ -163,12 +163,7 @@ def locked(path: Path) -> Iterator[None]:
 def _hold(path: Path) -> IO[str]:
     """Open and lock a lock file."""
     while True:
-        file = path.open("w")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-            raise BusyError(f"{path.with_suffix('.json').name} is being made by another process.") from None
+        file = take_lock(path, f"{path.with_suffix('.json').name} is being made by another process.")
         if _stands_at(file, path):
             return file
         file.close()  # its holder removed it after it was opened here, so others would lock a new one
@@ -212,29 +207,19 @@ class RunDirectory:
     def _begin(self, spec: Mapping[str, Any]) -> None:
         path = self.path
         path.mkdir(parents=True, exist_ok=True)
-        self._take_lock()
+        busy = f"{path} is being written by another process. Wait for it, or choose another --out."
+        self._lock = take_lock(path / "run.lock", busy)
         try:
             self._check_spec(spec)
+            for folder in ("coresets", "results", "checkpoints"):
+                (path / folder).mkdir(exist_ok=True)
+                remove_parts(path / folder)
+            remove_parts(path)
+            if not (path / "env.json").exists():
+                write_json(path / "env.json", environment())
         except BaseException:
             self.close()
             raise
-        for folder in ("coresets", "results", "checkpoints"):
-            (path / folder).mkdir(exist_ok=True)
-            remove_parts(path / folder)
-        remove_parts(path)
-        if not (path / "env.json").exists():
-            write_json(path / "env.json", environment())
-
-    def _take_lock(self) -> None:
-        self._lock = (self.path / "run.lock").open("w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._lock.close()
-            self._lock = None
-            raise BusyError(
-                f"{self.path} is being written by another process. Wait for it, or choose another --out."
-            ) from None
 
     def _check_spec(self, spec: Mapping[str, Any]) -> None:
         file = self.path / "spec.json"
@@ -267,7 +252,7 @@ class RunDirectory:
         """Append one line to log.jsonl."""
         if self._ranks.rank != 0:
             return
-        with (self.path / "log.jsonl").open("a") as file:
+        with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps({"time": round(time.time(), 3), "event": event, **details}) + "\n")
 
     def results(self) -> list[dict[str, Any]]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-from thresher.errors import BusyError, InputError, MissingFileError, RunDirectoryError
-from thresher.files import free_lock, remove_parts, seal_of
+from thresher.errors import InputError, MissingFileError, RunDirectoryError
+from thresher.files import remove_parts, seal_of
+from thresher.locks import free_lock, take_lock
 from thresher.places import as_place, is_remote
 from thresher.ranks import Ranks, together
 from thresher.ranks.alike import check_alike
@@ -29,24 +29,19 @@ def local_folder(folder: Path | str) -> Path:
     return place.absolute()  # a program may go to another folder amid its training
 
 
-def take_lock(folder: Path) -> IO[str]:
-    """Keep other writers out of a folder until the lock is closed or its holder dies; raises BusyError."""
-    lock = (folder / LOCK).open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        raise BusyError(
-            f"{folder} is being written by another process, or by a store of this one that was not closed. Wait for it, "
-            "close it (store.close()), or choose another."
-        ) from None
-    return lock
+def lock_store(folder: Path) -> IO[str]:
+    """Keep other writers out of a store's folder; raises what `take_lock` does."""
+    return take_lock(
+        folder / LOCK,
+        f"{folder} is being written by another process, or by a store of this one that was not closed. Wait for it, close "
+        "it (store.close()), or choose another.",
+    )
 
 
 def reopen(folder: Path) -> tuple[IO[str], Manifest]:
     """Return a store's lock and its manifest as it is once nobody else can write; raises what either does."""
     load_manifest(folder)  # else a lock would be left where no store is
-    lock = take_lock(folder)
+    lock = lock_store(folder)
     with freed_on_error(lock):
         return lock, load_manifest(folder)  # again: another writer may have committed before it let go
 
@@ -94,17 +89,16 @@ def seen_by_all(folder: Path, ranks: Ranks) -> Manifest:
 def begin(folder: Path, manifest: Manifest) -> IO[str]:
     """Make an empty store and return its lock."""
     folder.mkdir(parents=True, exist_ok=True)
-    lock = take_lock(folder)
-    if (folder / MANIFEST).exists():
-        lock.close()
-        raise RunDirectoryError(
-            f"{folder} holds a recording already. Go on with TrajectoryWriter.resume, or choose another folder."
-        )
-    if any(folder.glob("epoch=*")):  # a crash of ours cannot leave this; writing here would destroy it
-        lock.close()
-        raise RunDirectoryError(
-            f"{folder} holds recorded epochs, but its {MANIFEST} is gone. Restore it, or choose another folder."
-        )
-    remove_parts(folder, MANIFEST)  # of one who was killed while making it; what else lies there is not ours
-    manifest.save(folder)
+    lock = lock_store(folder)
+    with freed_on_error(lock):
+        if (folder / MANIFEST).exists():
+            raise RunDirectoryError(
+                f"{folder} holds a recording already. Go on with TrajectoryWriter.resume, or choose another folder."
+            )
+        if any(folder.glob("epoch=*")):  # a crash of ours cannot leave this; writing here would destroy it
+            raise RunDirectoryError(
+                f"{folder} holds recorded epochs, but its {MANIFEST} is gone. Restore it, or choose another folder."
+            )
+        remove_parts(folder, MANIFEST)  # of one who was killed while making it; what else lies there is not ours
+        manifest.save(folder)
     return lock

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from thresher.arrow import column
 from thresher.errors import InputError, ThresherError
-from thresher.files import PART, free_lock, remove_parts, sync_folder
+from thresher.files import PART, remove_parts, sync_folder
+from thresher.locks import free_lock
 from thresher.ranks import Ranks, current, together
 from thresher.ranks.owners import Owners, even_bucket
 from thresher.signals import resolve
