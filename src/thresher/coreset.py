@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from thresher.errors import CorruptFileError, FingerprintError, InputError, MissingFileError, SampleIdError
-from thresher.files import PART, parse_json, replacing, seal_of, sync_folder, write_atomic
+from thresher.files import check_plain, parse_json, part_of, replacing, seal_of, sync_folder, write_atomic
 from thresher.places import as_place, is_remote, send
 from thresher.types import Floats, Ids
 
@@ -183,7 +183,8 @@ def write_coreset(
     options["column_encoding"] = {"sample_id": "DELTA_BINARY_PACKED"} | ({} if weights is None else {"weight": "PLAIN"})
     places = (path, sidecar_path(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    staged = [place.with_name(f"{place.name}.{os.getpid()}.new{PART}") for place in places]
+    check_plain(path)
+    staged = [part_of(place) for place in places]
     digest, count = hashlib.sha256(), 0
     try:  # Both are on disk before either takes its place: a full disk leaves the old pair as it was.
         with replacing(staged[0]) as part, part.open("wb") as file:

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from thresher.errors import RunDirectoryError
+
 PART = ".part"
 
 
@@ -30,9 +32,10 @@ def replacing(path: Path) -> Iterator[Path]:
     """Give a place beside `path` to write to; what lies there takes the place of `path` when the block ends well.
 
     Where it ends with an error, the part is removed, so that a full disk is not filled with rests; an OSError without a
-    file name, as writing gives it, gets that of `path`.
+    file name, as writing gives it, gets that of `path`. Raises RunDirectoryError where `path` is a device or a pipe.
     """
-    part = path.with_name(f"{path.name}.{os.getpid()}{PART}")
+    check_plain(path)
+    part = part_of(path)
     try:
         yield part
         os.replace(part, path)
@@ -42,6 +45,18 @@ def replacing(path: Path) -> Iterator[Path]:
             error.filename = str(path)
         raise
     sync_folder(path.parent)
+
+
+def part_of(path: Path) -> Path:
+    """Return a place beside `path` to write aside to, another one with every call: threads, and containers that share a
+    folder, may have the same process number."""
+    return path.with_name(f"{path.name}.{os.urandom(4).hex()}{PART}")
+
+
+def check_plain(path: Path) -> None:
+    """Raise RunDirectoryError for a device, pipe or socket: the file that is renamed to its name would take its place."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise RunDirectoryError(f"Expected a file to write at {path}, but a device or pipe is there. Choose another name.")
 
 
 def remove_parts(folder: Path, of: str = "") -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 from thresher.errors import InputError, RunDirectoryError, ThresherError
-from thresher.files import PART, parse_json, sync_folder, write_atomic, write_json
+from thresher.files import check_plain, parse_json, part_of, sync_folder, write_atomic, write_json
 from thresher.places import as_place, is_remote
 
 MARK = "exported-coreset.parquet"
@@ -35,15 +35,9 @@ def check_free(path: Path, force: bool = False) -> None:
     """Raise RunDirectoryError where a file may not be written: one is there and `force` is not given, or what is no file."""
     if path.is_dir():
         raise RunDirectoryError(f"Expected a file to write at {path}, but a folder is there. Choose another name.")
-    _check_plain(path)
+    check_plain(path)
     if os.path.lexists(path) and not force:
         raise RunDirectoryError(f"{path} exists already; nothing was written. Choose another name, or replace it: --force.")
-
-
-def _check_plain(path: Path) -> None:
-    """Raise RunDirectoryError for a device, pipe or socket: the file that is renamed to its name would take its place."""
-    if not is_remote(path) and path.exists() and not (path.is_file() or path.is_dir()):
-        raise RunDirectoryError(f"Expected a file to write at {path}, but a device or pipe is there. Choose another name.")
 
 
 def check_kind(path: Path, kind: str, read: Callable[[Path], object], option: str = "--out") -> None:
@@ -53,7 +47,8 @@ def check_kind(path: Path, kind: str, read: Callable[[Path], object], option: st
     """
     place = as_place(path)
     if not place.is_file():
-        _check_plain(place)
+        if not is_remote(place):
+            check_plain(place)
         return
     try:
         fits = bool(read(place))
@@ -84,7 +79,7 @@ def all_or_none(folder: Path) -> Iterator[Path]:
     Files of their names are replaced, so ask `check_free` before; others stay.
     """
     made = not folder.is_dir()
-    part = folder / f"{os.getpid()}{PART}"
+    part = part_of(folder / "export")
     part.mkdir(parents=True)
     try:
         yield part
@@ -117,7 +112,7 @@ def new_folder(path: Path, force: bool = False) -> Iterator[Path]:
         if not force:
             raise RunDirectoryError(f"{path} holds an export already. Choose another --out, or replace it: --force.")
     path.parent.mkdir(parents=True, exist_ok=True)
-    part, old = (path.with_name(f"{path.name}.{os.getpid()}{suffix}{PART}") for suffix in ("", ".old"))
+    part, old = part_of(path), part_of(path)
     part.mkdir()
     try:
         yield part
