@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,12 +11,14 @@ import torch
 from click.testing import CliRunner
 
 from thresher.cli import app
+from thresher.commands import tune
 from thresher.commands.tune import best, candidates
 from thresher.data import DatasetSplit, load
 from thresher.data.holdout import Holdout, PartSplit, hold_out
 from thresher.errors import FailedTrainingsError, InputError
 from thresher.experiments.board import BoardRow
 from thresher.experiments.cells import Cell, Entry
+from thresher.experiments.place import Place
 from thresher.train.spec import TrainSpec
 
 DIGITS = load("digits")
@@ -112,3 +115,17 @@ def test_tuning_ends_with_a_setting(tmp_path: Path) -> None:
     assert len(lines) == 1 + 1 + len(candidates("digits", 0.2, TrainSpec(epochs=5)))
     result = CliRunner().invoke(app, [*arguments, "--keep", "0.1,0.2"])
     assert isinstance(result.exception, InputError)
+
+
+def test_tuning_on_a_folder_that_the_name_tells_goes_to_one_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A colon is no part of a file's name everywhere, and where the pictures lie is no part of the run's."""
+    places = list[Path]()
+
+    def stop(cells: Any, place: Place, *_: Any) -> None:
+        places.append(place.root)
+        raise InputError("Enough.")
+
+    monkeypatch.setattr(tune, "run_cells", stop)
+    for data in ("folder:size=32:/some/pictures", "cifar10"):
+        assert CliRunner().invoke(app, ["tune", "--data", data, "--keep", "0.2", "--budget-minutes", "1"]).exception
+    assert places == [Path("runs/tune-folder_size=32"), Path("runs/tune-cifar10")]

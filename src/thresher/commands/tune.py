@@ -18,7 +18,7 @@ from thresher.derivation import grid
 from thresher.errors import FailedTrainingsError, InputError
 from thresher.experiments.board import BoardRow, as_csv, board, records
 from thresher.experiments.cells import Cell, Entry
-from thresher.experiments.defaults import adjusted, parse_keeps, parse_seeds, recipe
+from thresher.experiments.defaults import adjusted, parse_keeps, parse_seeds, recipe, run_folder
 from thresher.experiments.outcome import Outcome
 from thresher.experiments.pace import Pace
 from thresher.experiments.place import Place
@@ -49,7 +49,7 @@ def tune_command(
     template = Cell(data, RANDOM, keeps[0], surrogate, coreset, corrupt=corrupt, mislabel=mislabel, holdout=holdout)
     entries = [_entry(template, RANDOM), *(_entry(template, m) for m in candidates(data, keeps[0], surrogate))]
     processes, threads = parallel(jobs, device)
-    place = Place(out or Path("runs") / f"tune-{data}", data_dir, device, processes, threads)
+    place = Place(out or run_folder(data, prefix="tune-"), data_dir, device, processes, threads)
     pace = Pace.shared(device, threads, budget_minutes, processes)
     # Seed by seed, so that a budget that ends early has compared many settings once.
     cells = [cell for seed in chosen for e in entries for cell in e.cells([seed])]

@@ -127,7 +127,7 @@ def check(
         kept = _random(pool, keep, seed, held) if label == RANDOM else choose(
             method, columns, names, pool, keep, seed, {"fingerprint": held.fingerprint, "data": held.name}
         )  # fmt: skip
-        path = folder / "coresets" / f"{label.replace(':', '_')}-{keep:g}-seed{seed}.parquet"
+        path = folder / "coresets" / f"{file_stem(label, keep)}-seed{seed}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
         kept.save(path)
         shared = {**job, "fingerprint": held.fingerprint, "test_fingerprint": held.test_fingerprint, "holdout": HOLDOUT}

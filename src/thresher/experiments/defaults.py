@@ -60,15 +60,15 @@ def recipe(data: str) -> Recipe:
     return _DIGITS if kind == "digits" else _CIFAR
 
 
-def run_folder(data: str, corrupt: str | None, mislabel: str | None) -> Path:
+def run_folder(data: str, corrupt: str | None = None, mislabel: str | None = None, prefix: str = "") -> Path:
     """Return where a run goes when nothing is said; another one for every change of the data.
 
-    >>> run_folder("digits", None, "0.2:seed=1").as_posix()
-    'runs/digits+mislabel=0.2_seed=1'
+    >>> run_folder("digits", None, "0.2:seed=1").as_posix(), run_folder("folder:size=32:my/pictures", prefix="tune-").name
+    ('runs/digits+mislabel=0.2_seed=1', 'tune-folder_size=32')
     """
     changes = f"+corrupt={Corruption.parse(corrupt)}" if corrupt is not None else ""
     changes += f"+mislabel={Mislabeling.parse(mislabel)}" if mislabel is not None else ""
-    return Path("runs") / f"{pathless(data)}{changes}".replace(":", "_")
+    return Path("runs") / f"{prefix}{pathless(data)}{changes}".replace(":", "_")
 
 
 def adjusted(
