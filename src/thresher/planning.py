@@ -13,6 +13,7 @@ from fractions import Fraction
 from thresher.errors import InputError
 from thresher.keep import Keep, keep_count
 from thresher.ranks.owners import Owners, even_bucket
+from thresher.types import check_fields
 
 TRAIN_SIGNALS = 8
 """Of the signals that `thresher record` stores, those of the training pass; two need the logits of the epoch before."""
@@ -65,6 +66,7 @@ class Setup:
     workers: int = 1
 
     def __post_init__(self) -> None:
+        check_fields(self)
         lowest = {"classes": 2, "features": 0}
         highest = {"n": 10**15, "ranks": 10**6}
         for field in fields(self):

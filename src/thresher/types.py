@@ -6,8 +6,9 @@ in `[0, N)` of the original, unpruned data set, always and everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -20,9 +21,46 @@ Ids = NDArray[np.int64]
 HardEnd = Literal["high", "low"]
 
 
+def is_whole(number: object) -> bool:
+    """Return whether a number is an integer, Python's or NumPy's; a truth value is none.
+
+    >>> is_whole(np.int16(3)), is_whole(3.0), is_whole(True)
+    (True, False, False)
+    """
+    return isinstance(number, (int, np.integer)) and not isinstance(number, bool)
+
+
+_KINDS: dict[str, tuple[str, Callable[[object], bool]]] = {
+    "int": ("an integer", is_whole),
+    "float": ("a number", lambda value: isinstance(value, Real) and not isinstance(value, bool)),
+    "bool": ("True or False", lambda value: isinstance(value, (bool, np.bool_))),
+    "str": ("a text", lambda value: isinstance(value, str)),
+}
+
+
+def check_fields(of: Any) -> None:
+    """Raise InputError where a field of a dataclass has another value than its type says: int, float, bool or str, or one
+    of these or None. Other types are not looked at."""
+    for one in fields(of):
+        declared = one.type if isinstance(one.type, str) else getattr(one.type, "__name__", "")
+        kind = declared.removesuffix(" | None")
+        value, optional = getattr(of, one.name), kind != declared
+        if kind in _KINDS and not (optional and value is None):
+            wanted, fits = _KINDS[kind]
+            if not fits(value):
+                told = f"{wanted} or None" if optional else wanted
+                raise InputError(f"Expected {one.name} of {type(of).__name__} as {told}, but got {value!r}.")
+
+
 @dataclass(frozen=True)
 class Named:
-    """Base of what lives in a file of its own and is told by it: scorers, selectors, rules. Fields are parameters."""
+    """Base of what lives in a file of its own and is told by it: scorers, selectors, rules. Fields are parameters.
+
+    Raises InputError for a parameter of another type than it was declared with.
+    """
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @property
     def name(self) -> str:
@@ -162,15 +200,6 @@ class Scores:
 
 SEEDS = 2**63
 """How many seeds there are: what torch's generators take."""
-
-
-def is_whole(number: object) -> bool:
-    """Return whether a number is an integer, Python's or NumPy's; a truth value is none.
-
-    >>> is_whole(np.int16(3)), is_whole(3.0), is_whole(True)
-    (True, False, False)
-    """
-    return isinstance(number, (int, np.integer)) and not isinstance(number, bool)
 
 
 def check_seed(seed: int) -> None:

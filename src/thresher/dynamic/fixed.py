@@ -7,7 +7,7 @@ from typing import Any
 
 from thresher.coreset import Coreset
 from thresher.dynamic._base import Live, Rule
-from thresher.errors import FingerprintError
+from thresher.errors import FingerprintError, InputError
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +21,13 @@ class Fixed(Rule):
     """
 
     coreset: Coreset
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.coreset, Coreset):
+            raise InputError(
+                f"Expected a thresher.Coreset to show, but got {type(self.coreset).__name__}. Of ids alone make one: "
+                "Coreset(ids, None, n)."
+            )
 
     def params(self) -> dict[str, Any]:
         """What names the coreset."""

@@ -54,6 +54,7 @@ class InfoBatch(Rule):
     delta: float = 0.875
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 <= self.ratio < 1:
             raise InputError(f"Expected ratio in [0, 1), the share of well-learned samples to drop, but got {self.ratio}.")
         if not 0 <= self.delta <= 1:

@@ -49,6 +49,7 @@ class Redraw(Rule):
     dataset: str = ""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.every < 1 or self.warmup < 0:
             raise InputError(f"Expected every >= 1 and warmup >= 0 epochs, but got {self.every} and {self.warmup}.")
         keep_share(self.keep)

@@ -48,6 +48,7 @@ class AUM(Scorer):
     hard_end: ClassVar[HardEnd] = "low"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.margin not in ("prob", "logit"):
             raise InputError(f"Expected margin to be 'prob' or 'logit', but got {self.margin!r}.")
         if self.skip < 0:

@@ -46,6 +46,7 @@ class DUAL(Scorer):
     hard_end: ClassVar[HardEnd] = "high"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 2 <= self.window <= self.epochs:
             raise InputError(f"Expected 2 <= window <= epochs, but got window={self.window}, epochs={self.epochs}.")
 

@@ -49,6 +49,7 @@ class DynUnc(Scorer):
     hard_end: ClassVar[HardEnd] = "high"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.window < 2:
             raise InputError(f"Expected window >= 2 epochs, but got {self.window}. The published window is 10.")
 

@@ -44,6 +44,7 @@ class EL2N(Scorer):
     hard_end: ClassVar[HardEnd] = "high"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.epochs < 1:
             raise InputError(f"Expected epochs >= 1, but got {self.epochs}. The published number is 10.")
 

@@ -45,6 +45,7 @@ class Forgetting(Scorer):
     hard_end: ClassVar[HardEnd] = "high"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.never_learned not in ("zero", "max"):
             raise InputError(f"Expected never_learned to be 'zero' or 'max', but got {self.never_learned!r}.")
 

@@ -45,6 +45,7 @@ class GraNd(Scorer):
     hard_end: ClassVar[HardEnd] = "high"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.view not in ("eval", "train"):
             raise InputError(f"Expected view to be 'eval' or 'train', but got {self.view!r}.")
 

@@ -41,6 +41,7 @@ class MeanProb(Scorer):
     hard_end: ClassVar[HardEnd] = "low"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.epochs < 1:
             raise InputError(f"Expected epochs >= 1, but got {self.epochs}.")
 

@@ -34,6 +34,7 @@ class Random(Scorer):
     hard_end: ClassVar[HardEnd] = "high"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.seed < 0:
             raise InputError(f"Expected seed >= 0, but got {self.seed}.")
 

@@ -62,6 +62,7 @@ class TDDS(Scorer):
     hard_end: ClassVar[HardEnd] = "high"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.window < 3:
             raise InputError(
                 f"Expected window >= 3 epochs, but got {self.window}: K epochs give K-1 changes, and a single one has no "

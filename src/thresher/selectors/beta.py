@@ -52,6 +52,7 @@ class Beta(Selector):
     anchors: int = 10
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not (0 < self.c_d < float("inf") and 0 < self.total < float("inf")):
             raise InputError(f"Expected positive c_d and total, but got c_d={self.c_d!r}, total={self.total!r}.")
         if self.anchors < 1:

@@ -54,6 +54,7 @@ class Stratified(Rule):
     balanced: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 <= self.cutoff < 1:
             raise InputError(f"Expected the cutoff as a share in [0, 1) to drop, but got {self.cutoff!r}.")
         if self.strata < 1:

@@ -47,6 +47,7 @@ class Top(Rule):
     rank_based: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.end not in ("hard", "easy"):
             raise InputError(f"Expected top's end to be 'hard' or 'easy', but got {self.end!r}.")
 

@@ -6,10 +6,12 @@ import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import nn
 
 from thresher.errors import InputError
+from thresher.types import check_fields
 
 Precision = Literal["fp32", "bf16"]
 Optimizer = Literal["sgd", "adamw"]
@@ -23,7 +25,7 @@ class TrainSpec:
     `epochs` to run; `schedule_epochs` the length of the cosine when it is longer than what is run (a surrogate that
     stops at T keeps the full schedule); `precision` of the forward pass ("bf16" is autocast, weights stay float32).
     `optimizer` "adamw" ignores momentum and nesterov; `warmup_epochs` rises linearly to `lr` before the cosine;
-    `clip_norm` bounds the norm of the whole gradient.
+    `clip_norm` bounds the norm of the whole gradient. Raises InputError for values of other types, or that cannot be.
     """
 
     model: str = "resnet18"
@@ -44,6 +46,11 @@ class TrainSpec:
     clip_norm: float | None = None
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, np.generic):  # which no JSON can hold
+                object.__setattr__(self, field.name, value.item())
+        check_fields(self)
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise InputError(f"Expected {name} >= 1, but got {getattr(self, name)}.")

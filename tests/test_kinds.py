@@ -1,0 +1,70 @@
+"""Values of another kind than what is expected: each is refused by name, at once, by one clear error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from thresher.dynamic import Fixed, InfoBatch, Redraw
+from thresher.errors import InputError
+from thresher.planning import Setup
+from thresher.scorers import AUM, EL2N, TDDS, DynUnc, Random
+from thresher.selectors import Beta, Learnable, NearMedian, Stratified, Top, Uniform
+from thresher.train.spec import TrainSpec
+
+
+@pytest.mark.parametrize(
+    ("make", "field", "value", "wanted"),
+    [
+        (TDDS, "window", "5", "an integer"),
+        (TDDS, "window", 5.0, "an integer"),
+        (TDDS, "window", True, "an integer"),
+        (TDDS, "window", [5], "an integer"),
+        (TDDS, "decay", "0.9", "a number"),
+        (TDDS, "absolute", "false", "True or False"),
+        (EL2N, "epochs", None, "an integer"),
+        (AUM, "skip", 1.5, "an integer"),
+        (DynUnc, "exclude_last", 1, "True or False"),
+        (Random, "seed", "0", "an integer"),
+        (Top, "balanced", "false", "True or False"),
+        (Uniform, "balanced", "no", "True or False"),
+        (NearMedian, "balanced", None, "True or False"),
+        (Learnable, "suspects", "false", "True or False"),
+        (Stratified, "strata", 50.0, "an integer"),
+        (Stratified, "cutoff", "0.2", "a number"),
+        (Beta, "c_d", None, "a number"),
+        (Redraw, "every", 2.5, "an integer"),
+        (Redraw, "method", TDDS(), "a text"),
+        (Redraw, "dataset", None, "a text"),
+        (InfoBatch, "ratio", "0.5", "a number"),
+        (TrainSpec, "epochs", "5", "an integer"),
+        (TrainSpec, "batch_size", 128.0, "an integer"),
+        (TrainSpec, "lr", "0.1", "a number"),
+        (TrainSpec, "nesterov", "false", "True or False"),
+        (TrainSpec, "model", None, "a text"),
+        (TrainSpec, "schedule_epochs", "9", "an integer or None"),
+        (TrainSpec, "clip_norm", "5", "a number or None"),
+    ],
+)
+def test_a_parameter_of_another_kind(make: Callable[..., Any], field: str, value: Any, wanted: str) -> None:
+    """Texts are what a configuration file gives; of a truth value each of them would be true."""
+    with pytest.raises(InputError, match=f"Expected {field} of {make.__name__} as {wanted}, but got ".replace("[", r"\[")):
+        make(**{field: value})
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    assert TDDS(window=np.int64(5), decay=np.float64(0.9)).params() == TDDS(window=5).params()
+    assert Top(balanced=np.bool_(True)).params()["balanced"] is True
+    spec = TrainSpec(epochs=np.int64(5), lr=np.float64(0.1), nesterov=np.bool_(False), clip_norm=None)
+    assert json.loads(json.dumps(spec.to_json())) == TrainSpec(epochs=5, nesterov=False).to_json()
+
+
+def test_sizes_to_plan_and_coresets_to_show_are_looked_at() -> None:
+    with pytest.raises(InputError, match="Expected n of Setup as an integer, but got '100'"):
+        Setup("100", 10, 5)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"Expected a thresher\.Coreset to show, but got ndarray"):
+        Fixed(np.array([1]))  # type: ignore[arg-type]
