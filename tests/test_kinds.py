@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from thresher.dynamic import Fixed, InfoBatch, Redraw
+from thresher import Recorder
+from thresher.dynamic import DynamicSampler, Fixed, InfoBatch, Redraw
 from thresher.errors import InputError
 from thresher.planning import Setup
 from thresher.scorers import AUM, EL2N, TDDS, DynUnc, Random
@@ -68,3 +70,64 @@ def test_sizes_to_plan_and_coresets_to_show_are_looked_at() -> None:
         Setup("100", 10, 5)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"Expected a thresher\.Coreset to show, but got ndarray"):
         Fixed(np.array([1]))  # type: ignore[arg-type]
+
+
+def small_recorder(**given: Any) -> Recorder:
+    return Recorder(2, 3, scorers={"tdds": TDDS(window=3)}, **given)
+
+
+LACKS = "Expected a whole recorder state, but "
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        (lambda state: None, "Expected a recorder state as state_dict.. returns it, but got NoneType"),
+        (lambda state: [state], "but got list"),
+        (lambda state: without(state, "memory"), LACKS + "it lacks memory"),
+        (lambda state: without(state, "epoch"), LACKS + "it lacks epoch"),
+        (lambda state: without(state, "states"), LACKS + "it lacks states"),
+        (lambda state: {**state, "memory": None}, LACKS + "its memory lacks everything"),
+        (lambda state: {**state, "memory": without(state["memory"], "visits")}, LACKS + "its memory lacks visits"),
+        (
+            lambda state: {**state, "memory": {**state["memory"], "values": None}},
+            LACKS + "its memory's values lacks everything",
+        ),
+        (lambda state: {**state, "states": {}}, LACKS + "its state of tdds lacks changes, score"),
+        (lambda state: {**state, "epoch": "1"}, "with a number of epochs, but got epoch='1'"),
+        (
+            lambda state: {**state, "memory": {**state["memory"], "previous": torch.zeros(3, 3)}},
+            r"Expected previous of shape \(2, 3\) in a recorder state, but got \(3, 3\)",
+        ),
+    ],
+)
+def test_a_recorder_state_that_is_not_whole(change: Callable[[dict[str, Any]], Any], wanted: str) -> None:
+    recorder, state = small_recorder(), small_recorder().state_dict()
+    state["memory"]["targets"] = torch.tensor([1, 2])
+    with pytest.raises(InputError, match=wanted):
+        recorder.load_state_dict(change(state))
+    assert recorder.state_dict()["memory"]["targets"].tolist() == [-1, -1], "what was refused has changed nothing"
+    recorder.load_state_dict(state)
+    assert recorder.state_dict()["memory"]["targets"].tolist() == [1, 2]
+
+
+def without(state: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in state.items() if key != name}
+
+
+def test_a_dynamic_sampler_of_other_things() -> None:
+    rule = InfoBatch()
+    recorder = Recorder(2, 3, rule.scorers, missing="allow")
+    with pytest.raises(InputError, match=r"Expected a rule, such as .*, but got 'infobatch'"):
+        DynamicSampler("infobatch", recorder, epochs=3)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="but got the class InfoBatch"):
+        DynamicSampler(InfoBatch, recorder, epochs=3)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"Expected a thresher\.Recorder, but got InfoBatch"):
+        DynamicSampler(rule, rule, epochs=3)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="integers, but got '3' and 0"):
+        DynamicSampler(rule, recorder, epochs="3")  # type: ignore[arg-type]
+    sampler = DynamicSampler(rule, recorder, epochs=3)
+    with pytest.raises(InputError, match=r"Expected a sampler state as state_dict.. returns it, but got NoneType"):
+        sampler.load_state_dict(None)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="but it lacks counts"):
+        sampler.load_state_dict(without(sampler.state_dict(), "counts"))

@@ -15,8 +15,9 @@ from thresher.arguments import Batch, Duplicates, tensor
 from thresher.errors import InputError
 from thresher.intake import Intake
 from thresher.pending import Pending, defers
+from thresher.scorers._base import Scorer
 from thresher.trajectory.writer import TrajectoryWriter
-from thresher.types import Floats, Frame
+from thresher.types import Floats, Frame, is_whole
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
@@ -171,29 +172,38 @@ class Memory:
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Copy `state()` back; what waits is forgotten."""
-        intake = self.intake
-        if self._pending is not None:
-            self._pending.drain()
-        if set(state["values"]) != set(self.values):
+        """Copy `state()` back; what waits is forgotten. Raises InputError, before anything is changed, for another one's."""
+        intake, values = self.intake, state["values"]
+        if set(values) != set(self.values):
             raise InputError(
-                f"Expected a recorder state with the signals {sorted(self.values)}, but got {sorted(state['values'])}. "
+                f"Expected a recorder state with the signals {sorted(self.values)}, but got {sorted(values)}. "
                 "Make the Recorder with the scorers, signals and store that it had."
             )
         targets = {"previous": self.previous, "targets": intake.targets, "visits": intake.visits}
-        targets |= {"eval_visits": intake.eval_visits}
-        for name, value in targets.items():
-            value.copy_(tensor(state[name]))
-        for name, value in self.values.items():
-            value.copy_(tensor(state["values"][name]))
+        targets |= {"eval_visits": intake.eval_visits, **({} if self.logits is None else {"logits": self.logits})}
+        found = [(place, _part(state, name, place)) for name, place in targets.items()]
+        found += [(place, _part(values, name, place)) for name, place in self.values.items()]
+        if self._pending is not None:
+            self._pending.drain()
+        for place, value in found:
+            place.copy_(value)
         faults = tensor(state.get("faults", intake.faults.new_zeros(0)))  # older states have none
         intake.faults.zero_()[: len(faults)] = faults.to(intake.device)
         self.targets_incomplete = bool((intake.targets < 0).any())
-        if self.logits is not None:
-            self.logits.copy_(tensor(state["logits"]))
         self.features = np.array(tensor(state["features"]).numpy()) if "features" in state else None
         amid = self.features is not None and bool((intake.eval_visits > 0).any())
         self._width = self.features.shape[1] if self.features is not None and amid else None
+
+
+def _part(state: Mapping[str, Any], name: str, place: Tensor) -> Tensor:
+    """Return a part of a state. Raises InputError for one that does not fit the place it is to go to."""
+    value = tensor(state[name], name)
+    if value.shape != place.shape:
+        raise InputError(
+            f"Expected {name} of shape {tuple(place.shape)} in a recorder state, but got {tuple(value.shape)}. Give it "
+            "as state_dict() returned it."
+        )
+    return value
 
 
 def check_use(scorers: object, extra_signals: Collection[str], store: object) -> None:
@@ -237,16 +247,37 @@ def check_apart(state: Mapping[str, Any], memory: Memory, epoch: int) -> None:
         )
 
 
-def check_state(state: Mapping[str, Any], identity: Mapping[str, Any], store: TrajectoryWriter | None) -> None:
-    """Raise InputError unless a Recorder's state is of the recording that `identity` names, and goes with the store.
+def _check_whole(what: str, part: object, wanted: Collection[str]) -> None:
+    """Raise InputError for a part of a Recorder's state that is no mapping, or has not all of what is `wanted`."""
+    lacking = ", ".join(sorted(set(wanted) - set(part))) if isinstance(part, Mapping) else "everything"
+    if lacking:
+        raise InputError(
+            f"Expected a whole recorder state, but {what} lacks {lacking}. Give it as state_dict() returned it."
+        )
+
+
+def check_state(
+    state: object, identity: Mapping[str, Any], scorers: Mapping[str, Scorer], store: TrajectoryWriter | None
+) -> None:
+    """Raise InputError unless a Recorder's state is whole, of the recording that `identity` names, and goes with the store.
 
     The store may be ahead of the state, not behind.
     """
+    if not isinstance(state, Mapping):
+        raise InputError(f"Expected a recorder state as state_dict() returns it, but got {type(state).__name__}.")
     for key, value in identity.items():
         found = state.get(key, [0, state["n"]] if key == "samples" else None)
         if found != value:
             about = " Resume on as many ranks as recorded it, each with its own state." if key == "samples" else ""
             raise InputError(f"Expected a recorder state with {key}={value!r}, but got {found!r}.{about}")
+    _check_whole("it", state, ("epoch", "memory", "states"))
+    _check_whole("its memory", state["memory"], ("values", "previous", "targets", "visits", "eval_visits"))
+    _check_whole("its memory's values", state["memory"]["values"], ())
+    _check_whole("its states", state["states"], ())
+    for name, scorer in scorers.items():
+        _check_whole(f"its state of {name}", state["states"].get(name, {}), scorer.init(1))
+    if not is_whole(state["epoch"]) or state["epoch"] < 0:
+        raise InputError(f"Expected a recorder state with a number of epochs, but got epoch={state['epoch']!r}.")
     if store is not None and store.logits is not None and "logits" not in state["memory"]:
         raise InputError(
             f"This store keeps logits as {store.logits}, but the state is of a recording without them. Resume from a state "

@@ -282,7 +282,7 @@ class Recorder:
         on several ranks goes on on as many.
         """
         with together(self.ranks, "load_state_dict"):
-            check_state(state, self._made, self.store)
+            check_state(state, self._made, self.scorers, self.store)
             memory = self._place()
             check_apart(state, memory, self.epoch)
             memory.load(state["memory"])

@@ -28,7 +28,7 @@ from thresher.data.batching import batch_sizes
 from thresher.dynamic._base import Live, Rule, draw_seed
 from thresher.errors import InputError
 from thresher.recorder import Recorder
-from thresher.types import Pool
+from thresher.types import Pool, is_whole
 
 
 class DynamicSampler(Sampler[int]):
@@ -55,8 +55,9 @@ class DynamicSampler(Sampler[int]):
     """
 
     def __init__(self, rule: Rule, recorder: Recorder, *, epochs: int, seed: int = 0) -> None:
-        if epochs < 1 or seed < 0:
-            raise InputError(f"Expected epochs >= 1 and seed >= 0, but got {epochs} and {seed}.")
+        _check_kinds(rule, recorder)
+        if not (is_whole(epochs) and is_whole(seed) and epochs >= 1 and seed >= 0):
+            raise InputError(f"Expected epochs >= 1 and seed >= 0, integers, but got {epochs!r} and {seed!r}.")
         lacking = [name for name, scorer in rule.scorers.items() if recorder.scorers.get(name) != scorer]
         if lacking:
             raise InputError(
@@ -182,9 +183,14 @@ class DynamicSampler(Sampler[int]):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore `state_dict()`; raises InputError for that of another rule, seed, length or data set."""
+        if not isinstance(state, Mapping):
+            raise InputError(f"Expected a sampler state as state_dict() returns it, but got {type(state).__name__}.")
         for key, value in self._identity().items():
             if state.get(key) != value:
                 raise InputError(f"Expected a sampler state with {key}={value!r}, but got {state.get(key)!r}.")
+        lacking = sorted({"counts", "epoch"} - set(state))
+        if lacking:
+            raise InputError(f"Expected a whole sampler state, but it lacks {', '.join(lacking)}.")
         self.counts = [int(count) for count in state["counts"]]
         self._epoch, self._coreset, self._weights = int(state["epoch"]), None, None
         if "ids" in state:
@@ -195,3 +201,12 @@ class DynamicSampler(Sampler[int]):
     def _identity(self) -> dict[str, Any]:
         rule = [self.rule.name, self.rule.params()]
         return {"n": self.recorder.n, "rule": rule, "epochs": self.epochs, "seed": self.seed}
+
+
+def _check_kinds(rule: object, recorder: object) -> None:
+    """Raise InputError for what is no rule, or no Recorder."""
+    if not isinstance(rule, Rule):
+        came = f"the class {rule.__name__}" if isinstance(rule, type) else repr(rule)
+        raise InputError(f"Expected a rule, such as InfoBatch() or parse_rule('infobatch'), but got {came}.")
+    if not isinstance(recorder, Recorder):
+        raise InputError(f"Expected a thresher.Recorder, but got {type(recorder).__name__}.")
