@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from thresher import memory, pending
+from thresher import intake, memory, pending
 from thresher.errors import InputError, SampleIdError
 from thresher.recorder import Recorder
 from thresher.scorers import AUM, EL2N, TDDS, Entropy, GraNd
@@ -105,6 +105,21 @@ def test_faults_keep_the_epoch_from_being_committed() -> None:
             with pytest.raises((InputError, SampleIdError), match=text):
                 target.end_epoch()
             assert target.epoch == 1
+
+
+@pytest.mark.parametrize("target", [-100, -1, C])
+def test_a_label_that_is_no_class_is_never_an_index(target: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A GPU ends what uses an index that is outside, so nothing there may come so far: the epoch is refused at its end.
+    monkeypatch.setattr(intake, "defers", lambda device: True)
+    monkeypatch.setattr(
+        torch, "take_along_dim", lambda values, index, dim: values.gather(dim, index)
+    )  # as torch did in earlier versions
+    ids = torch.arange(N)
+    with waiting(8192):
+        for ours in (recorder(), Recorder(N, C, {"el2n": EL2N()}, extra_signals=["loss"], duplicates="first")):
+            ours.update(torch.zeros(N, C), torch.where(ids == 5, target, ids % C), ids)
+            with pytest.raises(InputError, match="Epoch 0 was not committed: it held targets outside the classes"):
+                ours.end_epoch()
 
 
 def test_padded_duplicates_are_dropped_also_across_batches() -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from thresher.arguments import Batch, Duplicates, Missing
 from thresher.errors import InputError, MissingSamplesError, SampleIdError
+from thresher.pending import defers
 
 _FAULTS = (
     "ids out of range",
@@ -61,42 +62,44 @@ class Intake:
 
     def take(self, batch: Batch, visits: Tensor, epoch: int, stored: torch.dtype | None = None) -> Batch:
         """Check a batch, count it in `visits` and return the rows to use; `stored` is the dtype of a store's logits."""
-        ids, flags = self._look_at(batch, self.n, stored)
-        known = self._known(ids, batch.targets)
+        usable, flags = self._look_at(batch, self.n, stored)
+        known = self._known(usable.ids, batch.targets)
         flags[_CHANGED] = ((known >= 0) & (known != batch.targets)).any()
-        on_cpu = ids.device.type == "cpu"
-        if on_cpu and bool(flags.any()):
+        at_once = not defers(self.device)
+        if at_once and bool(flags.any()):
             self._raise_faults(flags, batch, epoch, self.n, known)
+        batch, ids = usable, usable.ids
         if self.duplicates == "first":  # dropped rows were looked at too
-            batch = self._without_duplicates(replace(batch, ids=ids), visits)
+            batch = self._without_duplicates(batch, visits)
             self.copies += (len(ids) - len(batch.ids)) * (visits is self.visits)
             ids = batch.ids
         ones = torch.ones_like(ids, dtype=visits.dtype)
         visits.index_add_(0, ids, ones)
         flags[_TWICE] = (visits[ids] != 1).any()  # 32 768 rows of one sample and more make an int16 negative
-        if on_cpu and bool(flags[_TWICE]):
+        if at_once and bool(flags[_TWICE]):
             visits.index_add_(0, ids, -ones)
             self._raise_twice(ids, visits, epoch)
         self.faults |= flags
         self.targets[ids] = batch.targets
-        return Batch(batch.logits, batch.targets, ids, batch.features)
+        return batch
 
     def look_at(self, batch: Batch, n: int, epoch: int, stored: torch.dtype | None = None) -> Batch:
         """Check what can be seen of a batch of a data set of `n` samples alone, and count nothing."""
-        ids, flags = self._look_at(batch, n, stored)
-        if ids.device.type == "cpu" and bool(flags.any()):
+        usable, flags = self._look_at(batch, n, stored)
+        if not defers(self.device) and bool(flags.any()):
             self._raise_faults(flags, batch, epoch, n, batch.targets)
         self.faults |= flags
-        return Batch(batch.logits, batch.targets, ids, batch.features)
+        return usable
 
-    def _look_at(self, batch: Batch, n: int, stored: torch.dtype | None) -> tuple[Tensor, Tensor]:
-        """Return ids that can be used for indexing, and the flags of the faults that a batch shows by itself."""
+    def _look_at(self, batch: Batch, n: int, stored: torch.dtype | None) -> tuple[Batch, Tensor]:
+        """Return the batch with ids and targets that can be used for indexing (on a GPU one outside ends the process's use
+        of it), and the flags of the faults that the batch shows by itself."""
         outside = (batch.ids < 0) | (batch.ids >= n)
         no_class = (batch.targets < 0) | (batch.targets >= self.num_classes)
         never = torch.zeros((), dtype=torch.bool, device=batch.ids.device)
         large = (batch.logits.abs() >= _FLOAT16_END).any() if stored == torch.float16 else never
         flags = torch.stack([outside.any(), never, ~_all_finite(batch.logits), no_class.any(), never, large])
-        return torch.where(outside, 0, batch.ids), flags
+        return replace(batch, ids=torch.where(outside, 0, batch.ids), targets=torch.where(no_class, 0, batch.targets)), flags
 
     def _known(self, ids: Tensor, targets: Tensor) -> Tensor:
         """Return the target that each row should have, -1 where unknown; a copy should have that of the first row."""
