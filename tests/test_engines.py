@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, cast
@@ -58,6 +59,55 @@ def test_threads_run_side_by_side_and_go_on_after_a_failure() -> None:
         )  # fmt: skip
     assert done == {number: number + 10 for number in (0, 2, 3, 4, 5)}
     assert failed == {1: "one"}
+
+
+class Memory:
+    """What a training holds."""
+
+
+def out_of_memory(held: list[weakref.ref[Memory]]) -> None:
+    memory = Memory()
+    held.append(weakref.ref(memory))
+    try:
+        raise MemoryError
+    except MemoryError as error:  # as a capture does, which is ended in its own way
+        raise RuntimeError("out of memory") from error
+
+
+@pytest.mark.parametrize(("name", "workers"), [("threads", 2), ("serial", 1)])
+def test_what_a_failed_call_held_is_free_for_those_that_follow(name: str, workers: int) -> None:
+    held: list[weakref.ref[Memory]] = []
+    left: list[Any] = []
+    errors: list[Exception] = []
+    running, last = threading.Event(), threading.Event()
+
+    def wait_for_the_last(_: Any) -> None:
+        running.set()
+        last.wait(30)
+
+    def check(_: Any) -> None:
+        left.append([ref() for ref in held])
+        last.set()
+
+    beside: list[Item] = [(wait_for_the_last, None)] if workers > 1 else []
+    items: list[Item] = [*beside, (out_of_memory, held), (check, None)]
+    with make_engine(name, workers) as engine:
+        engine.run(items, call, on_result=lambda *_: None, on_failure=lambda item, error: errors.append(error))
+    assert left == [[None]]
+    assert [str(error) for error in errors] == ["out of memory"]
+
+
+def test_threads_work_on_as_what_they_found_out_is_their_own() -> None:
+    found = []
+    for _ in range(3):
+        with make_engine("threads", 2) as engine:
+            meeting = threading.Barrier(2, timeout=30)
+            engine.run(
+                range(4), lambda number, meeting=meeting: (lambda: (meeting.wait(), threading.get_ident())[1], ()),
+                on_result=lambda number, thread: found.append(thread),
+            )  # fmt: skip
+    assert len(found) == 12
+    assert len(set(found)) == 2
 
 
 def test_a_killed_worker_is_told_and_the_rest_goes_on() -> None:

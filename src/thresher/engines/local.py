@@ -9,13 +9,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures import wait as wait_for
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing.process import BaseProcess
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from thresher.engines import Call
-from thresher.engines.serial import Serial, raise_failure
+from thresher.engines.serial import Serial, forget_locals, raise_failure
 from thresher.errors import ThresherError
 
 T = TypeVar("T")
@@ -138,31 +141,65 @@ class Threads(Processes):
 
 
 class _Daemons(Executor):
-    """A thread for every call, which an interrupted process does not wait for."""
+    """Threads that an interrupted process does not wait for, as many as calls run at once."""
+
+    _idle: list[_Worker] = []  # noqa: RUF012 - of all engines
+    _taking = threading.Lock()
 
     def __init__(self) -> None:
-        self._running: set[threading.Thread] = set()
+        self._running: set[Future[Any]] = set()
 
     def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        """Start the call."""
+        """Start the call, in a thread that has worked before where one is idle (`_Worker`)."""
         future: Future[T] = Future()
-
-        def work() -> None:
-            try:
-                future.set_result(function(*args, **kwargs))
-            except BaseException as error:
-                future.set_exception(error)
-
-        self._running = {thread for thread in self._running if thread.is_alive()}
-        thread = threading.Thread(target=work, daemon=True)
-        self._running.add(thread)
-        thread.start()
+        with self._taking:
+            while self._idle and not self._idle[-1].is_alive():  # those of the process that this one was forked from
+                self._idle.pop()
+            worker = self._idle.pop() if self._idle else _Worker(self._give_back)
+        self._running = {other for other in self._running if not other.done()} | {future}
+        worker.start_call(future, partial(function, *args, **kwargs))
         return future
+
+    @classmethod
+    def _give_back(cls, worker: _Worker) -> None:
+        with cls._taking:
+            cls._idle.append(worker)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Wait for the calls that run, if asked to: nothing waits for its turn."""
-        for thread in self._running if wait else ():
-            thread.join()
+        if wait:
+            wait_for(self._running)
+
+
+class _Worker(threading.Thread):
+    """A thread that outlives its calls: what cuDNN has found out about the fastest kernels is each thread's own, and to find
+    it out anew takes the first seconds of a training. It is given back when a call is over, before others learn of that."""
+
+    def __init__(self, give_back: Callable[[_Worker], None]) -> None:
+        super().__init__(daemon=True)
+        self._calls, self._give_back = SimpleQueue[tuple[Future[Any], Callable[[], Any]]](), give_back
+
+    def start_call(self, future: Future[Any], call: Callable[[], Any]) -> None:
+        """Make the call, whose result `future` tells."""
+        self._calls.put((future, call))
+        if self.ident is None:
+            self.start()
+
+    def run(self) -> None:
+        """Wait for calls for good."""
+        while True:
+            self._make(*self._calls.get())
+
+    def _make(self, future: Future[Any], call: Callable[[], Any]) -> None:
+        try:
+            result = call()
+        except BaseException as error:
+            forget_locals(error)
+            self._give_back(self)
+            future.set_exception(error)
+        else:
+            self._give_back(self)
+            future.set_result(result)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -33,6 +34,8 @@ class Serial:
             try:
                 result = function(*arguments)
             except Exception as error:
+                if on_failure is not None:
+                    forget_locals(error)
                 failed(item, error)
             else:
                 on_result(item, result)
@@ -47,3 +50,12 @@ class Serial:
 def raise_failure(item: object, error: Exception) -> None:
     """Take a failure for the end of everything."""
     raise error
+
+
+def forget_locals(error: BaseException) -> None:
+    """Forget the local variables of the calls that an error has ended: a model and its memory on a GPU, which would else
+    stay there as long as anybody holds the error."""
+    ended: BaseException | None = error
+    while ended is not None:
+        traceback.clear_frames(ended.__traceback__)
+        ended = ended.__cause__ or ended.__context__
