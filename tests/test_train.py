@@ -20,6 +20,7 @@ from thresher.recorder import Recorder
 from thresher.scorers import AUM, EL2N, TDDS
 from thresher.train import progress
 from thresher.train.checkpoint import load_checkpoint, save_checkpoint
+from thresher.train.checks import check_single_samples
 from thresher.train.loop import Progress, fit
 from thresher.train.loss_scale import normalised
 from thresher.train.spec import TrainSpec, learning_rate
@@ -269,6 +270,21 @@ def test_bf16_learns_too() -> None:
     result = fit(DIGITS, TrainSpec("tiny", epochs=2, batch_size=32, lr=0.05, precision="bf16"), seed=0)
     assert result.test_accuracy is not None
     assert result.test_accuracy > 0.4
+
+
+def test_a_model_is_tried_on_one_sample_without_its_device() -> None:
+    tried: list[torch.device] = []  # on a GPU a first forward pass may break what other threads capture there
+
+    class Elsewhere(torch.nn.Linear):
+        def cpu(self) -> torch.nn.Module:  # type: ignore[override]
+            return self.to_empty(device="cpu")
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            tried.append(images.device)
+            return super().forward(images)
+
+    check_single_samples(Elsewhere(8, 2, device="meta"), DIGITS)
+    assert tried == [torch.device("cpu")]
 
 
 def test_one_sample_batches_train() -> None:

@@ -16,9 +16,9 @@ from thresher.train.spec import TrainSpec
 
 def check_single_samples(model: nn.Module, data: Data) -> None:
     """Raise InputError where the model cannot train on one sample, as batch normalisation over 1 x 1 maps cannot."""
-    size, device = data.image_size, next(model.parameters()).device
-    try:
-        copy.deepcopy(model).train()(torch.zeros(1, data.channels, size, size, device=device))
+    size = data.image_size
+    try:  # on the CPU: on a GPU others may capture their steps, which a first forward pass may break
+        copy.deepcopy(model).cpu().train()(torch.zeros(1, data.channels, size, size, device="cpu"))
     except ValueError as error:
         raise InputError(
             f"Expected batches of 2 samples or more for this model at {size} x {size} pixels, but some have 1, and batch "

@@ -133,7 +133,8 @@ def fit(
         if on_epoch is not None:
             on_epoch(Progress(completed, stop, training.loss(), lr, training.accuracy))
     if training.accuracy is None and stop == spec.epochs:  # resumed after the last epoch was already committed
-        training.evaluate()
+        with training.step.exclusive():
+            training.evaluate()
     return training.result(stop, tells_best=eval_every > 0)
 
 

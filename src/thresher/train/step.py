@@ -7,8 +7,8 @@ launches all of them at once: one step is captured, and from then on replayed on
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import wraps
 from threading import Lock
 from typing import ParamSpec, TypeVar
@@ -25,6 +25,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 _WARM_UP = 3  # steps before the capture: lazy initialisation and the choice of algorithms happen in them
 _ALONE = Lock()  # held by a capture, and by what may wait for the whole device, which fails while a thread captures
+_OPEN: list[torch.cuda.CUDAGraph] = []
 
 
 class Step:
@@ -128,16 +129,26 @@ class GraphedStep(Step):
         try:
             with _ALONE, torch.cuda.graph(graph, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"):
                 self._logits = self._train(self.forward, *self._inputs)
-        except torch.OutOfMemoryError:
-            raise
         except RuntimeError as error:
-            reason = str(error).splitlines()[0]
+            first = error.__context__ or error  # a capture that cannot be ended raises another error as it is left
+            _keep_if_open(graph)
+            if isinstance(first, torch.OutOfMemoryError):
+                raise
+            reason = str(first).splitlines()[0]
             warnings.warn(f"Training goes on without CUDA graphs, several times slower: {reason}", stacklevel=2)
             self._refused = True
             return False
         self.optimizer.zero_grad(set_to_none=True)  # the graph has gradients of its own
         self._graph = graph
         return True
+
+
+def _keep_if_open(graph: torch.cuda.CUDAGraph) -> None:
+    """Keep a graph whose capture could not be ended: torch goes on asking it, at allocations, whether it captures."""
+    try:
+        graph.pool()
+    except RuntimeError:
+        _OPEN.append(graph)
 
 
 def make_step(
@@ -169,7 +180,29 @@ class FastestKernels:
                 torch.backends.cudnn.benchmark = self._before
 
 
-_FASTEST = FastestKernels()
+class Streams:
+    """Streams that no two trainings have at once: torch deals out 32 of them in turn, whether they are in use or not, and
+    what one thread launches on a stream that another captures would become part of that graph."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._free: dict[int, list[torch.cuda.Stream]] = {}
+
+    @contextmanager
+    def one(self, device: torch.device) -> Iterator[torch.cuda.Stream]:
+        """Give a stream of the device to use in the block."""
+        index = torch.cuda.current_device() if device.index is None else device.index
+        with self._lock:
+            free = self._free.setdefault(index, [])
+            stream = free.pop() if free else torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        try:
+            yield stream
+        finally:
+            with self._lock:
+                free.append(stream)
+
+
+_FASTEST, _STREAMS = FastestKernels(), Streams()
 
 
 def on_device(train: Callable[P, R]) -> Callable[P, R]:
@@ -181,11 +214,11 @@ def on_device(train: Callable[P, R]) -> Callable[P, R]:
         device = torch.device(str(kwargs.get("device", "cpu")))
         if device.type != "cuda":
             return train(*args, **kwargs)
-        stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream(device))
-        with _FASTEST, torch.cuda.device(device), torch.cuda.stream(stream):
-            result = train(*args, **kwargs)
-            stream.synchronize()
+        with _STREAMS.one(device) as stream:
+            stream.wait_stream(torch.cuda.current_stream(device))
+            with _FASTEST, torch.cuda.device(device), torch.cuda.stream(stream):
+                result = train(*args, **kwargs)
+                stream.synchronize()
         return result
 
     return wrapper

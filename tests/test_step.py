@@ -1,0 +1,240 @@
+"""Captured steps and what trainings share on a GPU, with a graph that a CPU can replay in the place of CUDA's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from thresher.data import load
+from thresher.recorder import Recorder
+from thresher.train import loop, step
+from thresher.train.loop import fit
+from thresher.train.spec import TrainSpec
+from thresher.train.step import GraphedStep, Streams, on_device
+
+DIGITS = load("digits")
+
+
+class Graph(TorchDispatchMode):
+    """Does on a CPU what CUDA's graph does: what is launched while it captures is kept and changes nothing; a replay
+    launches all of it again, with the memory and the numbers of then."""
+
+    def __init__(self, *, ends: bool = True) -> None:
+        super().__init__()
+        self.calls: list[tuple[Any, Any, Any, list[Tensor]]] = []
+        self.replays, self._before, self._ends, self._ended = 0, dict[int, tuple[Tensor, Tensor]](), ends, False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given, names = kwargs or {}, func._schema.arguments
+        if func is torch.ops.aten._local_scalar_dense.default:
+            raise RuntimeError("operation not permitted when stream is capturing")
+        made = {id(out) for *_, outs in self.calls for out in outs}
+        for name, value in [*zip(names, args, strict=False), *((n, given[n.name]) for n in names if n.name in given)]:
+            written = name.alias_info is not None and name.alias_info.is_write
+            for tensor in tree_leaves(value) if written or name.name in ("running_mean", "running_var") else ():
+                if isinstance(tensor, Tensor) and id(tensor) not in made:
+                    self._before.setdefault(id(tensor), (tensor, tensor.clone()))
+        result = func(*args, **given)
+        aliases = any(returned.alias_info is not None for returned in func._schema.returns)
+        self.calls.append((func, args, given, [] if aliases else [t for t in tree_leaves(result) if isinstance(t, Tensor)]))
+        self.keep = [*getattr(self, "keep", ()), result]
+        return result
+
+    def end(self) -> None:
+        """Undo what the capture has changed."""
+        for tensor, value in self._before.values():
+            tensor.detach().copy_(value)
+        self._ended = self._ends
+        if not self._ends:
+            raise RuntimeError("the capture was invalidated")
+
+    def pool(self) -> tuple[int, int]:
+        if not self._ended:
+            raise RuntimeError("no successful capture")
+        return (0, id(self))
+
+    @torch.no_grad()
+    def replay(self) -> None:
+        self.replays += 1
+        for func, args, given, outs in self.calls:
+            again = [t for t in tree_leaves(func(*args, **given)) if isinstance(t, Tensor)]
+            for out, value in zip(outs, again, strict=False):
+                out.detach().copy_(value)
+
+
+@pytest.fixture
+def graphs(monkeypatch: pytest.MonkeyPatch) -> list[Graph]:
+    """Let trainings on a CPU be captured; gives the graphs."""
+    made: list[Graph] = []
+
+    @contextmanager
+    def capture(graph: Graph, stream: Any, capture_error_mode: str) -> Iterator[None]:
+        assert capture_error_mode == "thread_local"
+        assert step._ALONE.locked()
+        made.append(graph)
+        try:
+            with graph:
+                yield
+        finally:
+            graph.end()
+
+    def make_step(*args: Any) -> GraphedStep:
+        made = GraphedStep(*args[:-1])
+        made._lr = torch.zeros(())  # as on a GPU
+        return made
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "graph", capture)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: None)
+    monkeypatch.setattr(loop, "make_step", make_step)
+    return made
+
+
+@pytest.mark.parametrize("changes", [{}, {"precision": "bf16"}, {"clip_norm": 0.5, "label_smoothing": 0.1}], ids=str)
+def test_replayed_steps_are_the_plain_ones_bit_for_bit(
+    changes: dict[str, Any], graphs: list[Graph], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = TrainSpec("tiny", epochs=6, batch_size=64, lr=0.05, **changes)
+    ids, scale = np.arange(0, 3 * 64 + 20), np.linspace(0.2, 1, len(DIGITS.train), dtype=np.float32)
+    found = []
+    for way in (True, False):
+        if not way:
+            monkeypatch.undo()
+        recorder = Recorder(len(DIGITS.train), 10, {}, extra_signals=["loss"], missing="allow")
+        seen: list[Any] = []
+        watched = recorder.end_epoch
+
+        def end_epoch(recorder: Any = recorder, seen: Any = seen, watched: Callable[[], None] = watched) -> None:
+            seen.append(recorder._place().values["loss"].numpy().copy())
+            watched()
+
+        recorder.end_epoch = end_epoch  # type: ignore[method-assign, assignment]
+        result = fit(DIGITS, spec, 3, ids=ids, recorder=recorder, loss_scale=scale)
+        found.append((np.array(seen), result.train_loss, result.test_accuracy, result.mean_loss_scale))
+    for replayed, plain in zip(*found, strict=True):
+        np.testing.assert_array_equal(replayed, plain)
+    # three batches of 64 an epoch: the first three are plain steps, the fourth is captured; one of 20, never captured
+    assert [graph.replays for graph in graphs] == [6 * 3 - 3]
+
+
+def test_a_step_that_cannot_be_captured_is_trained_plainly(graphs: list[Graph], monkeypatch: pytest.MonkeyPatch) -> None:
+    spec, ids, train = TrainSpec("tiny", epochs=5, batch_size=64, lr=0.05), np.arange(128), GraphedStep._train
+
+    def waits(self: GraphedStep, *args: Any) -> Tensor:
+        logits = train(self, *args)
+        logits.sum().item()
+        return logits
+
+    monkeypatch.setattr(GraphedStep, "_train", waits)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: Graph(ends=False))
+    with pytest.warns(UserWarning, match="goes on without CUDA graphs.*: operation not permitted when stream is capturing"):
+        refused = fit(DIGITS, spec, 0, ids=ids)
+    assert [graph.replays for graph in graphs] == [0]
+    monkeypatch.undo()
+    assert refused.train_loss == fit(DIGITS, spec, 0, ids=ids).train_loss
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_memory_that_runs_out_in_a_capture_is_told_as_that(
+    ends: bool, graphs: list[Graph], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, open_before = GraphedStep._train, len(step._OPEN)
+
+    def fails(self: GraphedStep, *args: Any) -> Tensor:
+        if graphs:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return train(self, *args)
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: Graph(ends=ends))
+    monkeypatch.setattr(GraphedStep, "_train", fails)
+    with pytest.raises(RuntimeError) as told:
+        fit(DIGITS, TrainSpec("tiny", epochs=1, batch_size=64), 0)
+    assert isinstance(told.value if ends else told.value.__context__, torch.OutOfMemoryError)
+    assert len(step._OPEN) - open_before == (not ends)  # torch frees the memory of one that was ended with its graph
+    assert not step._ALONE.locked()
+
+
+def test_what_may_wait_for_a_device_keeps_captures_away(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    inside: list[str] = []
+
+    class Watched(step.Step):
+        def exclusive(self) -> Any:
+            @contextmanager
+            def entered() -> Iterator[None]:
+                inside.append("in")
+                yield
+                inside.append("out")
+
+            return entered()
+
+    monkeypatch.setattr(loop, "make_step", lambda *args: Watched(*args[:-1]))
+    evaluate = loop.evaluate
+    monkeypatch.setattr(loop, "evaluate", lambda *args: (inside.append("evaluate"), evaluate(*args))[1])
+    common: dict[str, Any] = {"checkpoint": tmp_path / "c.safetensors", "resume": True, "ids": np.arange(64)}
+    for _ in range(2):  # the second goes on after the last epoch, and only evaluates
+        fit(DIGITS, TrainSpec("tiny", epochs=1, batch_size=64), 0, **common)
+        assert inside[-3:] == ["in", "evaluate", "out"]
+        inside.append("next")
+
+
+class Stream:
+    """One of those that torch deals out in turn."""
+
+    dealt = 0
+
+    def __init__(self, device: Any) -> None:
+        self.number = Stream.dealt % 4
+        Stream.dealt += 1
+
+    def wait_stream(self, other: Any) -> None: ...
+    def synchronize(self) -> None: ...
+
+
+def test_no_two_trainings_have_one_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    current: list[Stream] = []
+
+    @contextmanager
+    def stream(entered: Stream) -> Iterator[None]:
+        assert entered.number not in [other.number for other in current]
+        current.append(entered)
+        try:
+            yield
+        finally:
+            current.remove(entered)
+
+    for name, value in {"Stream": Stream, "stream": stream, "current_device": lambda: 0}.items():
+        monkeypatch.setattr(torch.cuda, name, value)
+    monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: None)
+    monkeypatch.setattr(step, "_STREAMS", Streams())
+
+    @on_device
+    def train(depth: int, *, device: str) -> int:
+        for _ in range(5):
+            if depth:
+                train(depth - 1, device=device)
+        if depth == 0 and len(current) == 3:
+            raise_sometimes()
+        return current[-1].number
+
+    failures = iter([True, False] * 100)
+
+    def raise_sometimes() -> None:
+        if next(failures):
+            with pytest.raises(KeyError):
+                failing(device="cuda:0")
+
+    @on_device
+    def failing(*, device: str) -> None:
+        raise KeyError
+
+    assert train(2, device="cuda") == 0
+    assert Stream.dealt == 4
