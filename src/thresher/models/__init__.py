@@ -79,7 +79,7 @@ def build(
     if seed is None:
         return _make(name, num_classes, channels, image_size)
     with _DRAWING, torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would also seed the GPUs, whose state was not kept
         return _make(name, num_classes, channels, image_size)
 
 
