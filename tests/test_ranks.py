@@ -15,7 +15,10 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
+from torch._subclasses import FakeTensorMode
 
+from thresher.ranks import torchrun as torchrun_module
 from thresher.ranks.owners import Owners, even_bucket
 from thresher.recorder import Recorder
 from thresher.replay import Request, open_source, replay
@@ -198,6 +201,14 @@ def test_our_own_loop_takes_the_steps_of_one_process(
         with np.load(ran[1] / f"fitted-{rank}.npz") as found:
             for key, values in wanted.items():
                 np.testing.assert_allclose(found[key], values, rtol=2e-3, atol=2e-4, err_msg=key)
+
+
+def test_rows_on_a_gpu_go_to_others_from_there() -> None:
+    # A loop may leave the current GPU as it was (model.to(rank)), and NCCL refuses two processes on one.
+    with FakeTensorMode():
+        rows = torch.empty(0, 2, device="cuda:1")
+    assert torchrun_module._own_device(rows) == torch.device("cuda:1")
+    assert torchrun_module._own_device(torch.empty(0, 2)) == torch.device("cuda")
 
 
 @pytest.mark.parametrize(("n", "size"), [(50000, 2), (53, 3), (2, 3), (1, 2), (1281167, 8), (100_000_000, 64)])

@@ -74,11 +74,18 @@ class TorchRanks:
             dist.all_gather(asked, torch.tensor([*counts, kind], device="cpu"), group=self._host)
             came = [int(theirs[self.rank]) for theirs in asked]
             fast = self._nccl and all(int(theirs[-1]) != _ON_HOST for theirs in asked)
-            sent = tensor.contiguous().to(torch.device("cuda") if fast else torch.device("cpu"))
-            got = torch.empty((sum(came), *tensor.shape[1:]), dtype=tensor.dtype, device=sent.device)
+            sent = tensor.contiguous().to(_own_device(tensor) if fast else torch.device("cpu"))
+            got = sent.new_empty((sum(came), *tensor.shape[1:]))
             dist.all_to_all_single(got, sent, came, list(counts), group=None if fast else self._host)
             found = got.to(tensor.device)
         return (found.numpy() if array else found), came  # type: ignore[return-value]
+
+
+def _own_device(tensor: Tensor) -> torch.device:
+    """Return the GPU on which this process talks to others: that of its rows, which need not be the current one, or, without
+    rows, the one that the group was made for, if it was told so, else the current one."""
+    bound: torch.device | None = getattr(dist.group.WORLD, "bound_device_id", None)
+    return tensor.device if tensor.is_cuda else bound or torch.device("cuda")
 
 
 def _patience() -> timedelta | None:
