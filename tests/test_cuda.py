@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import gc
 import subprocess
 import sys
 import warnings
@@ -16,13 +18,16 @@ import torch
 
 from thresher.data import load
 from thresher.data.base import ArraySplit, Data
+from thresher.data.batching import Batches
 from thresher.engines import make_engine
-from thresher.models import MODELS
+from thresher.errors import InputError
+from thresher.models import MODELS, build
 from thresher.recorder import Recorder
 from thresher.registry import make_scorer, scorers
 from thresher.score_table import read_scores
 from thresher.train.loop import fit
-from thresher.train.spec import TrainSpec
+from thresher.train.spec import TrainSpec, build_optimizer
+from thresher.train.step import GraphedStep, make_step
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 N, C = 4000, 100
@@ -102,13 +107,8 @@ def test_every_model_can_be_captured(name: str) -> None:
 
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 def test_a_step_and_its_recording_wait_for_nothing() -> None:
-    from thresher.data.batching import Batches
-    from thresher.models import build
-    from thresher.train.spec import build_optimizer
-    from thresher.train.step import make_step
-
-    data, spec, device = random_images(), TrainSpec("small", batch_size=64), torch.device("cuda")
-    recorder = Recorder(640, 10, {"tdds": make_scorer("tdds", {"window": 3})})
+    data, spec, device = random_images(650), TrainSpec("small", batch_size=64), torch.device("cuda")
+    recorder = Recorder(650, 10, {"tdds": make_scorer("tdds", {"window": 3})})
     with torch.cuda.stream(torch.cuda.Stream()):  # type: ignore[no-untyped-call]
         model = build("small", 10, 3, 0).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         step = make_step(model, build_optimizer(spec, model), spec, device)
@@ -126,6 +126,66 @@ def test_a_step_and_its_recording_wait_for_nothing() -> None:
     assert step._graph is not None  # type: ignore[attr-defined]
 
 
+def test_a_label_that_is_no_class_refuses_the_epoch_and_nothing_else() -> None:
+    recorder = Recorder(N, C, {name: make_scorer(name) for name in ("el2n", "aum", "tdds")}, extra_signals=["loss"])
+    logits, ids = torch.randn(N, C, device="cuda"), torch.arange(N, device="cuda")
+    state = copy.deepcopy(recorder.state_dict())
+    for targets in (torch.where(ids == 5, -100, ids % C), torch.where(ids == 5, C, ids % C)):
+        recorder.update(logits, targets, ids)
+        with pytest.raises(InputError, match="targets outside the classes"):
+            recorder.end_epoch()
+        recorder.load_state_dict(state)
+    recorder.update(logits, ids % C, ids)
+    recorder.end_epoch()
+
+
+def test_a_step_that_cannot_be_captured_goes_on_and_others_are_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, spec, train = random_images(160), TrainSpec("small", epochs=3, batch_size=32, lr=0.01), GraphedStep._train
+
+    def waits(self: GraphedStep, *args: Any) -> torch.Tensor:
+        logits = train(self, *args)
+        logits.sum().item()
+        return logits
+
+    wanted = fit(data, spec, 0, device="cuda", graphs=False).train_loss
+    monkeypatch.setattr(GraphedStep, "_train", waits)
+    with pytest.warns(UserWarning, match="goes on without CUDA graphs"):
+        refused = fit(data, spec, 0, device="cuda").train_loss
+    monkeypatch.undo()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*CUDA graphs.*")
+        captured = fit(data, spec, 0, device="cuda").train_loss
+    assert [refused, captured] == pytest.approx([wanted, wanted], rel=0.02)
+
+
+def test_memory_that_ran_out_is_free_for_the_next_training() -> None:
+    data, spec = random_images(160), TrainSpec("small", epochs=3, batch_size=32, lr=0.01)
+    left, failed = list[int](), list[str]()
+
+    def run(batch: int) -> None:
+        small = batch == 32
+        changes = replace(spec, batch_size=batch, model="small" if small else "resnet50")
+        fit(data if small else random_images(batch), changes, 0, device="cuda")
+
+    def note(*_: Any) -> None:
+        gc.collect()
+        left.append(torch.cuda.memory_allocated())
+
+    def told(batch: int, error: Exception) -> None:
+        failed.append(type(error).__name__)
+        note()
+
+    whole = torch.cuda.mem_get_info()[1]
+    torch.cuda.set_per_process_memory_fraction(min(1.0, (torch.cuda.memory_reserved() + 3e9) / whole))
+    try:
+        with make_engine("serial") as engine:
+            engine.run([32, 32, 4096, 32], lambda batch: (run, (batch,)), on_result=note, on_failure=told)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert failed == ["OutOfMemoryError"]
+    assert max(left) - left[0] < 2**26, left
+
+
 def test_a_training_goes_on_where_it_was(tmp_path: Path) -> None:
     data, spec = random_images(), TrainSpec("small", epochs=4, batch_size=64, lr=0.01)
     whole = fit(data, spec, 0, device="cuda")
@@ -135,20 +195,53 @@ def test_a_training_goes_on_where_it_was(tmp_path: Path) -> None:
 
 
 def _train(seed: int) -> float:
-    return fit(load("digits"), TrainSpec("tiny", epochs=8, batch_size=64, lr=0.05), seed, device="cuda").train_loss
+    recorder = Recorder(1437, 10, {"el2n": make_scorer("el2n")})
+    spec = TrainSpec("tiny", epochs=8, batch_size=64, lr=0.05)
+    return fit(load("digits"), spec, seed, device="cuda", recorder=recorder, eval_every=1).train_loss  # type: ignore[return-value]
 
 
 def test_trainings_side_by_side_are_those_one_by_one() -> None:
-    alone = {seed: _train(seed) for seed in range(4)}
+    alone = {seed: _train(seed) for seed in range(6)}
     found: dict[int, float] = {}
-    with make_engine("threads", 4) as engine:
-        engine.run(list(alone), lambda seed: (_train, (seed,)), on_result=found.__setitem__)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*CUDA graphs.*")
+        with make_engine("threads", 4) as engine:
+            engine.run(list(alone), lambda seed: (_train, (seed,)), on_result=found.__setitem__)
     assert found.keys() == alone.keys()
     for seed, loss in alone.items():
         assert found[seed] == pytest.approx(loss, rel=0.1)
 
 
-def test_one_rank_on_nccl_gives_the_same_scores(tmp_path: Path) -> None:
+_NCCL = """
+import sys, torch, torch.distributed as dist
+from thresher.ranks import torchrun
+store = dist.FileStore(sys.argv[1], 1)
+dist.init_process_group("nccl", store=store, rank=0, world_size=1)
+ranks = torchrun.TorchRanks()
+assert ranks._nccl and ranks.share("greeting", [1]) == [[1]]
+for dtype in (torch.int64, torch.float32):
+    for rows in (torch.arange(6, device="cuda").view(3, 2).to(dtype), torch.empty((0, 2), dtype=dtype)):
+        found, came = ranks.exchange(rows, [len(rows)])
+        assert torch.equal(found, rows) and came == [len(rows)] and found.device == rows.device
+model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.BatchNorm1d(3)).cuda()
+wrapped = torchrun.parallel(model, torch.randn(5, 4, device="cuda"))
+assert int(model[1].num_batches_tracked) == 0
+wrapped(torch.randn(5, 4, device="cuda")).sum().backward()
+torchrun.send_from_first(list(model.buffers()))
+assert model[0].weight.grad is not None and int(model[1].num_batches_tracked) == 1
+ranks.leave()
+dist.destroy_process_group()
+"""
+
+
+def test_rows_gradients_and_buffers_travel_through_nccl(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _NCCL, str(tmp_path / "store")], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_one_rank_under_torchrun_gives_the_same_scores(tmp_path: Path) -> None:
     common = ["--data", "digits", "--device", "cuda"]
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "1", "-m", "thresher.cli", "record"]
     for out, command in (("ranks", launch), ("alone", [sys.executable, "-m", "thresher.cli", "record"])):
