@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ import pytest
 from thresher import locks
 from thresher.coreset import Coreset
 from thresher.data import load
+from thresher.engines import make_engine
 from thresher.errors import BusyError
 from thresher.experiments import jobs
 from thresher.experiments.board import as_csv, board
@@ -195,3 +197,21 @@ def test_a_lock_file_that_was_removed_before_it_was_locked_is_none(tmp_path: Pat
             pass
     assert len(calls) == 3
     assert not path.exists()
+
+
+def test_trainings_that_begin_at_once_load_their_data_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    loads: list[str] = []
+
+    def slowly(name: str, *_: Any, **__: Any) -> Any:
+        loads.append(name)
+        time.sleep(0.2)
+        return SimpleNamespace(name=name)
+
+    monkeypatch.setattr(jobs, "load", slowly)
+    found: list[Any] = []
+    with make_engine("threads", 4) as engine:
+        engine.run(
+            range(4), lambda _: (jobs.cached_data, ("begun at once", None)), on_result=lambda _, data: found.append(data)
+        )
+    assert loads == ["begun at once"]
+    assert len({id(data) for data in found}) == 1

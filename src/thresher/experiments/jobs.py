@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import torch
@@ -35,6 +36,7 @@ from thresher.types import Floats
 
 _CHANGES = ("corrupt", "mislabel", "holdout")
 _UNTOLD = ("data_dir", "coreset", "scores", "eval_every")  # where things lie, what else is looked at
+_LOADING = Lock()
 
 
 @dataclass(frozen=True)
@@ -98,11 +100,16 @@ def values_digest(values: Floats) -> str:
     return hashlib.sha256(values.astype("<f4").tobytes()).hexdigest()[:16]
 
 
-@lru_cache(maxsize=2)
 def cached_data(
     name: str, root: str | None, corrupt: str | None = None, mislabel: str | None = None, holdout: str | None = None
 ) -> Data:
-    """Load a data set once per process."""
+    """Load a data set once per process, also where several threads begin with it at once."""
+    with _LOADING:
+        return _loaded(name, root, corrupt, mislabel, holdout)
+
+
+@lru_cache(maxsize=2)
+def _loaded(name: str, root: str | None, corrupt: str | None, mislabel: str | None, holdout: str | None) -> Data:
     return load(name, Path(root) if root else None, corrupt=corrupt, mislabel=mislabel, holdout=holdout)
 
 
