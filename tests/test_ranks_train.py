@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from thresher.commands.training import pick_device
 from thresher.errors import InputError
 from thresher.ranks.torchrun import joined
 from thresher.replay import Request, open_source, replay
@@ -162,3 +163,12 @@ def test_processes_that_have_no_gpu_each_are_told_so(device: str, message: str, 
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     with pytest.raises(InputError, match=message), joined(device):
         pytest.fail("it began")
+
+
+def test_to_choose_the_gpu_takes_no_memory_of_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.zeros", lambda *_, **__: pytest.fail("each process would have a place on the first GPU"))
+    assert [pick_device(name) for name in ("auto", "cuda")] == ["cuda", "cuda"]
+    monkeypatch.undo()
+    with pytest.raises(InputError, match="a device that is there"):
+        pick_device("cuda:99")

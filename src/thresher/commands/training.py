@@ -42,6 +42,8 @@ def pick_device(name: str) -> str:
     """Return the device to use; `auto` is cuda where there is one. Raises InputError for one that is not there."""
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and torch.cuda.is_available():  # a try would take memory of the first from each process
+        return name
     try:
         torch.zeros(1, device=name)
     except (RuntimeError, AssertionError) as error:
