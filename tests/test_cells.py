@@ -13,6 +13,8 @@ import pytest
 import torch
 
 from thresher.coreset import Coreset
+from thresher.engines import make_engine
+from thresher.experiments import reproduce
 from thresher.experiments.board import board
 from thresher.experiments.cells import Cell, Entry
 from thresher.experiments.jobs import run_task
@@ -189,3 +191,20 @@ class Late(Pace):
     @property
     def left(self) -> float:
         return 0.0
+
+
+@pytest.mark.parametrize(("engine", "device", "told"), [("ray", "cuda:1", "cuda"), ("threads", "cuda:1", "cuda:1")])
+def test_a_training_on_ray_is_told_the_gpu_that_it_sees(
+    engine: str, device: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    devices: list[str] = []
+
+    def no_gpu(task: Any, device: str, *_: Any) -> None:
+        devices.append(device)
+        raise RuntimeError("no GPU")
+
+    monkeypatch.setattr(reproduce, "run_task", no_gpu)
+    monkeypatch.setattr(Place, "make_engine", lambda self: make_engine("serial"))
+    outcome = run_cells([cell("random")], Place(tmp_path, device=device, engine=engine), Pace(device))
+    assert devices == [told]
+    assert list(outcome.failed) == [cell("random")]

@@ -54,6 +54,11 @@ class Place:
         gpus = 1 if self.engine == "ray" and self.device.startswith("cuda") else 0
         return make_engine(self.engine, self.processes, self.address, gpus)
 
+    @property
+    def training_device(self) -> str:
+        """The device that a training is told: Ray gives each a GPU, whichever it is, and lets it see no other."""
+        return "cuda" if self.engine == "ray" and self.device.startswith("cuda") else self.device
+
     def load(self, cell: Cell) -> Data:
         """Return the data a cell trains on, loaded once for all that follow."""
         root = str(self.data_dir) if self.data_dir else None

@@ -273,6 +273,6 @@ def _train(
         inside = place.engine != "ray" and (engine.workers == 1 or len(twins) == 1)
         engine.run(
             list(twins),
-            lambda cell: (run_task, (tasks[cell], place.device, place.threads, watch(cell) if inside else None)),
+            lambda cell: (run_task, (tasks[cell], place.training_device, place.threads, watch(cell) if inside else None)),
             on_result=on_result, on_failure=on_failure, admit=admit,
         )  # fmt: skip
