@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,8 +12,10 @@ import pytest
 from thresher import signals
 from thresher.errors import InputError, UnknownNameError
 from thresher.registry import build, fault_of, make_scorer, scorers
-from thresher.scorers import AUM, DUAL, EL2N, TDDS, DynUnc, Entropy, Forgetting, GraNd, Scorer, State
+from thresher.scorers import AUM, DUAL, EL2N, TDDS, DynUnc, Entropy, Forgetting, GraNd, MeanProb, Random, Scorer, State
 from thresher.testing import check_scorer
+from thresher.testing.generators import trajectories
+from thresher.testing.scorer_checks import run
 from thresher.types import Frame, HardEnd, Pool
 
 VARIANTS: list[Scorer] = [
@@ -23,6 +26,7 @@ VARIANTS: list[Scorer] = [
     TDDS(window=4, spread="variance"),
     Forgetting(never_learned="max"),
     EL2N(epochs=2),
+    MeanProb(epochs=2),
     AUM(margin="logit", skip=1),
     Entropy(view="train"),
     GraNd(view="train"),
@@ -37,11 +41,46 @@ def test_conformance(scorer: Scorer) -> None:
     check_scorer(scorer)
 
 
+HOUSE = {
+    "aum", "class_distance", "correctness", "dual", "dyn_unc", "el2n", "entropy", "forgetting", "grand", "last_loss",
+    "mean_prob", "random", "tdds",
+}  # fmt: skip
+
+
 def test_every_scorer_is_found() -> None:
-    assert set(scorers()) >= {
-        "aum", "class_distance", "correctness", "dual", "dyn_unc", "el2n", "entropy", "forgetting", "grand", "last_loss",
-        "mean_prob", "random", "tdds",
-    }  # fmt: skip
+    assert set(scorers()) >= HOUSE
+
+
+@pytest.mark.parametrize("scorer", [make_scorer(name) for name in scorers()] + VARIANTS, ids=str)
+def test_min_epochs_are_the_first_that_give_a_score(scorer: Scorer) -> None:
+    least = scorer.min_epochs
+    values, pool = trajectories(2, max(1, least), 6)
+    found = scorer.compute(run(scorer, values), pool)
+    assert not np.isnan(found).any()
+    if least > 1:
+        too_short = {name: rows[: least - 1] for name, rows in values.items()}
+        assert np.isnan(scorer.compute(run(scorer, too_short), pool)).all()
+
+
+def test_the_smallest_parameters_are_accepted() -> None:
+    smallest = [
+        TDDS(window=3, decay=1),
+        EL2N(epochs=1),
+        MeanProb(epochs=1),
+        AUM(skip=0),
+        DynUnc(window=2),
+        DUAL(2, 2),
+        Random(0),
+    ]
+    for scorer in smallest:
+        check_scorer(scorer)
+
+
+def test_hard_ends_are_the_published_ones() -> None:
+    """Large is hard or informative, but for margins, for the probability of the own class and for being right."""
+    low = {"aum", "mean_prob", "correctness"}
+    ends = {name: make_scorer(name).hard_end for name in HOUSE}
+    assert ends == {name: "low" if name in low else "high" for name in HOUSE}
 
 
 def worked_example() -> dict[str, np.ndarray[Any, Any]]:
@@ -123,6 +162,23 @@ def test_golden_orders() -> None:
 def test_impossible_parameters(name: str, params: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         make_scorer(name, params)
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (lambda: TDDS(spread="range"), "spread to be 'norm' or 'variance'"),  # type: ignore[arg-type]
+        (lambda: AUM(margin="loss"), "margin to be 'prob' or 'logit'"),  # type: ignore[arg-type]
+        (lambda: Forgetting(never_learned="often"), "never_learned to be 'zero' or 'max'"),  # type: ignore[arg-type]
+        (lambda: Entropy(view="test"), "view to be 'eval' or 'train'"),  # type: ignore[arg-type]
+        (lambda: GraNd(view="test"), "view to be 'eval' or 'train'"),  # type: ignore[arg-type]
+        (lambda: MeanProb(epochs=0), "epochs >= 1"),
+    ],
+)  # fmt: skip
+def test_impossible_parameters_of_a_class(made: Callable[[], Scorer], message: str) -> None:
+    """A class is built past what checks the parameters of a name."""
+    with pytest.raises(InputError, match=message):
+        made()
 
 
 def test_unknown_names_and_text() -> None:

@@ -28,7 +28,7 @@ def new_ring(slots: int, n: int) -> Floats:
 
 def push(ring: Floats, values: Floats, rows: slice | Ids) -> Floats:
     """Append `values` to the rings of `rows`, drop their oldest ones, and return these rings (slots, M), oldest first."""
-    window = ring if isinstance(rows, slice) else ring[:, rows]
+    window = ring[:, rows]  # of a slice the ring itself, of ids a copy
     for columns in _blocks(window):
         for older, newer in pairwise(window[:, columns]):  # slot by slot: all at once would copy the ring aside
             older[...] = newer
