@@ -16,6 +16,7 @@ from thresher.errors import InputError, MissingSamplesError
 from thresher.registry import make_selector, selectors
 from thresher.selection import select
 from thresher.selectors._base import Selector
+from thresher.selectors._draw import log_weights
 from thresher.selectors._quota import class_quotas
 from thresher.selectors.beta import Beta
 from thresher.selectors.learnable import Learnable
@@ -83,6 +84,42 @@ def test_balanced_ccs_can_cut_all_that_is_pruned(sizes: tuple[int, ...], keep: f
     assert np.bincount(targets[coreset.ids], minlength=len(sizes)).tolist() == class_quotas(targets, len(coreset)).tolist()
 
 
+def literal_strata(values: Any, cutoff: float, strata: int, keep: int) -> tuple[list[list[int]], list[int]]:
+    """Return the members of each stratum and how many of them are drawn, as Algorithm 1 of CCS says; high = hard."""
+    left = sorted(range(len(values)), key=lambda i: values[i])[: len(values) - int(cutoff * len(values))]
+    low, high = min(values[i] for i in left), max(values[i] for i in left)
+    members: list[list[int]] = [[] for _ in range(strata)]
+    for i in left:
+        edges = [low + (high - low) * k / strata for k in range(1, strata)]
+        members[sum(values[i] >= edge for edge in edges)].append(i)
+    budgets, rest = [0] * strata, keep
+    for visited, k in enumerate(sorted(range(strata), key=lambda k: (len(members[k]), k))):
+        budgets[k] = min(len(members[k]), rest // (strata - visited))
+        rest -= budgets[k]
+    return members, budgets
+
+
+@pytest.mark.parametrize(("cutoff", "strata", "keep"), [(0, 50, 90), (0.25, 8, 64), (0.5, 7, 100), (0.25, 8, 6), (0, 1, 9)])
+def test_ccs_draws_from_the_strata_that_its_paper_draws_from(cutoff: float, strata: int, keep: int) -> None:
+    """Scores in eighths over a range of eighths, so that many lie on an edge exactly."""
+    values = np.random.default_rng(4).permutation(np.r_[np.arange(160), np.arange(0, 80, 2)]) / 8
+    members, budgets = literal_strata(values.tolist(), cutoff, strata, keep)
+    chosen = set(pick(Stratified(cutoff=cutoff, strata=strata), values, keep))
+    assert [len(chosen & set(ids)) for ids in members] == budgets
+    turned = set(pick(Stratified(cutoff=cutoff, strata=strata), -values, keep, "low"))
+    assert sum(len(turned & set(ids)) for ids in members) == keep  # of what is left
+
+
+def test_ccs_draws_fairly_inside_a_stratum() -> None:
+    values = np.r_[np.zeros(30), np.ones(10)]
+    counts = np.zeros(40)
+    for seed in range(600):
+        counts[select(Scores(values.astype(np.float32)), Pool(40), 12, Stratified(strata=2), seed=seed).ids] += 1
+    assert stats.chisquare(counts[:30]).pvalue > 1e-3
+    assert stats.chisquare(counts[30:]).pvalue > 1e-3
+    assert (counts[:30].sum(), counts[30:].sum()) == (3600, 3600)
+
+
 def test_ccs_cuts_the_hardest_first() -> None:
     values = np.arange(100, dtype=np.float32)
     assert max(pick(Stratified(cutoff=0.3), values, 70)) == 69
@@ -98,6 +135,24 @@ def test_dual_has_the_published_beta(pruned: float, a: float, b: float) -> None:
     mean_prob = np.full(1000, 0.4)
     found = Beta(c_d=4).shape(Scores(np.arange(1000, dtype=np.float32)), mean_prob, round(1000 * (1 - pruned)))
     np.testing.assert_allclose(found, (a, b), atol=0.006)
+
+
+@pytest.mark.parametrize("hard_end", ["high", "low"])
+def test_dual_measures_the_ten_hardest(hard_end: Any) -> None:
+    """b = 15 (1 - mu_D) (1 - P^c_d) with mu_D over the ten samples of highest difficulty, a = 16 - b."""
+    rng = np.random.default_rng(1)
+    values, mean_prob = rng.permutation(200), rng.random(200)
+    ids = sorted(range(200), key=lambda i: values[i], reverse=hard_end == "high")
+    for anchors, keep in ((10, 20), (3, 100)):
+        mu = sum(mean_prob[i] for i in ids[:anchors]) / anchors
+        b = 15 * (1 - mu) * (1 - (1 - keep / 200) ** 4)
+        found = Beta(anchors=anchors).shape(Scores(values.astype(np.float32), hard_end), mean_prob, keep)
+        np.testing.assert_allclose(found, (16 - b, b), rtol=1e-12)
+
+
+def test_weights_are_the_scores_shifted_where_one_is_negative() -> None:
+    assert log_weights(np.array([2, 1, 4], np.float32)).tolist() == np.log([2.0, 1, 4]).tolist()
+    assert log_weights(np.array([-2, -3, 1], np.float32)).tolist() == [0, -np.inf, np.log(4.0)]
 
 
 def test_dual_weighs_by_score_times_density() -> None:

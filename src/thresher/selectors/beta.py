@@ -39,7 +39,7 @@ class Beta(Selector):
     Source: Cho et al. 2025 (DUAL), official code.
     Differences to the official code: seeded; exactly `keep` samples (there one less at keep 0.1 and 0.2 on CIFAR); weights
     in log space with m kept 1e-7 away from 0 and 1 (there an infinite density gives NaN); samples of zero weight are taken
-    only when nothing else is left, hardest first (there an error); a score with negative difficulties is shifted to 0.
+    only when nothing else is left, by a hash of their ids (there an error); negative difficulties are shifted to 0.
 
     >>> scores = Scores(np.array([0.5, 0.0, 0.2, 0.4], dtype=np.float32))
     >>> pool = Pool(4, aux={"mean_prob": np.array([0.5, 0.9, 0.1, 0.6], dtype=np.float32)})
@@ -61,8 +61,8 @@ class Beta(Selector):
     def pick(self, scores: Scores, pool: Pool, keep: int, rng: np.random.Generator) -> Ids:
         """Return the drawn ids, sorted."""
         keys = draw_keys(self.log_weights(scores, pool, keep), rng)
-        ties = np.lexsort((id_hash(np.arange(pool.n)), -scores.difficulty, -keys))
-        return np.sort(ties[:keep]).astype(np.int64, copy=False)
+        order = np.lexsort((id_hash(np.arange(pool.n)), -keys))
+        return np.sort(order[:keep]).astype(np.int64, copy=False)
 
     def log_weights(self, scores: Scores, pool: Pool, keep: int) -> NDArray[np.float64]:
         """Return (N,) float64 ln w up to a constant; -inf where the score is 0."""
