@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader, TensorDataset
 
-from thresher.coreset import Coreset, sidecar_path
+from thresher.coreset import Coreset, sidecar_path, write_coreset
 from thresher.data import Indexed
 from thresher.errors import CorruptFileError, FingerprintError, InputError, MissingFileError, SampleIdError
 
@@ -58,6 +58,17 @@ def test_any_coreset_round_trips(tmp_path: Path, data: st.DataObject) -> None:
     coreset = Coreset(np.array(ids), None if weights is None else np.array(weights, np.float32), n, source)
     coreset.save(tmp_path / "core.parquet")
     assert same(Coreset.load(tmp_path / "core.parquet"), coreset)
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 5, 8, 9])
+def test_ids_that_come_in_chunks_are_all_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """Row groups of four ids or more: the last one may be full, and chunks may be empty."""
+    monkeypatch.setattr("thresher.coreset._GROUP", 4)
+    ids, path = np.arange(count), tmp_path / "core.parquet"
+    for size in (1, 2, 3, 4):
+        chunks = [ids[first : first + size] for first in range(0, count, size)]
+        assert write_coreset(path, 10, SOURCE, [chunks[0], ids[:0], *chunks[1:]]) == count
+        assert same(Coreset.load(path), Coreset(ids, None, 10, SOURCE))
 
 
 def test_the_digest_tells_coresets_apart() -> None:
@@ -106,6 +117,16 @@ def test_fingerprint(tmp_path: Path) -> None:
         Coreset.load(path, fingerprint="other")
     Coreset(np.array([1]), None, 10).save(path)
     assert Coreset.load(path, fingerprint="other").fingerprint is None
+
+
+def test_a_coreset_is_at_a_path_with_all_that_it_says(tmp_path: Path) -> None:
+    path, coreset = tmp_path / "core.parquet", small()
+    coreset.save(path)
+    assert coreset.is_at(path)
+    assert not Coreset(np.array([0, 3, 4, 8]), None, 10, SOURCE).is_at(path)
+    assert not Coreset(coreset.ids, None, 10, {**SOURCE, "seed": 8}).is_at(path)
+    sidecar_path(path).unlink()
+    assert not coreset.is_at(path)
 
 
 # ---- what is refused

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from thresher.coreset import Coreset
-from thresher.derivation import MOST_LATE, candidates, derive, grid, settle
+from thresher.derivation import MOST_LATE, Setting, best, candidates, derive, grid, settle
 from thresher.errors import InputError, TooFewEpochsError
 from thresher.methods import resolve
 from thresher.recorder import Recorder
@@ -64,6 +64,14 @@ def test_longer_trajectories_keep_later_samples_and_the_longest_that_fits_wins(t
     longer = [s for s in found if (s.epochs, -s.window) > (chosen.epochs, -chosen.window)]
     assert longer
     assert all(s.late > MOST_LATE for s in longer)
+
+
+def test_of_equals_the_longest_is_best_and_the_smallest_window() -> None:
+    pairs = [(5, 5), (10, 5), (10, 10), (20, 20), (20, 5), (20, 10)]
+    for share in (MOST_LATE, 0.6):  # a third may be late, no more
+        assert best([Setting(*pair, share) for pair in pairs]) == Setting(20, 5, share)
+    assert best([Setting(5, 5, MOST_LATE), Setting(10, 5, MOST_LATE + 1e-9)]).epochs == 5
+    assert best([Setting(5, 5, 0.7), Setting(10, 5, 0.5), Setting(20, 5, 0.6)]).epochs == 10
 
 
 def test_methods_that_wait_are_settled_and_others_left_alone(tmp_path: Path) -> None:

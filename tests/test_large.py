@@ -124,6 +124,27 @@ def test_any_ranking_is_cut_where_a_sort_cuts_it(
     assert samples.where(found).tolist() == sorted_way(values, targets, quotas, order, ranking.seed)
 
 
+@dataclass(frozen=True)
+class ButTheFirst:
+    """Everybody but sample 0, which belongs to no group."""
+
+    def of(self, block: Block) -> Any:
+        """Return -1 for sample 0, 0 for the others."""
+        return np.where(np.arange(block.first, block.first + len(block)) > 0, 0, -1)
+
+
+def test_whoever_is_drawn_first_stays_out_where_nobody_or_no_group_stays() -> None:
+    """With this seed the hash of sample 0 is 0, the key that stands for nobody."""
+    seed = (1 << 64) - 0x9E3779B97F4A7C15
+    assert id_hash(np.arange(1), seed).tolist() == [0]
+    samples = Shards(Scores(np.zeros(20, np.float32)), Pool(20, np.arange(20) % 2))
+    ranking = Ranking("drawn", seed)
+    for quotas in ([0, 3], [3, 0], [0, 0], [1, 10]):
+        kept = samples.where(first_of(samples, ranking, Classes(), np.array(quotas))).tolist()
+        assert kept == sorted_way(np.zeros(20), np.arange(20) % 2, quotas, "drawn", seed)
+    assert 0 not in samples.where(first_of(samples, ranking, ButTheFirst(), np.array([5])))
+
+
 @pytest.mark.parametrize("low_is_hard", [False, True])
 @pytest.mark.parametrize("order", ["hardest", "easiest"])
 @pytest.mark.parametrize("digit", [1, 3, 8, 16])

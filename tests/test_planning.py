@@ -109,8 +109,10 @@ def test_a_store_and_scores_take_the_disk_that_is_planned(tmp_path: Path) -> Non
     found = sum(path.stat().st_size for path in (tmp_path / "t").rglob("*.parquet"))
     assert found == pytest.approx(planning.store_bytes(setup), rel=0.02)
     columns = {f"s{i}": Scores(rng.random(n, dtype=np.float32)) for i in range(6)}
-    write_scores(tmp_path / "scores.parquet", columns, rng.integers(0, 10, n))
-    assert (tmp_path / "scores.parquet").stat().st_size == pytest.approx(planning.score_bytes(setup), rel=0.05)
+    for classes in (10, 300):
+        write_scores(tmp_path / "scores.parquet", columns, rng.integers(0, classes, n))
+        planned = planning.score_bytes(Setup(n, classes, epochs))
+        assert (tmp_path / "scores.parquet").stat().st_size == pytest.approx(planned, rel=0.05)
 
 
 def test_times_are_those_of_the_benchmarks() -> None:

@@ -593,6 +593,25 @@ def test_dropped_copies_are_looked_at_too() -> None:
     recorder.end_epoch()
 
 
+@pytest.mark.parametrize("of_training", [True, False])
+def test_copies_of_a_whole_training_epoch_are_told(of_training: bool, recwarn: pytest.WarningsRecorder) -> None:
+    """As many rows again as samples: ids counted anew somewhere. An evaluation pass may be shown twice."""
+    recorder, ids = Recorder(4, 2, {"el2n": EL2N()}, duplicates="first"), torch.arange(4)
+    for turn in range(2):
+        if of_training or not turn:
+            recorder.update(torch.zeros(4, 2), ids % 2, ids)
+        recorder.update_eval(torch.zeros(4, 2), ids % 2, ids)
+    recorder.end_epoch()
+    told = [str(warning.message) for warning in recwarn]
+    assert len(told) == of_training
+    assert all("4 samples, and 4 rows more that were dropped as copies" in text for text in told)
+
+
+def test_what_is_no_signal_is_refused_before_anything_is_recorded() -> None:
+    with pytest.raises(UnknownNameError, match="but got 'losss'"):
+        Recorder(N, C, extra_signals=["losss"])
+
+
 def test_a_state_without_logits_does_not_go_with_a_store_of_them(tmp_path: Path) -> None:
     scorers = {"el2n": EL2N()}
     source = Recorder(N, C, scorers, extra_signals=["loss"])

@@ -102,10 +102,12 @@ def literal_strata(values: Any, cutoff: float, strata: int, keep: int) -> tuple[
 @pytest.mark.parametrize(("cutoff", "strata", "keep"), [(0, 50, 90), (0.25, 8, 64), (0.5, 7, 100), (0.25, 8, 6), (0, 1, 9)])
 def test_ccs_draws_from_the_strata_that_its_paper_draws_from(cutoff: float, strata: int, keep: int) -> None:
     """Scores in eighths over a range of eighths, so that many lie on an edge exactly."""
-    values = np.random.default_rng(4).permutation(np.r_[np.arange(160), np.arange(0, 80, 2)]) / 8
+    values = np.random.default_rng(4).permutation(np.r_[np.arange(160), np.arange(0, 80, 2)]) / 8 + 3
     members, budgets = literal_strata(values.tolist(), cutoff, strata, keep)
     chosen = set(pick(Stratified(cutoff=cutoff, strata=strata), values, keep))
     assert [len(chosen & set(ids)) for ids in members] == budgets
+    narrow = pick(Stratified(cutoff=cutoff, strata=strata), values / 1024, keep)
+    assert set(narrow) == chosen
     turned = set(pick(Stratified(cutoff=cutoff, strata=strata), -values, keep, "low"))
     assert sum(len(turned & set(ids)) for ids in members) == keep  # of what is left
 

@@ -103,6 +103,18 @@ def test_margins_that_are_missing_are_refused() -> None:
         find_suspects(margins)
 
 
+@pytest.mark.parametrize("share", [0.01, 0.3, 1.0])
+def test_late_is_who_missed_more_than_the_kept_share_of_the_typical_ones_right_time(share: float) -> None:
+    """In whole epochs of 40; t is the smallest time that 55 % of the samples asked about do not exceed."""
+    rng = np.random.default_rng(0)
+    wrong, among = rng.integers(41, size=200), rng.random(200) < 0.7
+    for asked in (None, among, np.zeros(200, dtype=bool)):
+        times = sorted(wrong if asked is None else wrong[asked])
+        typical = next((t for t in times if sum(w <= t for w in times) >= 0.55 * len(times)), 0)
+        wanted = [w > typical + share * (40 - typical) for w in wrong]
+        assert late((1 - wrong / 40).astype(np.float32), share, asked).tolist() == wanted
+
+
 def noisy(classes: int = 4) -> tuple[Scores, Pool]:
     """Return 2 000 samples, the first 400 of them suspects, with a correctness that follows the margin."""
     margins = humps(400, distance=6)
@@ -171,6 +183,10 @@ def test_what_is_told_is_what_was_there() -> None:
     assert f"two humps, separation {why['separation']:.1f})" in why["text"]
     assert f"{why['late']} late ones (wrong in at least {why['late_from']:.0%} of the epochs)" in why["text"]
     assert "A random draw would have held" in why["text"]
+    suspects, right = find_suspects(pool.aux["logit_margin"]).mask, pool.aux["correctness"]
+    open_late = late(right, 0.1, ~suspects) & ~suspects
+    assert (why["late"], why["late_from"]) == (open_late.sum(), pytest.approx((1 - right[open_late]).min(), abs=1e-4))
+    assert why["of_random"] == {"suspects": round(0.1 * suspects.sum()), "late": round(0.1 * open_late.sum())}
     few = Pool(10, np.arange(10) % 2, None, 2, {name: values[-10:] for name, values in pool.aux.items()})
     told = select(Scores(scores.values[-10:]), few, 10, Learnable()).source["why"]["text"]
     assert told == (

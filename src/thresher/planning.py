@@ -210,8 +210,8 @@ def payback(setup: Setup, keep: Keep, surrogate_epochs: int, measured: Measured 
 def bytes_text(count: float) -> str:
     """Return bytes for people.
 
-    >>> bytes_text(1.28e9), bytes_text(52_000)
-    ('1.28 GB', '52 kB')
+    >>> bytes_text(2.5e12), bytes_text(1.28e9), bytes_text(3e6), bytes_text(52_000), bytes_text(999)
+    ('2.5 TB', '1.28 GB', '3 MB', '52 kB', '999 bytes')
     """
     for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= size:
@@ -222,8 +222,8 @@ def bytes_text(count: float) -> str:
 def seconds_text(seconds: float) -> str:
     """Return seconds for people.
 
-    >>> seconds_text(0.05), seconds_text(75), seconds_text(102), seconds_text(9000), seconds_text(4e5)
-    ('0.05 s', '75 s', '102 s', '2.5 h', '4.6 days')
+    >>> seconds_text(0.05), seconds_text(75), seconds_text(102), seconds_text(150), seconds_text(9000), seconds_text(4e5)
+    ('0.05 s', '75 s', '102 s', '2.5 min', '2.5 h', '4.6 days')
     """
     for unit, size, least in (("days", 86400, 172800), ("h", 3600, 7200), ("min", 60, 120)):
         if seconds >= least:
