@@ -14,7 +14,7 @@ from thresher.cli import app
 from thresher.commands import tune
 from thresher.commands.tune import best, candidates
 from thresher.data import DatasetSplit, load
-from thresher.data.holdout import Holdout, PartSplit, hold_out
+from thresher.data.holdout import Holdout, PartSplit, hold_out, split_rows
 from thresher.errors import FailedTrainingsError, InputError
 from thresher.experiments.board import BoardRow
 from thresher.experiments.cells import Cell, Entry
@@ -55,6 +55,13 @@ def test_wrong_labels_are_held_out_too() -> None:
 def test_impossible_parts(text: str) -> None:
     with pytest.raises(InputError):
         load("digits", holdout=text)
+
+
+def test_a_share_of_fewer_than_one_sample_is_told() -> None:
+    with pytest.raises(InputError, match=r"holds out some of 1437 samples, but 0\.0005 is none"):
+        load("digits", holdout="0.0005")
+    left, held = split_rows(4, Holdout(0.999999))
+    assert (len(left), len(held)) == (1, 3)
 
 
 def test_candidates_begin_with_what_is_published() -> None:

@@ -176,6 +176,33 @@ def test_dual_draws_in_proportion() -> None:
     assert stats.chisquare(counts, 3000 * scores.values.astype(float) / scores.values.astype(float).sum()).pvalue > 1e-3
 
 
+@pytest.mark.parametrize(
+    ("kind", "given", "message"),
+    [
+        (Top, {"end": "middle"}, "'hard' or 'easy'"),
+        (Stratified, {"cutoff": 1.0}, r"cutoff as a share in \[0, 1\)"), (Stratified, {"cutoff": -0.1}, "cutoff as a share"),
+        (Stratified, {"strata": 0}, "at least one stratum"),
+        (Beta, {"c_d": 0.0}, "positive c_d and total"), (Beta, {"total": 0.0}, "positive c_d and total"),
+        (Beta, {"c_d": float("nan")}, "positive c_d"), (Beta, {"total": float("inf")}, "positive c_d and total"),
+        (Beta, {"anchors": 0}, "at least one anchor"),
+    ],
+)  # fmt: skip
+def test_impossible_parameters(kind: Any, given: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        kind(**given)
+
+
+def test_mean_probabilities_are_probabilities() -> None:
+    """A hair above 1, as a mean of float32 numbers may be, is let pass."""
+    for value, fits in ((1 + 5e-7, True), (1.01, False), (-0.01, False), (float("nan"), False)):
+        pool = Pool(4, aux={"mean_prob": np.array([0.5, 0.5, 0.5, value], dtype=np.float32)})
+        if fits:
+            assert len(Beta().pick(Scores(np.ones(4, np.float32)), pool, 2, np.random.default_rng(0))) == 2
+        else:
+            with pytest.raises(InputError, match=r"mean target probabilities in \[0, 1\]"):
+                Beta().pick(Scores(np.ones(4, np.float32)), pool, 2, np.random.default_rng(0))
+
+
 def test_dual_survives_probabilities_of_zero_and_one() -> None:
     pool = Pool(6, aux={"mean_prob": np.array([0, 1, 0, 1, 0.5, 0.5], dtype=np.float32)})
     found = Beta().pick(Scores(np.array([1, 1, 0, 0, 1, 0], dtype=np.float32)), pool, 5, np.random.default_rng(0))

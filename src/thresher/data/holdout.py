@@ -49,7 +49,7 @@ def hold_out(data: Data, spec: Holdout | str = "0.1") -> Data:
     """Return `data` with floor(share N) training samples as its test set, and the others as its training set.
 
     Sample ids are positions among the samples that are left. The real test set is not part of what is returned. The name
-    carries the spec and the fingerprint differs. Raises InputError where one of the two parts would be empty.
+    carries the spec and the fingerprint differs. Raises InputError where none would be held out.
 
     >>> from thresher.data import load
     >>> part = hold_out(load("digits"), "0.1:seed=0")
@@ -65,17 +65,15 @@ def hold_out(data: Data, spec: Holdout | str = "0.1") -> Data:
 def split_rows(n: int, spec: Holdout) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return which of n samples are left and which are held out, both sorted; sample i of what is left is `left[i]`.
 
-    Raises InputError where one of the two would be empty.
+    Raises InputError where none would be held out.
 
     >>> left, held = split_rows(10, Holdout(0.3))
     >>> len(left), len(held)
     (7, 3)
     """
     count = exact_count(spec.share, n)
-    if not 0 < count < n:
-        raise InputError(
-            f"Expected a share that holds out some of {n} samples and leaves some, but {spec.share!r} is {count} of them."
-        )
+    if not count:  # the share is below 1, so some are left in any case
+        raise InputError(f"Expected a share that holds out some of {n} samples, but {spec.share!r} is none of them.")
     order = np.random.default_rng([spec.seed, _STREAM]).permutation(n)
     return np.sort(order[count:]), np.sort(order[:count])
 

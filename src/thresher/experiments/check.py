@@ -128,7 +128,6 @@ def check(
             method, columns, names, pool, keep, seed, {"fingerprint": held.fingerprint, "data": held.name}
         )  # fmt: skip
         path = folder / "coresets" / f"{file_stem(label, keep)}-seed{seed}.parquet"
-        path.parent.mkdir(parents=True, exist_ok=True)
         kept.save(path)
         shared = {**job, "fingerprint": held.fingerprint, "test_fingerprint": held.test_fingerprint, "holdout": HOLDOUT}
         shared |= scales.get(label, {})

@@ -109,7 +109,6 @@ def save_coreset(coreset: Coreset, path: Path) -> None:
     except (MissingFileError, CorruptFileError):
         there = False
     if not there:
-        path.parent.mkdir(parents=True, exist_ok=True)
         coreset.save(path)
 
 
