@@ -81,6 +81,16 @@ def test_a_small_hump_on_a_slope_is_found() -> None:
     assert found.wrong[margins.argmin()] > 0.999  # the farther, the surer, also below the lower centre
 
 
+def test_a_small_hump_on_a_slope_must_be_argued_against_more_than_the_others_are_argued_for() -> None:
+    """Hard samples of an easy set: apart from the others, a fifth of all and below 0, but by less than the others are above."""
+    rng = np.random.default_rng(0)
+    margins = np.concatenate([rng.normal(3.5, 1.5, 8000), rng.normal(-0.8, 1.5, 2000)]).astype(np.float32)
+    found = find_suspects(margins)
+    assert found.separation > 2
+    assert -found.centres[1] < found.centres[0] < 0
+    assert (found.mask.sum(), found.reason) == (0, "the logit margins have one broad hump, without a valley")
+
+
 @pytest.mark.parametrize("most", ["_MOST", "_DENSITY"])
 def test_no_class_stands_for_all_where_classes_take_turns(most: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every fourth sample, of a class without wrong labels, stood for all where there are more than are looked at."""
