@@ -607,6 +607,11 @@ def test_copies_of_a_whole_training_epoch_are_told(of_training: bool, recwarn: p
     assert all("4 samples, and 4 rows more that were dropped as copies" in text for text in told)
 
 
+def test_a_recorder_belongs_to_the_ranks_that_write_its_store(tmp_path: Path) -> None:
+    with TrajectoryWriter.create(tmp_path / "t", N, C, ["loss"], ranks=Alone()) as store:
+        assert Recorder(N, C, store=store).ranks is store.ranks
+
+
 def test_what_is_no_signal_is_refused_before_anything_is_recorded() -> None:
     with pytest.raises(UnknownNameError, match="but got 'losss'"):
         Recorder(N, C, extra_signals=["losss"])

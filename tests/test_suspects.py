@@ -82,7 +82,7 @@ def test_a_small_hump_on_a_slope_is_found() -> None:
 
 
 def test_a_small_hump_on_a_slope_must_be_argued_against_more_than_the_others_are_argued_for() -> None:
-    """Hard samples of an easy set: apart from the others, a fifth of all and below 0, but by less than the others are above."""
+    """Hard samples of an easy set: apart, a fifth of all and below 0, but by less than the others are above."""
     rng = np.random.default_rng(0)
     margins = np.concatenate([rng.normal(3.5, 1.5, 8000), rng.normal(-0.8, 1.5, 2000)]).astype(np.float32)
     found = find_suspects(margins)
