@@ -6,6 +6,7 @@ import errno
 import json
 import os
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -155,9 +156,12 @@ def test_provenance_that_json_cannot_hold(tmp_path: Path) -> None:
 
 
 def test_numpy_scalars_and_paths_in_provenance(tmp_path: Path) -> None:
-    source = {"keep": np.float64(0.5), "seed": np.int64(3), "file": Path("scores.parquet")}
+    params = MappingProxyType({"window": np.int16(10)})
+    source = {"keep": np.float64(0.5), "seed": np.int64(3), "file": Path("scores.parquet"), "params": params}
     Coreset(np.array([1]), None, 10, source).save(tmp_path / "core.parquet")
-    assert Coreset.load(tmp_path / "core.parquet").source == {"keep": 0.5, "seed": 3, "file": "scores.parquet"}
+    assert Coreset.load(tmp_path / "core.parquet").source == {
+        "keep": 0.5, "seed": 3, "file": "scores.parquet", "params": {"window": 10}
+    }  # fmt: skip
 
 
 def test_no_file(tmp_path: Path) -> None:

@@ -312,6 +312,12 @@ def test_folders_are_corrupted_when_read(tmp_path: Path) -> None:
     assert len({clean.fingerprint, made.data.fingerprint, load("folder", tmp_path, corrupt="intended").fingerprint}) == 3
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 3), (1, 5, 1), (5, 1, 1), (2, 2, 3)])
+def test_low_resolution_leaves_a_pixel_of_the_smallest_picture(shape: tuple[int, int, int]) -> None:
+    picture = np.full(shape, 90, np.uint8)
+    assert np.array_equal(lower_resolution(picture), picture)
+
+
 def test_real_cifar(cifar_root: Path) -> None:
     clean = load("cifar100", cifar_root)
     made = corrupt_data(clean, "intended:seed=0:share=0.01")

@@ -51,7 +51,7 @@ def test_wrong_labels_are_held_out_too() -> None:
     assert 0.15 < np.mean(part.test.targets != clean.test.targets) < 0.25
 
 
-@pytest.mark.parametrize("text", ["0", "1", "1.5", "a", "0.1:sed=1", "1e-9"])
+@pytest.mark.parametrize("text", ["0", "1", "1.5", "a", "0.1:sed=1", "1e-9", "0.1:seed=-1"])
 def test_impossible_parts(text: str) -> None:
     with pytest.raises(InputError):
         load("digits", holdout=text)

@@ -163,6 +163,7 @@ DAMAGE: dict[str, tuple[Any, type[ThresherError], str]] = {
     "too few targets": (replaced("targets.npy", TARGETS[:5]), InputError, "400 integer labels"),
     "float targets": (replaced("targets.npy", TARGETS * 1.0), InputError, "integer labels"),
     "target too large": (replaced("targets.npy", TARGETS + 1), InputError, r"labels in \[0, 10\)"),
+    "one class": (replaced("0_Output.npy", LOGITS[0][:, :1]), InputError, r"C >= 2, in .*\(400, 1\)"),
     "one dimension": (replaced("0_Output.npy", LOGITS[0][:, 0]), InputError, r"shape \(N, C\)"),
 }
 
@@ -174,6 +175,15 @@ def test_damage_is_named(tmp_path: Path, case: str) -> None:
     damage(folder)
     with pytest.raises(error, match=message):
         replay(open_source(folder), [Request("tdds", TDDS(window=3))], exact=True)
+
+
+def test_a_single_sample_is_a_data_set(tmp_path: Path) -> None:
+    for epoch in range(4):
+        np.save(tmp_path / f"{epoch}_Output.npy", LOGITS[epoch][:1])
+        np.save(tmp_path / f"{epoch}_Index.npy", np.zeros(1, dtype=np.int64))
+    found = replay(OfficialDumps(tmp_path), [Request("tdds", TDDS(window=3))], exact=True)["tdds"]
+    assert found.values.shape == (1,)
+    assert np.isfinite(found.values).all()
 
 
 def test_folders_that_are_none(tmp_path: Path) -> None:

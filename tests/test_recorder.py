@@ -612,6 +612,18 @@ def test_a_recorder_belongs_to_the_ranks_that_write_its_store(tmp_path: Path) ->
         assert Recorder(N, C, store=store).ranks is store.ranks
 
 
+def test_labels_of_samples_that_come_late_reach_the_store(tmp_path: Path) -> None:
+    ids = torch.arange(4)
+    with TrajectoryWriter.create(tmp_path / "t", 4, 3, ["loss"]) as store:
+        recorder = Recorder(4, 3, store=store, missing="allow")
+        for seen in (ids[:2], ids[1:3], ids[3:]):
+            recorder.update(torch.zeros(len(seen), 3), seen % 3, seen)
+            recorder.end_epoch()
+            known = Trajectory.open(tmp_path / "t").targets
+            wanted = [0, 1, 2, 0] if 3 in seen else None
+            assert (None if known is None or (known < 0).any() else known.tolist()) == wanted
+
+
 def test_what_is_no_signal_is_refused_before_anything_is_recorded() -> None:
     with pytest.raises(UnknownNameError, match="but got 'losss'"):
         Recorder(N, C, extra_signals=["losss"])

@@ -76,6 +76,8 @@ def test_impossible_tables(tmp_path: Path, bad: dict[str, Scores]) -> None:
         write_scores(tmp_path / "s.parquet", bad)
     with pytest.raises(InputError, match=r"Expected thresher\.Scores in the column 'a', but got ndarray"):
         write_scores(tmp_path / "s.parquet", {"a": np.zeros(2)})  # type: ignore[dict-item]
+    with pytest.raises(InputError, match="Expected score columns"):
+        write_scores(tmp_path / "s.parquet", {"a": Scores(np.zeros(2))}, np.zeros(3, dtype=np.int64))
 
 
 def test_damage_is_seen(tmp_path: Path) -> None:
@@ -98,6 +100,25 @@ def test_damage_is_seen(tmp_path: Path) -> None:
     pq.write_table(pa.table({"sample_id": [1, 0], "mine": [0.1, 0.2]}), path)
     with pytest.raises(CorruptFileError, match="ascending"):
         read_scores(path)
+
+
+def test_a_page_of_another_tool_is_compared_with_its_checksum(tmp_path: Path) -> None:
+    path = tmp_path / "s.parquet"
+    values = np.arange(1000) / 8
+    pq.write_table(
+        pa.table({"sample_id": np.arange(1000), "mine": values}), path,
+        use_dictionary=False, compression="none", write_statistics=False, write_page_checksum=True,
+    )  # fmt: skip
+    assert {block.values.dtype for block in ScoreFile.open(path).blocks("mine")} == {np.dtype(np.float32)}
+    content = path.read_bytes()
+    page = values.tobytes()
+    assert content.count(page) == 1
+    changed = np.where(values == 64, 65, values).tobytes()
+    path.write_bytes(content.replace(page, changed))
+    with pytest.raises(CorruptFileError):
+        read_scores(path)
+    with pytest.raises(CorruptFileError):
+        list(ScoreFile.open(path).blocks("mine"))
 
 
 @pytest.fixture

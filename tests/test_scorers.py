@@ -76,6 +76,17 @@ def test_the_smallest_parameters_are_accepted() -> None:
         check_scorer(scorer)
 
 
+def test_defaults_are_the_published_ones() -> None:
+    assert TDDS() == TDDS(window=10, decay=0.9, absolute=True, spread="norm")
+    assert EL2N() == EL2N(epochs=10)
+    assert AUM() == AUM(margin="prob", skip=0)  # of the published tables; the AUM paper's own are logit and 1
+    assert Forgetting() == Forgetting(never_learned="zero")
+    assert (Entropy(), GraNd()) == (Entropy(view="eval"), GraNd(view="eval"))
+    assert DynUnc() == DynUnc(window=10, exclude_last=True)
+    assert DUAL() == DUAL(window=10, epochs=30)
+    assert MeanProb() == MeanProb(epochs=30)
+
+
 def test_hard_ends_are_the_published_ones() -> None:
     """Large is hard or informative, but for margins, for the probability of the own class and for being right."""
     low = {"aum", "mean_prob", "correctness"}
