@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from thresher import Recorder
+from thresher import Coreset, Frame, Pool, Recorder, Scores, Trajectory, TrajectoryWriter
+from thresher.data import load
 from thresher.dynamic import DynamicSampler, Fixed, InfoBatch, Redraw
 from thresher.errors import InputError
+from thresher.methods import resolve
+from thresher.models import build
 from thresher.planning import Setup
+from thresher.replay import Request, replay
+from thresher.score_table import read_scores, write_scores
 from thresher.scorers import AUM, EL2N, TDDS, DynUnc, Random
+from thresher.scorers.last_loss import LastLoss
 from thresher.selectors import Beta, Learnable, NearMedian, Stratified, Top, Uniform
+from thresher.suspects import find_suspects
+from thresher.train.checkpoint import load_checkpoint
+from thresher.train.loop import fit
 from thresher.train.spec import TrainSpec
+
+DIGITS, SHORT = load("digits"), TrainSpec("tiny", epochs=1, batch_size=32)
+LOSS = np.array([0.5, 0.25], dtype=np.float32)
 
 
 @pytest.mark.parametrize(
@@ -131,3 +145,170 @@ def test_a_dynamic_sampler_of_other_things() -> None:
         sampler.load_state_dict(None)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="but it lacks counts"):
         sampler.load_state_dict(without(sampler.state_dict(), "counts"))
+
+
+def written(folder: Path) -> Trajectory:
+    with TrajectoryWriter.create(folder, 2, 3, ["loss"]) as store:
+        store.append(Frame(0, np.arange(2), {"loss": LOSS}, 2))
+    return Trajectory.open(folder)
+
+
+def test_a_name_is_not_read_letter_by_letter(tmp_path: Path) -> None:
+    """A text is a sequence of texts, too."""
+    for call in (
+        lambda: Recorder(2, 3, extra_signals="loss"),
+        lambda: small_recorder().scores("tdds"),
+        lambda: TrajectoryWriter.create(tmp_path / "a", 2, 3, "loss"),
+        lambda: list(written(tmp_path / "b").frames("loss")),
+    ):
+        with pytest.raises(InputError, match=r"as names in a list, such as \['name'\], but got '(loss|tdds)'"):
+            call()
+    with pytest.raises(InputError, match="but got None"):
+        Recorder(2, 3, extra_signals=None)  # type: ignore[arg-type]
+
+
+def test_a_device_that_there_is_not(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"Expected a device of torch, .* but got 'gpu'"):
+        small_recorder(device="gpu")
+    with pytest.raises(InputError, match=r"Expected a device of torch, .* but got 'gpu'"):
+        fit(DIGITS, SHORT, 0, device="gpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(InputError, match="but got 'cuda', and torch finds no GPU"):
+            fit(DIGITS, SHORT, 0, device="cuda")
+
+
+@pytest.mark.parametrize(
+    ("frame", "beside", "wanted"),
+    [
+        (Frame(0, [0, 1], {"loss": LOSS}, 2), {}, "Expected the ids of an epoch as an array of NumPy, but got list"),  # type: ignore[arg-type]
+        (Frame(0, np.arange(2), {"loss": torch.from_numpy(LOSS)}, 2), {}, "the loss of an epoch .* but got Tensor"),  # type: ignore[dict-item]
+        (Frame(0, np.arange(2), {"loss": LOSS}, 2), {"targets": [0, 1]}, "the targets of an epoch .* but got list"),
+        ({"loss": LOSS}, {}, "Expected a thresher.Frame to append, but got dict"),
+    ],
+)
+def test_an_epoch_of_other_things(frame: Any, beside: dict[str, Any], wanted: str, tmp_path: Path) -> None:
+    with TrajectoryWriter.create(tmp_path / "t", 2, 3, ["loss"]) as store:
+        with pytest.raises(InputError, match=wanted):
+            store.append(frame, **beside)
+        store.append(Frame(0, np.arange(2), {"loss": LOSS}, 2))
+
+
+def test_a_store_is_not_cut_back_to_fewer_than_none(tmp_path: Path) -> None:
+    """-1 took the last epoch away, as it does of a list."""
+    with TrajectoryWriter.create(tmp_path / "t", 2, 3, ["loss"]) as store:
+        for epoch in range(2):
+            store.append(Frame(epoch, np.arange(2), {"loss": LOSS}, 2))
+        for epochs in (-1, "1", 1.0):
+            with pytest.raises(InputError, match="Expected a number of epochs to keep"):
+                store.truncate(epochs)  # type: ignore[arg-type]
+        assert store.epochs == 2
+
+
+def test_what_json_cannot_hold_is_told_before_anything_is_made(tmp_path: Path) -> None:
+    for info in ({"lr": float("nan")}, {"of": np.arange(2)}, "text"):
+        with pytest.raises(InputError, match="Expected what JSON can hold in a store's info"):
+            TrajectoryWriter.create(tmp_path / "t", 2, 3, ["loss"], info=info)  # type: ignore[arg-type]
+        assert not (tmp_path / "t").exists()
+        with pytest.raises(InputError, match="Expected what JSON can hold in a score table's info"):
+            write_scores(tmp_path / "s.parquet", {"a": Scores(LOSS)}, info=info)  # type: ignore[arg-type]
+    given = {"lr": np.float32(0.5), "at": tmp_path, "of": (1, 2)}
+    read = {"lr": 0.5, "at": str(tmp_path), "of": [1, 2]}
+    with TrajectoryWriter.create(tmp_path / "t", 2, 3, ["loss"], info=given):
+        pass
+    assert Trajectory.open(tmp_path / "t").info == read
+    write_scores(tmp_path / "s.parquet", {"a": Scores(LOSS, "high", given)}, info=given)
+    assert read_scores(tmp_path / "s.parquet").info == read_scores(tmp_path / "s.parquet").columns["a"].source == read
+
+
+def test_a_score_table_of_other_things(tmp_path: Path) -> None:
+    path = tmp_path / "s.parquet"
+    for columns in (Scores(LOSS), [Scores(LOSS)], {1: Scores(LOSS)}):
+        with pytest.raises(InputError, match="Expected scores by the names of their columns"):
+            write_scores(path, columns)  # type: ignore[arg-type]
+    for targets in ([0.5, 1.7], ["a", "b"]):  # the former were cut to whole numbers
+        with pytest.raises(InputError, match=r"Expected targets as \(N,\) integer class labels"):
+            write_scores(path, {"a": Scores(LOSS)}, targets)  # type: ignore[arg-type]
+    assert not path.exists()
+
+
+def test_requests_of_other_things(tmp_path: Path) -> None:
+    opened = written(tmp_path / "t")
+    for source, requests, wanted in (
+        (tmp_path / "t", [Request("a", LastLoss())], "Expected opened dynamics, .* but got PosixPath"),
+        (opened, Request("a", LastLoss()), "Expected a list of requests"),
+        (opened, [Request("a", "last_loss")], "Expected scorers by name, .* but 'a' is 'last_loss'"),  # type: ignore[arg-type]
+        (opened, [Request("a", LastLoss)], "but 'a' is the class LastLoss"),  # type: ignore[arg-type]
+        (opened, [Request("a", LastLoss(), "1")], "an integer, but got '1'"),  # type: ignore[arg-type]
+        (opened, [Request("a", LastLoss(), 1.0)], "an integer, but got 1.0"),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(InputError, match=wanted):
+            replay(source, requests)  # type: ignore[arg-type]
+    for start, stop in ((0, "1"), (0, 1.0)):
+        with pytest.raises(InputError, match="Expected epochs within"):
+            list(opened.frames(["loss"], start, stop))  # type: ignore[arg-type]
+
+
+def test_numbers_of_samples_are_integers() -> None:
+    for n in ("10", 10.0, None, True):
+        with pytest.raises(InputError, match="Expected n, the number of samples selected from, as an integer"):
+            Coreset(np.array([0]), None, n)  # type: ignore[arg-type]
+        with pytest.raises(InputError, match="Expected n, the number of samples, as an integer"):
+            Pool(n)  # type: ignore[arg-type]
+    assert Coreset(np.array([0]), None, np.int64(10)).mask.sum() == Pool(np.int64(1)).n == 1  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="Expected weights as numbers"):
+        Coreset(np.array([0]), ["a"], 10)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="Expected margins as numbers"):
+        find_suspects("abc")  # type: ignore[arg-type]
+
+
+def test_names_that_are_none(tmp_path: Path) -> None:
+    for call, wanted in (
+        (lambda: resolve(TDDS(), "", 0.1), "Expected a method by its name"),
+        (lambda: resolve("tdds", None, 0.1), "Expected the data set by its name"),
+        (lambda: load(None), "Expected a data set by its name"),
+        (lambda: load("digits", mislabel=0.2), "Expected a text such as .*, but got 0.2"),
+        (lambda: load("digits", holdout=0.1), "Expected a text such as .*, but got 0.1"),
+        (lambda: load("folder", tmp_path, image_size="32"), "Expected image_size as an integer"),
+        (lambda: build(None, 10), "Expected a model by its name"),
+        (lambda: build("tiny", "10"), "Expected num_classes as an integer >= 2, but got '10'"),
+        (lambda: build("tiny", 10, "1"), "Expected channels as an integer"),
+        (lambda: build("tiny", 10, 1, "0"), "Expected a seed"),
+    ):
+        with pytest.raises(InputError, match=wanted):
+            call()  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({"data": "digits"}, "Expected a data set, such as"),
+        ({"spec": {"model": "tiny"}}, "Expected a TrainSpec, but got dict"),
+        ({"until": "1"}, "Expected until as a number of epochs, but got '1'"),
+        ({"eval_every": -1}, "Expected eval_every as a number of epochs, but got -1"),
+        ({"loss_scale": np.ones(32, np.float32)}, r"Expected loss_scale of shape \(1437,\), .* but got \(32,\)"),
+        ({"seed": "0"}, "Expected a seed"),
+    ],
+)
+def test_a_training_of_other_things(given: dict[str, Any], wanted: str) -> None:
+    asked: dict[str, Any] = {"data": DIGITS, "spec": SHORT, "seed": 0, "ids": np.arange(32), "workers": 0}
+    with pytest.raises(InputError, match=wanted):
+        fit(**{**asked, **given})
+
+
+def test_a_checkpoint_is_named_by_a_text_and_a_seed_by_a_number_of_numpys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first epoch was trained before its checkpoint failed; and it stays where it was when the program moves on."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other").mkdir()
+    spec = TrainSpec("tiny", epochs=2, batch_size=32)
+    fit(
+        DIGITS,
+        spec,
+        np.int64(3),
+        ids=np.arange(32),
+        workers=0,
+        checkpoint="kept.safetensors",
+        on_epoch=lambda _: os.chdir("/"),
+    )  # type: ignore[arg-type]
+    assert load_checkpoint(tmp_path / "kept.safetensors")["epoch"] == 2

@@ -94,6 +94,18 @@ def tensor(value: ArrayLike, what: str = "values") -> Tensor:
     raise kind(f"Expected {expected}, but got {came}. {hint}".rstrip())
 
 
+def as_device(device: torch.device | str) -> torch.device:
+    """Return a device by its name. Raises InputError for what names none; whether it is there is not looked at.
+
+    >>> as_device("cuda:1")
+    device(type='cuda', index=1)
+    """
+    try:
+        return torch.device(device)
+    except (RuntimeError, TypeError):
+        raise InputError(f"Expected a device of torch, such as 'cpu', 'cuda' or 'cuda:1', but got {device!r}.") from None
+
+
 def check_features(batch: Batch, need: bool) -> None:
     """Raise InputError where signals need features that did not come."""
     if need and batch.features is None:

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from thresher.errors import CorruptFileError, FingerprintError, InputError, MissingFileError, SampleIdError
-from thresher.files import check_plain, parse_json, part_of, replacing, seal_of, sync_folder, write_atomic
+from thresher.files import check_plain, json_ready, parse_json, part_of, replacing, seal_of, sync_folder, write_atomic
 from thresher.places import as_place, is_remote, send
-from thresher.types import Floats, Ids
+from thresher.types import Floats, Ids, is_whole
 
 if TYPE_CHECKING:
     from torch.utils.data import Dataset, Subset
@@ -38,7 +38,8 @@ class Coreset:
     `ids` is (k,) int64, sorted and unique, in [0, n), positions in the original data set; `weights` is (k,) float32 or
     None; `source` is JSON-ready provenance (method, scorer, selector, keep, seed, data fingerprint, version).
 
-    Raises SampleIdError where the ids are not sorted, unique, integers in range; InputError for weights of another shape.
+    Raises SampleIdError where the ids are not sorted, unique, integers in range; InputError for weights of another shape or
+    an n that is no integer.
 
     >>> coreset = Coreset(np.array([1, 4]), None, 10)
     >>> len(coreset), coreset.mask.tolist()[:5]
@@ -51,6 +52,8 @@ class Coreset:
     source: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not is_whole(self.n):
+            raise InputError(f"Expected n, the number of samples selected from, as an integer, but got {self.n!r}.")
         ids = np.asarray(self.ids)
         if ids.ndim != 1 or ids.dtype.kind not in "iu" or not len(ids):
             raise SampleIdError(f"Expected (k,) integer ids, at least one, but got {ids.dtype} of shape {ids.shape}.")
@@ -61,7 +64,10 @@ class Coreset:
             raise SampleIdError(f"Expected ids in [0, {self.n}), but got {ids[0]} to {ids[-1]}.")
         object.__setattr__(self, "ids", ids)
         if self.weights is not None:
-            weights = np.asarray(self.weights, dtype=np.float32)
+            try:
+                weights = np.asarray(self.weights, dtype=np.float32)
+            except (TypeError, ValueError):  # texts
+                raise InputError("Expected weights as numbers, one per id, but got other things.") from None
             if weights.shape != ids.shape or not np.isfinite(weights).all():
                 raise InputError(f"Expected {len(ids)} finite weights, one per id, but got shape {weights.shape}.")
             object.__setattr__(self, "weights", weights.copy())
@@ -113,7 +119,7 @@ class Coreset:
     def is_at(self, path: str | os.PathLike[str]) -> bool:
         """Return whether `path` holds this coreset with this provenance, beside its sidecar. Raises what `load` raises."""
         there = Coreset.load(path)
-        same = there.digest == self.digest and dict(there.source) == _json_ready(self.source)
+        same = there.digest == self.digest and dict(there.source) == json_ready(self.source, "a coreset's source")
         return same and sidecar_path(as_place(path)).is_file()
 
     @classmethod
@@ -168,7 +174,7 @@ def write_coreset(
     from thresher.arrow import table_of
 
     path = as_place(path)
-    _json_ready(source)
+    json_ready(source, "a coreset's source")
     if is_remote(path):
         with tempfile.TemporaryDirectory(prefix="thresher-") as folder:
             local = Path(folder) / path.name
@@ -196,7 +202,7 @@ def write_coreset(
                 if weights is not None:
                     digest.update(b"weights" + weights.astype("<f4").tobytes())
                 found = {"count": count, "checksum": digest.hexdigest()}
-                plain = _json_ready({"format": _FORMAT, "n": n, "source": source, **found})
+                plain = json_ready({"format": _FORMAT, "n": n, "source": source, **found}, "a coreset's source")
                 info = json.dumps({**plain, "seal": seal_of(plain)}, indent=2, sort_keys=True)
                 writer.add_key_value_metadata({_KEY.decode(): info})
             file.flush()
@@ -223,14 +229,6 @@ def _gathered(chunks: Iterable[Ids]) -> Iterator[Ids]:
             waiting = []
     if waiting:
         yield np.concatenate(waiting)
-
-
-def _json_ready(info: Mapping[str, Any]) -> dict[str, Any]:
-    try:
-        plain: dict[str, Any] = json.loads(json.dumps(dict(info), default=_plain, allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise InputError(f"Expected JSON-ready provenance in a coreset's source, but: {error}.") from None
-    return plain
 
 
 def sidecar_path(path: Path) -> Path:
@@ -285,14 +283,3 @@ def _read_sidecar(path: Path) -> Any:
 
 def _corrupt(path: Path, why: str) -> CorruptFileError:
     return CorruptFileError(f"Expected a complete coreset file at {path}, but {why}. Move it away and select it again.")
-
-
-def _plain(value: Any) -> Any:
-    """Make NumPy scalars and other mappings JSON-ready; anything else is refused by json."""
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    raise TypeError(f"{type(value).__name__} {value!r} is not JSON-ready")

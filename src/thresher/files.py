@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from thresher.errors import RunDirectoryError
+from thresher.errors import InputError, RunDirectoryError
 
 PART = ".part"
 
@@ -68,6 +68,31 @@ def remove_parts(folder: Path, of: str = "") -> None:
 def write_json(path: Path, content: Any) -> None:
     """Write JSON, indented and with sorted keys so that two files can be compared by eye; NaN is refused."""
     write_atomic(path, (json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n").encode())
+
+
+def json_ready(content: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """Return content as JSON gives it back: numbers of NumPy's as Python's, paths as texts, tuples as lists.
+
+    Raises InputError, which calls it `what`, for what JSON cannot hold, such as NaN and arrays.
+
+    >>> json_ready({"place": Path("a"), "of": (1, 2)}, "some info")
+    {'place': 'a', 'of': [1, 2]}
+    """
+    try:
+        plain: dict[str, Any] = json.loads(json.dumps(dict(content), default=_plain, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"Expected what JSON can hold in {what}, but: {error}.") from None
+    return plain
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):  # numbers of NumPy's and torch's
+        return value.item()
+    raise TypeError(f"{type(value).__name__} {value!r} is not JSON-ready")
 
 
 def parse_json(text: str | bytes) -> Any:

@@ -50,11 +50,13 @@ def find(name: str) -> Method:
 
 
 def parse_spec(text: str) -> tuple[str, dict[str, str]]:
-    """Return name and overrides of `name[:key=value[:key=value...]]`.
+    """Return name and overrides of `name[:key=value[:key=value...]]`. Raises InputError for what is no such text.
 
     >>> parse_spec("tdds:window=5:at=10")
     ('tdds', {'window': '5', 'at': '10'})
     """
+    if not isinstance(text, str):
+        raise InputError(f"Expected a method by its name, such as 'tdds' or 'tdds:window=5:at=10', but got {text!r}.")
     name, *pairs = text.split(":")
     overrides: dict[str, str] = {}
     for pair in pairs:
@@ -102,6 +104,8 @@ def resolve(
     """
     name, given = parse_spec(label)
     method = find(name)
+    if not isinstance(dataset, str):
+        raise InputError(f"Expected the data set by its name, '' for none in particular, but got {dataset!r}.")
     share = keep_share(keep)
     selector_name = given.pop("selector", method.selector_name)
     at_text = given.pop("at", None)

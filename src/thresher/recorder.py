@@ -26,6 +26,7 @@ from thresher.arguments import (
     Duplicates,
     Missing,
     as_batch,
+    as_device,
     check_features,
     check_settings,
     known_targets,
@@ -40,7 +41,7 @@ from thresher.scorers._base import Scorer, State, as_scorers, check_count, check
 from thresher.spread.collect import Collector
 from thresher.spread.gather import everywhere, scores_of_all
 from thresher.trajectory.writer import TrajectoryWriter
-from thresher.types import Frame, Pool, Scores
+from thresher.types import Frame, Pool, Scores, as_names
 
 
 class Recorder:
@@ -87,7 +88,7 @@ class Recorder:
         device: torch.device | str | None = None,
         ranks: Ranks | None = None,
     ) -> None:
-        extra = set(extra_signals)
+        extra = set(as_names(extra_signals, "extra_signals"))
         check_use(scorers, extra, store)
         self.ranks = ranks or (current() if store is None else store.ranks)
         check_still_alone(self.ranks)
@@ -120,7 +121,7 @@ class Recorder:
         self._remembers = bool(signals.REMEMBERING & set(self._train_names))
         self._log_probs = log_probs
         self._states: dict[str, State] = {name: scorer.init(own) for name, scorer in self.scorers.items()}
-        self._device = torch.device(device) if device is not None else None
+        self._device = as_device(device) if device is not None else None
         self._memory: Memory | None = None
         self._collector: Collector | None = None
         if self.ranks.size > 1:
@@ -249,7 +250,7 @@ class Recorder:
         TooFewEpochsError where a scorer needs more epochs, InputError where one needs an evaluation pass and none came.
         """
         result = {}
-        wanted = list(self.scorers if names is None else names)
+        wanted = list(self.scorers if names is None else as_names(names, "scorers"))
         check_asked(self.ranks, wanted)
         pool = self._own_pool()
         for name in wanted:

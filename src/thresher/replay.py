@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from thresher.errors import InputError, MissingFileError, TooFewEpochsError
 from thresher.places import as_place, is_remote
 from thresher.registry import make_scorer
-from thresher.scorers._base import Scorer, State, check_count, check_end, computed, lacking
-from thresher.types import Floats, Frame, Ids, Pool, Scores
+from thresher.scorers._base import Scorer, State, as_scorers, check_count, check_end, computed, lacking
+from thresher.types import Floats, Frame, Ids, Pool, Scores, is_whole
 
 
 class Source(Protocol):
@@ -146,6 +146,10 @@ def replay(
 
 def check_requests(source: Source, requests: Sequence[Request]) -> list[tuple[Request, int]]:
     """Return every request with the epochs it is asked after; raises what `replay` does where one cannot be met."""
+    if not hasattr(source, "frames"):
+        raise InputError(f"Expected opened dynamics, open_source(path) or Trajectory.open(path), but got {source!r}.")
+    if isinstance(requests, Request) or not all(isinstance(request, Request) for request in requests):
+        raise InputError(f"Expected a list of requests, such as [Request('tdds', TDDS())], but got {requests!r}.")
     if not requests or len({request.column for request in requests}) != len(requests):
         raise InputError(f"Expected score columns, each name once, but got {[r.column for r in requests]}.")
     return [(request, _checked_at(source, request)) for request in requests]
@@ -169,6 +173,9 @@ def _settle(
 
 def _checked_at(source: Source, request: Request) -> int:
     at, scorer = source.epochs if request.at is None else request.at, request.scorer
+    as_scorers({request.column: scorer})
+    if not is_whole(at):
+        raise InputError(f"Expected {request.column} to be asked for after a number of epochs, an integer, but got {at!r}.")
     if at > source.epochs:
         raise TooFewEpochsError(
             f"{request.column} is asked for after {at} epochs, but {source.epochs} are recorded. Choose an earlier one."

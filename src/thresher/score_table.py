@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from thresher.ahead import ahead
 from thresher.arrow import begins_as_parquet, labels, read_whole, table_of, values_crc
 from thresher.errors import CorruptFileError, InputError, MissingFileError
-from thresher.files import parse_json, replacing, seal_of
+from thresher.files import json_ready, parse_json, replacing, seal_of
 from thresher.places import as_place, for_arrow, staged
 from thresher.ranking.blocks import BLOCK, Block
 from thresher.registry import usual_end
@@ -54,7 +54,8 @@ def write_scores(
 ) -> None:
     """Write a score table; an older one at `path` stays intact until the new one is safe.
 
-    Raises InputError where a column is not Scores, the columns differ in length, none is given, or one has a reserved name.
+    Raises InputError where a column is not Scores, the columns differ in length, none is given, or one has a reserved name;
+    for labels that are no integers, and where JSON cannot hold `info` or the provenance of a column.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "scores.parquet"
@@ -62,8 +63,12 @@ def write_scores(
     >>> read_scores(path).columns["tdds"].values.tolist()
     [0.5, 0.25]
     """
+    if not isinstance(columns, Mapping) or not all(isinstance(name, str) for name in columns):
+        raise InputError(f"Expected scores by the names of their columns, such as {{'tdds': scores}}, but got {columns!r}.")
     for name, scores in columns.items():
         check_scores(scores, f" in the column {name!r}")
+    if targets is not None and np.asarray(targets).dtype.kind not in "iu":
+        raise InputError(f"Expected targets as (N,) integer class labels, but got {np.asarray(targets).dtype}.")
     sizes = {len(scores.values) for scores in columns.values()} | ({len(targets)} if targets is not None else set())
     if len(sizes) != 1 or not columns or set(columns) & set(_FIXED):
         raise InputError(f"Expected score columns of one length under their own names, but got {list(columns)} of {sizes}.")
@@ -84,7 +89,8 @@ def write_score_parts(
     Returns the number of samples. An older table at `path` stays intact until the new one is safe.
     """
     about = {name: {"hard_end": c.hard_end, "source": dict(c.source)} for name, c in columns.items()}
-    header = parse_json(json.dumps({"format": 1, "columns": about, "info": dict(info or {}), "checksums": True}))
+    told = {"columns": json_ready(about, "the sources of scores"), "info": json_ready(info or {}, "a score table's info")}
+    header = {"format": 1, **told, "checksums": True}
     header_seal = seal_of(header)
     metadata = json.dumps({**header, "seal": header_seal})
     fields = [("sample_id", pa.int64()), *([("target", pa.int64())] if labelled else [])]

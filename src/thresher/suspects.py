@@ -86,7 +86,10 @@ def find_suspects(margins: Floats) -> Suspects:
     >>> find_suspects(margins[:800]).share
     0.0
     """
-    margins = np.asarray(margins, dtype=np.float32)
+    try:
+        margins = np.asarray(margins, dtype=np.float32)
+    except (TypeError, ValueError):  # texts, sequences of unequal parts
+        raise InputError(f"Expected margins as numbers, but got {type(margins).__name__} of other things.") from None
     values = margins.astype(np.float64)
     if values.ndim != 1:
         raise InputError(

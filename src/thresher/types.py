@@ -6,7 +6,7 @@ in `[0, N)` of the original, unpruned data set, always and everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from numbers import Real
 from typing import Any, Literal
@@ -123,7 +123,8 @@ class Pool:
 
     `n` samples; `targets` (N,) int64 class labels or None; `features` (N, D) float32 penultimate outputs of the
     trained surrogate or None; `num_classes` C or None; `aux` maps names to further (N,) float32 scores that a selector
-    reads besides the main one (DUAL's `beta`: `mean_prob`). Raises InputError for targets that are no list of integers.
+    reads besides the main one (DUAL's `beta`: `mean_prob`). Raises InputError for an n that is no integer, and
+    targets that are no list of integers.
 
     >>> Pool(2, np.array([0, 1])).need_targets("top").tolist()
     [0, 1]
@@ -136,6 +137,8 @@ class Pool:
     aux: Mapping[str, Floats] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not is_whole(self.n):
+            raise InputError(f"Expected n, the number of samples, as an integer, but got {self.n!r}.")
         if self.targets is None:
             return
         targets = np.asarray(self.targets)
@@ -200,6 +203,18 @@ class Scores:
 
 SEEDS = 2**63
 """How many seeds there are: what torch's generators take."""
+
+
+def as_names(given: Iterable[str], what: str) -> tuple[str, ...]:
+    """Return names in a tuple. Raises InputError, which calls them `what`, for a text, which would be read letter by letter,
+    and for what is no collection.
+
+    >>> as_names(["loss", "entropy"], "signals")
+    ('loss', 'entropy')
+    """
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise InputError(f"Expected {what} as names in a list, such as ['name'], but got {given!r}.")
+    return tuple(given)
 
 
 def check_seed(seed: int) -> None:

@@ -18,7 +18,7 @@ _LARGEST = 4096  # pixels a side
 
 def load(
     name: str,
-    root: Path | None = None,
+    root: Path | str | None = None,
     *,
     image_size: int = 224,
     corrupt: str | None = None,
@@ -67,6 +67,8 @@ def name_parts(name: str) -> tuple[str, int | None, str]:
     >>> name_parts("cifar10"), name_parts("folder:size=64"), name_parts("folder:my/pictures")
     (('cifar10', None, ''), ('folder', 64, ''), ('folder', None, 'my/pictures'))
     """
+    if not isinstance(name, str):
+        raise InputError(f"Expected a data set by its name, such as 'digits', but got {name!r}.")
     kind, _, rest = name.partition(":")
     key, equals, _ = rest.partition(":")[0].partition("=")
     if kind in OWN and equals and key != "size" and "/" not in key:  # a folder of such a name is ./key=value
@@ -89,7 +91,7 @@ def pathless(name: str) -> str:
     return f"{kind}:size={size}" if size else kind
 
 
-def _load(name: str, root: Path | None, image_size: int) -> Data:
+def _load(name: str, root: Path | str | None, image_size: int) -> Data:
     """Return the data set as it is."""
     kind, size, path = name_parts(name)
     if kind not in NAMES or (path and kind != "folder") or (size and kind not in OWN):

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from thresher.data.base import Data, as_targets
 from thresher.errors import CorruptFileError, InputError, MissingFileError
+from thresher.types import is_whole
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".webp")
 OTHERS = (".avif", ".gif", ".heic", ".jfif", ".jp2", ".tif", ".tiff")
@@ -67,7 +68,7 @@ class FolderSplit:
             yield bytes(self._paths[index]) + b"\0" + str(size).encode() + b"\n"
 
 
-def load_folder(root: Path, *, image_size: int = 224) -> Data:
+def load_folder(root: Path | str, *, image_size: int = 224) -> Data:
     """Return the pictures in `root/train` and `root/val` (or `root/test`), one folder per class.
 
     Class names are those of the training folders, sorted. A class folder may hold folders; hidden files, symbolic
@@ -75,8 +76,8 @@ def load_folder(root: Path, *, image_size: int = 224) -> Data:
     when a training class has no picture, there is one class only, or the test half has a class that the training half lacks.
     """
     root = Path(root)
-    if image_size < 1:
-        raise InputError(f"Expected image_size >= 1, but got {image_size}.")
+    if not is_whole(image_size) or image_size < 1:
+        raise InputError(f"Expected image_size as an integer >= 1, but got {image_size!r}.")
     test_root = next((root / half for half in ("val", "test") if (root / half).is_dir()), None)
     lacking = [*(() if (root / "train").is_dir() else ("train",)), *(() if test_root else ("val (or test)",))]
     if test_root is None or lacking:

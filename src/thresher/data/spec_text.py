@@ -21,6 +21,8 @@ def parse(cls: type[T], text: str, example: str) -> T:
     """
     hints = typing.get_type_hints(cls)
     first, *others = (field.name for field in dataclasses.fields(cls))  # type: ignore[arg-type]
+    if not isinstance(text, str):
+        raise InputError(f"Expected a text such as {example!r}, but got {text!r}.")
     head, *pairs = text.split(":")
     given = {first: head.strip()}
     for pair in pairs:

@@ -15,6 +15,7 @@ from torch import nn
 from thresher.errors import InputError, UnknownNameError, nearest
 from thresher.models import mobilenet, resnet, shufflenet, swin, timm, vgg
 from thresher.models._base import Classifier
+from thresher.types import check_seed, is_whole
 
 
 @dataclass(frozen=True)
@@ -73,11 +74,13 @@ def build(
     Traceback (most recent call last):
     thresher.errors.InputError: Expected images of at least 32x32 for the model vgg16, but got 8x8. ...
     """
-    if num_classes < 2:
-        raise InputError(f"Expected at least 2 classes, but got {num_classes}.")
+    for what, number, least in (("num_classes", num_classes, 2), ("channels", channels, 1), ("image_size", image_size, 1)):
+        if number is not None and not (is_whole(number) and number >= least):
+            raise InputError(f"Expected {what} as an integer >= {least}, but got {number!r}.")
     check_model(name, image_size)
     if seed is None:
         return _make(name, num_classes, channels, image_size)
+    check_seed(seed)
     with _DRAWING, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would also seed the GPUs, whose state was not kept
         return _make(name, num_classes, channels, image_size)
@@ -96,6 +99,8 @@ def _make(name: str, num_classes: int, channels: int, image_size: int | None) ->
 
 def check_model(name: str, image_size: int | None) -> None:
     """Raise what `build` does for an unknown model or images that it cannot take; what timm's take shows once built."""
+    if not isinstance(name, str):
+        raise InputError(f"Expected a model by its name, such as 'resnet18', but got {name!r}.")
     if name.startswith(timm.PREFIX):
         timm.known(name.removeprefix(timm.PREFIX))
         return

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -12,6 +14,24 @@ from thresher.dynamic.sampler import DynamicSampler
 from thresher.errors import InputError
 from thresher.recorder import Recorder
 from thresher.train.spec import TrainSpec
+from thresher.types import is_whole
+
+
+def check_given(data: Any, spec: Any, until: Any, eval_every: Any, loss_scale: Any) -> None:
+    """Raise InputError for what is no data set, recipe, number of epochs or scale of the loss of every sample."""
+    if not isinstance(data, Data):
+        raise InputError(f"Expected a data set, such as thresher.data.load('digits'), but got {data!r}.")
+    if not isinstance(spec, TrainSpec):
+        raise InputError(f"Expected a TrainSpec, but got {type(spec).__name__}. Of its JSON make one: TrainSpec(**fields).")
+    for what, number in (("until", until), ("eval_every", eval_every)):
+        if number is not None and not (is_whole(number) and number >= 0):
+            raise InputError(f"Expected {what} as a number of epochs, but got {number!r}.")
+    n = len(data.train)
+    if loss_scale is not None and np.shape(loss_scale) != (n,):
+        raise InputError(
+            f"Expected loss_scale of shape ({n},), one number for each training sample, coreset or not, but got "
+            f"{np.shape(loss_scale)}."
+        )
 
 
 def check_single_samples(model: nn.Module, data: Data) -> None:

@@ -28,11 +28,12 @@ from thresher.models import build
 from thresher.ranks import Alone, Ranks, torchrun
 from thresher.ranks.alike import check_alike
 from thresher.recorder import Recorder
-from thresher.train.checks import check_dynamic, check_single_samples
+from thresher.train.checks import check_dynamic, check_given, check_single_samples
 from thresher.train.evaluation import evaluate, record_evaluation
 from thresher.train.progress import Resumed, Saver, load_progress
 from thresher.train.spec import TrainSpec, build_optimizer, learning_rate
 from thresher.train.step import Step, make_step, on_device
+from thresher.types import check_seed
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def fit(
     device: torch.device | str = "cpu",
     workers: int = 2,
     eval_every: int = 0,
-    checkpoint: Path | None = None,
+    checkpoint: Path | str | None = None,
     checkpoint_every: float = 0.0,
     resume: bool = False,
     restart: bool = False,
@@ -99,7 +100,8 @@ def fit(
     else InputError is raised. `until` stops after that many of the spec's epochs, without an evaluation; with a checkpoint
     a later call goes on from there.
     `graphs` replays the steps on a GPU as a CUDA graph where that can be done. `on_epoch` is told of every completed epoch,
-    `on_step` of the steps that are done and those there are in all. Raises what the recorder raises.
+    `on_step` of the steps that are done and those there are in all. Raises InputError for what is given amiss, and what the
+    recorder raises.
 
     Where the recorder is one of several ranks, each trains on its part of every batch and gradients are averaged over the
     whole batch (DistributedDataParallel): order, augmentation, batch size and steps are those of one process. Batch
@@ -107,6 +109,9 @@ def fit(
     logits, differ a little with the number of ranks. `ids` and `loss_scale` are for one process. Raises InputError on all
     ranks where they are to train different things.
     """
+    check_given(data, spec, until, eval_every, loss_scale)
+    check_seed(seed)
+    seed, checkpoint = int(seed), None if checkpoint is None else Path(checkpoint).absolute()  # whatever folder is next
     if dynamic is not None:
         check_dynamic(dynamic, spec, recorder, eval_pass, alone=ids is None and loss_scale is None)
         recorder = dynamic.recorder

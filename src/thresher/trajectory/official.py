@@ -27,7 +27,7 @@ from thresher.errors import InputError, MissingFileError, SampleIdError, Unknown
 from thresher.trajectory.kernel import Memory, Scratch, change
 from thresher.trajectory.npy import NpyArray, cut_off, read_header
 from thresher.trajectory.part import Part
-from thresher.types import Floats, Frame, Ids
+from thresher.types import Floats, Frame, Ids, as_names, is_whole
 
 _CHUNK_VALUES = 1 << 18  # 1 MB of float32: smaller ones fit the cache better, but threads then wait for one another
 _NEEDS_NO_TARGETS = ("change", "signed_change", "entropy")
@@ -73,9 +73,9 @@ class OfficialDumps:
         For the change at `start` the epoch before it is read too; at epoch 0 the change is NaN.
         """
         stop = self.epochs if stop is None else stop
-        if not 0 <= start <= stop <= self.epochs:
-            raise InputError(f"Expected epochs within [0, {self.epochs}], but got {start} to {stop}.")
-        unknown = sorted(set(names) - set(self.signals))
+        if not (is_whole(start) and is_whole(stop) and 0 <= start <= stop <= self.epochs):
+            raise InputError(f"Expected epochs within [0, {self.epochs}], but got {start!r} to {stop!r}.")
+        unknown = sorted(set(as_names(names, "signals")) - set(self.signals))
         if unknown:
             raise UnknownNameError(f"These dumps give no signal {', '.join(unknown)}; they give {', '.join(self.signals)}.")
         yield from ahead(self._frames(names, start, stop))  # scorers take an epoch in while the next one is read

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,19 @@ def write(path: Path, name: str, pieces: Iterable[dict[str, pa.Array]]) -> FileE
     with path.open("rb+") as file:
         os.fsync(file.fileno())
     return entry_of(path, name, rows, crcs)
+
+
+def check_arrays(frame: object, beside: Mapping[str, object]) -> None:
+    """Raise InputError for what is no Frame of NumPy arrays, or stands `beside` it and is neither such an array nor None."""
+    if not isinstance(frame, Frame):
+        raise InputError(f"Expected a thresher.Frame to append, but got {type(frame).__name__}.")
+    named = {"ids": frame.ids, **frame.values, **{name: array for name, array in beside.items() if array is not None}}
+    for name, array in named.items():
+        if not isinstance(array, np.ndarray):
+            raise InputError(
+                f"Expected the {name} of an epoch as an array of NumPy, but got {type(array).__name__}. Make it one: "
+                "np.asarray(values), or tensor.cpu().numpy()."
+            )
 
 
 def check_rows(frame: Frame, span: tuple[int, int]) -> None:

@@ -19,7 +19,7 @@ from thresher.errors import CorruptFileError, InputError, MissingFileError, RunD
 from thresher.places import as_place, for_arrow, is_remote
 from thresher.trajectory.layout import MANIFEST, FileEntry, Manifest, load_manifest
 from thresher.trajectory.part import Part
-from thresher.types import Floats, Frame, Ids
+from thresher.types import Floats, Frame, Ids, as_names, is_whole
 
 _ADVICE = (
     "Restore it from a copy, or record into a new --out; in a program the recording can be cut back before that epoch with "
@@ -96,9 +96,9 @@ class Trajectory:
         Raises UnknownNameError for a signal that was not recorded, InputError for epochs that were not.
         """
         stop = self.epochs if stop is None else stop
-        if not 0 <= start <= stop <= self.epochs:
-            raise InputError(f"Expected epochs within [0, {self.epochs}], but got {start} to {stop}.")
-        unknown = sorted(set(names) - set(self.signals))
+        if not (is_whole(start) and is_whole(stop) and 0 <= start <= stop <= self.epochs):
+            raise InputError(f"Expected epochs within [0, {self.epochs}], but got {start!r} to {stop!r}.")
+        unknown = sorted(set(as_names(names, "signals")) - set(self.signals))
         if unknown:
             raise UnknownNameError(f"This recording has no signal {', '.join(unknown)}; it has {', '.join(self.signals)}.")
         for epoch in range(start, stop):
@@ -147,8 +147,8 @@ class Trajectory:
         """
         if not self.has_logits:
             raise InputError("This recording holds no logits. Record with logits='float16' (thresher record --logits).")
-        if not 0 <= epoch < self.epochs:
-            raise InputError(f"Expected an epoch in [0, {self.epochs}), but got {epoch}.")
+        if not (is_whole(epoch) and 0 <= epoch < self.epochs):
+            raise InputError(f"Expected an epoch in [0, {self.epochs}), but got {epoch!r}.")
         result = np.full((self.n, self.num_classes), np.nan, dtype=np.float32)
         for entry in self.manifest.epochs[epoch]:
             table = self._read(entry, ["sample_id", "logits"])

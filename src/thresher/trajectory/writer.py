@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from thresher.arrow import column
 from thresher.errors import InputError, ThresherError
-from thresher.files import PART, remove_parts, sync_folder
+from thresher.files import PART, json_ready, remove_parts, sync_folder
 from thresher.locks import free_lock
 from thresher.ranks import Ranks, current, together
 from thresher.ranks.owners import Owners, even_bucket
@@ -35,8 +35,8 @@ from thresher.trajectory.layout import (
     load_manifest,
 )
 from thresher.trajectory.opening import begin, check_store, freed_on_error, local_folder, reopen, seen_by_all
-from thresher.trajectory.pieces import check_beside, check_rows, gathered, matrix, write
-from thresher.types import Floats, Frame
+from thresher.trajectory.pieces import check_arrays, check_beside, check_rows, gathered, matrix, write
+from thresher.types import Floats, Frame, as_names, is_whole
 
 LogitsDtype = Literal["float16", "float32"]
 
@@ -79,14 +79,15 @@ class TrajectoryWriter:
         `bucket_size` ids go into one file, by default 65 536 (more of over 67 million), or fewer that ranks share evenly;
         `logits` stores all logits too, (N, C) an epoch, in that dtype; `info` is JSON-ready. Raises RunDirectoryError where
         there is a store, what is left of one, or another writer, UnknownNameError for what is no signal, InputError for
-        other numbers and dtypes than these.
+        other numbers and dtypes than these, and for an `info` that no JSON can hold.
         """
-        folder, names, ranks = local_folder(folder), tuple(signals), ranks or current()
+        folder, names, ranks = local_folder(folder), as_names(signals, "signals"), ranks or current()
         for name in names:
             resolve(name)
         check_store(n, num_classes, bucket_size, names, logits)
+        about = json_ready(info or {}, "a store's info")
         bucket_size = even_bucket(n, ranks.size) if bucket_size is None else bucket_size
-        manifest = Manifest(int(n), int(num_classes), int(bucket_size), names, logits, dict(info or {}))
+        manifest = Manifest(int(n), int(num_classes), int(bucket_size), names, logits, about)
         with together(ranks, "create"):
             lock = begin(folder, manifest) if ranks.rank == 0 else None
         return cls._opened(folder, lock, ranks)
@@ -152,6 +153,7 @@ class TrajectoryWriter:
         that are not sorted, unique and owned, and arrays of other shapes, and OSError where the disk is full or gone; the
         store is then as it was, and the same epoch may be appended again.
         """
+        check_arrays(frame, {"logits": logits, "targets": targets, "features": features})
         if frame.epoch != self.epochs or frame.n != self.manifest.n:
             raise InputError(
                 f"Expected epoch {self.epochs} of {self.manifest.n} samples, but got epoch {frame.epoch} of {frame.n}."
@@ -255,7 +257,12 @@ class TrajectoryWriter:
                 path.unlink(missing_ok=True)
 
     def truncate(self, epochs: int) -> None:
-        """Cut the store back to its first `epochs` epochs (a resumed training starts from an older checkpoint)."""
+        """Cut the store back to its first `epochs` epochs (a resumed training starts from an older checkpoint).
+
+        Raises InputError for what is no number of epochs.
+        """
+        if not is_whole(epochs) or epochs < 0:
+            raise InputError(f"Expected a number of epochs to keep, an integer >= 0, but got {epochs!r}.")
         if epochs >= self.epochs:
             return
         kept: dict[str, Any] = {"epochs": self.manifest.epochs[:epochs]}
