@@ -15,7 +15,8 @@ import torch
 from thresher import Coreset, Frame, Pool, Recorder, Scores, Trajectory, TrajectoryWriter
 from thresher.data import load
 from thresher.dynamic import DynamicSampler, Fixed, InfoBatch, Redraw
-from thresher.errors import InputError
+from thresher.errors import InputError, MissingFileError
+from thresher.exchange import aum, cartography, ids, tdds, uids, webdataset
 from thresher.methods import resolve
 from thresher.models import build
 from thresher.planning import Setup
@@ -312,3 +313,32 @@ def test_a_checkpoint_is_named_by_a_text_and_a_seed_by_a_number_of_numpys(
         on_epoch=lambda _: os.chdir("/"),
     )  # type: ignore[arg-type]
     assert load_checkpoint(tmp_path / "kept.safetensors")["epoch"] == 2
+
+
+def test_files_of_other_tools_are_named_by_texts(tmp_path: Path) -> None:
+    at, kept = f"{tmp_path}/", Coreset([0], None, 2)
+    ids.write_csv(kept, at + "kept.csv")
+    ids.write_npy(kept, at + "kept.npy")
+    assert ids.read_csv(at + "kept.csv", 2).digest == ids.read_npy(at + "kept.npy", 2).digest == kept.digest
+    aum.write_aum(Scores(LOSS, "low"), at + "aum.csv")
+    assert aum.read_aum(at + "aum.csv", 2).values.tolist() == LOSS.tolist()
+    rate = tdds.write_pair(kept, Scores(LOSS), at + "pair", 10, 30)
+    mask, score = at + "pair/data_mask_win10_ep30.npy", at + "pair/score_win10_ep30.npy"
+    assert tdds.read_mask(mask, rate).digest == kept.digest
+    assert tdds.read_pair(mask, score).values.tolist() == LOSS.tolist()
+    pool = uids.parse_uids(["139e4a9b22a614771f06c700a8ebe150", "139e4a9b22a614771f06c700a8ebe151"])
+    uids.write_uids(kept, pool, at + "kept-uids.npy")
+    assert uids.read_uids(at + "kept-uids.npy", pool).digest == kept.digest
+    (tmp_path / "pool.txt").write_text("139e4a9b22a614771f06c700a8ebe150\n")
+    assert uids.read_pool(at + "pool.txt") == pool[:1]
+    with pytest.raises(MissingFileError, match="Expected a WebDataset shard at"):
+        webdataset.reshard(kept, [at + "0.tar"], at + "out")
+    with pytest.raises(InputError, match="Expected a list of shards, but got"):
+        webdataset.keys(at + "0.tar")
+    with pytest.raises(MissingFileError, match=r"Expected dynamics_epoch_0\.jsonl"):
+        cartography.dynamics_to_dumps(at + "none", at + "dumps")
+    with TrajectoryWriter.create(at + "store", 2, 3, ["loss"], logits="float32") as store:
+        frame = Frame(0, np.arange(2), {"loss": LOSS}, 2)
+        store.append(frame, np.zeros((2, 3), np.float32), targets=np.array([0, 1]))
+    assert cartography.write_dynamics(Trajectory.open(at + "store"), at + "dynamics") == 1
+    assert cartography.dynamics_to_dumps(at + "dynamics", at + "dumps") == [0, 1]

@@ -16,10 +16,13 @@ from urllib.parse import unquote, urlsplit
 
 from thresher.errors import InputError, MissingPackageError, StorageError
 
+PathText = str | os.PathLike[str]
+"""How a path is given: as a text, or a Path."""
+
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
 
 
-def as_place(text: str | os.PathLike[str]) -> Path:
+def as_place(text: PathText) -> Path:
     """Return the place that a path or a URL names; `file://` is a path. A place comes back as it is.
 
     What comes back for a URL is no `pathlib.Path`, but answers like one. Raises MissingPackageError where the packages for a

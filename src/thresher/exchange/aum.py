@@ -13,10 +13,11 @@ import numpy as np
 from thresher.errors import InputError, SampleIdError
 from thresher.exchange.ids import csv_rows, real_number, whole_number
 from thresher.exchange.place import write_new
+from thresher.places import PathText
 from thresher.types import Scores
 
 
-def write_aum(scores: Scores, path: Path, *, force: bool = False) -> None:
+def write_aum(scores: Scores, path: PathText, *, force: bool = False) -> None:
     """Write the file; samples that were never observed are left out, as there. Raises RunDirectoryError, InputError.
 
     >>> import tempfile
@@ -41,13 +42,13 @@ def write_aum(scores: Scores, path: Path, *, force: bool = False) -> None:
     write_new(path, ("\n".join(["sample_id,aum", *lines]) + "\n").encode(), force)
 
 
-def read_aum(path: Path, n: int) -> Scores:
+def read_aum(path: PathText, n: int) -> Scores:
     """Return the scores (n,) float32, hard end "low", NaN where the file has no line for a sample.
 
     The package takes any ids, Thresher positions: names like `train/7.png` are refused with CorruptFileError. Also raises
     MissingFileError, or SampleIdError for an id out of range or there twice.
     """
-    values = np.full(n, np.nan, dtype=np.float32)
+    path, values = Path(path), np.full(n, np.nan, dtype=np.float32)
     seen = np.zeros(n, dtype=np.bool_)
     for line, row in csv_rows(path, ("sample_id", "aum")):
         sample_id = whole_number(row["sample_id"], path, line)

@@ -28,6 +28,7 @@ from thresher.errors import (
 from thresher.exchange.ids import npy_bytes
 from thresher.exchange.place import all_or_none, check_free, write_new
 from thresher.files import parse_json
+from thresher.places import PathText
 from thresher.trajectory.reader import Trajectory
 
 Guid = int | str
@@ -36,14 +37,14 @@ _DYNAMICS = re.compile(r"dynamics_epoch_(\d+)\.jsonl?")
 _DUMPS = re.compile(r"(\d+)_(?:Output|Index)\.npy")
 
 
-def write_dynamics(recording: Trajectory, folder: Path, *, force: bool = False) -> int:
+def write_dynamics(recording: Trajectory, folder: PathText, *, force: bool = False) -> int:
     """Write the logits of a recording into `folder/training_dynamics`, a file an epoch, and return the number of epochs.
 
     Raises InputError where no logits or targets were recorded, MissingSamplesError where a sample misses an epoch (the
     authors' code needs all), RunDirectoryError where a file exists and `force` is not given; with it, those of later epochs
     go too, as they are of an older export.
     """
-    targets = recording.targets
+    folder, targets = Path(folder), recording.targets
     if not recording.has_logits or targets is None:
         raise InputError("Expected a recording with logits and targets. Record with --logits float16 or float32.")
     places = [folder / FOLDER / f"dynamics_epoch_{epoch}.jsonl" for epoch in range(recording.epochs)]
@@ -66,7 +67,7 @@ def write_dynamics(recording: Trajectory, folder: Path, *, force: bool = False) 
     return recording.epochs
 
 
-def dynamics_to_dumps(folder: Path, out: Path, *, force: bool = False) -> list[Guid]:
+def dynamics_to_dumps(folder: PathText, out: PathText, *, force: bool = False) -> list[Guid]:
     """Turn cartography's files into dumps that `thresher score` reads, and return the guid of each sample id.
 
     `folder` holds `training_dynamics`, or the files themselves. Guids that are exactly 0 to N - 1 are the sample ids; any
@@ -75,6 +76,7 @@ def dynamics_to_dumps(folder: Path, out: Path, *, force: bool = False) -> list[G
     InputError where labels or the number of classes change, RunDirectoryError where a file exists without `force`; with it,
     those of later epochs go too, as they are of older dumps. `out` is as it was then.
     """
+    folder, out = Path(folder), Path(out)
     epochs = _epoch_files(folder)
     guids, first, gold = _read_epoch(epochs[0], 0)
     if sorted(map(str, guids)) == sorted(map(str, range(len(guids)))) and all(isinstance(g, int) for g in guids):

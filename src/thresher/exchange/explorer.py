@@ -12,11 +12,12 @@ from thresher.coreset import Coreset
 from thresher.errors import FingerprintError, InputError
 from thresher.exchange.folders import Pictures
 from thresher.exchange.place import write_new
+from thresher.places import PathText
 from thresher.score_table import ScoreTable
 
 
 def write_explorer(
-    path: Path, pictures: Pictures, table: ScoreTable, coreset: Coreset | None = None,
+    path: PathText, pictures: Pictures, table: ScoreTable, coreset: Coreset | None = None,
     class_names: Sequence[str] = (), *, force: bool = False,
 ) -> None:  # fmt: skip
     """Write `filepath,sample_id`, then `label` and `kept` where known, then one column per score (empty: never observed).

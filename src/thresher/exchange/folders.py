@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 from thresher.coreset import Coreset
 from thresher.errors import FingerprintError, InputError, MissingFileError
 from thresher.exchange.place import MARK, check_apart, check_inside, new_folder
+from thresher.places import PathText
 
 How = Literal["symlink", "copy"]
 
@@ -26,7 +27,7 @@ class Pictures(Protocol):
 
 
 def export_folder(
-    coreset: Coreset, pictures: Pictures, out: Path, *, how: How = "symlink", force: bool = False,
+    coreset: Coreset, pictures: Pictures, out: PathText, *, how: How = "symlink", force: bool = False,
     on_step: Callable[[int, int], None] = lambda done, total: None,
 ) -> int:  # fmt: skip
     """Fill `out/train` with the kept pictures, under the same relative paths, and return how many there are.
@@ -43,6 +44,7 @@ def export_folder(
             f"Expected the {coreset.n} pictures that this coreset was selected from, but {pictures.root} holds "
             f"{len(pictures)}. Name the full, unpruned training set."
         )
+    out = Path(out)
     check_apart([pictures.root], out)
     with new_folder(out, force) as folder:
         for number, sample_id in enumerate(coreset.ids.tolist(), start=1):

@@ -20,13 +20,14 @@ import numpy as np
 from thresher.coreset import Coreset
 from thresher.errors import CorruptFileError, InputError, MissingFileError, SampleIdError
 from thresher.exchange.place import write_new
+from thresher.places import PathText
 from thresher.trajectory.npy import read_header
 from thresher.types import Floats, Ids
 
 _LARGEST = float(np.finfo(np.float32).max)
 
 
-def write_csv(coreset: Coreset, path: Path, *, force: bool = False, name: Callable[[int], str] | None = None) -> None:
+def write_csv(coreset: Coreset, path: PathText, *, force: bool = False, name: Callable[[int], str] | None = None) -> None:
     """Write ids (and weights) as CSV; `name` gives the file of a sample for a column `path`.
 
     Raises RunDirectoryError where `path` exists and `force` is not given.
@@ -60,12 +61,12 @@ def quoted(text: str) -> str:
     return buffer.getvalue()
 
 
-def read_csv(path: Path, n: int, source: Mapping[str, Any] | None = None) -> Coreset:
+def read_csv(path: PathText, n: int, source: Mapping[str, Any] | None = None) -> Coreset:
     """Return the coreset of a data set of `n` samples that a CSV file names; other columns are passed over.
 
     Raises MissingFileError, CorruptFileError (no such columns, a line that is none) or SampleIdError (out of range, twice).
     """
-    ids, weights = [], []
+    path, ids, weights = Path(path), [], []
     for number, row in csv_rows(path, ("sample_id",)):
         ids.append(whole_number(row["sample_id"], path, number))
         if "weight" in row:
@@ -73,16 +74,17 @@ def read_csv(path: Path, n: int, source: Mapping[str, Any] | None = None) -> Cor
     return _coreset(np.array(ids, dtype=np.int64), np.array(weights, np.float32) if weights else None, n, path, source)
 
 
-def write_npy(coreset: Coreset, path: Path, *, force: bool = False) -> None:
+def write_npy(coreset: Coreset, path: PathText, *, force: bool = False) -> None:
     """Write the ids as (k,) int64; weights are left out. Raises RunDirectoryError where `path` exists and not `force`."""
     write_new(path, npy_bytes(coreset.ids), force)
 
 
-def read_npy(path: Path, n: int, source: Mapping[str, Any] | None = None) -> Coreset:
+def read_npy(path: PathText, n: int, source: Mapping[str, Any] | None = None) -> Coreset:
     """Return the coreset of a data set of `n` samples that a .npy file of ids, or of a mask (n,) bool, names.
 
     Raises MissingFileError, CorruptFileError (cut off, no .npy file, pickled objects) or SampleIdError.
     """
+    path = Path(path)
     array = load_npy(path)
     if array.dtype == np.bool_ and array.shape == (n,):
         array = np.flatnonzero(array)

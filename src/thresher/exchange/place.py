@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from thresher.errors import InputError, RunDirectoryError, ThresherError
 from thresher.files import check_plain, parse_json, part_of, sync_folder, write_atomic, write_json
-from thresher.places import as_place, is_remote
+from thresher.places import PathText, as_place, is_remote
 
 MARK = "exported-coreset.parquet"
 """The coreset itself lies in every exported folder; it also says that the folder is an export and may be replaced."""
@@ -21,11 +21,12 @@ FILES = "exported-files.json"
 _FOREIGN = (".csv", ".tsv", ".json", ".txt", ".npy")
 
 
-def write_new(path: Path, content: bytes, force: bool = False) -> None:
+def write_new(path: PathText, content: bytes, force: bool = False) -> None:
     """Write a file whose place must be free, or with `force` may hold an older one; folders above it are made.
 
     Raises RunDirectoryError where something is there, and OSError as the system gives it.
     """
+    path = Path(path)
     check_free(path, force)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, content)

@@ -18,10 +18,13 @@ from thresher.coreset import Coreset
 from thresher.errors import CorruptFileError, FingerprintError, InputError, SampleIdError
 from thresher.exchange.ids import load_npy, npy_bytes, single
 from thresher.exchange.place import all_or_none, check_free, write_new
+from thresher.places import PathText
 from thresher.types import Floats, Scores
 
 
-def write_pair(coreset: Coreset, scores: Scores, folder: Path, window: int, epochs: int, *, force: bool = False) -> float:
+def write_pair(
+    coreset: Coreset, scores: Scores, folder: PathText, window: int, epochs: int, *, force: bool = False
+) -> float:  # fmt: skip
     """Write the pair for `--mask_path` and `--score_path` and return the --subset_rate that keeps exactly `coreset`.
 
     `scores` are those of all samples; `window` and `epochs` only name the files. Raises FingerprintError where there are
@@ -46,6 +49,7 @@ def write_pair(coreset: Coreset, scores: Scores, folder: Path, window: int, epoc
             f"Expected a finite score of every sample, but sample {first} has none. The official code needs all."
         )
     order = np.lexsort((values, coreset.mask)).astype(np.int64)
+    folder = Path(folder)
     places = [folder / f"{kind}_win{window}_ep{epochs}.npy" for kind in ("data_mask", "score")]
     for place in places:
         check_free(place, force)
@@ -67,12 +71,13 @@ def subset_rate(n: int, count: int) -> float:
     return rate
 
 
-def read_pair(mask: Path, score: Path) -> Scores:
+def read_pair(mask: PathText, score: PathText) -> Scores:
     """Return the scores of a pair by sample id, (N,) float32; what it was sorted by is undone.
 
     Raises MissingFileError, CorruptFileError, SampleIdError where the mask is no permutation, InputError where they
     disagree.
     """
+    mask, score = Path(mask), Path(score)
     order, values = load_npy(mask), load_npy(score)
     if order.ndim != 1 or order.dtype.kind not in "iu" or not np.array_equal(np.sort(order), np.arange(len(order))):
         raise SampleIdError(
@@ -85,12 +90,13 @@ def read_pair(mask: Path, score: Path) -> Scores:
     return Scores(by_id, "high", {"scorer": "tdds", "file": score.name})
 
 
-def read_mask(mask: Path, rate: float) -> Coreset:
+def read_mask(mask: PathText, rate: float) -> Coreset:
     """Return the coreset that the official training would take from a mask at this --subset_rate (the share that goes).
 
     Raises CorruptFileError for what are no ids (N,), SampleIdError unless each is there once, InputError for a share outside
     [0, 1), MissingFileError where there is no file.
     """
+    mask = Path(mask)
     order = load_npy(mask)
     if not 0 <= rate < 1:
         raise InputError(f"Expected a share that goes in [0, 1), as the official --subset_rate, but got {rate}.")

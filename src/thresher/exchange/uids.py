@@ -17,6 +17,7 @@ from thresher.coreset import Coreset
 from thresher.errors import CorruptFileError, FingerprintError, InputError, MissingFileError, SampleIdError
 from thresher.exchange.ids import collect, csv_rows, load_npy, npy_bytes
 from thresher.exchange.place import write_new
+from thresher.places import PathText
 from thresher.types import Ids
 
 PAIR = np.dtype("u8,u8")
@@ -41,8 +42,9 @@ def parse_uids(texts: Sequence[str], where: str = "the uids") -> Uids:
     return pairs
 
 
-def read_pool(path: Path) -> Uids:
+def read_pool(path: PathText) -> Uids:
     """Return the uids of a whole pool in the order of its sample ids, (N,) "u8,u8"; formats: the module's page."""
+    path = Path(path)
     if not path.is_file():
         raise MissingFileError(f"Expected the uids of the pool at {path}, but there is no such file.")
     if path.suffix == ".npy":
@@ -57,7 +59,7 @@ def read_pool(path: Path) -> Uids:
         raise CorruptFileError(f"Expected one uid a line in {path}, but it is no text ({error.reason}).") from None
 
 
-def write_uids(coreset: Coreset, pool: Uids, path: Path, *, force: bool = False) -> None:
+def write_uids(coreset: Coreset, pool: Uids, path: PathText, *, force: bool = False) -> None:
     """Write the subset file of a coreset; `pool` (N,) are the uids of all samples in the order of their ids.
 
     Raises FingerprintError where the pool has another number of samples, SampleIdError where the pool has a
@@ -72,11 +74,12 @@ def write_uids(coreset: Coreset, pool: Uids, path: Path, *, force: bool = False)
     write_new(path, npy_bytes(kept), force)
 
 
-def read_uids(path: Path, pool: Uids) -> Coreset:
+def read_uids(path: PathText, pool: Uids) -> Coreset:
     """Return the coreset that a subset file names, by the uids of the whole pool.
 
     Raises SampleIdError where a uid is not in the pool, or twice there or here, CorruptFileError where it is no subset file.
     """
+    path = Path(path)
     wanted, order = _pairs(path), np.argsort(pool)
     place = np.searchsorted(pool[order], wanted).clip(0, max(len(pool) - 1, 0))
     foreign = np.flatnonzero(pool[order][place] != wanted) if len(pool) else np.arange(len(wanted))

@@ -8,6 +8,7 @@ over, as there.
 
 from __future__ import annotations
 
+import os
 import re
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,7 @@ from pathlib import Path
 from thresher.coreset import Coreset
 from thresher.errors import CorruptFileError, FingerprintError, InputError, MissingFileError
 from thresher.exchange.place import MARK, check_apart, check_inside, new_folder
+from thresher.places import PathText
 
 Sample = list[tuple[str, bytes]]
 _KEYED = re.compile(r"^((?:.*/|)[^.]+)[.]([^/]*)$")  # as webdataset.tariterators.base_plus_ext has it
@@ -24,7 +26,7 @@ _ASIDE = re.compile(r"__[^/]*__($|/)")  # as webdataset.tariterators.meta_prefix
 
 
 def reshard(
-    coreset: Coreset, shards: Sequence[Path], out: Path, *, per_shard: int = 10_000, force: bool = False,
+    coreset: Coreset, shards: Sequence[PathText], out: PathText, *, per_shard: int = 10_000, force: bool = False,
     on_step: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Path]:  # fmt: skip
     """Write the kept samples of `shards` into `out` as `000000.tar` and so on and return these files.
@@ -36,6 +38,7 @@ def reshard(
     """
     if per_shard < 1:
         raise InputError(f"Expected per_shard >= 1 samples, but got {per_shard}.")
+    shards, out = _files(shards), Path(out)
     check_apart(shards, out)
     mask, seen, written = coreset.mask, 0, 0
     names: list[str] = []
@@ -68,9 +71,15 @@ def reshard(
     return [out / name for name in names]
 
 
-def keys(shards: Sequence[Path]) -> list[str]:
+def keys(shards: Sequence[PathText]) -> list[str]:
     """Return the key of every sample in the order of their ids; contents are read past. Raises what `reshard` raises."""
-    return [key for key, _ in _samples(shards)]
+    return [key for key, _ in _samples(_files(shards))]
+
+
+def _files(shards: Sequence[PathText]) -> list[Path]:
+    if isinstance(shards, (str, os.PathLike)):
+        raise InputError(f"Expected a list of shards, but got {shards!r}. Name it in one: [path].")
+    return [Path(shard) for shard in shards]
 
 
 def _samples(shards: Sequence[Path]) -> Iterator[tuple[str, Sample]]:
