@@ -57,6 +57,15 @@ def is_remote(place: object) -> bool:
     return hasattr(place, "fs") and hasattr(place, "protocol")
 
 
+def fixed(place: Path) -> Path:
+    """Return a place that stays the same when the program goes to another folder, as notebooks do.
+
+    >>> fixed(Path("runs/digits")).is_absolute(), fixed(Path("/runs/digits")).as_posix()
+    (True, '/runs/digits')
+    """
+    return place if is_remote(place) else place.absolute()
+
+
 def seen_by_all(path: Path, engine: str | None) -> Path:
     """Return a path that means the same on all machines of a cluster, whatever folder their workers are in."""
     return path.resolve() if engine == "ray" and not is_remote(path) else path

@@ -24,10 +24,10 @@ from thresher.ahead import ahead
 from thresher.arrow import begins_as_parquet, labels, read_whole, table_of, values_crc
 from thresher.errors import CorruptFileError, InputError, MissingFileError
 from thresher.files import json_ready, parse_json, replacing, seal_of
-from thresher.places import as_place, for_arrow, staged
+from thresher.places import as_place, fixed, for_arrow, staged
 from thresher.ranking.blocks import BLOCK, Block
 from thresher.registry import usual_end
-from thresher.types import Floats, HardEnd, Scores, check_scores
+from thresher.types import Floats, HardEnd, Scores, as_labels, check_scores
 
 _GROUP = 1 << 20  # rows of a row group
 _BATCH = 1 << 18  # rows that are read at once
@@ -55,7 +55,7 @@ def write_scores(
     """Write a score table; an older one at `path` stays intact until the new one is safe.
 
     Raises InputError where a column is not Scores, the columns differ in length, none is given, or one has a reserved name;
-    for labels that are no integers, and where JSON cannot hold `info` or the provenance of a column.
+    also for labels that are no integers, and provenance that JSON cannot hold.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "scores.parquet"
@@ -67,14 +67,12 @@ def write_scores(
         raise InputError(f"Expected scores by the names of their columns, such as {{'tdds': scores}}, but got {columns!r}.")
     for name, scores in columns.items():
         check_scores(scores, f" in the column {name!r}")
-    if targets is not None and np.asarray(targets).dtype.kind not in "iu":
-        raise InputError(f"Expected targets as (N,) integer class labels, but got {np.asarray(targets).dtype}.")
+    targets = None if targets is None else as_labels(targets)
     sizes = {len(scores.values) for scores in columns.values()} | ({len(targets)} if targets is not None else set())
     if len(sizes) != 1 or not columns or set(columns) & set(_FIXED):
         raise InputError(f"Expected score columns of one length under their own names, but got {list(columns)} of {sizes}.")
     about = {name: ScoreColumn(scores.hard_end, scores.source) for name, scores in columns.items()}
-    whole = ({name: scores.values for name, scores in columns.items()}, targets)
-    write_score_parts(path, about, targets is not None, [whole], info)
+    write_score_parts(path, about, targets is not None, [({name: s.values for name, s in columns.items()}, targets)], info)
 
 
 def write_score_parts(
@@ -88,9 +86,9 @@ def write_score_parts(
 
     Returns the number of samples. An older table at `path` stays intact until the new one is safe.
     """
-    about = {name: {"hard_end": c.hard_end, "source": dict(c.source)} for name, c in columns.items()}
-    told = {"columns": json_ready(about, "the sources of scores"), "info": json_ready(info or {}, "a score table's info")}
-    header = {"format": 1, **told, "checksums": True}
+    sources = {name: {"hard_end": c.hard_end, "source": dict(c.source)} for name, c in columns.items()}
+    about, info = json_ready(sources, "the sources of scores"), json_ready(info or {}, "a score table's info")
+    header = {"format": 1, "columns": about, "info": info, "checksums": True}
     header_seal = seal_of(header)
     metadata = json.dumps({**header, "seal": header_seal})
     fields = [("sample_id", pa.int64()), *([("target", pa.int64())] if labelled else [])]
@@ -102,7 +100,6 @@ def write_score_parts(
     sums: list[dict[str, int]] = []
 
     def write(table: pa.Table) -> None:
-        """Write a table as row groups, and keep the checksums of their columns."""
         for first in range(0, max(1, len(table)), _GROUP):
             group = table.slice(first, _GROUP)
             sums.append({name: values_crc(group.column(name)) for name in schema.names})
@@ -114,9 +111,8 @@ def write_score_parts(
             for values, targets in parts:
                 arrays = [np.asarray(values[name], dtype=np.float32) for name in columns]
                 ids = np.arange(rows, rows + len(arrays[0]), dtype=np.int64)
-                waiting.append(
-                    table_of([ids, *([np.asarray(targets, dtype=np.int64)] if labelled else []), *arrays], schema)
-                )
+                numbers = [np.asarray(targets, dtype=np.int64)] if labelled else []
+                waiting.append(table_of([ids, *numbers, *arrays], schema))
                 rows += len(ids)
                 if sum(map(len, waiting)) >= _GROUP:
                     table = pa.concat_tables(waiting)
@@ -181,7 +177,7 @@ class ScoreFile:
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> ScoreFile:
         """Read what the table at `path` is, which may be a URL. Raises MissingFileError or CorruptFileError."""
-        path = as_place(path)
+        path = fixed(as_place(path))
         if not path.is_file():
             raise MissingFileError(f"Expected a score table at {path}, but there is none. Write one with `thresher score`.")
         with _sound(path), pq.ParquetFile(for_arrow(path)) as file:

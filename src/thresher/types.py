@@ -117,6 +117,17 @@ class Frame:
         return Frame(self.epoch, self.ids[~lacking], values, self.n)
 
 
+def as_labels(targets: Any) -> NDArray[np.int64]:
+    """Return class labels as an array (N,) of the integers that they are; raises InputError for others."""
+    labels: NDArray[np.int64] = np.asarray(targets)
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise InputError(
+            f"Expected targets as (N,) integer class labels, but got {labels.dtype} of shape {labels.shape}. Number "
+            "class names: np.unique(labels, return_inverse=True)[1]."
+        )
+    return labels
+
+
 @dataclass(frozen=True)
 class Pool:
     """What is known of the samples besides their dynamics.
@@ -141,13 +152,7 @@ class Pool:
             raise InputError(f"Expected n, the number of samples, as an integer, but got {self.n!r}.")
         if self.targets is None:
             return
-        targets = np.asarray(self.targets)
-        if targets.ndim != 1 or targets.dtype.kind not in "iu":
-            raise InputError(
-                f"Expected targets as (N,) integer class labels, but got {targets.dtype} of shape {targets.shape}. Number "
-                "class names: np.unique(labels, return_inverse=True)[1]."
-            )
-        object.__setattr__(self, "targets", targets)
+        object.__setattr__(self, "targets", as_labels(self.targets))
 
     def need_targets(self, who: str) -> NDArray[np.int64]:
         """Return targets, or raise InputError that says `who` needs them."""

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from thresher.data.base import Data, as_targets
 from thresher.errors import CorruptFileError, InputError, MissingFileError
+from thresher.places import fixed
 from thresher.types import is_whole
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".webp")
@@ -75,7 +76,7 @@ def load_folder(root: Path | str, *, image_size: int = 224) -> Data:
     links and files that are no pictures are passed over. Raises MissingFileError when a half is missing, InputError
     when a training class has no picture, there is one class only, or the test half has a class that the training half lacks.
     """
-    root = Path(root)
+    root = fixed(Path(root))
     if not is_whole(image_size) or image_size < 1:
         raise InputError(f"Expected image_size as an integer >= 1, but got {image_size!r}.")
     test_root = next((root / half for half in ("val", "test") if (root / half).is_dir()), None)

@@ -24,6 +24,7 @@ from thresher import signals
 from thresher.ahead import ahead
 from thresher.cores import cores
 from thresher.errors import InputError, MissingFileError, SampleIdError, UnknownNameError
+from thresher.places import fixed
 from thresher.trajectory.kernel import Memory, Scratch, change
 from thresher.trajectory.npy import NpyArray, cut_off, read_header
 from thresher.trajectory.part import Part
@@ -44,7 +45,7 @@ class OfficialDumps:
     features: Floats | None = None
 
     def __init__(self, folder: Path | str, threads: int | None = None) -> None:
-        self.folder = Path(folder)
+        self.folder = fixed(Path(folder))
         self.threads = threads or min(4, cores())
         self.epochs = self._count_epochs()
         first = self._header(0, "Output")

@@ -11,7 +11,7 @@ from typing import IO, Any
 from thresher.errors import InputError, MissingFileError, RunDirectoryError
 from thresher.files import remove_parts, seal_of
 from thresher.locks import free_lock, take_lock
-from thresher.places import as_place, is_remote
+from thresher.places import as_place, fixed, is_remote
 from thresher.ranks import Ranks, together
 from thresher.ranks.alike import check_alike
 from thresher.trajectory.layout import LOCK, MANIFEST, Manifest, load_manifest
@@ -26,7 +26,7 @@ def local_folder(folder: Path | str) -> Path:
             f"Expected a folder on this machine to record into, but got {folder}. Copy the store there when it is complete: "
             "scoring and selecting read it there."
         )
-    return place.absolute()  # a program may go to another folder amid its training
+    return fixed(place)
 
 
 def lock_store(folder: Path) -> IO[str]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from thresher.arrow import values_crc
 from thresher.errors import CorruptFileError, InputError, MissingFileError, RunDirectoryError, UnknownNameError
-from thresher.places import as_place, for_arrow, is_remote
+from thresher.places import as_place, fixed, for_arrow, is_remote
 from thresher.trajectory.layout import MANIFEST, FileEntry, Manifest, load_manifest
 from thresher.trajectory.part import Part
 from thresher.types import Floats, Frame, Ids, as_names, is_whole
@@ -56,7 +56,7 @@ class Trajectory:
     def open(cls, folder: Path | str) -> Trajectory:
         """Open the store in `folder`, or that of the run there. Raises MissingFileError where a file is not there,
         CorruptFileError where one is damaged."""
-        folder = as_place(folder)
+        folder = fixed(as_place(folder))
         if not (folder / MANIFEST).is_file() and (folder / "trajectory" / MANIFEST).is_file():
             folder = folder / "trajectory"
         return cls(folder, load_manifest(folder))
