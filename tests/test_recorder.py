@@ -124,7 +124,8 @@ def with_value(array: torch.Tensor, position: int, value: float) -> torch.Tensor
 LOGITS, TARGETS, IDS = batch()
 BAD: dict[str, tuple[tuple[Any, Any, Any], type[Exception], str]] = {
     "NaN logits": (changed(logits=with_value(LOGITS, 4, float("nan"))), InputError, "finite"),
-    "infinite logits": (changed(logits=with_value(LOGITS, 4, float("inf"))), InputError, "finite"),
+    "infinite logits": (changed(logits=with_value(LOGITS, 4, float("inf"))), InputError, "finite.* Training has diverged"),
+    "masked classes": (changed(logits=with_value(LOGITS, 4, float("-inf"))), InputError, "If -inf masks classes, .*-1e4"),
     "wrong C": (changed(logits=torch.randn(N, C + 1)), InputError, r"\(B, 3\)"),
     "one-dimensional logits": (changed(logits=torch.randn(N)), InputError, "shape"),
     "integer logits": (changed(logits=torch.ones(N, C, dtype=torch.int64)), InputError, "floating"),

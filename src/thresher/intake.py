@@ -130,10 +130,12 @@ class Intake:
             )
         if flags[_NOT_FINITE]:
             bad = ids[~torch.isfinite(batch.logits).all(dim=1)]
+            masked = not (torch.isnan(batch.logits) | torch.isposinf(batch.logits)).any()
             raise InputError(
                 f"Expected finite logits, but those of sample {bad[0].item()} (and {len(bad) - 1} more in this batch) "
-                f"hold NaN or infinity in epoch {epoch}. Training has diverged; the recording up to epoch {epoch} is "
-                "intact. Lower the learning rate or leave 16-bit precision, and resume."
+                f"hold NaN or infinity in epoch {epoch}. The recording up to epoch {epoch} is intact. "
+                + ("If -inf masks classes, mask them with -1e4. Else training" if masked else "Training")
+                + " has diverged: lower the learning rate or leave 16-bit precision, and resume."
             )
         if flags[_NO_CLASS]:
             bad = targets[(targets < 0) | (targets >= self.num_classes)]
