@@ -154,23 +154,23 @@ def score_bytes(setup: Setup, columns: int = 6) -> int:
     return setup.n * (4 * columns + (1 if setup.classes <= 256 else 2))
 
 
-def record_seconds(setup: Setup, measured: Measured = MEASURED) -> float:
+def record_seconds(setup: Setup) -> float:
     """Return the seconds that recording takes a rank over the whole training, on a CPU, its part of the store included.
 
     A lower bound, see `Measured`.
     """
     values = setup.rows * setup.classes * setup.epochs
-    return values * measured.record_seconds + store_bytes(setup) / setup.ranks / measured.write_bytes
+    return values * MEASURED.record_seconds + store_bytes(setup) / setup.ranks / MEASURED.write_bytes
 
 
-def scoring_seconds(setup: Setup, measured: Measured = MEASURED) -> float:
+def scoring_seconds(setup: Setup) -> float:
     """Return the seconds that scoring with six methods takes the workers, where reading is no slower than computing."""
-    return setup.n * setup.epochs * measured.score_seconds / setup.workers
+    return setup.n * setup.epochs * MEASURED.score_seconds / setup.workers
 
 
-def selecting_seconds(setup: Setup, measured: Measured = MEASURED) -> float:
+def selecting_seconds(setup: Setup) -> float:
     """Return the seconds that a selection from a score file takes, with one process."""
-    return setup.n * measured.select_seconds
+    return setup.n * MEASURED.select_seconds
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ class Payback:
     seconds: float
 
 
-def payback(setup: Setup, keep: Keep, surrogate_epochs: int, measured: Measured = MEASURED) -> Payback:
+def payback(setup: Setup, keep: Keep, surrogate_epochs: int) -> Payback:
     """Return from which training on the coreset on, and for how long full trainings, pruning has paid for its surrogate.
 
     With F seconds for a full training, m trainings on a share k save m (1 - k) F and cost a surrogate of s F (s: the part
@@ -200,10 +200,10 @@ def payback(setup: Setup, keep: Keep, surrogate_epochs: int, measured: Measured 
     saved = 1 - keep_count(setup.n, keep) / setup.n
     if not saved:
         return Payback(None, math.inf)
-    surrogate = surrogate_epochs / setup.epochs * (1 + measured.overhead)
+    surrogate = surrogate_epochs / setup.epochs * (1 + MEASURED.overhead)
     trainings = math.floor(surrogate / saved) + 1
     recorded = Setup(**{**vars(setup), "epochs": surrogate_epochs})
-    fixed = sum(cost(recorded, measured) for cost in (record_seconds, scoring_seconds, selecting_seconds))
+    fixed = sum(cost(recorded) for cost in (record_seconds, scoring_seconds, selecting_seconds))
     return Payback(trainings, fixed / (trainings * saved - surrogate))
 
 

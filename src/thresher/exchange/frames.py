@@ -85,18 +85,18 @@ def _order(column: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.int64]]:
         raise SampleIdError(f"Expected an integer in every row of sample_id, but got {column.type}.")
     ids = column.to_numpy().astype(np.int64)
     order: np.ndarray[Any, np.dtype[np.int64]] = np.argsort(ids, kind="stable")
-    check_ids(ids[order])
+    _check_ids(ids[order])
     return order
 
 
-def check_ids(ids: np.ndarray[Any, np.dtype[np.int64]], where: str = "the data frame") -> None:
+def _check_ids(ids: np.ndarray[Any, np.dtype[np.int64]]) -> None:
     """Raise SampleIdError or MissingSamplesError where sorted ids are not exactly 0 to N - 1."""
     if not len(ids):
-        raise MissingSamplesError(f"Expected a row for every sample in {where}, but there is none.")
+        raise MissingSamplesError("Expected a row for every sample in the data frame, but there is none.")
     twice = ids[1:][np.diff(ids) == 0]
     if len(twice) or ids[0] < 0:
         what = f"{int(twice[0])} is there more than once" if len(twice) else f"{int(ids[0])} is negative"
-        raise SampleIdError(f"Expected every sample once in {where}, but {what}.")
+        raise SampleIdError(f"Expected every sample once in the data frame, but {what}.")
     if ids[-1] != len(ids) - 1:
         gap = int(np.flatnonzero(ids != np.arange(len(ids)))[0])
-        raise MissingSamplesError(f"Expected a row for every sample in {where}, but sample {gap} has none.")
+        raise MissingSamplesError(f"Expected a row for every sample in the data frame, but sample {gap} has none.")

@@ -104,15 +104,15 @@ def spread_over_map(found: Means, count: int, first: Sequence[Ids] = ()) -> Ids:
     return ids
 
 
-def checkpoints(epochs: int, most: int = 8) -> tuple[int, ...]:
-    """Return at most `most` numbers of completed epochs, dense where rankings still move: early.
+def checkpoints(epochs: int) -> tuple[int, ...]:
+    """Return at most 8 numbers of completed epochs, dense where rankings still move: early.
 
     >>> checkpoints(200), checkpoints(5)
     ((2, 4, 7, 14, 28, 54, 104, 200), (2, 3, 4, 5))
     """
     if epochs < 3:
         return ()
-    return tuple(np.unique(np.geomspace(2, epochs, most).round().astype(np.int64)).tolist())
+    return tuple(np.unique(np.geomspace(2, epochs, 8).round().astype(np.int64)).tolist())
 
 
 def settling(source: Source, scorers: Iterable[Scorer], keep: float, on_step: OnStep = nothing) -> tuple[Settling, ...]:

@@ -16,7 +16,7 @@ from thresher.types import Pool, Scores
 
 
 def score(
-    source_path: Path, resolved: Sequence[ResolvedMethod], out: Path, *, exact: bool = False,
+    source_path: Path, resolved: Sequence[ResolvedMethod], out: Path, *,
     on_step: Callable[[int, int], None] | None = None,
 ) -> Columns:  # fmt: skip
     """Replay a store or dumps for these methods and write the score table; return the column of each (scorer, at).
@@ -26,8 +26,8 @@ def score(
     names = column_names(resolved)
     source = open_source(source_path)
     requests = [Request(column, scorer, at) for (scorer, at), column in names.items()]
-    with make_engine(usual_engine(source, requests, exact=exact)) as engine:
-        score_store(source, requests, out, exact=exact, engine=engine, on_step=on_step)
+    with make_engine(usual_engine(source, requests)) as engine:
+        score_store(source, requests, out, engine=engine, on_step=on_step)
     return names
 
 

@@ -49,8 +49,8 @@ def mean_best(results: Sequence[Mapping[str, Any]]) -> float | None:
     return 100 * sum(bests) / len(bests) if results and len(bests) == len(results) else None
 
 
-def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float | None]:
-    """Return the mean and the half-width of its Student t interval (None for fewer than two values).
+def mean_interval(values: Sequence[float]) -> tuple[float, float | None]:
+    """Return the mean and the half-width of its 95 % Student t interval (None for fewer than two values).
 
     >>> mean, half = mean_interval([1.0, 2.0, 3.0])
     >>> round(mean, 3), round(half, 3)
@@ -59,7 +59,7 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[fl
     array = np.asarray(values, dtype=np.float64)
     if len(array) < 2:
         return float(array.mean()), None
-    half = stdtrit(len(array) - 1, 0.5 + confidence / 2) * array.std(ddof=1) / np.sqrt(len(array))
+    half = stdtrit(len(array) - 1, 0.975) * array.std(ddof=1) / np.sqrt(len(array))
     return float(array.mean()), float(half)
 
 
