@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -307,3 +308,17 @@ def test_a_side_twice_as_long_stays_twice_as_long() -> None:
     image = np.random.default_rng(0).integers(0, 256, (49, 98, 3), dtype=np.uint8)
     whole = Image.fromarray(image).resize((512, 256), Image.Resampling.BILINEAR)
     assert np.array_equal(centre_crop(image, 224), np.asarray(whole)[16:240, 144:368])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a file system that takes any bytes for a name")
+def test_a_class_whose_name_is_no_text_can_be_written_of(tmp_path: Path) -> None:
+    """The report did, after all trainings."""
+    for half, names in (("train", (b"cat", b"d\xfcg", b"\xff")), ("val", (b"cat", b"d\xfcg"))):
+        for name in names:
+            folder = Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), half.encode(), name)))
+            folder.mkdir(parents=True)
+            Image.new("RGB", (8, 8)).save(folder / "0.png")
+    data = load_folder(tmp_path)
+    assert data.class_names == ("cat", r"d\xfcg", r"\xff")
+    assert data.train.image(1).shape == (8, 8, 3)
+    assert rb"no picture in val (\xff)" in data.describe().encode()

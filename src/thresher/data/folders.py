@@ -49,8 +49,7 @@ class FolderSplit:
 
     def name(self, sample_id: int) -> str:
         """Return where a sample's file lies in the data folder: `train/cat/001.jpg`; bytes that are no text are escaped."""
-        inside = bytes(self._paths[sample_id]).decode("utf-8", "backslashreplace")
-        return f"{self.root.name}/{inside}"
+        return f"{self.root.name}/{_text(self._paths[sample_id])}"
 
     def image(self, sample_id: int) -> NDArray[np.uint8]:
         """Return the picture (H, W, 3) uint8 in its own size."""
@@ -72,9 +71,10 @@ class FolderSplit:
 def load_folder(root: Path | str, *, image_size: int = 224) -> Data:
     """Return the pictures in `root/train` and `root/val` (or `root/test`), one folder per class.
 
-    Class names are those of the training folders, sorted. A class folder may hold folders; hidden files, symbolic
-    links and files that are no pictures are passed over. Raises MissingFileError when a half is missing, InputError
-    when a training class has no picture, there is one class only, or the test half has a class that the training half lacks.
+    Class names are those of the training folders, sorted; bytes that are no text are escaped. A class folder may hold
+    folders; hidden files, symbolic links and files that are no pictures are passed over. Raises MissingFileError when a half
+    is missing, InputError when a training class has no picture, there is one class only, or the test half has a class that
+    the training half lacks.
     """
     root = fixed(Path(root))
     if not is_whole(image_size) or image_size < 1:
@@ -108,7 +108,7 @@ def load_folder(root: Path | str, *, image_size: int = 224) -> Data:
         raise InputError(f"Expected pictures in the class folders of {test_root}, but there is none.")
     untested = [names[c] for c in np.flatnonzero(np.bincount(test.targets, minlength=len(names)) == 0)]
     remark = _remark(passed, untested, test_root.name)
-    return Data("folder", train, test, tuple(names), _MEAN, _STD, "imagenet", image_size, 3, remark)
+    return Data("folder", train, test, tuple(map(_text, names)), _MEAN, _STD, "imagenet", image_size, 3, remark)
 
 
 @dataclass
@@ -128,13 +128,18 @@ def _remark(passed: _Passed, untested: list[str], half: str) -> str:
     if passed.links:
         words.append(f"{_count(passed.links, 'symbolic link is', 'symbolic links are')} passed over")
     if untested:
-        told = ", ".join([*untested[:3], *(["..."] if len(untested) > 3 else [])])
+        told = ", ".join([*map(_text, untested[:3]), *(["..."] if len(untested) > 3 else [])])
         words.append(f"{_count(untested, 'class has', 'classes have')} no picture in {half} ({told})")
     return "; ".join(words)
 
 
 def _count(found: list[str], one: str, many: str) -> str:
     return f"{len(found)} {one if len(found) == 1 else many}"
+
+
+def _text(name: str | bytes) -> str:
+    """Return a file's name as text that can be written anywhere: bytes that are no UTF-8 are escaped."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:

@@ -51,7 +51,7 @@ def report_run(out: Path, spec: StudySpec, results: Results, data_dir: Path | No
     data = load(spec.data, data_dir, corrupt=spec.corrupt, mislabel=spec.mislabel)
     path = out / "report.html"
     content = gather(out, spec, results, data, on_step)
-    write_atomic(path, render(content).encode())
+    write_atomic(path, render(content).encode(errors="backslashreplace"))  # a folder's name may be no text
     on_step(1, 1)
     return path
 
