@@ -46,6 +46,9 @@ def test_text() -> None:
     assert keep_share("0.25") == Fraction(1, 4)
     with pytest.raises(InputError, match="share"):
         keep_share("1e-999999999")  # at once, not after writing it out
+    for text in ("1.00000000000000000001", "1e-400"):  # whose nearest floats are 1 and 0
+        with pytest.raises(InputError, match="share"):
+            keep_share(text)
     with pytest.raises(InputError, match="at least one sample"):
         keep_count(0, 0.5)
 

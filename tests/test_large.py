@@ -142,7 +142,8 @@ def test_whoever_is_drawn_first_stays_out_where_nobody_or_no_group_stays() -> No
     for quotas in ([0, 3], [3, 0], [0, 0], [1, 10]):
         kept = samples.where(first_of(samples, ranking, Classes(), np.array(quotas))).tolist()
         assert kept == sorted_way(np.zeros(20), np.arange(20) % 2, quotas, "drawn", seed)
-    assert 0 not in samples.where(first_of(samples, ranking, ButTheFirst(), np.array([5])))
+    for sizes in (None, np.array([19])):
+        assert 0 not in samples.where(first_of(samples, ranking, ButTheFirst(), np.array([5]), sizes=sizes))
 
 
 @pytest.mark.parametrize("low_is_hard", [False, True])

@@ -135,6 +135,23 @@ def test_padded_duplicates_are_dropped_also_across_batches() -> None:
     np.testing.assert_array_equal(at_once.scores()["el2n"].values, later.scores()["el2n"].values)
 
 
+def test_features_of_training_batches_wait_with_them() -> None:
+    def run() -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+        target = Recorder(N, C, {"grand": GraNd(view="train")})
+        source = torch.Generator().manual_seed(0)
+        for ids in torch.arange(N).split(32):  # type: ignore[no-untyped-call]
+            target.update(
+                torch.randn(len(ids), C, generator=source), ids % C, ids, torch.randn(len(ids), 4, generator=source)
+            )
+        target.end_epoch()
+        return target.scores()["grand"].values
+
+    at_once = run()
+    assert np.isfinite(at_once).all()
+    with waiting(64):
+        np.testing.assert_array_equal(run(), at_once)
+
+
 def test_the_evaluation_pass_comes_after_what_waits() -> None:
     def run() -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
         target = Recorder(N, C, {"entropy": Entropy(), "grand": GraNd()})

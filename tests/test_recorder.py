@@ -625,6 +625,20 @@ def test_labels_of_samples_that_come_late_reach_the_store(tmp_path: Path) -> Non
             assert (None if known is None or (known < 0).any() else known.tolist()) == wanted
 
 
+@pytest.mark.parametrize(
+    ("targets", "ids", "advice"),
+    [
+        ([5, 50], [0, 2], "but got 5. They may be the ids"), ([5, 100], [0, 2], "but got 5. Number them from 0.$"),
+        ([5, 50], [0, 3], "but got 5. Number them from 0.$"), ([1, 3], [0, 60], "but got 3. Number them from 0.$"),
+        ([1, -100], [0, 2], "but got -100. Number them from 0, and leave rows without a label"),
+    ],
+)  # fmt: skip
+def test_targets_that_are_no_classes_are_told_what_they_may_be(targets: list[int], ids: list[int], advice: str) -> None:
+    recorder = Recorder(100, 3, {"el2n": EL2N()})
+    with pytest.raises(InputError, match=rf"targets in \[0, 3\), {advice}"):
+        recorder.update(torch.zeros(2, 3), torch.tensor(targets), torch.tensor(ids))
+
+
 def test_what_is_no_signal_is_refused_before_anything_is_recorded() -> None:
     with pytest.raises(UnknownNameError, match="but got 'losss'"):
         Recorder(N, C, extra_signals=["losss"])

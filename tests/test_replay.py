@@ -116,6 +116,15 @@ def test_only_trailing_epochs_are_read_and_the_bits_are_the_same(tmp_path: Path,
     np.testing.assert_array_equal(fast.values, exact.values)
 
 
+def test_where_none_can_have_changed_no_older_epoch_is_read(tmp_path: Path) -> None:
+    record(tmp_path / "t", epochs=60)
+    source = Counting(Trajectory.open(tmp_path / "t"))
+    found = replay(source, [Request("tdds", TDDS(window=4), 50), Request("random", Random())])["tdds"]
+    assert (source.starts, source.parts) == ([50 - 16], [])
+    exact = replay(source, [Request("tdds", TDDS(window=4), 50)], exact=True)["tdds"]
+    np.testing.assert_array_equal(found.values, exact.values)
+
+
 def test_where_old_windows_still_matter_more_is_read(tmp_path: Path) -> None:
     record(tmp_path / "t", epochs=60, settle=0.5)  # stands still in the end: tiny scores keep old windows visible
     source = Counting(Trajectory.open(tmp_path / "t"))

@@ -52,6 +52,16 @@ def test_range_holds_and_backends_agree(name):
     assert (seen <= signal.high).all()
 
 
+def test_ranges_are_wide_enough_for_extreme_outputs():
+    """Sure of the own class, sure of another one, undecided; features of 0."""
+    logits = np.array([[90.0, 0, 0], [0, 90, 0], [0, 0, 0]], dtype=np.float32)
+    before = np.log(np.array([[0, 1, 0], [1, 0, 0], [1 / 3] * 3]) + 1e-8).astype(np.float32)
+    out = signals.Outputs(logits, np.zeros(3, dtype=np.int64), np.zeros((3, 2), np.float32), before)
+    for name, values in signals.compute(out, signals.SIGNALS).items():
+        signal = signals.SIGNALS[name]
+        assert ((values >= signal.low) & (values <= signal.high)).all(), name
+
+
 def test_unknown_signal_names_the_choices():
     with pytest.raises(UnknownNameError, match="target_prob"):
         signals.resolve("tp")
