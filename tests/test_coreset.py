@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -273,3 +274,21 @@ def test_a_crash_between_the_two_files_leaves_a_whole_coreset(
         new.save(path)
     assert same(Coreset.load(path), small() if suffix == ".parquet" else new)
     assert {p.name for p in tmp_path.iterdir()} <= {path.name, path.name + ".json"}
+
+
+def test_an_upload_that_ends_between_the_two_files_leaves_a_whole_coreset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, new = tmp_path / "core.parquet", Coreset(np.array([1]), None, 10)
+    small().save(path)
+
+    def send(local: Path, place: Path) -> None:
+        if place.suffix == ".json":
+            raise ConnectionError("gone")
+        shutil.copy(local, place)
+
+    monkeypatch.setattr("thresher.coreset.is_remote", lambda place: place == path)
+    monkeypatch.setattr("thresher.coreset.send", send)
+    with pytest.raises(ConnectionError):
+        new.save(path)
+    assert same(Coreset.load(path), new)

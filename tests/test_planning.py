@@ -194,6 +194,12 @@ def test_impossible_plans(option: tuple[Any, ...], message: str, call: Any) -> N
     assert message in call.refused("plan", *(part for pair in given.items() for part in pair))
 
 
+def test_the_largest_plan_is_a_plan() -> None:
+    assert Setup(10**15, 2, 1).n == 10**15
+    with pytest.raises(InputError, match=r"n of at most 1e\+15"):
+        Setup(10**15 + 1, 2, 1)
+
+
 def test_impossible_log_probabilities() -> None:
     with pytest.raises(InputError, match="2 or 4 bytes"):
         Setup(10, 2, 1, log_prob_bytes=8)

@@ -222,8 +222,8 @@ def bytes_text(count: float) -> str:
 def seconds_text(seconds: float) -> str:
     """Return seconds for people.
 
-    >>> seconds_text(0.05), seconds_text(75), seconds_text(102), seconds_text(150), seconds_text(9000), seconds_text(4e5)
-    ('0.05 s', '75 s', '102 s', '2.5 min', '2.5 h', '4.6 days')
+    >>> seconds_text(0.05), seconds_text(75), seconds_text(102), seconds_text(300), seconds_text(9000), seconds_text(4e5)
+    ('0.05 s', '75 s', '102 s', '5.0 min', '2.5 h', '4.6 days')
     """
     for unit, size, least in (("days", 86400, 172800), ("h", 3600, 7200), ("min", 60, 120)):
         if seconds >= least:
