@@ -62,6 +62,20 @@ def test_min_epochs_are_the_first_that_give_a_score(scorer: Scorer) -> None:
         assert np.isnan(scorer.compute(run(scorer, too_short), pool)).all()
 
 
+@pytest.mark.parametrize("holes", [0.0, 0.5], ids=["complete", "with holes"])
+@pytest.mark.parametrize("scorer", [TDDS(window=3), TDDS(window=4, decay=0.3), TDDS(window=4, spread="variance")], ids=str)
+def test_what_is_read_late_lies_between_its_lowest_and_its_highest(scorer: TDDS, holes: float) -> None:
+    """Replay trusts that whatever earlier epochs held, the score lies between these two; holes let windows fill apart."""
+    values, pool = trajectories(4, 24, 60, holes=holes)
+    for start in range(24):
+        low = scorer.compute(run(scorer, values, first=start), pool)
+        high = scorer.compute(run(scorer, values, state=scorer.init_highest(60), first=start), pool)
+        true = scorer.compute(run(scorer, values), pool)
+        scored = ~np.isnan(true)
+        assert ((low <= true) | np.isnan(low))[scored].all()
+        assert (true <= high)[scored].all()
+
+
 def test_the_smallest_parameters_are_accepted() -> None:
     smallest = [
         TDDS(window=3, decay=1),
