@@ -210,7 +210,8 @@ def test_no_two_trainings_have_one_stream(monkeypatch: pytest.MonkeyPatch) -> No
         finally:
             current.remove(entered)
 
-    for name, value in {"Stream": Stream, "stream": stream, "current_device": lambda: 0}.items():
+    fakes = {"is_available": lambda: True, "Stream": Stream, "stream": stream, "current_device": lambda: 0}
+    for name, value in fakes.items():
         monkeypatch.setattr(torch.cuda, name, value)
     monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: None)
