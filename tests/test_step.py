@@ -185,6 +185,21 @@ def test_what_may_wait_for_a_device_keeps_captures_away(monkeypatch: pytest.Monk
         inside.append("next")
 
 
+def test_a_plain_step_on_a_gpu_keeps_captures_away() -> None:
+    alone: list[bool] = []
+    model = torch.nn.Linear(4, 2)
+
+    def forward(values: Tensor) -> Tensor:
+        alone.append(step._ALONE.locked())
+        return model(values)
+
+    made = step.Step(forward, torch.optim.SGD(model.parameters(), 0.1), TrainSpec("tiny"), torch.device("cpu"))
+    for made.device in (torch.device("cpu"), torch.device("cuda")):
+        made(torch.zeros(3, 4), torch.zeros(3, dtype=torch.int64), torch.arange(3))
+    assert alone == [False, True]
+    assert not step._ALONE.locked()
+
+
 class Stream:
     """One of those that torch deals out in turn."""
 

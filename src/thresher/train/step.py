@@ -50,8 +50,8 @@ class Step:
         self._lr = torch.zeros((), device=device) if device.type == "cuda" and spec.optimizer == "sgd" else None
 
     def exclusive(self) -> AbstractContextManager[object]:
-        """Return what evaluation and other work beside the steps must be done in."""
-        return nullcontext()
+        """Return what plain steps, evaluation and other work beside the steps must be done in: no thread captures then."""
+        return _ALONE if self.device.type == "cuda" else nullcontext()
 
     def begin_epoch(self) -> None:
         """Forget the sums of the epoch before."""
@@ -67,7 +67,8 @@ class Step:
 
     def __call__(self, images: Tensor, targets: Tensor, sample_ids: Tensor, share: float = 1.0) -> Tensor:
         """Train on one batch and return its logits (B, C) float32, those of before the update."""
-        return self._train(self.forward, images, targets, sample_ids, share)
+        with self.exclusive():
+            return self._train(self.forward, images, targets, sample_ids, share)
 
     def _train(self, forward: Forward, images: Tensor, targets: Tensor, sample_ids: Tensor, share: float = 1.0) -> Tensor:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.spec.precision == "bf16"):
@@ -104,10 +105,6 @@ class GraphedStep(Step):
     _graph: torch.cuda.CUDAGraph | None = None
     _refused = False
 
-    def exclusive(self) -> AbstractContextManager[object]:
-        """See `Step`."""
-        return _ALONE
-
     def __call__(self, images: Tensor, targets: Tensor, sample_ids: Tensor, share: float = 1.0) -> Tensor:
         """See `Step`."""
         inputs = (images, targets, sample_ids)
@@ -116,8 +113,7 @@ class GraphedStep(Step):
                 return self._train(self.uncompiled, *inputs, share)
         self._calls += 1
         if self._refused or self._calls <= _WARM_UP or (self._graph is None and not self._capture(*inputs)):
-            with self.exclusive():
-                return self._train(self.forward, *inputs)
+            return super().__call__(*inputs)
         for place, value in zip(self._inputs, inputs, strict=True):
             place.copy_(value)
         assert self._graph is not None
