@@ -13,7 +13,7 @@ def _missing(files: list[Path]) -> str:
     """Return a sentence on the numbers that no decision has, so that nobody looks for them; "" where there are none."""
     numbers = {int(path.name[:4]) for path in files}
     absent = [f"{number:04}" for number in range(1, max(numbers)) if number not in numbers]
-    return f" There is no {' or '.join(absent)}: numbers are not given twice." if absent else ""
+    return f" There is no {' or '.join(absent)}: numbers are not reused." if absent else ""
 
 
 def page() -> str:
@@ -25,8 +25,8 @@ def page() -> str:
     return f"""{NOTE}
 # Decisions
 
-Why things are as they are: the situation, what was decided, what it costs and what was given up. A decision that was
-overtaken says so.{_missing(files)}
+Why things are the way they are: the situation, the decision, its cost and what was given up. A superseded decision says
+so.{_missing(files)}
 
 {chr(10).join(lines)}
 
