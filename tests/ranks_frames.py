@@ -5,6 +5,7 @@ Each leaves the scores of all samples, of one job and of two, in `{framework}-{r
 
 from __future__ import annotations
 
+import importlib
 import sys
 import warnings
 from pathlib import Path
@@ -22,6 +23,8 @@ from thresher.data import Indexed
 from thresher.errors import InputError
 from thresher.scorers import AUM, TDDS
 
+FRAMEWORKS = {"lightning": "lightning.pytorch", "transformers": "transformers.trainer", "accelerate": "accelerate"}
+importlib.import_module(FRAMEWORKS[sys.argv[1]])  # once, before ranks are forked
 N = 151  # odd, so that the samplers pad
 X, Y = (torch.tensor(part[:N]) for part in load_digits(return_X_y=True))
 PAIRS = Indexed(TensorDataset(X.float() / 16, Y))
@@ -127,7 +130,9 @@ def with_accelerate(folder: Path) -> tuple[Recorder, Recorder]:
     return whole, fit(4, str(folder / "state"))
 
 
-def main(framework: str, folder: Path) -> None:
+def main() -> None:
+    """Train under the framework that was asked for, and leave the scores."""
+    framework, folder = sys.argv[1], Path(sys.argv[2])
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     alone = new_recorder() if framework != "transformers" else None  # made before there are processes
@@ -146,4 +151,4 @@ def main(framework: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main()

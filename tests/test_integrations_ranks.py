@@ -17,7 +17,7 @@ SCRIPT = Path(__file__).with_name("ranks_frames.py")
 def test_two_ranks_record_and_resume(framework: str, tmp_path: Path) -> None:
     for package in {framework, "accelerate" if framework == "transformers" else framework}:
         pytest.importorskip(package, reason=f"needs {package}: pip install 'thresher[{package}]'")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(SCRIPT)]
+    command = [sys.executable, str(SCRIPT.with_name("ranks_start.py")), "2", str(SCRIPT)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [*command, framework, str(tmp_path)], env=environment, capture_output=True, text=True, timeout=240, check=False

@@ -42,9 +42,9 @@ def loop() -> ModuleType:
     return module
 
 
-def torchrun(size: int, *arguments: Any) -> subprocess.Popen[bytes]:
-    """Start a command on `size` ranks."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(size), *arguments]
+def start(size: int, *arguments: Any) -> subprocess.Popen[bytes]:
+    """Start the script on `size` ranks."""
+    command = [sys.executable, SCRIPT.with_name("ranks_start.py"), size, SCRIPT, *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(list(map(str, command)), env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
@@ -53,7 +53,7 @@ def torchrun(size: int, *arguments: Any) -> subprocess.Popen[bytes]:
 def ran(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[int, Path]:
     """The number of ranks, and the folder in which all of them left what they found."""
     folder = tmp_path_factory.mktemp("ranks")
-    process = torchrun(request.param, SCRIPT, folder)
+    process = start(request.param, folder)
     said = process.communicate(timeout=600)[0].decode()
     assert process.returncode == 0, said
     assert all((folder / f"done-{rank}").exists() for rank in range(request.param)), said
@@ -129,14 +129,14 @@ def test_a_state_of_each_rank_goes_on_to_the_same_bits(ran: tuple[int, Path], on
 def test_a_rank_killed_in_a_commit_costs_that_epoch_only(one: dict[str, Any], ran: tuple[int, Path], tmp_path: Path) -> None:
     size = ran[0]
     victim = 0  # which writes the manifest
-    process = torchrun(size, SCRIPT, tmp_path, victim)
+    process = start(size, tmp_path, victim)
     said = process.communicate(timeout=600)[0].decode()
     assert process.returncode == 1, said
     assert f"rank      : {victim} (local_rank: {victim})\n  exitcode  : -9" in said
     left = Trajectory.open(tmp_path / "store")
     left.verify()
     assert left.epochs == 2
-    process = torchrun(size, SCRIPT, tmp_path, -1)
+    process = start(size, tmp_path, -1)
     said = process.communicate(timeout=600)[0].decode()
     assert process.returncode == 0, said
     Trajectory.open(tmp_path / "store").verify()

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,13 @@ from thresher.trajectory.reader import Trajectory
 
 EPOCHS, SIZE = 4, 2
 COMMON = ("--epochs", EPOCHS, "--batch-size", 60)
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", SIZE, "-m", "thresher.cli")
+FORKED = (Path(__file__).with_name("ranks_start.py"), SIZE, "thresher")  # the same in half the time
 
 
-def torchrun(size: int, *arguments: Any) -> subprocess.Popen[bytes]:
-    """Start a command of the house on `size` ranks."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", size, "-m", "thresher.cli"]
+def start(how: tuple[Any, ...], *arguments: Any) -> subprocess.Popen[bytes]:
+    """Start a command of the house on ranks."""
+    command = [sys.executable, *how]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         list(map(str, [*command, *arguments])), env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -42,16 +45,13 @@ def said_by(process: subprocess.Popen[bytes], status: int = 0) -> str:
 
 
 def kill(process: subprocess.Popen[bytes], rank: int) -> None:
-    """End one rank of a running torchrun with SIGKILL."""
+    """End one rank of a running torchrun with SIGKILL: its processes began in the ranks' order."""
+    children = []
     for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
-            if parent == process.pid and f"\0RANK={rank}\0" in (folder / "environ").read_bytes().decode():
-                os.kill(int(folder.name), signal.SIGKILL)
-                return
-        except OSError:  # gone meanwhile
-            continue
-    pytest.fail(f"rank {rank} was not found")
+        with suppress(OSError):  # gone meanwhile
+            if int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1]) == process.pid:
+                children.append(int(folder.name))
+    os.kill(sorted(children)[rank], signal.SIGKILL)
 
 
 def wait_for(folder: Path, pattern: str, process: subprocess.Popen[bytes]) -> None:
@@ -68,19 +68,21 @@ def wait_for(folder: Path, pattern: str, process: subprocess.Popen[bytes]) -> No
 def calm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An undisturbed recording."""
     run = tmp_path_factory.mktemp("calm") / "run"
-    said_by(torchrun(SIZE, "record", "--out", run, *COMMON))
+    said_by(start(TORCHRUN, "record", "--out", run, *COMMON))
     return run
 
 
-@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds a rank by /proc")
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds a rank by /proc")
 @pytest.mark.parametrize(
-    ("rank", "moment"), [(0, "epoch=0001"), (1, "epoch=0001*")], ids=["in an epoch", "in a commit or soon after"]
+    ("how", "rank", "moment"),
+    [(TORCHRUN, 0, "epoch=0001"), (FORKED, 1, "epoch=0001*")],
+    ids=["in an epoch", "in a commit or soon after"],
 )
 def test_a_killed_rank_ends_all_and_the_same_command_goes_on(
-    calm: Path, tmp_path: Path, call: Any, rank: int, moment: str
+    calm: Path, tmp_path: Path, call: Any, how: tuple[Any, ...], rank: int, moment: str
 ) -> None:
     killed = tmp_path / "killed"
-    process = torchrun(SIZE, "record", "--out", killed, *COMMON)
+    process = start(how, "record", "--out", killed, *COMMON)
     wait_for(killed / "trajectory", moment, process)
     kill(process, rank)
     started = time.monotonic()
@@ -97,7 +99,7 @@ def test_a_killed_rank_ends_all_and_the_same_command_goes_on(
         assert f"of a recording on {SIZE} ranks, but this one has 1. Go on with as many as before" in said
         assert Trajectory.open(killed / "trajectory").manifest == left.manifest
 
-    said_by(torchrun(SIZE, "record", "--out", killed, *COMMON))
+    said_by(start(FORKED, "record", "--out", killed, *COMMON))
     one, other = Trajectory.open(calm / "trajectory"), Trajectory.open(killed / "trajectory")
     other.verify()
     assert other.epochs == EPOCHS
@@ -119,7 +121,7 @@ def test_a_run_on_ranks_deals_out_the_trainings(tmp_path: Path, call: Any, monke
     """What does not hang on the surrogate (the full set, random coresets) gives the results of one process, to the bit."""
     monkeypatch.setattr("os.cpu_count", lambda: 1)
     options = ("--surrogate-epochs", 2, "--epochs", 2, "--seeds", "0,1", "--keep", "0.2", "--method", "random,el2n")
-    said = said_by(torchrun(2, "run", "--out", tmp_path / "two", *options))
+    said = said_by(start(FORKED, "run", "--out", tmp_path / "two", *options))
     assert said.count("two/ holds scores.parquet") == 1
     call("run", "--out", tmp_path / "one", *options, "--no-report")
     one, two = (
