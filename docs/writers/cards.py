@@ -38,20 +38,20 @@ def overview() -> str:
     return f"""{NOTE}
 # Methods
 
-A method is a scorer, which turns what was recorded into a number per sample, with a selector, which keeps samples by that
-number, and the settings that were published for both. [Choosing a method](choosing.md) says which to take; each card says
+A method is a scorer, which turns the recording into one number per sample, plus a selector, which keeps samples by that
+number, with the settings published for both. [Choosing a method](choosing.md) says which to use; each card says
 what it needs, what it costs and when it fails. `thresher methods NAME` prints formula, parameters, source and differences.
 
-{table(["method", "what", "keeps"], rows, left=3)}
+{table(["method", "description", "keeps"], rows, left=3)}
 
-What each needs, at its default settings:
+What each needs at its default settings:
 
-{table(["method", "epochs at least", "evaluation pass", "features", "labels", "further scores"], needed, left=6)}
+{table(["method", "minimum epochs", "evaluation pass", "features", "labels", "further scores"], needed, left=6)}
 
-Parameters of both parts may be given after colons wherever a command takes methods: `tdds:window=5:at=10`,
-`ccs:cutoff=0.2`. Any scorer goes with any selector: `el2n:selector=stratified`. Some scorers have no method of their own,
-such as `correctness`; named as one, they keep the hardest. `thresher methods` lists them, and
-[yours](contributing.md#scorers-of-your-own-in-your-own-package).
+Parameters of both parts can follow the name after colons wherever a command takes methods: `tdds:window=5:at=10`,
+`ccs:cutoff=0.2`. Any scorer works with any selector: `el2n:selector=stratified`. Some scorers, such as `correctness`, have
+no method of their own; used as a method, they keep the hardest samples. `thresher methods` lists them, and
+[your own](contributing.md#scorers-of-your-own-in-your-own-package).
 
 ```{{toctree}}
 :hidden:
@@ -84,14 +84,14 @@ def card(method: Method) -> str:
     selector = selectors()[method.selector_name]
     chosen = [parts(type(scorer)), parts(selector)]
     sections = {
-        "What it needs": table(["for", "it needs"], _needs(method, scorer), left=2),
-        "What it costs": table(["for", "it takes"], _cost(method, scorer, selector), left=2),
+        "What it needs": table(["", "needed"], _needs(method, scorer), left=2),
+        "What it costs": table(["", "cost"], _cost(method, scorer, selector), left=2),
         "When it fails": "\n".join(f"* **{what}** fails {_lower(part.fails)}" for what, part in _named(method, chosen)),
         "Numbers": _numbers(method),
         "Settings": _settings(method),
         f"The scorer `{method.scorer_name}`": f"{chosen[0].summary}\n\n{chosen[0].body}",
         f"The selector `{method.selector_name}`": f"{chosen[1].summary}\n\n{chosen[1].body}",
-        "Source, and what differs": _sources(method, chosen),
+        "Source and differences": _sources(method, chosen),
     }
     body = "\n\n".join(f"## {title}\n\n{text.strip()}" for title, text in sections.items() if text.strip())
     formula = f"\n\n{text_block(method.formula)}" if method.formula else ""
@@ -115,7 +115,7 @@ def _needs(method: Method, scorer: Scorer) -> list[list[str]]:
     rows.append(["epochs", "none" if not epochs else f"at least {epochs}{_published_length(method)}"])
     evaluated = any(name.startswith(signals.EVAL_PREFIX) for name in names) or scorer.by_class
     rows.append(["evaluation pass", "one, after the last epoch (evaluation mode, no augmentation)" if evaluated else "no"])
-    rows.append(["features", "of the last but one layer" if reads_features else "no"])
+    rows.append(["features", "of the penultimate layer" if reads_features else "no"])
     labels = "yes" if any(_needs_labels(name) for name in names) or scorer.by_class or method.name == "auto" else "no"
     rows.append(["labels", labels])
     if method.aux:
@@ -156,21 +156,21 @@ def _cost(method: Method, scorer: Scorer, selector: type[Selector]) -> list[list
     state = sum(array.nbytes for one in (scorer, *others) for array in one.init(n).values()) // n
     names = {need for one in (scorer, *others) for need in one.needs}
     memory = "4 C + " if names & signals.REMEMBERING else ""
-    live = f"{memory}{state + 4 * len(names):g} bytes a sample" if names else "nothing"
+    live = f"{memory}{state + 4 * len(names):g} bytes per sample" if names else "nothing"
     if names:
-        live += ", besides the 12 of any recording"
-        live += "; the C part is half of that with 16-bit log-probabilities" if memory else ""
+        live += ", plus the 12 of any recording"
+        live += "; the C term is half of that with 16-bit log-probabilities" if memory else ""
     rows = [["memory while recording", live]]
     trailing = scorer.trailing_epochs
     if names:
-        read = "all recorded epochs" if trailing is None or method.aux else f"the last {trailing} epochs suffice as a rule"
+        read = "all recorded epochs" if trailing is None or method.aux else f"usually the last {trailing} epochs suffice"
         each = f"epoch; {read}" if any(not name.startswith(signals.EVAL_PREFIX) for name in names) else "evaluation pass"
-        rows.append(["read from a recording", f"{4 * len(names)} bytes a sample and {each}"])
+        rows.append(["read from a recording", f"{4 * len(names)} bytes per sample and {each}"])
     if scorer.by_class:
-        rows.append(["read from a recording", "the features, 4 D bytes a sample"])
+        rows.append(["read from a recording", "the features, 4 D bytes per sample"])
     blocks = "any number of samples, block by block" if issubclass(selector, Rule) else "all scores in memory"
     rows.append(["selecting", blocks])
-    rows.append(["trainings", "none" if method.name == "random" else "one surrogate, then one for each coreset"])
+    rows.append(["trainings", "none" if method.name == "random" else "one surrogate, then one per coreset"])
     return rows
 
 
@@ -178,7 +178,7 @@ def _numbers(method: Method) -> str:
     """Return published and measured numbers."""
     found = numbers.published(method.name)
     random = numbers.published("random")
-    text = ["Accuracy in percent; in brackets the gap to Random of the same setting."]
+    text = ["Accuracy in percent; in brackets the gap to Random in the same setting."]
     if found:
         keeps = numbers.shares(list(found.values()))
         rows, remarks = [], []
@@ -192,16 +192,16 @@ def _numbers(method: Method) -> str:
             remarks += [f"{setting.text}: {doubt}." for doubt in sorted(doubts)]
             rows.append([setting.text, *cells])
         head = ["published, by kept share", *(f"{keep:g}" for keep in keeps)]
-        text += ["**Published** (supplementary of TDDS, Tables 6 to 10; not measured by us):", table(head, rows)]
+        text += ["**Published** (TDDS supplementary, Tables 6 to 10; not measured by us):", table(head, rows)]
         text += [" ".join(remarks)] if remarks else []
     else:
-        text.append("**Published:** not in the tables of the TDDS study, which are those that this package holds.")
+        text.append("**Published:** not in the tables of the TDDS paper, the only ones that this package holds.")
     mine = [n for n in numbers.ours() if n.method == method.name]
     if not mine:
-        return "\n\n".join([*text, "**Ours:** no file of results holds it yet."])
+        return "\n\n".join([*text, "**Ours:** not yet in any results file."])
     mine.sort(key=lambda n: (n.data, n.change, n.model, -n.keep, _settings_of(n.label)))
     labelled = any(n.label != n.method for n in mine)
-    named = ["ours, with a link to the command", *(["method"] if labelled else [])]
+    named = ["ours, linked to the command", *(["method"] if labelled else [])]
     rows = [
         [
             f"[{_where(n)}](../results/{n.page})", *([f"`{n.label}`"] if labelled else []),
@@ -210,10 +210,10 @@ def _numbers(method: Method) -> str:
         for n in mine
     ]  # fmt: skip
     text += [
-        "**Ours**, in every setting the same budget for every method:",
+        "**Ours**, with the same budget for all methods within each setting:",
         table([*named, "keep", "accuracy", "gap to Random", "seeds", "published, ResNet-18"], rows, left=len(named)),
-        "Half-widths are 95 % intervals over the seeds; with one seed there is none. Published is what ResNet-18 had after "
-        "200 epochs: beside `small` a pattern, in which the gaps are to be compared, beside ResNet-18 a target.",
+        "Half-widths are those of 95 % intervals over the seeds (none with one seed). The published numbers are ResNet-18's "
+        "after 200 epochs: beside `small` compare only the pattern of the gaps; beside ResNet-18 they are a target.",
     ]
     return "\n\n".join(text)
 
@@ -241,14 +241,14 @@ def _settings(method: Method) -> str:
         ("selector", selectors()[method.selector_name], method.selector_params),
     ):
         fields += [[f"`{f.name}`", kind, f"`{fixed.get(f.name, f.default)}`"] for f in dataclasses.fields(cls)]
-    text = [table(["parameter", "of the", "default"], fields, left=3)] if fields else ["It has no parameters."]
+    text = [table(["parameter", "part", "default"], fields, left=3)] if fields else ["No parameters."]
     if method.settings_text:
-        text.append(f"What was published: {method.settings_text}.")
+        text.append(f"Published: {method.settings_text}.")
     if method.settings is not None:
         found = {case: [_setting(method, *case, keep) for keep in _KEEPS] for case in _SETS}
         own = [case for case in _SETS if case[1] is None or found[case] != found[case[0], None]]
         rows = [[_SETS[case], *found[case]] for case in own if any(found[case])]
-        text.append("What is put in for a data set and a kept share, unless you say otherwise (the nearest published):")
+        text.append("Filled in by data set and kept share unless you say otherwise (the nearest published values):")
         text.append(table(["data", *(f"keep {keep}" for keep in _KEEPS)], rows))
     return "\n\n".join(text)
 
@@ -266,7 +266,7 @@ def _sources(method: Method, chosen: list[Parts]) -> str:
     more = []
     for what, part in _named(method, chosen):
         said = [part.source] if part.source else []
-        said += [f"Differs from the official code: {part.differences}"] if part.differences else []
+        said += [f"Differences from the official code: {part.differences}"] if part.differences else []
         more += [f"* {what}: {' '.join(said)}"] if said else []
     return "\n\n".join([*first, "\n".join(more)])
 

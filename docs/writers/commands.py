@@ -11,7 +11,7 @@ import click
 from thresher.cli import app
 from writers.markdown import NOTE, table
 
-_NOT_RUN = "<!-- not run: examples of a reference; that they can be parsed is tested -->"
+_NOT_RUN = "<!-- not run: reference examples; tests check that they parse -->"
 
 
 def page() -> str:
@@ -21,8 +21,8 @@ def page() -> str:
     return f"""{NOTE}
 # Commands
 
-`thresher COMMAND --help` prints the same. Commands that write go on where they were broken off. They end with status 0; with
-1 and one line that says what was expected, what came and what to do; or with 130 after Ctrl-C.
+`thresher COMMAND --help` prints the same. Commands that write files resume where they were interrupted. The exit status is
+0 on success; 1 with one line that says what was expected, what was found and what to do; 130 after Ctrl-C.
 
 {table(["command", "what it does"], listed, left=2)}
 

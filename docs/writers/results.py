@@ -28,9 +28,9 @@ def page() -> str:
     return f"""{NOTE}
 # Every number by data set
 
-Accuracies in percent with their 95 % intervals over the seeds (with one seed there is none), and gaps to Random paired by
-seed. The last column is what was published for ResNet-18 after 200 epochs, in brackets its gap to Random: a target to look
-for, not something we measured.
+Accuracies in percent with 95 % intervals over the seeds (none with one seed), and gaps to Random, paired by seed. The
+last column is what was published for ResNet-18 after 200 epochs, in brackets its gap to Random: a target to compare with,
+not measured by us.
 
 {body}
 """

@@ -14,12 +14,13 @@ def page() -> str:
     return f"""{NOTE}
 # Signals
 
-What is recorded: each is one float32 number per sample and epoch, computed once per batch for all scorers that read it.
+What is recorded: each signal is one float32 number per sample and epoch, computed once per batch for all scorers that
+read it.
 
 {table(["signal", "unit", "meaning", "low", "high"], rows, left=3)}
 
-With the prefix `eval_`, the same of the evaluation pass (evaluation mode, no augmentation), but for the two changes.
+With the prefix `eval_`: the same signals of the evaluation pass (evaluation mode, no augmentation), except the two changes.
 
-`thresher record` and `thresher run` store what the methods of the house read: {stored}. A scorer that reads
-another one is [recorded in your own loop](frameworks/plain.md).
+`thresher record` and `thresher run` store what the built-in methods read: {stored}. For a scorer that reads
+any other signal, [record in your own loop](frameworks/plain.md).
 """
