@@ -95,7 +95,7 @@ def main() -> None:
             "batch": args.batch, "epochs": args.epochs, "device": args.device, "rounds": args.rounds,
         },
         targets=[Target("times one at a time", seconds[single] / best, ">=", 2.0)] if gpu else [],
-        notes=[f"largest difference of an accuracy between the ways: {100 * spread:.2f} points (thread counts differ)"],
+        notes=[f"largest difference in accuracy between the ways: {100 * spread:.2f} points (thread counts differ)"],
         raw=results,
     )  # fmt: skip
 

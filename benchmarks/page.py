@@ -10,8 +10,8 @@ import figure
 
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results"
 TITLES = {
-    "score_dumps": "Scoring official dumps, whole process, imports included",
-    "score_dumps-epyc": "The same on another processor, an earlier version",
+    "score_dumps": "Scoring official dumps: whole process, imports included",
+    "score_dumps-epyc": "The same on another processor, with an earlier version",
     "replay_grid": "A grid of (T, K) from a store",
     "recorder_overhead": "What recording costs a training step",
     "throughput": "Training throughput",
@@ -19,23 +19,23 @@ TITLES = {
     "throughput-gpu-8-workers": "Training throughput on a GPU, eight workers",
     "throughput-gpu-compiled": "Training throughput on a GPU, compiled",
     "gpu_recording": "What recording costs a training step on a GPU",
-    "recorder_sizes": "The Recorder's state and time, by samples and classes",
-    "store_sizes": "A store's size and writing time, by samples and epochs",
-    "network_sizes": "What ranks send one another in an epoch",
+    "recorder_sizes": "State and time of the Recorder, by samples and classes",
+    "store_sizes": "Size and write time of a store, by samples and epochs",
+    "network_sizes": "What ranks send one another per epoch",
     "imagenet_epoch": "One simulated ImageNet epoch through the Recorder",
     "packing": "Several coreset trainings on one GPU",
     "scoring": "Scoring a store, by its size and with several workers",
     "selection": "Selecting a tenth from a score file, in bounded memory",
-    "import_time": "Importing",
+    "import_time": "Import time",
     "browsing": "The report and the explorer in a browser",
 }
 HEAD = """# Speed and memory
 
-Each benchmark measures Thresher and the alternative side by side in one run; ratios are what to read. `make bench` runs
-them all; `python benchmarks/NAME.py --out docs/results/benchmarks/NAME.json` keeps one, with every repetition, the sizes and
+Each benchmark measures Thresher and the alternative side by side in one run; the ratios matter most. `make bench` runs
+them all; `python benchmarks/NAME.py --out docs/results/benchmarks/NAME.json` saves one, with every repetition, the sizes and
 the versions, and `python benchmarks/page.py` writes this page and draws its figure. An exponent is the slope of a
-least-squares line through the logarithms of all points of a cost: with 1 it grows in proportion. "Last" is the
-slope between the two largest, where what a process costs at any size weighs least.
+least-squares line through all points of a cost in log-log space: 1 means proportional growth. "Last" is the
+slope between the two largest sizes, where a process's fixed costs weigh least.
 
 ![How memory, disk, network and time grow with samples, classes, epochs, workers and ranks](../images/growth.svg)
 """
