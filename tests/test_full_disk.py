@@ -201,7 +201,7 @@ def test_commands_say_it_in_one_line(disk: Disk, tmp_path: Path, command: str, c
     with disk.full():
         line = call.refused(*(a.format(**places) for a in COMMANDS[command]))
     assert "No space left on device" in line
-    assert "Make room and run the same command again" in line
+    assert "Free some space and run the same command again" in line
     assert not any(content for content in disk.contents().values())
 
 

@@ -162,16 +162,16 @@ def test_a_name_is_not_read_letter_by_letter(tmp_path: Path) -> None:
         lambda: TrajectoryWriter.create(tmp_path / "a", 2, 3, "loss"),
         lambda: list(written(tmp_path / "b").frames("loss")),
     ):
-        with pytest.raises(InputError, match=r"as names in a list, such as \['name'\], but got '(loss|tdds)'"):
+        with pytest.raises(InputError, match=r"as a list of names, such as \['name'\], but got '(loss|tdds)'"):
             call()
     with pytest.raises(InputError, match="but got None"):
         Recorder(2, 3, extra_signals=None)  # type: ignore[arg-type]
 
 
 def test_a_device_that_there_is_not(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"Expected a device of torch, .* but got 'gpu'"):
+    with pytest.raises(InputError, match=r"Expected a torch device, .* but got 'gpu'"):
         small_recorder(device="gpu")
-    with pytest.raises(InputError, match=r"Expected a device of torch, .* but got 'gpu'"):
+    with pytest.raises(InputError, match=r"Expected a torch device, .* but got 'gpu'"):
         fit(DIGITS, SHORT, 0, device="gpu")
     if not torch.cuda.is_available():
         with pytest.raises(InputError, match="but got 'cuda', and torch finds no GPU"):
@@ -181,7 +181,7 @@ def test_a_device_that_there_is_not(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("frame", "beside", "wanted"),
     [
-        (Frame(0, [0, 1], {"loss": LOSS}, 2), {}, "Expected the ids of an epoch as an array of NumPy, but got list"),  # type: ignore[arg-type]
+        (Frame(0, [0, 1], {"loss": LOSS}, 2), {}, "Expected the ids of an epoch as a NumPy array, but got list"),  # type: ignore[arg-type]
         (Frame(0, np.arange(2), {"loss": torch.from_numpy(LOSS)}, 2), {}, "the loss of an epoch .* but got Tensor"),  # type: ignore[dict-item]
         (Frame(0, np.arange(2), {"loss": LOSS}, 2), {"targets": [0, 1]}, "the targets of an epoch .* but got list"),
         ({"loss": LOSS}, {}, "Expected a thresher.Frame to append, but got dict"),
@@ -235,7 +235,7 @@ def test_a_score_table_of_other_things(tmp_path: Path) -> None:
 def test_requests_of_other_things(tmp_path: Path) -> None:
     opened = written(tmp_path / "t")
     for source, requests, wanted in (
-        (tmp_path / "t", [Request("a", LastLoss())], "Expected opened dynamics, .* but got PosixPath"),
+        (tmp_path / "t", [Request("a", LastLoss())], "Expected an open recording, .* but got PosixPath"),
         (opened, Request("a", LastLoss()), "Expected a list of requests"),
         (opened, [Request("a", "last_loss")], "Expected scorers by name, .* but 'a' is 'last_loss'"),  # type: ignore[arg-type]
         (opened, [Request("a", LastLoss)], "but 'a' is the class LastLoss"),  # type: ignore[arg-type]
@@ -265,8 +265,8 @@ def test_numbers_of_samples_are_integers() -> None:
 def test_names_that_are_none(tmp_path: Path) -> None:
     for call, wanted in (
         (lambda: resolve(TDDS(), "", 0.1), "Expected a method by its name"),
-        (lambda: resolve("tdds", None, 0.1), "Expected the data set by its name"),
-        (lambda: load(None), "Expected a data set by its name"),
+        (lambda: resolve("tdds", None, 0.1), "Expected the name of a data set"),
+        (lambda: load(None), "Expected the name of a data set"),
         (lambda: load("digits", mislabel=0.2), "Expected a text such as .*, but got 0.2"),
         (lambda: load("digits", holdout=0.1), "Expected a text such as .*, but got 0.1"),
         (lambda: load("folder", tmp_path, image_size="32"), "Expected image_size as an integer"),

@@ -145,7 +145,7 @@ def cut(name: str, size: int) -> Any:
 DAMAGE: dict[str, tuple[Any, type[ThresherError], str]] = {
     "missing epoch": (lambda f: (f / "2_Output.npy").unlink(), MissingFileError, r"2_Output\.npy"),
     "missing index": (lambda f: (f / "1_Index.npy").unlink(), MissingFileError, r"1_Index\.npy"),
-    "cut off": (cut("3_Output.npy", 5000), CorruptFileError, r"3_Output\.npy is cut off"),
+    "cut off": (cut("3_Output.npy", 5000), CorruptFileError, r"3_Output\.npy is truncated"),
     "cut off in the header": (cut("3_Output.npy", 7), CorruptFileError, r"3_Output\.npy is not"),
     "no array": (lambda f: (f / "3_Index.npy").write_bytes(b"hello"), CorruptFileError, "not a .npy file"),
     "NaN": (replaced("3_Output.npy", with_entry(LOGITS[3], (5, 2), np.nan)), InputError, "row 5 .*at <= 3"),

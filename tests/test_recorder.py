@@ -285,7 +285,7 @@ def test_soft_labels_are_told_what_to_do() -> None:
     logits, targets, ids = batch()
     hard = torch.nn.functional.one_hot(targets, C)
     for given in (hard, hard * 0.9 + 0.1 / C):
-        with pytest.raises(InputError, match=r"labels\.argmax\(1\); of smoothed or mixed ones"):
+        with pytest.raises(InputError, match=r"labels\.argmax\(1\); for smoothed or mixed ones"):
             recorder.update(logits, given, ids)
     with pytest.raises(SampleIdError, match=r"but got \(12, 3\)\.$"):
         recorder.update(logits, targets, hard)
@@ -683,7 +683,7 @@ def test_more_epochs_than_scorers_count_are_refused() -> None:
     recorder.epoch = 32_766
     feed(recorder, 1, 32_766)
     recorder.update(*batch())
-    with pytest.raises(InputError, match="at most 32767 epochs, which is how far scorers count, but got 32768"):
+    with pytest.raises(InputError, match="at most 32767 epochs, the most that scorers count, but got 32768"):
         recorder.end_epoch()
     assert recorder.epoch == 32_767
 
@@ -718,7 +718,7 @@ def test_probabilities_are_no_logits() -> None:
     assert recorder._device is None  # nothing was changed
     recorder.update(logits, torch.zeros(8, dtype=torch.int64), torch.arange(8))
     recorder.end_epoch()
-    with pytest.raises(InputError, match=r"Number class names: np\.unique"):
+    with pytest.raises(InputError, match=r"Turn class names into numbers: np\.unique"):
         recorder.update(logits, np.array(["cat"] * 8), torch.arange(8))
 
 
@@ -787,14 +787,14 @@ def test_a_store_that_is_ahead_is_noticed_at_the_first_batch(tmp_path: Path) -> 
 @pytest.mark.parametrize("shape", [(4, 1), (4,)])
 def test_one_logit_of_a_binary_model_is_told_what_to_do(shape: tuple[int, ...]) -> None:
     recorder, z = Recorder(4, 2, {"el2n": EL2N()}), torch.randn(shape)
-    with pytest.raises(InputError, match=r"those of the two classes are \[0, z\]: .*torch\.cat"):
+    with pytest.raises(InputError, match=r"the two classes have the logits \[0, z\]: .*torch\.cat"):
         recorder.update(z, torch.arange(4) % 2, torch.arange(4))
     z = z.reshape(-1, 1)
     recorder.update(torch.cat([torch.zeros_like(z), z], 1), torch.arange(4) % 2, torch.arange(4))
 
 
 def test_a_recorder_that_saw_no_training_says_so() -> None:
-    with pytest.raises(TooFewEpochsError, match=r"but none is recorded.*attached before the training"):
+    with pytest.raises(TooFewEpochsError, match=r"but none is recorded.*attach an integration before training"):
         Recorder(N, C, {"tdds": TDDS(window=5)}).scores()
 
 

@@ -170,7 +170,7 @@ def test_requests_that_cannot_be_met(tmp_path: Path) -> None:
         replay(source, [Request("tdds", TDDS(window=3), 7)])
     with pytest.raises(TooFewEpochsError, match="needs at least 7 epochs"):
         replay(source, [Request("tdds", TDDS(window=7))])
-    with pytest.raises(InputError, match="each name once"):
+    with pytest.raises(InputError, match="each score column once"):
         replay(source, [Request("x", TDDS(window=3)), Request("x", EL2N())])
     assert [one.column for one in grid_requests("tdds", [3, 5], [None], {})] == ["tdds[K=3]", "tdds[K=5]"]
     with pytest.raises(InputError, match="window >= 3"):

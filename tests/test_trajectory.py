@@ -126,7 +126,7 @@ def test_one_writer_at_a_time(tmp_path: Path) -> None:
             TrajectoryWriter.resume(folder)
         with pytest.raises(RunDirectoryError, match="another process"):
             TrajectoryWriter.create(folder, 3, 4, SIGNALS)
-    with pytest.raises(RunDirectoryError, match=r"holds a recording already.*TrajectoryWriter\.resume"):
+    with pytest.raises(RunDirectoryError, match=r"already holds a recording.*TrajectoryWriter\.resume"):
         TrajectoryWriter.create(folder, 3, 4, SIGNALS)
     TrajectoryWriter.resume(folder).close()
 
@@ -285,7 +285,7 @@ def test_epochs_without_a_manifest_are_not_written_over(tmp_path: Path) -> None:
     folder = store(tmp_path)
     (folder / "manifest.json").unlink()
     before = {p: p.read_bytes() for p in folder.rglob("*.parquet")}
-    with pytest.raises(RunDirectoryError, match=r"manifest\.json is gone"):
+    with pytest.raises(RunDirectoryError, match=r"manifest\.json is missing"):
         TrajectoryWriter.create(folder, 10, 4, SIGNALS)
     assert {p: p.read_bytes() for p in folder.rglob("*.parquet")} == before
 
@@ -313,7 +313,7 @@ def test_a_forged_manifest_cannot_name_other_files(tmp_path: Path, name: str) ->
         raw["epochs"][0][0]["name"] = name
 
     forge(tmp_path, change)
-    with pytest.raises(CorruptFileError, match="names a file that no store has"):
+    with pytest.raises(CorruptFileError, match="names a file that cannot belong to a store"):
         Trajectory.open(tmp_path)
 
 
@@ -365,7 +365,7 @@ def test_a_closed_store_takes_no_epoch(tmp_path: Path) -> None:
         writer.append(frame(0, 10))
     with TrajectoryWriter.resume(tmp_path / "t") as other:
         (tmp_path / "t" / "epoch=0001.part").mkdir()  # what the other is at
-        with pytest.raises(InputError, match="was closed"):
+        with pytest.raises(InputError, match="is closed"):
             writer.append(frame(1, 10))
         assert (tmp_path / "t" / "epoch=0001.part").exists()
         other.append(frame(1, 10))
@@ -417,11 +417,11 @@ def test_what_was_replaced_since_a_store_was_opened_is_not_called_damaged(tmp_pa
         opened = [Trajectory.open(tmp_path / "t"), Trajectory.open(tmp_path / "t")]
         for found, epoch in zip(opened, (1, 2), strict=True):  # first its file is gone, then another one has its name
             writer.append(frame(epoch, 10), features=np.full((10, 3 + epoch), epoch, np.float32))
-            with pytest.raises(RunDirectoryError, match=r"features\.parquet is replaced: .* Open it again"):
+            with pytest.raises(RunDirectoryError, match=r"features\.parquet was replaced: .* Open it again"):
                 _ = found.features
         part = Trajectory.open(tmp_path / "t").part(0, 2)
         writer.truncate(1)
-        with pytest.raises(RunDirectoryError, match=r"went on, or was cut back\. Open it again"):
+        with pytest.raises(RunDirectoryError, match=r"continued or was cut back\. Open it again"):
             list(part.frames(["loss"]))
     (tmp_path / "t" / "epoch=0000" / "bucket=000.parquet").write_bytes(b"")
     with pytest.raises(CorruptFileError, match="is damaged"):
@@ -432,9 +432,9 @@ def test_what_was_replaced_since_a_store_was_opened_is_not_called_damaged(tmp_pa
 def test_frames_with_other_ids_than_sorted_ones_are_refused(tmp_path: Path, ids: list[int]) -> None:
     values = {"loss": np.ones(4, np.float32)}
     with TrajectoryWriter.create(tmp_path / "t", 10, 4, SIGNALS, bucket_size=4) as writer:
-        with pytest.raises(SampleIdError, match=r"sorted, unique ids in \[0, 10\), but the frame of epoch 0 has others"):
+        with pytest.raises(SampleIdError, match=r"sorted, unique ids in \[0, 10\), but the frame of epoch 0 has other ids"):
             writer.append(Frame(0, np.array(ids), values, 10))
-        with pytest.raises(InputError, match=r"Expected 3 values, one an id, but loss has shape \(4,\)"):
+        with pytest.raises(InputError, match=r"Expected 3 values, one per id, but loss has shape \(4,\)"):
             writer.append(Frame(0, np.arange(3), values, 10))
         writer.append(Frame(0, np.arange(4), values, 10))
 
@@ -442,11 +442,11 @@ def test_frames_with_other_ids_than_sorted_ones_are_refused(tmp_path: Path, ids:
 @pytest.mark.parametrize(
     ("beside", "message"),
     [
-        ({"logits": np.zeros((7, 4), np.float32)}, r"logits of shape \(7, 3\), one row an id, but got \(7, 4\)"),
+        ({"logits": np.zeros((7, 4), np.float32)}, r"logits of shape \(7, 3\), one row per id, but got \(7, 4\)"),
         ({"logits": np.zeros((6, 3), np.float32)}, r"logits of shape \(7, 3\)"),
-        ({"targets": np.zeros(6, np.int64)}, r"7 integer targets, one a sample, but got int64 of shape \(6,\)"),
-        ({"targets": np.zeros(7)}, r"7 integer targets, one a sample, but got float64"),
-        ({"features": np.zeros((6, 2), np.float32)}, r"features of shape \(7, D\), one row a sample, but got \(6, 2\)"),
+        ({"targets": np.zeros(6, np.int64)}, r"7 integer targets, one per sample, but got int64 of shape \(6,\)"),
+        ({"targets": np.zeros(7)}, r"7 integer targets, one per sample, but got float64"),
+        ({"features": np.zeros((6, 2), np.float32)}, r"features of shape \(7, D\), one row per sample, but got \(6, 2\)"),
         ({"features": np.zeros(7, np.float32)}, r"features of shape \(7, D\)"),
     ],
 )

@@ -1,7 +1,7 @@
 """Thresher keeps the training samples that matter.
 
 It watches one training run, scores every sample by its training dynamics, keeps a coreset, retrains on it and shows what
-was won. Names are loaded when they are first used, so `import thresher` costs nothing and scoring needs no torch.
+that gained. Names are loaded on first use, so `import thresher` costs nothing and scoring needs no torch.
 
 >>> import thresher
 >>> sorted(thresher.__all__)[:3]

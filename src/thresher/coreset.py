@@ -1,7 +1,7 @@
-"""The coreset: which samples stay, where they come from, and the file they travel in.
+"""The coreset: which samples are kept, where they come from, and the file they are stored in.
 
-The file is Parquet (`sample_id`, and `weight` where there are weights). Provenance, a checksum of the contents and a seal
-over all of it are in its metadata, and once more, for people and other tools, in a JSON sidecar beside it.
+The file is Parquet (`sample_id`, and `weight` if there are weights). Its metadata hold the provenance, a checksum of the
+contents and a checksum over all of this; a JSON sidecar repeats them for people and other tools.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ _GROUP = 1 << 20
 
 @dataclass(frozen=True, eq=False)
 class Coreset:
-    """The samples kept of a data set of `n`.
+    """The samples kept from a data set of `n` samples.
 
     `ids` is (k,) int64, sorted and unique, in [0, n), positions in the original data set; `weights` is (k,) float32 or
     None; `source` is JSON-ready provenance (method, scorer, selector, keep, seed, data fingerprint, version).
 
-    Raises SampleIdError where the ids are not sorted, unique, integers in range; InputError for weights of another shape or
-    an n that is no integer.
+    Raises SampleIdError if the ids are not sorted, unique integers in range; InputError for weights of another shape or an
+    `n` that is not an integer.
 
     >>> coreset = Coreset(np.array([1, 4]), None, 10)
     >>> len(coreset), coreset.mask.tolist()[:5]
@@ -67,7 +67,7 @@ class Coreset:
             try:
                 weights = np.asarray(self.weights, dtype=np.float32)
             except (TypeError, ValueError):  # texts
-                raise InputError("Expected weights as numbers, one per id, but got other things.") from None
+                raise InputError("Expected weights as numbers, one per id, but got something else.") from None
             if weights.shape != ids.shape or not np.isfinite(weights).all():
                 raise InputError(f"Expected {len(ids)} finite weights, one per id, but got shape {weights.shape}.")
             object.__setattr__(self, "weights", weights.copy())
@@ -85,22 +85,22 @@ class Coreset:
 
     @property
     def fingerprint(self) -> str | None:
-        """The fingerprint of the data set the ids refer to, where it is known."""
+        """The fingerprint of the data set that the ids refer to, if known."""
         value = self.source.get("fingerprint")
         return None if value is None else str(value)
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 (hex) of ids and weights: equal digests, equal coresets."""
+        """SHA-256 (hex) of ids and weights: equal digests mean equal coresets."""
         digest = hashlib.sha256(self.ids.astype("<i8").tobytes())
         if self.weights is not None:
             digest.update(b"weights" + self.weights.astype("<f4").tobytes())
         return digest.hexdigest()
 
     def subset(self, dataset: Dataset[Any]) -> Subset[Any]:
-        """Return `torch.utils.data.Subset` of exactly these samples of the original, unpruned `dataset`.
+        """Return a `torch.utils.data.Subset` of exactly these samples of the original, unpruned `dataset`.
 
-        Raises FingerprintError where the data set has another number of samples than the one selected from.
+        Raises FingerprintError if the data set has another number of samples than the one selected from.
         """
         from torch.utils.data import Subset
 
@@ -113,11 +113,11 @@ class Coreset:
         return Subset(dataset, self.ids.tolist())
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write `path` (Parquet) and `path` + `.json`; a crash leaves the old file or the new one, never a half."""
+        """Write `path` (Parquet) and `path` + `.json`; a crash leaves the old file or the new one, never a partial one."""
         write_coreset(path, self.n, self.source, [self.ids], self.weights)
 
     def is_at(self, path: str | os.PathLike[str]) -> bool:
-        """Return whether `path` holds this coreset with this provenance, beside its sidecar. Raises what `load` raises."""
+        """Return whether `path` and its sidecar hold this coreset with this provenance. Raises what `load` raises."""
         there = Coreset.load(path)
         same = there.digest == self.digest and dict(there.source) == json_ready(self.source, "a coreset's source")
         return same and sidecar_path(as_place(path)).is_file()
@@ -126,11 +126,11 @@ class Coreset:
     def load(
         cls, path: str | os.PathLike[str], fingerprint: str | None = None, n: int | None = None, data: str | None = None
     ) -> Coreset:
-        """Return the coreset written at `path`, checked through and through.
+        """Return the coreset stored at `path`, fully checked.
 
-        With `fingerprint` and `n`, the number of samples, of the data set at hand, the coreset must have been selected from
-        that data set; of one that does not know its data set's fingerprint, only the number is compared. `data`, its name,
-        is told where they differ.
+        `fingerprint` and `n`, the number of samples, describe the data set in use: the coreset must have been selected from
+        it. If the coreset has no fingerprint of its data set, only `n` is compared. `data`, the name of the data set in use,
+        appears in the error if they differ.
 
         Raises MissingFileError, CorruptFileError (truncated, altered, disagreeing with its sidecar, not a coreset) or
         FingerprintError.
@@ -146,14 +146,14 @@ class Coreset:
         return coreset
 
     def check_data(self, path: object, fingerprint: str | None, n: int | None, data: str | None = None) -> None:
-        """Raise FingerprintError where this coreset, read from `path`, is of other data, as `load` compares them."""
+        """Raise FingerprintError if this coreset, read from `path`, is of other data, as `load` compares them."""
         if fingerprint is not None and self.fingerprint not in (None, fingerprint):
-            anew = "select anew from this one"
+            anew = "select again from this one"
             raise FingerprintError.between("coreset", path, self.source, fingerprint, data, anew)
         if n is not None and self.n != n:
             raise FingerprintError(
                 f"Expected a coreset for a data set of {n} samples, but {path} was selected from {self.n}. "
-                "Use it with its own data set, or select anew from this one."
+                "Use it with its own data set, or select again from this one."
             )
 
 
@@ -164,9 +164,9 @@ def write_coreset(
     chunks: Iterable[Ids],
     weights: Floats | None = None,
 ) -> int:
-    """Write a coreset whose ids come in chunks, ascending, and return how many there are: `Coreset.save` of any size.
+    """Write a coreset whose ids come in ascending chunks and return their number: `Coreset.save` for any size.
 
-    `weights` are those of all ids, in one chunk. Raises InputError where the provenance in `source` is not JSON-ready.
+    `weights` are those of all ids, in one chunk. Raises InputError if the provenance in `source` is not JSON-ready.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -250,10 +250,10 @@ def _read(cls: type[Coreset], path: Path) -> tuple[Coreset, dict[str, Any]]:
         table = read_whole(content)
         metadata = table.schema.metadata or {}
         if _KEY not in metadata:
-            raise _corrupt(path, "it has no provenance of a coreset")
+            raise _corrupt(path, "it has no coreset provenance")
         info = parse_json(metadata[_KEY])
         if "columns" in info:
-            raise _corrupt(path, "it is a score table, of which a coreset is still to be selected")
+            raise _corrupt(path, "it is a score table, from which a coreset has yet to be selected")
         if info["format"] != _FORMAT:
             raise _corrupt(path, f"its format is {info['format']!r}, and this version of Thresher reads {_FORMAT}")
         ids = table.column("sample_id").to_numpy()
@@ -282,4 +282,4 @@ def _read_sidecar(path: Path) -> Any:
 
 
 def _corrupt(path: Path, why: str) -> CorruptFileError:
-    return CorruptFileError(f"Expected a complete coreset file at {path}, but {why}. Move it away and select it again.")
+    return CorruptFileError(f"Expected a complete coreset file at {path}, but {why}. Move it away and select again.")

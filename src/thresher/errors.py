@@ -1,4 +1,4 @@
-"""Every error Thresher raises on purpose. Each is also the matching built-in, so callers may catch either."""
+"""Every error that Thresher raises on purpose. Each is also the matching built-in, so callers may catch either."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 _ADVICE = {
-    errno.ENOSPC: "Make room and run the same command again.",
-    errno.EDQUOT: "Make room and run the same command again.",
-    errno.EFBIG: "Raise the limit on the size of files and run the same command again.",
-    errno.EACCES: "Let this user read it, or choose a place that may be written to.",
-    errno.EROFS: "Choose a place that may be written to.",
+    errno.ENOSPC: "Free some space and run the same command again.",
+    errno.EDQUOT: "Free some space and run the same command again.",
+    errno.EFBIG: "Raise the file size limit and run the same command again.",
+    errno.EACCES: "Give this user access to it, or choose a place that is writable.",
+    errno.EROFS: "Choose a place that is writable.",
     errno.EISDIR: "Name a file, not a folder.",
     errno.ENOTDIR: "Name a folder, not a file.",
     errno.EEXIST: "Name a folder, not a file.",
@@ -23,7 +23,7 @@ class ThresherError(Exception):
 
 
 class InputError(ThresherError, ValueError):
-    """A value, shape, dtype or option is not what the function can work with."""
+    """The function cannot work with this value, shape, dtype or option."""
 
 
 class SampleIdError(InputError):
@@ -46,7 +46,7 @@ class UnknownNameError(ThresherError, KeyError):
 
 
 class CorruptFileError(ThresherError, OSError):
-    """A file is truncated, has a wrong checksum, or is not of the format its place says it is."""
+    """A file is truncated, has a wrong checksum, or is not in the expected format."""
 
 
 class MissingFileError(ThresherError, FileNotFoundError):
@@ -54,66 +54,66 @@ class MissingFileError(ThresherError, FileNotFoundError):
 
 
 class FingerprintError(InputError):
-    """A coreset or recording belongs to another data set than the one at hand."""
+    """A coreset or recording belongs to another data set than the one in use."""
 
     @classmethod
     def between(
         cls, kind: str, path: object, told: Mapping[str, Any], fingerprint: str, data: str | None, anew: str
     ) -> FingerprintError:
-        """Return the error of a file of this `kind` that is `told` to be of other data than `data` with `fingerprint`."""
+        """Return the error for a file of this `kind` whose provenance `told` names other data than `data`."""
         of = str(told.get("data") or "")
         if not of or not data:
             advice = f"Use it with its own data set, or {anew}."
         elif of == data:
-            advice = f"Files were added, removed or changed since, or these are others: {anew}."
+            advice = f"Files have been added, removed or changed since, or are different ones: {anew}."
         elif "+" in of + data:
             advice = f"Give the --data, --corrupt and --mislabel that were recorded, or {anew}."
         else:
-            advice = f"The {kind} is of {of}, this is {data}: add --data {of}, or {anew}."
+            advice = f"The {kind} is of {of}, but this is {data}: add --data {of}, or {anew}."
         return cls(
-            f"Expected a {kind} of {data or 'the data set'} at hand (fingerprint {fingerprint[:16]}), but {path} is of "
+            f"Expected a {kind} of {data or 'the data set'} in use (fingerprint {fingerprint[:16]}), but {path} is of "
             f"{of or 'another one'} (fingerprint {str(told.get('fingerprint'))[:16]}). {advice}"
         )
 
 
 class RunDirectoryError(ThresherError, OSError):
-    """A run directory cannot be used as it is: half-written, of another spec, or locked by another writer."""
+    """A run directory cannot be used: half-written, of another spec, or locked by another writer."""
 
 
 class MissingPackageError(ThresherError, ImportError):
-    """An optional package that is needed here is not installed or cannot be imported."""
+    """A required optional package is not installed or cannot be imported."""
 
 
 class RankLostError(ThresherError, RuntimeError):
-    """Another process of a job over several ranks has ended or does not answer."""
+    """Another process of a distributed job has ended or does not respond."""
 
 
 class OtherRankError(ThresherError, RuntimeError):
-    """Another rank could not go on and said why; this one stops with it."""
+    """Another rank could not continue and said why; this one stops with it."""
 
 
 class FailedTrainingsError(ThresherError, RuntimeError):
-    """Some of many trainings have failed; the others are done, and what each of the failed ones said stands above."""
+    """Some trainings failed, each with its error printed above; the others are done."""
 
 
 class StorageError(ThresherError, OSError):
-    """Object storage does not answer, or refuses."""
+    """Object storage does not respond, or refuses."""
 
 
 class BusyError(RunDirectoryError):
-    """Another process is writing this very file or folder."""
+    """Another process is writing to this file or folder."""
 
 
 def one_line(error: ThresherError | OSError) -> str:
-    """Return an error in one line; of what the operating system refused also what to do, where that can be said."""
+    """Return an error on one line; for one of the operating system also what to do, where that is known."""
     if isinstance(error, ThresherError):
         return " ".join(str(error).split())
     advice = _ADVICE.get(error.errno or 0, "")
-    return " ".join(f"{error}. What was complete before is intact. {advice}".split())
+    return " ".join(f"{error}. Files that were complete before are intact. {advice}".split())
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return ` (did you mean ...?)` for a message, or "" where nothing known is like `word`.
+    """Return ` (did you mean ...?)` for a message, or "" if no known word is similar to `word`.
 
     >>> nearest("intendet", ("intended", "published-code"))
     ' (did you mean intended?)'

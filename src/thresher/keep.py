@@ -1,6 +1,6 @@
-"""One rule that turns what a person types for `keep` into a count of samples.
+"""The one rule that turns a user's `keep` into a count of samples.
 
-`keep` is the share that stays, or a count of samples; never the share that goes.
+`keep` is the share that is kept, or a count of samples; never the share that is removed.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ import numpy as np
 from thresher.errors import InputError
 
 Keep = int | float | str
-"""A count (int), a share in (0, 1] (float), or either as text."""
+"""A count (int), a share in (0, 1] (float), or either as a string."""
 
 _DIGITS = 18  # of a count of samples
 
 
 def keep_share(keep: float | str) -> Fraction:
-    """Return a kept share as the exact fraction that its decimal text names.
+    """Return a kept share as the exact fraction that its decimal form denotes.
 
-    `0.1` means one tenth, not the binary number next to it: sizes must not depend on rounding.
+    `0.1` means one tenth, not the nearest binary number: sizes must not depend on rounding.
 
     Raises InputError outside (0, 1].
 
@@ -38,10 +38,10 @@ def keep_share(keep: float | str) -> Fraction:
 
 
 def keep_count(n: int, keep: Keep) -> int:
-    """Return how many of `n` samples `keep` asks for: a count as it is, a share as `N - floor((1 - keep) * N)`.
+    """Return how many of `n` samples `keep` asks for: a count unchanged, a share as `N - floor((1 - keep) * N)`.
 
-    The rule is the official TDDS code's (it removes `trunc(P * N)` samples), in exact rational arithmetic. CCS, DUAL
-    and others truncate `keep * N` instead, which is one sample less where the product is not whole.
+    This is the rule of the official TDDS code (it removes `trunc(P * N)` samples), in exact rational arithmetic. CCS, DUAL
+    and others truncate `keep * N` instead, which is one sample fewer if the product is not an integer.
 
     Raises InputError for a share outside (0, 1] or a count outside [1, N].
 
@@ -49,7 +49,7 @@ def keep_count(n: int, keep: Keep) -> int:
     (5000, 123, 896817)
     """
     if n < 1:
-        raise InputError(f"Expected a data set of at least one sample to keep some of, but got n={n}.")
+        raise InputError(f"Expected a data set of at least one sample, but got n={n}.")
     if isinstance(keep, str):
         keep = parse_keep(keep)
     if isinstance(keep, bool | np.bool_):
@@ -65,7 +65,7 @@ def keep_count(n: int, keep: Keep) -> int:
 
 
 def share_of(n: int, keep: Keep) -> float:
-    """Return the share that keeps exactly as many of `n` samples as `keep` asks for; a share comes back as it is.
+    """Return the share that keeps exactly as many of `n` samples as `keep` asks for; a share is returned unchanged.
 
     >>> keep_count(1437, share_of(1437, 200)), share_of(1437, 0.1)
     (200, 0.1)
@@ -81,11 +81,11 @@ def share_of(n: int, keep: Keep) -> float:
 
 
 def parse_keep(text: str) -> int | float:
-    """Return the count (`500`) or share (`0.1`, `1.0`, `1e-2`) that `text` names.
+    """Return the count (`500`) or share (`0.1`, `1.0`, `1e-2`) that `text` denotes.
 
     A whole number without a point is a count, so `1` is one sample and `1.0` is everything.
 
-    Raises InputError where the text is neither; counts are checked against N later, by `keep_count`.
+    Raises InputError if the text is neither; counts are checked against N later, by `keep_count`.
 
     >>> parse_keep("500"), parse_keep("0.1"), parse_keep("1.0")
     (500, 0.1, 1.0)

@@ -1,14 +1,14 @@
 """The Recorder: turns a training loop's batches into one clean row per sample and epoch.
 
-It owns everything awkward, so that scorers need not: duplicates, missing samples, epoch borders, devices, dtypes, mixed-up
-input. Three lines in a loop:
+It deals with everything awkward, so that scorers need not: duplicates, missing samples, epoch boundaries, devices, dtypes,
+mixed-up input. Three lines in a loop:
 
     recorder = Recorder(len(dataset), num_classes, scorers={"tdds": TDDS(window=10)})
     recorder.update(logits, targets, sample_ids)   # every batch, before the optimiser step
     recorder.end_epoch()                           # every epoch
 
-What it accepts, and what it refuses, is in `arguments` and `intake`. In a DistributedDataParallel loop the lines are the
-same on every rank, and give the same scores: see `Recorder`.
+What it accepts and what it refuses is defined in `arguments` and `intake`. In a DistributedDataParallel loop the lines are
+the same on every rank, and give the same scores: see `Recorder`.
 """
 
 from __future__ import annotations
@@ -47,23 +47,23 @@ from thresher.types import Frame, Pool, Scores, as_names
 class Recorder:
     """Records the training dynamics of `n` samples over `num_classes` classes.
 
-    `scorers` maps a column name to a scorer that is updated live. `targets` (n,) are the class labels where they are known
-    up front: from the first batch on what comes is compared with them, and those of missing samples are known. `store` is
-    an open `TrajectoryWriter`; each epoch is committed to it before the scorers see it. `extra_signals` are recorded
-    besides those that the scorers need. One of the three must be given; `scorers={}` records nothing on purpose.
-    `log_probs` is the dtype of the remembered log-probabilities: with "float32" TDDS's state is 4(C+K) bytes a
-    sample, with "float16" the C part is half of that, at a relative error of the score of about 1e-3.
-    `missing="allow"` commits epochs in which samples are missing (they keep their state); `duplicates="first"` keeps
-    the first of several rows of one sample in an epoch, as padded samplers produce them; "error" refuses them, the default
-    in one process. `device` is where the memory lives; by default that of the first logits.
+    `scorers` maps a column name to a scorer that is updated live. `targets` (n,) are the class labels, if they are known
+    up front: every batch's targets are checked against them, and samples that are never seen have labels too. `store` is
+    an open `TrajectoryWriter`; each epoch is committed to it before the scorers see it. `extra_signals` are recorded in
+    addition to those that the scorers need. Give at least one of scorers, store and extra_signals; `scorers={}` records
+    nothing on purpose. `log_probs` is the dtype of the remembered log-probabilities: with "float32" TDDS's state is
+    4(C+K) bytes per sample; "float16" halves the C part, at a relative error of the score of about 1e-3.
+    `missing="allow"` commits epochs in which samples are missing (they keep their state). `duplicates="first"` keeps the
+    first of several rows of one sample in an epoch, as padded samplers produce them; "error", the default in a single
+    process, refuses them. `device` is where the memory lives; by default the device of the first logits.
 
-    On several ranks of torch.distributed (`ranks`; by default those that are set up; `thresher.ranks.Alone()` keeps it to
-    its own process) each feeds what its sampler shows it, whatever that is. A rank keeps the state of the samples it owns,
-    about N / R of them, and until the epoch's end the logits of those it has seen: 4(2C + K) bytes a sample with TDDS.
-    Making a Recorder, `end_epoch`, `scores`, `pool` and `load_state_dict` are then calls that every rank must make;
-    `scores` gives all N scores to each. Copies of a sample are dropped as if the ranks' batches of one step were one batch:
-    the earliest step counts, at the same step the lowest rank. An error of such a call on one rank is raised on all; one of
-    `update` or `update_eval` is raised where the batch is, and the job must be ended there. All are made alike.
+    On several ranks of torch.distributed (`ranks`; by default the process group that is set up; `thresher.ranks.Alone()`
+    records in this process alone), each rank feeds whatever its sampler shows it. A rank keeps the state of the samples it
+    owns, about N / R of them, and until the epoch ends the logits of those it has seen: 4(2C + K) bytes per sample with
+    TDDS. Creating a Recorder (with the same arguments everywhere), `end_epoch`, `scores`, `pool` and `load_state_dict` are
+    collective calls, which every rank must make; `scores` returns all N scores on each. Copies of a sample are dropped as if
+    the ranks' batches of one step were one batch: the earliest step counts, then the lowest rank. An error in a collective
+    call is raised on all ranks; one in `update` or `update_eval` only on the rank of that batch, and the job must be ended.
 
     >>> from thresher.scorers import EL2N
     >>> recorder = Recorder(2, 2, scorers={"el2n": EL2N()})
@@ -136,7 +136,7 @@ class Recorder:
 
         `logits` (B, C) float; `targets` (B,) integer in [0, C); `sample_ids` (B,) integer in [0, n), positions in the
         original data set; `features` (B, D) penultimate outputs, needed only by scorers that read them. Torch tensors
-        on any device or NumPy arrays. Raises InputError or SampleIdError, and then has changed nothing.
+        on any device or NumPy arrays. Raises InputError or SampleIdError, in which case nothing has changed.
         """
         batch = as_batch(logits, targets, sample_ids, features, self.num_classes)
         need = bool(signals.FEATURE_SIGNALS & set(self._train_names))
@@ -153,7 +153,7 @@ class Recorder:
     ) -> None:
         """Take one batch of the optional evaluation pass (eval mode, no augmentation), before `end_epoch`.
 
-        Same arguments as `update`. Fills the signals named `eval_...` and keeps `features` (for Moderate).
+        Takes the same arguments as `update`. Fills the signals named `eval_...` and keeps `features` (for Moderate).
         """
         batch = as_batch(logits, targets, sample_ids, features, self.num_classes)
         plain = [name.removeprefix(signals.EVAL_PREFIX) for name in self._eval_names]
@@ -166,7 +166,7 @@ class Recorder:
             memory.take_eval(batch, plain, self.epoch)
 
     def _place(self, batch: Batch | None = None) -> Memory:
-        """Return the memory; the first batch shows where it should live, also where a state was restored before."""
+        """Return the memory; the first batch decides which device it lives on, also after a state was restored."""
         wanted, before = self._device, self._memory
         if batch is not None and self.store is not None:
             check_together(self.store.epochs, self.epoch)
@@ -194,9 +194,9 @@ class Recorder:
     def end_epoch(self, missing: Missing | None = None) -> None:
         """Commit the epoch: to the store first, then to the scorers.
 
-        Raises MissingSamplesError where samples were not seen (unless `missing="allow"`, here or for the Recorder);
+        Raises MissingSamplesError if samples were not seen (unless `missing="allow"`, here or for the Recorder);
         the epoch then stays open and may be completed, or committed with `end_epoch(missing="allow")`. If the store
-        cannot be written, the error passes through and the epoch stays open too.
+        cannot be written, that error is raised and the epoch stays open too.
         """
         memory = self._memory if self._collector is None else self._place()
         if memory is None:
@@ -221,12 +221,12 @@ class Recorder:
 
     @property
     def amid_epoch(self) -> bool:
-        """True where this process has taken training batches since the last epoch was committed; copies nothing."""
+        """True if this process has taken training batches since the last epoch was committed; copies nothing."""
         waiting = self._collector is not None and self._collector.waits
         return waiting or (self._memory is not None and self._memory.amid_epoch)
 
     def pool(self) -> Pool:
-        """Return what is known besides the dynamics: targets and features; on several ranks the targets of all samples."""
+        """Return what is known besides the dynamics: targets and features; on several ranks, the targets of all samples."""
         own = self._own_pool()
         if self._collector is None:
             return own
@@ -234,7 +234,7 @@ class Recorder:
         return Pool(self.n, targets, None, self.num_classes)
 
     def _own_pool(self) -> Pool:
-        """Return what is known of the owned samples; targets only where those of all samples are known."""
+        """Return what is known of the owned samples; targets only if those of all samples are known."""
         memory = self._memory if self._known is None else self._place()
         if memory is not None:
             memory.settle(self._train_names, self.epoch)
@@ -246,8 +246,8 @@ class Recorder:
     def scores(self, names: Iterable[str] | None = None) -> dict[str, Scores]:
         """Return the scores of the completed epochs by column name (all scorers, or those in `names`).
 
-        Pure: recording may go on afterwards. On several ranks every rank must ask, and each gets all N scores. Raises
-        TooFewEpochsError where a scorer needs more epochs, InputError where one needs an evaluation pass and none came.
+        Pure: recording may continue afterwards. On several ranks every rank must call it, and each gets all N scores. Raises
+        TooFewEpochsError if a scorer needs more epochs, InputError if one needs an evaluation pass and there was none.
         """
         result = {}
         wanted = list(self.scorers if names is None else as_names(names, "scorers"))
@@ -262,10 +262,10 @@ class Recorder:
         return result
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything needed to go on: nested dicts of tensors, arrays, numbers and strings, no pickled objects.
+        """Return everything needed to resume: nested dicts of tensors, arrays, numbers and strings, no pickled objects.
 
-        Tensors and arrays are the recorder's own; save them, or copy them, before recording goes on. On several ranks it is
-        this rank's part: save it on every rank, in a file of its own.
+        Tensors and arrays are the Recorder's own, not copies: save or copy them before recording continues. On several ranks
+        this is this rank's part: save it on every rank, in a separate file.
         """
         self._place().settle(self._train_names, self.epoch)
         return {
@@ -277,10 +277,10 @@ class Recorder:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore `state_dict()`; raises InputError if it is of another data set, other scorers, or another rank's.
+        """Restore `state_dict()`; raises InputError if it is of another data set, other scorers or another rank.
 
-        A store that is ahead of the state (the checkpoint was written before its last epoch) is cut back to it. A recording
-        on several ranks goes on on as many.
+        A store that is ahead of the state (the checkpoint was written before its last epoch) is cut back to match. A
+        recording on several ranks must be resumed on the same number of ranks.
         """
         with together(self.ranks, "load_state_dict"):
             check_state(state, self._made, self.scorers, self.store)

@@ -1,7 +1,7 @@
-"""Replay: the scores of recorded dynamics, from the same scorers through the same `update` as while recording.
+"""Replay: scores from recorded dynamics, by the same scorers and the same `update` as during recording.
 
-One pass over the epochs serves any number of requests, so a whole (T, K) grid costs one reading. Where only TDDS is
-asked for, the pass starts at the earliest epoch that can still change a float32 score, and proves that it did.
+One pass over the epochs serves any number of requests, so a whole (T, K) grid costs one reading. If only TDDS is
+requested, the pass starts at the earliest epoch that can still change a float32 score, and proves that none before could.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Source(Protocol):
 
     @property
     def num_classes(self) -> int | None:
-        """Number of classes, where known."""
+        """Number of classes, if known."""
 
     @property
     def epochs(self) -> int:
@@ -38,15 +38,15 @@ class Source(Protocol):
 
     @property
     def signals(self) -> tuple[str, ...]:
-        """What frames can hold."""
+        """Names of the signals that frames can hold."""
 
     @property
     def targets(self) -> NDArray[np.int64] | None:
-        """(N,) class labels, where known."""
+        """(N,) class labels, if known."""
 
     @property
     def features(self) -> Floats | None:
-        """(N, D) features of the evaluation pass, where recorded."""
+        """(N, D) features of the evaluation pass, if recorded."""
 
     @property
     def info(self) -> Mapping[str, Any]:
@@ -56,12 +56,12 @@ class Source(Protocol):
         """Yield the frames of epochs `start` to `stop - 1`."""
 
     def only(self, ids: Ids) -> Source:
-        """Return the samples `ids` (sorted, unique) as a source of its own, numbered anew from 0, without features."""
+        """Return the samples `ids` (sorted, unique) as a separate source, renumbered from 0, without features."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """One score column: `scorer` asked after `at` completed epochs (None: all that were recorded)."""
+    """One score column: the score of `scorer` after `at` completed epochs (None: all recorded epochs)."""
 
     column: str
     scorer: Scorer
@@ -69,10 +69,10 @@ class Request:
 
 
 def open_source(path: Path | str) -> Source:
-    """Open what lies at `path`: a trajectory store, a run directory that holds one, or a folder of official TDDS dumps.
+    """Open the recording at `path`: a trajectory store, a run directory that holds one, or a folder of official TDDS dumps.
 
-    A store may lie at a URL (`s3://bucket/store`). Raises MissingFileError where it is none of these, CorruptFileError where
-    it is damaged.
+    A store may be at a URL (`s3://bucket/store`). Raises MissingFileError if there is none of these, CorruptFileError if it
+    is damaged.
     """
     from thresher.trajectory.layout import MANIFEST
     from thresher.trajectory.reader import Trajectory
@@ -88,7 +88,7 @@ def open_source(path: Path | str) -> Source:
 
         if is_remote(path):
             raise InputError(
-                f"Expected official TDDS dumps on this machine, but got {path}. Copy them here; stores are read there."
+                f"Expected official TDDS dumps on this machine, but got {path}. Copy them here; only stores can be URLs."
             )
         return OfficialDumps(path)
     raise MissingFileError(
@@ -98,7 +98,7 @@ def open_source(path: Path | str) -> Source:
 
 
 def grid_requests(name: str, windows: Sequence[int], ats: Sequence[int | None], params: Mapping[str, Any]) -> list[Request]:
-    """Return one request for every window K and epoch T: column `name` for a single one, else `name[K=10,T=30]`.
+    """Return one request for every window K and epoch T: column `name` if there is only one, else `name[K=10,T=30]`.
 
     >>> [request.column for request in grid_requests("tdds", [5, 10], [30], {})]
     ['tdds[K=5,T=30]', 'tdds[K=10,T=30]']
@@ -117,13 +117,13 @@ def replay(
     source: Source, requests: Sequence[Request], exact: bool = False, *,
     on_step: Callable[[int, int], None] | None = None,
 ) -> dict[str, Scores]:  # fmt: skip
-    """Return the scores of every request by its column.
+    """Return the scores of all requests, by column name.
 
-    Of a store they are bit for bit what a Recorder with these scorers would have given live; of official dumps up to
-    rounding, as NumPy makes signals of their logits and torch those of a Recorder. Epochs that cannot change them are
-    not read, unless `exact`. `on_step` is told how many epochs are read, and of how many. Raises TooFewEpochsError where a
-    request asks for more epochs than there are or fewer than its scorer needs, InputError where the source lacks a signal,
-    two columns have one name or a scorer gives no (N,) scores, UnknownNameError where one reads a signal that there is not.
+    From a store they are bit for bit what a Recorder with these scorers would have given live; from official dumps they
+    agree up to rounding, since NumPy computes the signals there and torch in a Recorder. Epochs that cannot change them are
+    not read, unless `exact`. `on_step(done, total)` is called as epochs are read. Raises TooFewEpochsError if a request
+    asks for more epochs than there are or fewer than its scorer needs; InputError if the source lacks a signal, two columns
+    share a name or a scorer does not return (N,) scores; UnknownNameError if a scorer reads a signal that does not exist.
 
     >>> import tempfile
     >>> from thresher import TrajectoryWriter
@@ -145,20 +145,20 @@ def replay(
 
 
 def check_requests(source: Source, requests: Sequence[Request]) -> list[tuple[Request, int]]:
-    """Return every request with the epochs it is asked after; raises what `replay` does where one cannot be met."""
+    """Return every request with its number of epochs; raises what `replay` does if one cannot be met."""
     if not hasattr(source, "frames"):
-        raise InputError(f"Expected opened dynamics, open_source(path) or Trajectory.open(path), but got {source!r}.")
+        raise InputError(f"Expected an open recording, open_source(path) or Trajectory.open(path), but got {source!r}.")
     if isinstance(requests, Request) or not all(isinstance(request, Request) for request in requests):
         raise InputError(f"Expected a list of requests, such as [Request('tdds', TDDS())], but got {requests!r}.")
     if not requests or len({request.column for request in requests}) != len(requests):
-        raise InputError(f"Expected score columns, each name once, but got {[r.column for r in requests]}.")
+        raise InputError(f"Expected each score column once, but got {[r.column for r in requests]}.")
     return [(request, _checked_at(source, request)) for request in requests]
 
 
 def _settle(
     source: Source, asked: Sequence[tuple[Request, int]], columns: dict[str, Scores], unsettled: Mapping[str, Ids]
 ) -> None:
-    """Score the samples again, from the first epoch on, for which the epochs that were not read could matter."""
+    """Score again, from the first epoch on, those samples for which the epochs that were not read could matter."""
     again = [(request, at) for request, at in asked if request.column in unsettled]
     ids = np.unique(np.concatenate(list(unsettled.values())))
     few = len(ids) < source.n / 8
@@ -175,15 +175,15 @@ def _checked_at(source: Source, request: Request) -> int:
     at, scorer = source.epochs if request.at is None else request.at, request.scorer
     as_scorers({request.column: scorer})
     if not is_whole(at):
-        raise InputError(f"Expected {request.column} to be asked for after a number of epochs, an integer, but got {at!r}.")
+        raise InputError(f"Expected {request.column} after a number of epochs, an integer, but got {at!r}.")
     if at > source.epochs:
         raise TooFewEpochsError(
-            f"{request.column} is asked for after {at} epochs, but {source.epochs} are recorded. Choose an earlier one."
+            f"{request.column} is asked for after {at} epochs, but {source.epochs} are recorded. Ask for fewer."
         )
     if at < max(1, scorer.min_epochs):
         raise TooFewEpochsError(
             f"{request.column} needs at least {max(1, scorer.min_epochs)} epochs, but is asked for after {at}. "
-            "Choose a later epoch or a smaller window."
+            "Ask for more epochs or choose a smaller window."
         )
     check_end(request.column, scorer, at, source.epochs)
     check_count(at)
@@ -191,19 +191,19 @@ def _checked_at(source: Source, request: Request) -> int:
     if missing:
         raise InputError(
             f"{scorer.name} reads {', '.join(missing)}, but this source gives {', '.join(source.signals)}. "
-            "Record it (what `thresher record` leaves out, in a loop of your own: docs/signals.md), or, for official dumps, "
-            "put a targets.npy beside them."
+            "Record it (in a loop of your own if `thresher record` leaves it out: docs/signals.md), or, for official dumps, "
+            "add a targets.npy to their folder."
         )
     return at
 
 
 def provenance(scorer: Scorer, at: int) -> dict[str, Any]:
-    """Return what a score column remembers of where it comes from."""
+    """Return the provenance that a score column keeps."""
     return {"scorer": scorer.name, "params": scorer.params(), "at": at}
 
 
 def first_start(asked: Sequence[tuple[Request, int]]) -> int:
-    """Return the epoch to start at: what the scorers say they need, 0 where one needs everything."""
+    """Return the epoch to start at, from what the scorers say they need; 0 if one needs everything."""
     starts = [0 if r.scorer.trailing_epochs is None else at - r.scorer.trailing_epochs for r, at in asked if r.scorer.needs]
     return max(0, min(starts, default=0))
 
@@ -213,9 +213,9 @@ def _pass(
 ) -> tuple[dict[str, Scores], dict[str, Ids]]:  # fmt: skip
     """Run one pass from epoch `start`; return the columns, and the ids whose score an earlier epoch could have changed.
 
-    A pass that starts late is run twice at once: from the smallest state that the omitted epochs can have left, and from
-    the largest. A scorer's recursion is monotone, in float arithmetic too, so where both give the same bits, so does
-    every state between them, the true one included.
+    A pass that starts late is run twice in parallel: from the smallest state that the omitted epochs can have left, and
+    from the largest. A scorer's recursion is monotone, in float arithmetic too, so wherever both give the same bits, so
+    does every state between them, the true one included.
     """
     scorers = list(dict.fromkeys(request.scorer for request, _ in asked))
     low: dict[Scorer, State] = {scorer: scorer.init(source.n) for scorer in scorers}

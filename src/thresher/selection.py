@@ -1,4 +1,4 @@
-"""`select`: the public entrance from scores to a coreset. Input is checked here, once; the selectors assume it."""
+"""`select`: the public way from scores to a coreset. Input is checked here, once; the selectors assume it is valid."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def select(
     *,
     source: Mapping[str, Any] | None = None,
 ) -> Coreset:
-    """Return the coreset of exactly the asked size that `selector` picks by `scores`.
+    """Return the coreset of exactly the requested size that `selector` picks by `scores`.
 
-    `keep` is a share in (0, 1] or a count; `selector` one of `thresher.selectors`, or the name of one; `seed` drives the
-    selectors that draw, and nothing else does; `source` is JSON-ready provenance to carry along (method, data,
-    fingerprint), to which scorer, selector, keep, count, direction, seed, version and, under `why`, what the selector has
-    to say of this choice are added.
+    `keep` is a share in (0, 1] or a count; `selector` one of `thresher.selectors`, or the name of one; `seed` is the only
+    source of randomness for selectors that draw; `source` is JSON-ready provenance to carry along (method, data,
+    fingerprint), to which scorer, selector, keep, count, direction, seed, version and, under `why`, the selector's
+    explanation of this choice are added.
 
-    Raises MissingSamplesError where a score is NaN (a sample never, or not often enough, observed), InputError for what is
-    no Scores, Pool or selector, where sizes disagree, a score is infinite, `keep` or `seed` (in [0, 2^63)) is impossible, or
-    the selector picks other than `keep` ids, sorted and each once, UnknownNameError for the name of no selector.
+    Raises MissingSamplesError if a score is NaN (a sample never, or not often enough, observed); InputError for anything but
+    Scores, a Pool and a selector, or if sizes disagree, a score is infinite, `keep` or `seed` (in [0, 2^63)) is out of
+    range, or the selector does not return exactly `keep` sorted, unique ids; UnknownNameError for an unknown selector name.
 
     >>> scores = Scores(np.array([0.1, 0.7, 0.4, 0.9], dtype=np.float32))
     >>> select(scores, Pool(4), 0.5, "top").ids.tolist()
@@ -58,24 +58,24 @@ def select(
         coreset = Coreset(ids, None, n, told)
     except SampleIdError as error:
         raise InputError(
-            f"Expected a coreset from the selector {selector.name}, but what it picked is none: {error} "
-            "thresher.testing.check_selector tests it whole."
+            f"Expected a valid coreset from the selector {selector.name}, but got none: {error} "
+            "Run thresher.testing.check_selector on it."
         ) from error
     check_picked(selector, count, len(coreset))
     return coreset
 
 
 def check_picked(selector: Selector, count: int, found: int) -> None:
-    """Raise InputError where a selector picked another number of samples than it was asked for."""
+    """Raise InputError if a selector picked another number of samples than it was asked for."""
     if found != count:
         raise InputError(
             f"Expected {count} samples from the selector {selector.name}, but it picked {found}. "
-            "A selector must return exactly `keep` ids; thresher.testing.check_selector tests it whole."
+            "A selector must return exactly `keep` ids; run thresher.testing.check_selector on it."
         )
 
 
 def _check_kinds(scores: object, pool: object, selector: object) -> None:
-    """Raise InputError for what is no scores, no pool or no selector."""
+    """Raise InputError for arguments that are not scores, a pool and a selector."""
     check_scores(scores)
     if not isinstance(pool, Pool):
         raise InputError(
@@ -97,30 +97,30 @@ def _check(values: NDArray[Any], n: int, what: str) -> None:
 
 
 def check_found(n: int, missing: int, first: Sequence[int], infinite: int | None, what: str = "score") -> None:
-    """Raise MissingSamplesError where values are NaN (`missing` of them, `first` ids), InputError where one is infinite."""
+    """Raise MissingSamplesError if values are NaN (`missing` of them, `first` ids), InputError if one is infinite."""
     if missing == n:
         raise MissingSamplesError(
-            f"Expected a {what} for every sample, but none of {n} has one: what it reads was not recorded. A scorer of an "
-            "evaluation pass needs update_eval() for each batch before the last end_epoch(); others may need more epochs."
+            f"Expected a {what} for every sample, but none of {n} has one: what it reads was not recorded. A scorer that "
+            "reads an evaluation pass needs update_eval() for each batch before the last end_epoch(); others may need more."
         )
     if missing:
         named = ", ".join(map(str, first[:5])) + (", ..." if missing > 5 else "")
         raise MissingSamplesError(
             f"Expected a {what} for every sample, but {missing} of {n} have none (ids {named}): they were not, or not "
             "often enough, observed. Record with drop_last=False and a sampler that visits every sample, or for more "
-            "epochs; or give these samples a value yourself before selecting."
+            "epochs; or assign these samples a value yourself before selecting."
         )
     if infinite is not None:
         raise InputError(
             f"Expected finite values of {what}, but sample {infinite} has an infinite one. "
-            "Replace it by a large number if it is meant to be extreme."
+            "Replace it with a large number if it is meant to be extreme."
         )
 
 
 def provenance(
     scorer: Mapping[str, Any], hard_end: HardEnd, selector: Selector, keep: Keep, count: int, seed: int
 ) -> dict[str, Any]:
-    """Return what a coreset remembers of how it was selected, JSON-ready; `scorer` is the provenance of the scores."""
+    """Return a record of how a coreset was selected, JSON-ready; `scorer` is the provenance of the scores."""
     from thresher import __version__
 
     return {

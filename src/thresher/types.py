@@ -1,4 +1,4 @@
-"""The nouns that travel between the rooms: Frame, Pool, Scores. (`Coreset` lives in `coreset.py`.)
+"""The types passed between modules: Frame, Pool, Scores. (`Coreset` is in `coreset.py`.)
 
 Letters: `N` samples, `M` rows of a frame, `C` classes, `D` feature width, `T` epochs. A sample id is an int64 position
 in `[0, N)` of the original, unpruned data set, always and everywhere.
@@ -22,7 +22,7 @@ HardEnd = Literal["high", "low"]
 
 
 def is_whole(number: object) -> bool:
-    """Return whether a number is an integer, Python's or NumPy's; a truth value is none.
+    """Return whether a number is an integer, Python's or NumPy's; booleans do not count.
 
     >>> is_whole(np.int16(3)), is_whole(3.0), is_whole(True)
     (True, False, False)
@@ -39,8 +39,8 @@ _KINDS: dict[str, tuple[str, Callable[[object], bool]]] = {
 
 
 def check_fields(of: Any) -> None:
-    """Raise InputError where a field of a dataclass has another value than its type says: int, float, bool or str, or one
-    of these or None. Other types are not looked at."""
+    """Raise InputError if a dataclass field declared as int, float, bool or str, or one of these or None, holds a value of
+    another type. Fields of other types are not checked."""
     for one in fields(of):
         declared = one.type if isinstance(one.type, str) else getattr(one.type, "__name__", "")
         kind = declared.removesuffix(" | None")
@@ -54,9 +54,9 @@ def check_fields(of: Any) -> None:
 
 @dataclass(frozen=True)
 class Named:
-    """Base of what lives in a file of its own and is told by it: scorers, selectors, rules. Fields are parameters.
+    """Base of what has a file of its own and is named after it: scorers, selectors, rules. Fields are parameters.
 
-    Raises InputError for a parameter of another type than it was declared with.
+    Raises InputError for a parameter whose type is not the declared one.
     """
 
     def __post_init__(self) -> None:
@@ -64,21 +64,21 @@ class Named:
 
     @property
     def name(self) -> str:
-        """Its name: the name of the file it lives in."""
+        """Its name: the name of the file it is defined in."""
         return type(self).__module__.rsplit(".", 1)[-1]
 
     def params(self) -> dict[str, Any]:
-        """JSON-ready parameters, in the order of their declaration; numbers of NumPy's as Python's."""
+        """JSON-ready parameters, in the order of their declaration; NumPy numbers as Python's."""
         return {key: value.item() if isinstance(value, np.generic) else value for key, value in asdict(self).items()}
 
 
 @dataclass(frozen=True)
 class Frame:
-    """What one epoch showed: one row per observed sample, be it in the training or in the evaluation pass.
+    """What one epoch showed: one row per sample observed in training or in the evaluation pass.
 
-    `epoch` counts from 0. `ids` is (M,) int64, sorted and unique. `values` maps a signal's name to (M,) float32; a
-    signal that could not be computed for a sample (the change since an epoch that never was, those of the training where
-    only the evaluation pass showed it) is NaN there.
+    `epoch` counts from 0. `ids` is (M,) int64, sorted and unique. `values` maps a signal's name to (M,) float32; it is NaN
+    where the signal could not be computed for a sample (the change, if there is no earlier epoch; training signals, if only
+    the evaluation pass showed the sample).
     `n` is the number of samples of the data set; `complete` says that `ids` is exactly `0..n-1`.
     """
 
@@ -98,7 +98,7 @@ class Frame:
         return slice(None) if self.complete else self.ids
 
     def having(self, names: Collection[str]) -> Frame:
-        """Return the rows in which at least one of these signals has a value: what the epoch is to who reads only them.
+        """Return the rows in which at least one of these signals has a value: the epoch as a reader of only these sees it.
 
         >>> values = {"loss": np.array([0.5, np.nan], np.float32), "eval_entropy": np.array([0.1, 0.2], np.float32)}
         >>> frame = Frame(0, np.array([3, 7]), values, 10)
@@ -118,12 +118,12 @@ class Frame:
 
 
 def as_labels(targets: Any) -> NDArray[np.int64]:
-    """Return class labels as an array (N,) of the integers that they are; raises InputError for others."""
+    """Return class labels as an (N,) integer array; raises InputError for labels that are not integers."""
     labels: NDArray[np.int64] = np.asarray(targets)
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise InputError(
-            f"Expected targets as (N,) integer class labels, but got {labels.dtype} of shape {labels.shape}. Number "
-            "class names: np.unique(labels, return_inverse=True)[1]."
+            f"Expected targets as (N,) integer class labels, but got {labels.dtype} of shape {labels.shape}. Turn class "
+            "names into numbers: np.unique(labels, return_inverse=True)[1]."
         )
     return labels
 
@@ -134,8 +134,8 @@ class Pool:
 
     `n` samples; `targets` (N,) int64 class labels or None; `features` (N, D) float32 penultimate outputs of the
     trained surrogate or None; `num_classes` C or None; `aux` maps names to further (N,) float32 scores that a selector
-    reads besides the main one (DUAL's `beta`: `mean_prob`). Raises InputError for an n that is no integer, and
-    targets that are no list of integers.
+    reads besides the main one (DUAL's `beta`: `mean_prob`). Raises InputError for an `n` that is not an integer and for
+    targets that are not (N,) integers.
 
     >>> Pool(2, np.array([0, 1])).need_targets("top").tolist()
     [0, 1]
@@ -155,20 +155,20 @@ class Pool:
         object.__setattr__(self, "targets", as_labels(self.targets))
 
     def need_targets(self, who: str) -> NDArray[np.int64]:
-        """Return targets, or raise InputError that says `who` needs them."""
+        """Return targets, or raise InputError saying that `who` needs them."""
         if self.targets is None:
             raise InputError(
                 f"{who} needs the class label of every sample, but this source has none. "
-                "Give targets (for official dumps: put a targets.npy beside them)."
+                "Give targets (for official dumps: add a targets.npy to their folder)."
             )
         return self.targets
 
     def need_features(self, who: str) -> Floats:
-        """Return features, or raise InputError that says `who` needs them."""
+        """Return features, or raise InputError saying that `who` needs them."""
         if self.features is None:
             raise InputError(
                 f"{who} needs the penultimate features of every sample, but none were recorded. "
-                "Pass `features=` to Recorder.update_eval (thresher record does it unless --no-features)."
+                "Pass `features=` to Recorder.update_eval (thresher record does so unless --no-features is given)."
             )
         return self.features
 
@@ -179,7 +179,8 @@ class Scores:
 
     `values` is (N,) float32, NaN where a sample was never (or not often enough) observed; `hard_end` says which end
     is hard ("high": large means hard or informative, "low": small does); `source` is JSON-ready provenance
-    (scorer name, parameters, epochs). Raises InputError for what are no numbers, another shape, or an end that is none.
+    (scorer name, parameters, epochs). Raises InputError for values that are not numbers or not of shape (N,), and for
+    another `hard_end`.
 
     >>> Scores(np.array([0.5, -0.25]), "low").difficulty.tolist()
     [-0.5, 0.25]
@@ -193,7 +194,7 @@ class Scores:
         try:
             values = np.asarray(self.values, dtype=np.float32)
         except (TypeError, ValueError):  # texts, sequences of unequal parts
-            raise InputError(f"Expected scores as numbers, but got {type(self.values).__name__} of other things.") from None
+            raise InputError(f"Expected numeric scores, but got a {type(self.values).__name__} with other values.") from None
         if values.ndim != 1:
             raise InputError(f"Expected scores of shape (N,), one per sample, but got shape {values.shape}.")
         object.__setattr__(self, "values", values)
@@ -202,28 +203,28 @@ class Scores:
 
     @property
     def difficulty(self) -> Floats:
-        """(N,) float32 oriented so that larger is harder, whatever the score's own direction."""
+        """(N,) float32, oriented so that larger is harder, whatever the score's own direction."""
         return self.values if self.hard_end == "high" else -self.values
 
 
 SEEDS = 2**63
-"""How many seeds there are: what torch's generators take."""
+"""Number of possible seeds: what torch's generators take."""
 
 
 def as_names(given: Iterable[str], what: str) -> tuple[str, ...]:
-    """Return names in a tuple. Raises InputError, which calls them `what`, for a text, which would be read letter by letter,
-    and for what is no collection.
+    """Return names as a tuple. Raises InputError, in which they are called `what`, for a single string, which would be read
+    letter by letter, and for anything that is not a collection.
 
     >>> as_names(["loss", "entropy"], "signals")
     ('loss', 'entropy')
     """
     if isinstance(given, str) or not isinstance(given, Iterable):
-        raise InputError(f"Expected {what} as names in a list, such as ['name'], but got {given!r}.")
+        raise InputError(f"Expected {what} as a list of names, such as ['name'], but got {given!r}.")
     return tuple(given)
 
 
 def check_seed(seed: int) -> None:
-    """Raise InputError for a number that seeds nothing here.
+    """Raise InputError for anything but an integer in [0, 2^63).
 
     >>> check_seed(0), check_seed(2**63 - 1)
     (None, None)
@@ -233,9 +234,9 @@ def check_seed(seed: int) -> None:
 
 
 def check_scores(value: object, where: str = "") -> None:
-    """Raise InputError for what is no `Scores`."""
+    """Raise InputError for anything but `Scores`."""
     if not isinstance(value, Scores):
         raise InputError(
-            f"Expected thresher.Scores{where}, but got {type(value).__name__}. Take those of one column, as in "
+            f"Expected thresher.Scores{where}, but got {type(value).__name__}. Take one column, as in "
             "recorder.scores()['tdds'], or wrap an array and say which end is hard: Scores(values, hard_end='high')."
         )

@@ -1,4 +1,4 @@
-"""What a pass over dumped logits works with: arrays used again, the last epoch's log-probabilities, the fast kernel."""
+"""Tools of a pass over dumped logits: reusable arrays, the last epoch's log-probabilities, the fast kernel."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from thresher.types import Floats, Ids
 
 
 class Scratch(threading.local):
-    """Arrays that a thread uses again and again: fresh ones would be given back to the system after every chunk."""
+    """Arrays that a thread reuses: new ones would be returned to the system after every chunk."""
 
     def __init__(self) -> None:
         self._arrays: dict[str, NDArray[Any]] = {}
 
     def array(self, name: str, shape: tuple[int, ...], dtype: Any = np.float32) -> NDArray[Any]:
-        """Return an array of that shape with whatever it holds, the same memory for the same name."""
+        """Return an uninitialised array of that shape; the same name gives the same memory."""
         found = self._arrays.get(name)
         if found is None or found.shape[1:] != shape[1:] or len(found) < shape[0] or found.dtype != dtype:
             found = self._arrays[name] = np.empty(shape, dtype)
@@ -27,9 +27,9 @@ class Scratch(threading.local):
 
 
 class Memory:
-    """The log-probabilities of the last epoch, NaN before the first, each row where its file has it.
+    """The log-probabilities of the last epoch, NaN before the first, rows in the order of their file.
 
-    Rows are written side by side and found again through the order of that epoch, so only the reading jumps about.
+    Rows are written sequentially and looked up through that epoch's order, so only reads are random access.
     """
 
     def __init__(self, n: int, num_classes: int) -> None:
@@ -43,20 +43,20 @@ class Memory:
         return np.take(self._last, self._row[ids], axis=0, out=out, mode="clip")
 
     def room(self, first: int, count: int) -> Floats:
-        """Return where the epoch that is read now keeps rows `first` to `first + count - 1` of its file."""
+        """Return the place of rows `first` to `first + count - 1` of the file of the epoch being read."""
         return self._next[first : first + count]
 
     def turn(self, order: Ids) -> None:
-        """Make the epoch that was read the last one; `order` is the sample of each row."""
+        """Make the epoch just read the last one; `order` is the sample id of each row."""
         self._last, self._next = self._next, self._last
         self._row[order] = np.arange(len(order))
 
 
 def change(logits: Floats, ids: Ids, previous: Floats | None, room: Floats) -> tuple[dict[str, Floats], Floats]:
-    """The `change` signal and the guarded log-probabilities, as in `signals`, in place and in as few passes as can be.
+    """The `change` signal and the guarded log-probabilities, as in `signals`, in place and in as few passes as possible.
 
-    `logits` and `previous` are used up, the log-probabilities go to `room`. How the softmax is rounded must stay as in the
-    official code: a probability next to 1 has a logarithm next to 0, and on its last bit the smallest scores depend.
+    `logits` and `previous` are overwritten; the log-probabilities go to `room`. The softmax must round as in the official
+    code: a probability close to 1 has a logarithm close to 0, and the smallest scores depend on its last bit.
     """
     assert previous is not None
     starts = np.arange(0, logits.size, logits.shape[1])

@@ -1,13 +1,13 @@
-"""How a trajectory store lies on disk, and its manifest.
+"""The layout of a trajectory store on disk, and its manifest.
 
-    manifest.json                      what is complete; replaced last, so a crash costs the unfinished epoch only
+    manifest.json                      what is complete; replaced last, so a crash costs only the unfinished epoch
     targets.parquet                    sample_id, target
     features.parquet                   sample_id, feature (of the evaluation pass; absent without one)
-    targets-2.parquet, features-2.parquet   in their place where they were replaced; the manifest names what counts
-    epoch=0000/bucket=000.parquet ...  sample_id and one float32 column per signal (and `logits`, where asked for)
+    targets-2.parquet, features-2.parquet   their replacements, if any; the manifest names the current ones
+    epoch=0000/bucket=000.parquet ...  sample_id and one float32 column per signal (and `logits`, if requested)
 
 Bucket `b` holds the ids `[b * bucket_size, (b + 1) * bucket_size)`, sorted. A signal that no sample had in an epoch (the
-change at epoch 0) has no column there. Any engine that reads Parquet reads the glob `epoch=*/bucket=*.parquet`.
+change at epoch 0) has no column there. Any engine that reads Parquet can read the glob `epoch=*/bucket=*.parquet`.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _CHUNK = 16 << 20
 
 @dataclass(frozen=True)
 class FileEntry:
-    """One file as it was written: `rows`, `size` in bytes, `crc` (CRC-32 of all of it), its columns.
+    """One file as written: `rows`, `size` in bytes, `crc` (CRC-32 of the whole file), its columns.
 
-    `crcs` are those of each column's values, for readers that take some columns only: they also show a sound file that lies
-    in another one's place. Stores of the first days have none.
+    `crcs` are the CRC-32 of each column's values, for readers of some columns only: they also reveal an intact file in
+    another one's place. The earliest stores have none.
     """
 
     name: str
@@ -50,7 +50,7 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a store holds; see the module's page. `epochs[t]` lists the bucket files of epoch t."""
+    """What a store holds; see the module docstring. `epochs[t]` lists the bucket files of epoch t."""
 
     n: int
     num_classes: int
@@ -98,7 +98,7 @@ def load_manifest(folder: Path) -> Manifest:
 
 
 def _checked(manifest: Manifest) -> Manifest:
-    """Return a manifest that names only what can be there, or raise ValueError: readers need not doubt it."""
+    """Return the manifest if it is consistent, else raise ValueError or TypeError; readers can then rely on it."""
     for name in ("n", "num_classes", "bucket_size"):
         _whole(name, getattr(manifest, name), 1)
     buckets = -(-manifest.n // manifest.bucket_size)
@@ -112,17 +112,17 @@ def _checked(manifest: Manifest) -> Manifest:
         if whole is not None:
             _check_entry(whole, manifest.n)
     if not all(isinstance(name, str) for name in manifest.signals) or not isinstance(manifest.info, Mapping):
-        raise TypeError("its signals are no names, or its info no object")
+        raise TypeError("its signals are not names, or its info is not an object")
     return manifest
 
 
 def _check_entry(entry: FileEntry, most: int) -> None:
     if not isinstance(entry.name, str) or not _NAME.fullmatch(entry.name):
-        raise ValueError(f"it names a file that no store has, {entry.name!r}"[:80])
+        raise ValueError(f"it names a file that cannot belong to a store, {entry.name!r}"[:80])
     for name, high in (("rows", most), ("size", None), ("crc", None)):
         _whole(f"{name} of {entry.name}", getattr(entry, name), 0, high)
     if not all(isinstance(column, str) for column in entry.columns):
-        raise TypeError(f"the columns of {entry.name} are no names")
+        raise TypeError(f"the columns of {entry.name} are not names")
     if len(entry.crcs) not in (0, len(entry.columns)):
         raise ValueError(f"{entry.name} has {len(entry.crcs)} checksums for {len(entry.columns)} columns")
 
@@ -138,7 +138,7 @@ def entry_from(raw: Mapping[str, Any]) -> FileEntry:
 
 
 def entry_of(path: Path, name: str, rows: int, columns: Mapping[str, int]) -> FileEntry:
-    """Return the entry of a file that has just been written to `path`; `columns` with the CRC-32 of their values."""
+    """Return the entry of a file just written to `path`; `columns` maps each to the CRC-32 of its values."""
     crc, size = 0, 0
     with path.open("rb") as file:
         while content := file.read(_CHUNK):  # a file of all features need not fit the memory

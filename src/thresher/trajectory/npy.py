@@ -1,4 +1,4 @@
-"""Where the array of a .npy file lies, so that parts of it can be read; files that hold pickled objects are refused."""
+"""Locates the array in a .npy file, so that parts of it can be read; files that hold pickled objects are refused."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from thresher.errors import CorruptFileError, InputError, MissingFileError
 
 @dataclass(frozen=True)
 class NpyArray:
-    """Where an array lies inside a .npy file."""
+    """The position of an array inside a .npy file."""
 
     path: Path
     shape: tuple[int, ...]
@@ -22,7 +22,7 @@ class NpyArray:
 
 
 def read_header(path: Path) -> NpyArray:
-    """Return where a .npy file's array lies; raises MissingFileError or CorruptFileError. Pickled objects are refused."""
+    """Locate the array in a .npy file; raises MissingFileError or CorruptFileError. Pickled objects are refused."""
     try:
         with path.open("rb") as file:
             version = np.lib.format.read_magic(file)
@@ -44,4 +44,4 @@ def read_header(path: Path) -> NpyArray:
 
 
 def cut_off(path: Path) -> CorruptFileError:
-    return CorruptFileError(f"{path} is cut off or has bytes too many: its size does not fit its header. Copy it again.")
+    return CorruptFileError(f"{path} is truncated or too long: its size does not match its header. Copy it again.")

@@ -1,12 +1,12 @@
-"""Reads the dumps of the official TDDS code: all logits, one pair of .npy files an epoch.
+"""Reads the dumps of the official TDDS code: all logits, one pair of .npy files per epoch.
 
     {t}_Output.npy   (N, C) float logits of epoch t in the order of the loader
     {t}_Index.npy    (N,) integer: the sample id of each row
     {t}_Loss.npy     ignored
-    targets.npy      (N,) integer class labels by sample id, optional; scorers that need labels ask for it
+    targets.npy      (N,) integer class labels by sample id; optional, needed by scorers that read labels
 
-Epochs are streamed in chunks of rows that fit into the processor's cache, on a few threads (NumPy releases the lock); only
-the log-probabilities of two epochs, N x C float32 each, stay in memory. No torch is imported.
+Epochs are streamed in chunks of rows that fit into the processor's cache, on a few threads (NumPy releases the GIL); only
+the log-probabilities of two epochs, N x C float32 each, stay in memory. torch is not imported.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ Kernel = Callable[[Floats, Ids, Floats | None, Floats], tuple[dict[str, Floats],
 class OfficialDumps:
     """A folder of official dumps: `epochs` epochs of `n` samples over `num_classes` classes.
 
-    Raises MissingFileError where an epoch (or its index) is missing, CorruptFileError where a file is cut off or no array,
-    InputError or SampleIdError where contents do not fit: other shapes, NaN, ids that are no permutation.
+    Raises MissingFileError if an epoch (or its index) is missing, CorruptFileError if a file is truncated or not an array,
+    InputError or SampleIdError if the contents do not fit: other shapes, NaN, ids that are not a permutation.
     """
 
     features: Floats | None = None
@@ -58,27 +58,27 @@ class OfficialDumps:
 
     @property
     def signals(self) -> tuple[str, ...]:
-        """What frames can hold: those of the logits alone, and with targets those that need them."""
+        """The signals that frames can hold: those of the logits alone, and with targets those that need them."""
         if self.targets is None:
             return _NEEDS_NO_TARGETS
         return tuple(name for name in signals.SIGNALS if name not in signals.FEATURE_SIGNALS)
 
     @property
     def info(self) -> Mapping[str, Any]:
-        """Nothing is known of where the dumps come from but their format."""
+        """The provenance of dumps: only their format is known."""
         return {"format": "official TDDS dumps"}
 
     def frames(self, names: Sequence[str], start: int = 0, stop: int | None = None) -> Iterator[Frame]:
         """Yield the frames of epochs `start` to `stop - 1` with these signals.
 
-        For the change at `start` the epoch before it is read too; at epoch 0 the change is NaN.
+        For the change at `start`, the epoch before it is read too; at epoch 0 the change is NaN.
         """
         stop = self.epochs if stop is None else stop
         if not (is_whole(start) and is_whole(stop) and 0 <= start <= stop <= self.epochs):
             raise InputError(f"Expected epochs within [0, {self.epochs}], but got {start!r} to {stop!r}.")
         unknown = sorted(set(as_names(names, "signals")) - set(self.signals))
         if unknown:
-            raise UnknownNameError(f"These dumps give no signal {', '.join(unknown)}; they give {', '.join(self.signals)}.")
+            raise UnknownNameError(f"These dumps have no signal {', '.join(unknown)}; they have {', '.join(self.signals)}.")
         yield from ahead(self._frames(names, start, stop))  # scorers take an epoch in while the next one is read
 
     def _frames(self, names: Sequence[str], start: int, stop: int) -> Iterator[Frame]:
@@ -121,11 +121,11 @@ class OfficialDumps:
         return Frame(epoch, np.arange(self.n), values, self.n)
 
     def only(self, ids: Ids) -> Part:
-        """Return some samples (sorted, unique ids) as a recording of their own, numbered anew from 0."""
+        """Return some samples (sorted, unique ids) as a separate recording, renumbered from 0."""
         return _Rows(self, ids)
 
     def rows(self, epoch: int, ids: Ids) -> Floats:
-        """Return (k, C) float32: the logits of some samples in an epoch; nothing else of them is read."""
+        """Return (k, C) float32: the logits of some samples in an epoch; nothing else is read."""
         source, position = self._logits(epoch), np.empty(self.n, dtype=np.int64)
         position[self._order(epoch)] = np.arange(self.n)
         mapped = np.memmap(source.path, source.dtype, "r", source.offset, source.shape)
@@ -144,7 +144,7 @@ class OfficialDumps:
         return kernel
 
     def _read(self, source: NpyArray, first: int, count: int, epoch: int) -> Floats:
-        """Return rows `first` to `first + count - 1` as float32, or raise where they are not finite."""
+        """Return rows `first` to `first + count - 1` as float32, or raise if they are not finite."""
         chunk = self._scratch.array("read", (count, self.num_classes), source.dtype)
         with source.path.open("rb", buffering=0) as file:
             file.seek(source.offset + first * self.num_classes * source.dtype.itemsize)
@@ -154,11 +154,11 @@ class OfficialDumps:
         return self._finite(chunk.astype(np.float32, copy=False), source, np.arange(first, first + count), epoch)
 
     def _finite(self, logits: Floats, source: NpyArray, rows: Ids, epoch: int) -> Floats:
-        """Return the logits of these rows, or raise; the smallest and the largest tell of every NaN and infinity."""
+        """Return the logits of these rows if finite, else raise; minimum and maximum reveal every NaN and infinity."""
         if not (np.isfinite(logits.min()) and np.isfinite(logits.max())):
             row = int(rows[np.flatnonzero(~np.isfinite(logits).all(axis=1))[0]])
             raise InputError(
-                f"Expected finite logits, but row {row} of {source.path} (epoch {epoch}) holds NaN or infinity: that "
+                f"Expected finite logits, but row {row} of {source.path} (epoch {epoch}) holds NaN or infinity: the "
                 f"training diverged. Score an earlier epoch: at <= {epoch}."
             )
         return logits
@@ -174,7 +174,7 @@ class OfficialDumps:
                 if not (self.folder / f"{epoch}_{kind}.npy").is_file():
                     raise MissingFileError(
                         f"Expected {epoch}_{kind}.npy in {self.folder}, which holds epochs up to {max(found)}, but it is "
-                        "not there. Every epoch from 0 on is needed; copy it again, or remove the epochs after the gap."
+                        "missing. Every epoch from 0 on is needed; copy it again, or remove the epochs after the gap."
                     )
         return max(found) + 1
 
@@ -186,7 +186,7 @@ class OfficialDumps:
         if source.shape != (self.n, self.num_classes):
             raise InputError(
                 f"Expected logits of shape {(self.n, self.num_classes)} in every epoch, as in epoch 0, but {source.path} "
-                f"has {source.shape}. Samples are missing or padded: dump with drop_last=False and a plain sampler."
+                f"has {source.shape}. Samples are missing or padded: dump with drop_last=False and without padding."
             )
         if source.dtype.kind != "f":
             raise InputError(f"Expected floating-point logits in {source.path}, but got {source.dtype}.")
@@ -209,9 +209,9 @@ class OfficialDumps:
         counts = np.bincount(order, minlength=self.n)
         if counts.max() > 1:
             raise SampleIdError(
-                f"Expected every id once in {source.path}, but {int(counts.argmax())} is there {int(counts.max())} times "
-                f"({int((counts > 1).sum())} such ids). Padded or repeating samplers do that; the official code would add "
-                "their probabilities up."
+                f"Expected every id once in {source.path}, but {int(counts.argmax())} appears {int(counts.max())} times "
+                f"({int((counts > 1).sum())} such ids). Padding or repeating samplers cause this; the official code would "
+                "add up their probabilities."
             )
         return order
 
@@ -234,7 +234,7 @@ class OfficialDumps:
 
 
 class _Rows(Part):
-    """A part that reads only its own rows of every epoch's logits."""
+    """Some samples; reads only their rows of every epoch's logits."""
 
     def __init__(self, whole: OfficialDumps, ids: Ids) -> None:
         super().__init__(whole, ids)

@@ -1,4 +1,4 @@
-"""The beginning of a store: what it can be made of, its lock, and what must not be there before."""
+"""Creating and reopening a store: valid settings, its lock, and what must not exist yet."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from thresher.types import is_whole
 
 
 def local_folder(folder: Path | str) -> Path:
-    """Return the folder of a store to write, `file://` understood; raises InputError for a URL of object storage."""
+    """Return the folder of a store to write, given as a path or `file://` URL; raises InputError for object storage."""
     place = as_place(folder)
     if is_remote(place):
         raise InputError(
-            f"Expected a folder on this machine to record into, but got {folder}. Copy the store there when it is complete: "
-            "scoring and selecting read it there."
+            f"Expected a folder on this machine to record into, but got {folder}. Copy the store there when it is complete; "
+            "it can be scored and selected from there."
         )
     return fixed(place)
 
@@ -39,7 +39,7 @@ def lock_store(folder: Path) -> IO[str]:
 
 
 def reopen(folder: Path) -> tuple[IO[str], Manifest]:
-    """Return a store's lock and its manifest as it is once nobody else can write; raises what either does."""
+    """Return a store's lock and its manifest, read once nobody else can write; raises what either does."""
     load_manifest(folder)  # else a lock would be left where no store is
     lock = lock_store(folder)
     with freed_on_error(lock):
@@ -48,7 +48,7 @@ def reopen(folder: Path) -> tuple[IO[str], Manifest]:
 
 @contextmanager
 def freed_on_error(lock: IO[str] | None) -> Iterator[None]:
-    """Run a block, and let go of the lock where it ends with an error."""
+    """Run a block and release the lock if it ends with an error."""
     try:
         yield
     except BaseException:
@@ -58,7 +58,7 @@ def freed_on_error(lock: IO[str] | None) -> Iterator[None]:
 
 
 def check_store(n: Any, num_classes: Any, bucket_size: Any, signals: Sequence[str], logits: object) -> None:
-    """Raise InputError for what no store can be made of; `bucket_size` and `logits` may be None."""
+    """Raise InputError for settings that no store can have; `bucket_size` and `logits` may be None."""
     asked = [("n", n, 1), ("num_classes", num_classes, 2)]
     if bucket_size is not None:
         asked.append(("bucket_size", bucket_size, 1))
@@ -72,8 +72,8 @@ def check_store(n: Any, num_classes: Any, bucket_size: Any, signals: Sequence[st
 
 
 def seen_by_all(folder: Path, ranks: Ranks) -> Manifest:
-    """Return the manifest of the store that rank 0 has opened. Raises MissingFileError where a rank does not see it,
-    InputError on all ranks where one sees another store under that path; all must call."""
+    """Return the manifest of the store that rank 0 has opened. Raises MissingFileError if a rank does not see it,
+    InputError on all ranks if one sees another store at that path; every rank must call it."""
     with together(ranks, "open"):
         if not (folder / MANIFEST).is_file():
             raise MissingFileError(
@@ -87,17 +87,17 @@ def seen_by_all(folder: Path, ranks: Ranks) -> Manifest:
 
 
 def begin(folder: Path, manifest: Manifest) -> IO[str]:
-    """Make an empty store and return its lock."""
+    """Create an empty store and return its lock."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = lock_store(folder)
     with freed_on_error(lock):
         if (folder / MANIFEST).exists():
             raise RunDirectoryError(
-                f"{folder} holds a recording already. Go on with TrajectoryWriter.resume, or choose another folder."
+                f"{folder} already holds a recording. Continue it with TrajectoryWriter.resume, or choose another folder."
             )
         if any(folder.glob("epoch=*")):  # a crash of ours cannot leave this; writing here would destroy it
             raise RunDirectoryError(
-                f"{folder} holds recorded epochs, but its {MANIFEST} is gone. Restore it, or choose another folder."
+                f"{folder} holds recorded epochs, but its {MANIFEST} is missing. Restore it, or choose another folder."
             )
         remove_parts(folder, MANIFEST)  # of one who was killed while making it; what else lies there is not ours
         manifest.save(folder)

@@ -1,4 +1,4 @@
-"""Some samples of a recording, as a source of its own: what replay reads again where a few scores are not settled yet."""
+"""Some samples of a recording as a separate source: what replay reads again if a few scores are not settled yet."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from thresher.types import Floats, Frame, Ids
 
 
 class Recording(Protocol):
-    """What a part is taken from."""
+    """The recording that a part is taken from."""
 
     @property
     def epochs(self) -> int: ...
@@ -28,7 +28,7 @@ class Recording(Protocol):
 
 
 class Part:
-    """The samples `ids` (sorted, unique) of a recording, numbered anew from 0; it has no features."""
+    """The samples `ids` (sorted, unique) of a recording, renumbered from 0; it has no features."""
 
     features: Floats | None = None
 
@@ -46,5 +46,5 @@ class Part:
             yield Frame(frame.epoch, mine.astype(np.int64), values, self.n)
 
     def only(self, ids: Ids) -> Part:
-        """Return a part of this part."""
+        """Return some samples of this part."""
         return Part(self, ids)

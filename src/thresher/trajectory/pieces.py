@@ -1,4 +1,4 @@
-"""Parquet files of a store, written in pieces, and the rows of many ranks as pieces in the order of ids."""
+"""Parquet files of a store, written in pieces, and the rows of many ranks as pieces in id order."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _BYTES = 32 << 20  # of a piece that travels
 
 
 def write(path: Path, name: str, pieces: Iterable[dict[str, pa.Array]]) -> FileEntry:
-    """Write one Parquet file, a row group a piece, bring it to disk and return its entry. There is at least one piece."""
+    """Write one Parquet file, one row group per piece, sync it to disk and return its entry. Needs at least one piece."""
     rest = iter(pieces)
     piece = next(rest)
     schema, rows, crcs = pa.table(piece).schema, 0, dict.fromkeys(piece, 0)
@@ -50,28 +50,28 @@ def write(path: Path, name: str, pieces: Iterable[dict[str, pa.Array]]) -> FileE
 
 
 def check_arrays(frame: object, beside: Mapping[str, object]) -> None:
-    """Raise InputError for what is no Frame of NumPy arrays, or stands `beside` it and is neither such an array nor None."""
+    """Raise InputError unless `frame` is a Frame of NumPy arrays, and each value of `beside` is such an array or None."""
     if not isinstance(frame, Frame):
         raise InputError(f"Expected a thresher.Frame to append, but got {type(frame).__name__}.")
     named = {"ids": frame.ids, **frame.values, **{name: array for name, array in beside.items() if array is not None}}
     for name, array in named.items():
         if not isinstance(array, np.ndarray):
             raise InputError(
-                f"Expected the {name} of an epoch as an array of NumPy, but got {type(array).__name__}. Make it one: "
+                f"Expected the {name} of an epoch as a NumPy array, but got {type(array).__name__}. Convert it: "
                 "np.asarray(values), or tensor.cpu().numpy()."
             )
 
 
 def check_rows(frame: Frame, span: tuple[int, int]) -> None:
-    """Raise SampleIdError unless a frame's ids rise within `span`, InputError for values that do not fit them."""
+    """Raise SampleIdError unless a frame's ids ascend within `span`, InputError for values that do not fit them."""
     ids, (first, end) = frame.ids, span
     if len(ids) and (ids[0] < first or ids[-1] >= end or (np.diff(ids) <= 0).any()):
         raise SampleIdError(
-            f"Expected sorted, unique ids in [{first}, {end}), but the frame of epoch {frame.epoch} has others."
+            f"Expected sorted, unique ids in [{first}, {end}), but the frame of epoch {frame.epoch} has other ids."
         )
     wrong = [name for name, values in frame.values.items() if values.shape != ids.shape]
     if wrong:
-        raise InputError(f"Expected {len(ids)} values, one an id, but {wrong[0]} has shape {frame.values[wrong[0]].shape}.")
+        raise InputError(f"Expected {len(ids)} values, one per id, but {wrong[0]} has shape {frame.values[wrong[0]].shape}.")
 
 
 def check_beside(
@@ -82,25 +82,25 @@ def check_beside(
     own: int,
     classes: int,
 ) -> None:
-    """Raise InputError for logits that are not of a frame's `rows`, or targets and features not of all `own` samples.
+    """Raise InputError for logits that do not match a frame's `rows`, or targets and features not of all `own` samples.
 
-    What was written would be called damaged by whoever reads it, or be taken for that of other samples.
+    Readers would call such files damaged, or take their values for those of other samples.
     """
     if logits is not None and logits.shape != (rows, classes):
-        raise InputError(f"Expected logits of shape {(rows, classes)}, one row an id, but got {logits.shape}.")
+        raise InputError(f"Expected logits of shape {(rows, classes)}, one row per id, but got {logits.shape}.")
     if targets is not None and (targets.shape != (own,) or targets.dtype.kind not in "iu"):
         raise InputError(
-            f"Expected {own} integer targets, one a sample, but got {targets.dtype} of shape {targets.shape}. Give -1 for "
-            "those that are unknown."
+            f"Expected {own} integer targets, one per sample, but got {targets.dtype} of shape {targets.shape}. Use -1 for "
+            "unknown ones."
         )
     if features is not None and (features.ndim != 2 or len(features) != own):
-        raise InputError(f"Expected features of shape ({own}, D), one row a sample, but got {features.shape}.")
+        raise InputError(f"Expected features of shape ({own}, D), one row per sample, but got {features.shape}.")
 
 
 def gathered(ranks: Ranks, owners: Owners, rows: NDArray[Any]) -> Iterator[tuple[Ids, NDArray[Any]]]:
-    """Bring the rows of all samples to rank 0, piece by piece: yields ids and their rows there, and empty ones elsewhere.
+    """Collect the rows of all samples on rank 0, piece by piece: yields ids and their rows there, empty arrays elsewhere.
 
-    `rows` (n, ...) are those of the samples that this rank owns. Every rank must take all pieces.
+    `rows` (n, ...) are those of the samples that this rank owns. Every rank must consume all pieces.
     """
     width = rows.itemsize * int(np.prod(rows.shape[1:], dtype=np.int64))
     step = owners.n if ranks.size == 1 else max(1, _BYTES // max(1, width))

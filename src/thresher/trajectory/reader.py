@@ -1,4 +1,4 @@
-"""Reads a trajectory store. Every file's size is checked when it is opened and every page's checksum when it is read."""
+"""Reads a trajectory store. A file's size is checked when it is opened and each page's checksum when it is read."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ from thresher.trajectory.part import Part
 from thresher.types import Floats, Frame, Ids, as_names, is_whole
 
 _ADVICE = (
-    "Restore it from a copy, or record into a new --out; in a program the recording can be cut back before that epoch with "
-    "TrajectoryWriter.truncate and resumed from a checkpoint that old."
+    "Restore it from a copy, or record into a new --out; from Python, TrajectoryWriter.truncate cuts the recording back to "
+    "before that epoch, and it can be resumed from a checkpoint that old."
 )
 
 
 class Trajectory:
-    """A recorded training: `epochs` epochs of `n` samples over `num_classes` classes, `signals` of each.
+    """A recorded training: `epochs` epochs of `n` samples over `num_classes` classes, with these `signals`.
 
-    Open one with `Trajectory.open(folder)`; recording may go on meanwhile, what is seen is what was complete then. Where it
-    replaced a file in the meantime (features, or an epoch that was cut back), RunDirectoryError says to open it again.
+    Open one with `Trajectory.open(folder)`. Recording may continue meanwhile: the reader sees what was complete when it was
+    opened. If a file has been replaced since (features, or an epoch that was cut back), RunDirectoryError says to open it
+    again.
 
     >>> import tempfile
     >>> from thresher import TrajectoryWriter
@@ -54,8 +55,8 @@ class Trajectory:
 
     @classmethod
     def open(cls, folder: Path | str) -> Trajectory:
-        """Open the store in `folder`, or that of the run there. Raises MissingFileError where a file is not there,
-        CorruptFileError where one is damaged."""
+        """Open the store in `folder`, which may be a run directory. Raises MissingFileError if a file is missing,
+        CorruptFileError if one is damaged."""
         folder = fixed(as_place(folder))
         if not (folder / MANIFEST).is_file() and (folder / "trajectory" / MANIFEST).is_file():
             folder = folder / "trajectory"
@@ -68,12 +69,12 @@ class Trajectory:
 
     @property
     def has_logits(self) -> bool:
-        """True where all logits were stored."""
+        """True if all logits were stored."""
         return self.manifest.logits is not None
 
     @cached_property
     def targets(self) -> NDArray[np.int64] | None:
-        """(N,) int64 class labels; None where not every sample's is known."""
+        """(N,) int64 class labels; None unless every sample's label is known."""
         if self.manifest.targets is None:
             return None
         values = self._column(self._read(self.manifest.targets, ["target"]), "target").astype(np.int64)
@@ -81,7 +82,7 @@ class Trajectory:
 
     @cached_property
     def features(self) -> Floats | None:
-        """(N, D) float32 penultimate outputs of the evaluation pass, NaN rows where there are none; None without a pass."""
+        """(N, D) float32 penultimate outputs of the evaluation pass, NaN rows for samples without; None without a pass."""
         if self.manifest.features is None:
             return None
         table = self._read(self.manifest.features, ["sample_id", "feature"])
@@ -91,9 +92,9 @@ class Trajectory:
         return features
 
     def frames(self, names: Sequence[str], start: int = 0, stop: int | None = None) -> Iterator[Frame]:
-        """Yield the frames of epochs `start` to `stop - 1` with these signals; others are not read from disk.
+        """Yield the frames of epochs `start` to `stop - 1` with these signals; other signals are not read from disk.
 
-        Raises UnknownNameError for a signal that was not recorded, InputError for epochs that were not.
+        Raises UnknownNameError for signals, InputError for epochs that were not recorded.
         """
         stop = self.epochs if stop is None else stop
         if not (is_whole(start) and is_whole(stop) and 0 <= start <= stop <= self.epochs):
@@ -127,23 +128,23 @@ class Trajectory:
         return Frame(epoch, ids, values, self.n)
 
     def part(self, first: int, stop: int) -> Trajectory:
-        """Return the samples of the buckets `first` to `stop - 1` as a recording of their own, numbered anew from 0.
+        """Return the samples of the buckets `first` to `stop - 1` as a separate recording, renumbered from 0.
 
-        `start` is the id of its first sample in the whole. It knows no targets and no features. It is small, and travels to
-        workers; scoring it reads the files of its buckets and no others.
+        Its `start` is the id of its first sample in the whole recording. It has no targets and no features. It is small to
+        send to workers; scoring it reads only the files of its buckets.
         """
         epochs = tuple(files[first:stop] for files in self.manifest.epochs)
         manifest = replace(self.manifest, epochs=epochs, targets=None, features=None)
         return Trajectory(self.folder, manifest, self.first_bucket + first, stop - first)
 
     def only(self, ids: Ids) -> Part:
-        """Return some samples (sorted, unique ids) as a recording of their own, numbered anew from 0."""
+        """Return some samples (sorted, unique ids) as a separate recording, renumbered from 0."""
         return Part(self, ids)
 
     def logits(self, epoch: int) -> Floats:
         """Return (N, C) float32 logits of one epoch, NaN rows where a sample was missing.
 
-        Raises InputError where no logits were stored, or not so many epochs.
+        Raises InputError if no logits were stored or the epoch was not recorded.
         """
         if not self.has_logits:
             raise InputError("This recording holds no logits. Record with logits='float16' (thresher record --logits).")
@@ -165,7 +166,7 @@ class Trajectory:
                 raise self._corrupt(entry, "its contents do not match their checksum")
 
     def check_files(self) -> None:
-        """Look that every file is there with its size, and read none; raises MissingFileError or CorruptFileError."""
+        """Check that every file exists with its size, without reading any; raises MissingFileError or CorruptFileError."""
         for entry in self._entries():
             self._path(entry)
 
@@ -180,7 +181,7 @@ class Trajectory:
         except FileNotFoundError:
             self._check_current(entry)
             raise MissingFileError(
-                f"The manifest of {self.folder} names {entry.name}, but it is not there. {_ADVICE}"
+                f"The manifest of {self.folder} names {entry.name}, but that file is missing. {_ADVICE}"
             ) from None
         if size != entry.size:
             raise self._corrupt(entry, f"it has {size} bytes, not {entry.size}")
@@ -221,12 +222,12 @@ class Trajectory:
             raise self._corrupt(entry, "its sample ids are not those of its bucket")
 
     def _check_current(self, entry: FileEntry) -> None:
-        """Raise RunDirectoryError where the store names another file in the place of `entry` by now."""
+        """Raise RunDirectoryError if the store now names another file in place of `entry`."""
         now = load_manifest(self.folder)
         if entry not in (now.targets, now.features, *(file for files in now.epochs for file in files)):
             raise RunDirectoryError(
-                f"{self.folder} was written to since it was opened, and {entry.name} is replaced: the recording went on, or "
-                "was cut back. Open it again."
+                f"{self.folder} was written to since it was opened, and {entry.name} was replaced: the recording continued "
+                "or was cut back. Open it again."
             )
 
     def _corrupt(self, entry: FileEntry, why: str) -> CorruptFileError:

@@ -1,6 +1,6 @@
 """Writes a trajectory store, one epoch at a time: a crash at any moment costs the unfinished epoch and nothing else.
 
-Several ranks write one store: each the buckets that it owns, rank 0 the manifest when all are there.
+Several ranks write one store: each writes the buckets that it owns, and rank 0 the manifest when all are there.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ LogitsDtype = Literal["float16", "float32"]
 class TrajectoryWriter:
     """An open store. Get one with `create` or `resume`; it locks the store against other writers until `close`.
 
-    The ranks of torch.distributed (`ranks`; by default those that are set up) write it together, in a folder that all of
-    them see: every rank makes the same calls, and gives the rows of the samples that it owns.
+    The ranks of torch.distributed (`ranks`; by default the process group that is set up) write it together, in a folder
+    that all of them see: every rank makes the same calls, and passes the rows of the samples that it owns.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp()) / "trajectory"
@@ -74,12 +74,12 @@ class TrajectoryWriter:
         info: Mapping[str, Any] | None = None,
         ranks: Ranks | None = None,
     ) -> TrajectoryWriter:
-        """Make an empty store in `folder`, which must not hold one, for `n` samples and these signals.
+        """Create an empty store in `folder`, which must not hold one, for `n` samples and these signals.
 
-        `bucket_size` ids go into one file, by default 65 536 (more of over 67 million), or fewer that ranks share evenly;
-        `logits` stores all logits too, (N, C) an epoch, in that dtype; `info` is JSON-ready. Raises RunDirectoryError where
-        there is a store, what is left of one, or another writer, UnknownNameError for what is no signal, InputError for
-        other numbers and dtypes than these, and for an `info` that no JSON can hold.
+        `bucket_size` is the number of ids per file, by default 65 536 (more for over 67 million samples, or fewer, so that
+        ranks share evenly); `logits` ("float16" or "float32") stores all logits too, (N, C) per epoch, in that dtype; `info`
+        is JSON-ready. Raises RunDirectoryError if there is a store, the remains of one, or another writer; UnknownNameError
+        for an unknown signal; InputError for invalid numbers and dtypes, and for an `info` that JSON cannot hold.
         """
         folder, names, ranks = local_folder(folder), as_names(signals, "signals"), ranks or current()
         for name in names:
@@ -94,7 +94,7 @@ class TrajectoryWriter:
 
     @classmethod
     def resume(cls, folder: Path | str, ranks: Ranks | None = None) -> TrajectoryWriter:
-        """Open a store to append to it; what a crash left of an unfinished epoch is removed."""
+        """Open a store to append to it; the remains of an epoch left unfinished by a crash are removed."""
         folder, ranks, lock = local_folder(folder), ranks or current(), None
         with together(ranks, "resume"):
             if ranks.rank == 0:
@@ -111,12 +111,12 @@ class TrajectoryWriter:
 
     @property
     def signals(self) -> tuple[str, ...]:
-        """Names of the signals that are stored."""
+        """Names of the stored signals."""
         return self.manifest.signals
 
     @property
     def logits(self) -> str | None:
-        """Dtype of the stored logits, None where they are not stored."""
+        """Dtype of the stored logits, None if they are not stored."""
         return self.manifest.logits
 
     @property
@@ -125,7 +125,7 @@ class TrajectoryWriter:
         return len(self.manifest.epochs)
 
     def check(self, n: int, num_classes: int, ranks: Ranks) -> None:
-        """Raise InputError unless the store is of so many samples and classes, and written by these ranks."""
+        """Raise InputError unless the store has `n` samples and `num_classes` classes, and is written by these ranks."""
         if (self.manifest.n, self.manifest.num_classes) != (n, num_classes):
             raise InputError(
                 f"Expected a store of {n} samples in {num_classes} classes, but got one of {self.manifest.n} in "
@@ -134,7 +134,7 @@ class TrajectoryWriter:
         if (self.ranks.rank, self.ranks.size) != (ranks.rank, ranks.size):
             raise InputError(
                 f"Expected a store that {ranks.size} ranks write, but this one was opened for {self.ranks.size}. Open it on "
-                "every rank, after torch.distributed was set up."
+                "every rank, after torch.distributed is set up."
             )
 
     def append(
@@ -148,10 +148,10 @@ class TrajectoryWriter:
         """Commit one epoch: all of it or nothing.
 
         A signal that the frame lacks counts as not observed. `logits` (M, C) belong to the frame's rows; `targets` (N,)
-        int64 with -1 for unknown ones and `features` (N, D) replace what was stored; of several ranks each gives its own
-        samples of all these (features may be None on some). Raises InputError for a frame that is not the next epoch, ids
-        that are not sorted, unique and owned, and arrays of other shapes, and OSError where the disk is full or gone; the
-        store is then as it was, and the same epoch may be appended again.
+        int64 with -1 for unknown ones and `features` (N, D) replace what was stored. With several ranks, each passes all of
+        these for its own samples (features may be None on some). Raises InputError for a frame that is not the next epoch,
+        SampleIdError for ids that are not sorted, unique and owned, InputError for arrays of other shapes, and OSError if
+        the disk is full or gone; the store is then unchanged, and the same epoch may be appended again.
         """
         check_arrays(frame, {"logits": logits, "targets": targets, "features": features})
         if frame.epoch != self.epochs or frame.n != self.manifest.n:
@@ -159,13 +159,13 @@ class TrajectoryWriter:
                 f"Expected epoch {self.epochs} of {self.manifest.n} samples, but got epoch {frame.epoch} of {frame.n}."
             )
         if (logits is None) != (self.manifest.logits is None):
-            raise InputError(f"This store was made with logits={self.manifest.logits}; append an epoch accordingly.")
+            raise InputError(f"This store was created with logits={self.manifest.logits}; append an epoch accordingly.")
         final = self.folder / epoch_folder(frame.epoch)
         part = final.with_name(final.name + PART)
         first, topic = self.ranks.rank == 0, f"append {frame.epoch}"
         with together(self.ranks, topic):  # before what sweeps: another may be writing by now
             if self._lock is not None and self._lock.closed:
-                raise InputError(f"{self.folder} was closed. Close a store after its last epoch, or resume it.")
+                raise InputError(f"{self.folder} is closed. Close a store only after its last epoch, or resume it.")
         try:
             with together(self.ranks, topic):
                 first_id, end = self._owners.span(self.ranks.rank)
@@ -210,7 +210,7 @@ class TrajectoryWriter:
         return write(part / name, f"{epoch_folder(frame.epoch)}/{name}", [columns])
 
     def _write_whole_files(self, epoch: int, targets: NDArray[np.int64] | None, features: Floats | None) -> dict[str, Any]:
-        """Write targets and features beside those they replace, and return what changes in the manifest."""
+        """Write targets and features next to those they replace, and return what changes in the manifest."""
         changes: dict[str, Any] = {}
         widths = self.ranks.share(f"append {epoch}", [targets is not None, None if features is None else features.shape[1]])
         if all(given for given, _ in widths) and targets is not None:
@@ -230,7 +230,7 @@ class TrajectoryWriter:
     def _write_whole(
         self, names: tuple[str, str], old: FileEntry | None, pieces: Iterator[dict[str, pa.Array]]
     ) -> FileEntry:
-        """Write a file that holds all samples, on rank 0, from pieces that every rank must take part in giving."""
+        """Write a file that holds all samples, on rank 0, from pieces that all ranks must produce together."""
         # The old file is what the manifest names until the new manifest is there, so the two names take turns.
         name = names[1] if old is not None and old.name == names[0] else names[0]
         part = self.folder / (name + PART)
@@ -250,16 +250,16 @@ class TrajectoryWriter:
         return entry_from(self.ranks.share(name, None if entry is None else asdict(entry))[0])
 
     def _sweep_whole_files(self, manifest: Manifest) -> None:
-        """Remove the targets and features that the manifest does not name: replaced ones, or of an epoch that failed."""
+        """Remove targets and features that the manifest does not name: replaced ones, or those of a failed epoch."""
         named = {entry.name for entry in (manifest.targets, manifest.features) if entry is not None}
         for name in {*TARGETS, *FEATURES} - named:
             for path in (self.folder / name, self.folder / (name + PART)):
                 path.unlink(missing_ok=True)
 
     def truncate(self, epochs: int) -> None:
-        """Cut the store back to its first `epochs` epochs (a resumed training starts from an older checkpoint).
+        """Cut the store back to its first `epochs` epochs, as for a training resumed from an older checkpoint.
 
-        Raises InputError for what is no number of epochs.
+        Raises InputError for an invalid number of epochs.
         """
         if not is_whole(epochs) or epochs < 0:
             raise InputError(f"Expected a number of epochs to keep, an integer >= 0, but got {epochs!r}.")
@@ -287,7 +287,7 @@ class TrajectoryWriter:
         self._sweep_whole_files(manifest)
 
     def close(self) -> None:
-        """Free the store for other writers. What was appended is safe already."""
+        """Release the store for other writers. What was appended is already safe."""
         if self._lock is not None:
             free_lock(self._lock)
 
