@@ -61,7 +61,7 @@ def test_cells_that_cannot_be_selected_cost_those_of_their_recording_nothing(rec
     assert outcome.done == [good]
     assert "UnknownNameError" in outcome.failed[unknown]
     assert "TooFewEpochsError" in outcome.failed[late]
-    assert "cannot be asked for after 2" in outcome.failed[too_early]
+    assert "cannot be scored after 2" in outcome.failed[too_early]
 
 
 def test_a_recording_without_memory_costs_the_others_nothing_and_a_full_disk_stops_all(

@@ -113,13 +113,13 @@ def test_short_recordings_shorten_what_was_not_asked_for() -> None:
         ("tdds:window", InputError, "Expected a method such as"),
         ("tdds:window=5:window=6", InputError, "Expected a method such as"),
         ("tdds:at=ten", InputError, "whole number"),
-        ("tdds:at=31", TooFewEpochsError, "after 31 epochs, but 30"),
-        ("tdds:window=31", TooFewEpochsError, "needs 31 epochs at least, but it is asked after 30"),
-        ("tdds:window=12:at=10", TooFewEpochsError, "needs 12 epochs at least, but it is asked after 10"),
+        ("tdds:at=31", TooFewEpochsError, "for 31 epochs, but 30"),
+        ("tdds:window=31", TooFewEpochsError, "needs at least 31 epochs, but is scored after 30"),
+        ("tdds:window=12:at=10", TooFewEpochsError, "needs at least 12 epochs, but is scored after 10"),
         ("tdds:window=2", InputError, "window >= 3"),
         ("tdds:selector=stratifed", UnknownNameError, "Expected a selector.*did you mean stratified"),
         ("last_los", UnknownNameError, r"or a scorer, class_distance.*did you mean last_loss\?"),
-        ("uniform", UnknownNameError, "is a selector. It goes with a method: tdds:selector=uniform"),
+        ("uniform", UnknownNameError, "is a selector. Combine it with a method: tdds:selector=uniform"),
         ("random:seed=2", InputError, "random without parameters, since its draw follows the run's seed"),
     ],
 )
@@ -150,7 +150,7 @@ def test_scorers_without_a_method_of_their_own() -> None:
 
 def test_the_card_of_a_scorer_is_what_its_docstring_says() -> None:
     text = card("last_loss")
-    assert "Fails: as a ranking to keep the hardest of" in text
+    assert "Fails: when used to keep the hardest samples" in text
     assert "Source: Z. Qin et al." in text
     assert "keeps the highest scores" in text
 
@@ -170,7 +170,7 @@ def test_notices_tell_what_was_picked_and_nothing_else() -> None:
 def test_a_window_longer_than_the_published_epochs() -> None:
     found = resolve("tdds:window=20", "cifar10", 0.1)
     assert (found.at, found.scorer) == (None, TDDS(window=20))
-    assert "no window of 20: asked at the end" in found.notice
+    assert "no window of 20: scored at the end" in found.notice
 
 
 def test_what_a_selector_reads_comes_along() -> None:
@@ -194,7 +194,7 @@ def test_windows_are_shortened_by_what_is_missing(label: str, window: int) -> No
 )
 def test_too_few_epochs_are_refused_before_scoring(label: str, epochs: int, least: int) -> None:
     """The message has the least number of epochs, and no window that nobody gave."""
-    with pytest.raises(TooFewEpochsError, match=f"^{label} needs {least} epochs at least, but it is asked after {epochs}"):
+    with pytest.raises(TooFewEpochsError, match=f"^{label} needs at least {least} epochs, but is scored after {epochs}"):
         resolve(label, "cifar10", 0.1, epochs_available=epochs)
 
 

@@ -113,7 +113,7 @@ def test_plug_ins_are_listed_with_what_is_wrong_with_them(site: Path) -> None:
         ("text", "(my-scores, json:JSONEncoder) to be a frozen dataclass that extends Scorer, but it is no class that"),
         ("misnamed", "in a file misnamed.py, since it is called as its file, but it lies in mine.newest_loss"),
         ("newest_los", "(did you mean newest_loss?)"),
-        ("every_other", "every_other', which is a selector. It goes with a method: tdds:selector=every_other"),
+        ("every_other", "every_other', which is a selector. Combine it with a method: tdds:selector=every_other"),
         ("newest_loss:window=2", "the scorer newest_loss has scale"),
     ],
 )

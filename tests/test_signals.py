@@ -68,5 +68,5 @@ def test_unknown_signal_names_the_choices():
 
 
 def test_what_needs_the_epoch_before_is_no_signal_of_the_evaluation_pass():
-    with pytest.raises(UnknownNameError, match="'eval_change': change needs the one before"):
+    with pytest.raises(UnknownNameError, match="'eval_change': change needs the previous one"):
         signals.resolve("eval_change")

@@ -208,7 +208,7 @@ def test_what_is_told_is_what_was_there() -> None:
 def test_without_suspects_only_the_late_are_left_out() -> None:
     scores, pool = noisy()
     coreset = select(scores, pool, 0.9, Learnable(suspects=False))
-    assert "were not looked for" in coreset.source["why"]["text"]
+    assert "were not searched for" in coreset.source["why"]["text"]
     assert find_suspects(pool.aux["logit_margin"]).mask[coreset.ids].any()
 
 
@@ -227,7 +227,7 @@ def test_learnable_says_what_it_lacks() -> None:
     scores, pool = noisy()
     for name in pool.aux:
         others = {key: value for key, value in pool.aux.items() if key != name}
-        with pytest.raises(InputError, match=f"needs the {name} of every sample .* of auto brings scorers and selector"):
+        with pytest.raises(InputError, match=f"needs the {name} of every sample .* of auto returns the scorers"):
             select(scores, Pool(pool.n, pool.targets, aux=others), 0.1, Learnable())
     with pytest.raises(InputError, match="correctness in"):
         select(scores, Pool(pool.n, pool.targets, aux={**pool.aux, "correctness": scores.values - 9}), 0.1, Learnable())

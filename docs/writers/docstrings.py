@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from writers.markdown import text_block
 
-_LABEL = re.compile(r"(Fails|Source|Differences to the official codes?): ")
+_LABEL = re.compile(r"(Fails|Source|Differences (?:from|to) the official codes?): ")
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The named methods of the literature: which scorer with which selector, and what was published about them.
 
-This is the table only; `methods` puts the published settings in and makes it run.
+This is only the table; `methods` fills in the published settings and makes it run.
 """
 
 from __future__ import annotations
@@ -51,18 +51,18 @@ _TABLE = (
     ),
     Method(
         "entropy",
-        "undecided at the end of training (Coleman et al. 2020)",
+        "uncertain at the end of training (Coleman et al. 2020)",
         "entropy",
         computes="The entropy of the trained network's prediction, evaluation mode, no augmentation.",
         formula="s = - sum_c p_c ln(p_c + 1e-10)",
         paper="C. Coleman et al., Selection via Proxy, ICLR 2020; constants from CCS's official code",
-        differences="inputs are normalised as in training, which CCS's code forgets",
+        differences="inputs are normalised as in training, which CCS's code omits",
     ),
     Method(
         "forgetting",
-        "learned and lost again (Toneva et al. 2019)",
+        "learned, then forgotten (Toneva et al. 2019)",
         "forgetting",
-        computes="How often a sample is wrong that was right at its presentation before.",
+        computes="How often a sample is misclassified after having been right at its previous presentation.",
         formula="F = #{ t >= 1 : correct[t-1] and not correct[t] }",
         settings_text="never-learned samples count 0, as in the published tables; never_learned=max is Toneva's rule",
         paper="M. Toneva et al., ICLR 2019, Algorithm 1; the rule for never-learned samples from CCS's official code",
@@ -104,9 +104,9 @@ _TABLE = (
         "coverage-centric, strata of AUM after cutting the hardest (Zheng et al. 2023)",
         "aum",
         "stratified",
-        computes="AUM; the hardest share beta is cut off, the rest is drawn evenly from 50 strata of the score.",
-        direction="keeps an even spread of what the cut leaves",
-        settings_text="beta by data set and pruning rate; the official README has three of them, the rest is recollected",
+        computes="AUM; the hardest share beta is cut off, the rest is drawn evenly from 50 score strata.",
+        direction="keeps an even spread of what the cutoff leaves",
+        settings_text="beta by data set and pruning rate; the official README has three of them, the rest are from memory",
         paper="H. Zheng et al., Coverage-centric Coreset Selection for High Pruning Rates, ICLR 2023, Algorithm 1",
         differences="seeded; too large a beta is an error instead of a smaller coreset",
         settings=published.ccs,
@@ -117,7 +117,7 @@ _TABLE = (
         "dyn_unc",
         computes="The standard deviation of the own class's probability inside windows of ten epochs, averaged.",
         formula="s = mean_t 10 std(q[t-9..t])",
-        settings_text="J = 10; windows that end with the last epoch are left out, as in the official code",
+        settings_text="J = 10; the window that ends with the last epoch is left out, as in the official code",
         paper="M. He et al., Large-scale Dataset Pruning with Dynamic Uncertainty, CVPR 2024 workshops",
         differences="train-mode probabilities instead of a second forward pass, as in reproductions on CIFAR",
     ),
@@ -125,7 +125,7 @@ _TABLE = (
         "tdds",
         "temporal dual-depth scoring (Zhang et al. 2024)",
         "tdds",
-        computes="How unevenly a prediction changes from epoch to epoch in windows of K epochs, late ones weighing most.",
+        computes="How unevenly a prediction changes from epoch to epoch in windows of K epochs, the latest weighing most.",
         formula="d[t] = sum_c |p[t,c] (ln(p[t,c]+e) - ln(p[t-1,c]+e))|,  v[k] = || d - mean d || over K-1 changes,\n"
         "S = sum_k b (1-b)^(T-K-k) v[k],  e = 1e-8, b = 0.9",
         settings_text="(T, K) by data set and pruning rate, from the supplementary; others: K = 10 at the end; "
@@ -148,7 +148,7 @@ _TABLE = (
         "dual",
         "uncertainty times difficulty, early (Cho et al. 2025)",
         "dual",
-        computes="Deviation of the own class's probability times one minus its mean, in windows of ten early epochs.",
+        computes="Deviation of the own class's probability times one minus its mean, over windows of ten early epochs.",
         formula="s = mean_k 10 sd[k] (1 - mu[k])",
         settings_text="the first 30 epochs (ImageNet: 60)",
         paper="Y. Cho et al., Lightweight Dataset Pruning without Full Training (DUAL), ICML 2025",
@@ -159,7 +159,7 @@ _TABLE = (
         "DUAL's score drawn with a Beta density over the mean probability (Cho et al. 2025)",
         "dual",
         "beta",
-        computes="DUAL's score; samples are drawn by score times a density that moves to easier ones the more is pruned.",
+        computes="DUAL's score; samples are drawn by score times a density that moves to easier ones the more are pruned.",
         direction="draws",
         settings_text="c_d by data set; the first 30 epochs (ImageNet: 60)",
         paper="Y. Cho et al., Lightweight Dataset Pruning without Full Training (DUAL), ICML 2025",
@@ -172,13 +172,13 @@ _TABLE = (
         "TDDS drawn from what can be learned in time, without suspects (this library, decision 0022)",
         "tdds",
         "learnable",
-        computes="Suspected wrong labels are left out (two humps of the mean logit margin), and what was learned "
-        "much later than the typical sample; the rest is drawn by TDDS's score, class by class.",
+        computes="Suspected wrong labels (by two humps of the mean logit margin) are left out, as are samples learned "
+        "much later than the typical one; the rest are drawn by TDDS's score, class by class.",
         formula="S of tdds at the end, K = 10;  suspects: mixture of mean_t ( x[t,y] - max_{c != y} x[t,c] );\n"
         "late: w > t + keep / N (1 - t),  w = 1 - mean_t correct[t],  t its 0.55 quantile",
         direction="draws by score, classes in the data's proportions",
         settings_text="none: everything follows from the recording and the kept share",
-        paper="this library; made of TDDS (Zhang et al. 2024), AUM (Pleiss et al. 2020), the correctness of Dataset "
+        paper="this library; combines TDDS (Zhang et al. 2024), AUM (Pleiss et al. 2020), the correctness of Dataset "
         "Cartography (Swayamdipta et al. 2020) and DUAL's weighted draw (Cho et al. 2025)",
         aux={"logit_margin": "aum:margin=logit", "correctness": "correctness"},
     ),

@@ -1,6 +1,6 @@
-"""Methods ready to run: `resolve` puts in what was published for a data set and a kept share, and says so.
+"""Methods ready to run: `resolve` fills in the settings published for a data set and a kept share, and says so.
 
-`METHODS` is the table of the literature, `card` prints one method with everything that matters for using and citing it.
+`METHODS` is the table of the literature; `card` describes one method with everything needed to use and cite it.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _LENGTHS = ("epochs", "window")  # parameters that count epochs; a short recordi
 
 
 def find(name: str) -> Method:
-    """Return the method of that name; a scorer without a method of its own stands for itself with `top`.
+    """Return the method of that name; a scorer that belongs to no method becomes one with the selector `top`.
 
-    Raises UnknownNameError, and for a scorer that cannot be used what asking the registry raises.
+    Raises UnknownNameError, and for a scorer that cannot be used whatever the registry raises.
 
     >>> find("ccs").scorer_name, find("ccs").selector_name
     ('aum', 'stratified')
@@ -45,12 +45,12 @@ def find(name: str) -> Method:
     more = [key for key in scorers() if key not in METHODS]
     said = f"Expected a method, one of {', '.join(METHODS)}, or a scorer, {', '.join(more)}, but got {name!r}"
     if name in selectors():
-        raise UnknownNameError(f"{said}, which is a selector. It goes with a method: tdds:selector={name}.")
+        raise UnknownNameError(f"{said}, which is a selector. Combine it with a method: tdds:selector={name}.")
     raise UnknownNameError(f"{said}{nearest(name, [*METHODS, *more])}. See `thresher methods`.")
 
 
 def parse_spec(text: str) -> tuple[str, dict[str, str]]:
-    """Return name and overrides of `name[:key=value[:key=value...]]`. Raises InputError for what is no such text.
+    """Return name and overrides of `name[:key=value[:key=value...]]`. Raises InputError for anything else.
 
     >>> parse_spec("tdds:window=5:at=10")
     ('tdds', {'window': '5', 'at': '10'})
@@ -84,17 +84,16 @@ def parse_methods(text: str) -> tuple[str, ...]:
 def resolve(
     label: str, dataset: str, keep: float | str, epochs_available: int | None = None, surrogate: str | None = None
 ) -> ResolvedMethod:  # fmt: skip
-    """Return the method that `label` names with the settings published for `dataset` and the kept share.
+    """Return the method that `label` names, with the settings published for `dataset` and the kept share.
 
     `label` is a name, or a name with parameters of its scorer or selector after colons: `tdds:window=5:at=10`,
-    `ccs:cutoff=0.3`, `el2n:selector=stratified`. What is given there wins over what is published. With
-    `epochs_available` (epochs recorded), settings that need more are shortened, and the notice says so; what the label asks
-    for never is. `surrogate` is the recorded model, for which some settings differ (TDDS on ImageNet).
+    `ccs:cutoff=0.3`, `el2n:selector=stratified`. These override the published settings. With `epochs_available` (epochs
+    recorded), published settings that need more epochs are shortened, and the notice says so; those in the label never are.
+    `surrogate` is the recorded model, for which some settings differ (TDDS on ImageNet).
 
-    Raises UnknownNameError for an unknown method or selector, InputError for an unknown or impossible parameter or share, or
-    where a method that reads the last evaluation pass is asked before the end,
-    TooFewEpochsError where the label asks for more epochs than there are, or there are too few for the method at all (a
-    window of TDDS has 3).
+    Raises UnknownNameError for an unknown method or selector; InputError for an unknown or invalid parameter or share, or
+    if a method that reads the last evaluation pass is asked before the end; TooFewEpochsError if the label asks for more
+    epochs than there are, or there are too few for the method at all (a TDDS window needs 3).
 
     >>> tdds = resolve("tdds", "cifar10", 0.1)
     >>> tdds.at, tdds.scorer.params()["window"]
@@ -105,7 +104,7 @@ def resolve(
     name, given = parse_spec(label)
     method = find(name)
     if not isinstance(dataset, str):
-        raise InputError(f"Expected the data set by its name, '' for none in particular, but got {dataset!r}.")
+        raise InputError(f"Expected the name of a data set, or '' for none in particular, but got {dataset!r}.")
     share = keep_share(keep)
     selector_name = given.pop("selector", method.selector_name)
     at_text = given.pop("at", None)
@@ -146,45 +145,45 @@ def resolve(
 
 
 def _to_derive(label: str, method: Method, asked: Mapping[str, str]) -> Published:
-    """Return what serves for TDDS until its (T, K) are derived."""
+    """Return placeholder settings for TDDS until its (T, K) are derived."""
     if method.scorer_name != "tdds" or asked:
-        raise InputError(f"Expected at=auto for TDDS with no other parameter of its scorer, but got {label!r}.")
+        raise InputError(f"Expected at=auto only for TDDS and without other scorer parameters, but got {label!r}.")
     return Published({"window": 10}, why="(T, K) to be derived from the recording")
 
 
 def _epoch(label: str, text: str | None, available: int | None) -> int | None:
-    """Return the epoch to ask at that a label names."""
+    """Return the epoch to score after that a label names."""
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and int(text)):
         raise InputError(f"Expected at as a whole number of completed epochs, or auto, in {label!r}, but got {text!r}.")
     if available is not None and int(text) > available:
-        raise TooFewEpochsError(f"{label} asks after {text} epochs, but {available} are recorded. Record more.")
+        raise TooFewEpochsError(f"{label} asks for {text} epochs, but {available} are recorded. Record more.")
     return int(text)
 
 
 def _when(published: int | None, scorer: Scorer, available: int | None) -> tuple[int | None, str]:
-    """Return the published epoch to ask at, or None (the end) and why, where it cannot be."""
+    """Return the published epoch to score after, or None (the end) and the reason if that is not possible."""
     if published is None:
         return None, ""
     if available is not None and published > available:
-        return None, f"only {available} epochs are recorded: asked at their end"
+        return None, f"only {available} epochs are recorded: scored at their end"
     if scorer.params().get("window", 0) > published:  # a window that was asked for; published ones fit
-        return None, f"after {published} epochs there is no window of {scorer.params()['window']}: asked at the end"
+        return None, f"after {published} epochs there is no window of {scorer.params()['window']}: scored at the end"
     return published, ""
 
 
 def _shorten(label: str, scorer: Scorer, asked: set[str], limit: int | None) -> tuple[Scorer, str]:
-    """Return the scorer with what was not asked for cut to the `limit` epochs there are, and a sentence on that.
+    """Return the scorer with parameters that were not asked for cut to `limit` epochs, and a sentence on that.
 
-    Raises TooFewEpochsError where that is not possible.
+    Raises TooFewEpochsError if that is not possible.
     """
     if limit is None:
         return scorer, ""
     if not _fits(scorer, asked, limit):
         least = next(epochs for epochs in count(limit + 1) if _fits(scorer, asked, epochs))
         raise TooFewEpochsError(
-            f"{label} needs {least} epochs at least, but it is asked after {limit}. Record more epochs, or ask for less."
+            f"{label} needs at least {least} epochs, but is scored after {limit}. Record more epochs, or ask for less."
         )
     cut, lengths = _cut(scorer, limit), scorer.params()
     said = [f"{key} shortened from {lengths[key]} to {new}, for {limit} epochs" for key, new in cut.items()]
@@ -192,7 +191,7 @@ def _shorten(label: str, scorer: Scorer, asked: set[str], limit: int | None) -> 
 
 
 def _cut(scorer: Scorer, limit: int) -> dict[str, int]:
-    """Return those parameters that count epochs which `limit` epochs make smaller, as they then are."""
+    """Return the parameters counted in epochs that exceed `limit`, with their reduced values."""
     lengths = {key: value for key, value in scorer.params().items() if key in _LENGTHS}
     fitting = {"epochs": limit, "window": lengths.get("window", 0) - max(0, scorer.min_epochs - limit)}
     return {key: fitting[key] for key, value in lengths.items() if fitting[key] < value}
@@ -207,7 +206,7 @@ def _fits(scorer: Scorer, asked: set[str], limit: int) -> bool:
 
 
 def _why(why: str, picked: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
-    """Return the sentence on what was picked and which of it the label overrides; "" where that is everything."""
+    """Return the sentence on what was picked and what of it the label overrides; "" if it overrides everything."""
     left = [key for key, value in picked.items() if value is not None and asked.get(key) is None]
     if not (why and left):
         return ""
@@ -216,7 +215,7 @@ def _why(why: str, picked: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
 
 
 def _aux_scorers(label: str, method: Method, selector: str, scorer: Scorer, limit: int | None) -> dict[str, Scorer]:
-    """Return the scorers of the further scores that the selector reads, over the same early epochs as the method's own."""
+    """Return the scorers of the additional scores that the selector reads, over the same early epochs as the method's."""
     own = selector == method.selector_name
     reader = method if own else next((m for m in METHODS.values() if m.selector_name == selector), method)
     names = reader.aux if reader.selector_name == selector else {}
@@ -240,15 +239,15 @@ def _split(label: str, scorer: str, selector: str, given: Mapping[str, str]) -> 
     if unknown:
         has = [", ".join(sorted(names)) or "none" for names in owners]
         raise InputError(
-            f"{label!r} names the parameter {', '.join(unknown)}, but the scorer {scorer} has {has[0]}, the selector "
-            f"{selector} has {has[1]}; `at` and `selector` can be given to every method."
+            f"{label!r} names the parameter {', '.join(unknown)}, but the scorer {scorer} has {has[0]} and the selector "
+            f"{selector} has {has[1]}; every method also takes `at` and `selector`."
         )
     mine = {key: value for key, value in given.items() if key in owners[0]}
     return mine, {key: value for key, value in given.items() if key not in owners[0]}
 
 
 def card(name: str) -> str:
-    """Return the named method's formula, parameters, direction, source and differences; of a mere scorer its docstring."""
+    """Return a method's formula, parameters, direction, source and differences; for a scorer alone, its docstring."""
     method = find(name)
     chosen = [("scorer", scorers()[method.scorer_name], method.scorer_params)]
     for key, other in method.aux.items():

@@ -1,9 +1,9 @@
 """Signals: the few numbers per sample and epoch that nearly every pruning method reads.
 
-Each signal is a pure function of one batch's outputs, `(B, C) -> (B,)`, written once for NumPy arrays and torch tensors
-alike (through array-api-compat), and computed once per batch whatever the number of scorers that read it. `SIGNALS` is
-their table: range, unit, meaning. Two of them, `change` and `signed_change`, need memory: the guarded
-log-probabilities of the previous epoch, which the Recorder keeps.
+Each signal is a pure function of one batch's outputs, `(B, C) -> (B,)`, written once for both NumPy arrays and torch
+tensors (through array-api-compat), and computed once per batch however many scorers read it. `SIGNALS` lists them with
+range, unit and meaning. Two of them, `change` and `signed_change`, need memory: the guarded log-probabilities of the
+previous epoch, which the Recorder keeps.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ ENTROPY_GUARD = 1e-10
 
 
 class Outputs:
-    """One batch's logits and what follows from them, each computed at most once.
+    """One batch's logits and quantities derived from them, each computed at most once.
 
     `logits` (B, C) float32; `targets` (B,) integer; `features` (B, D) or None; `previous` (B, C) guarded
-    log-probabilities `ln(p + 1e-8)` of the same samples one epoch earlier, NaN rows where there is none, or None.
+    log-probabilities `ln(p + 1e-8)` of the same samples one epoch earlier, with NaN rows for samples without one, or None.
     """
 
     def __init__(self, logits: Array, targets: Array, features: Array = None, previous: Array = None) -> None:
@@ -53,7 +53,7 @@ class Outputs:
 
     @cached_property
     def changes(self) -> Array:
-        """(B, C) `p (ln(p + e) - ln(p' + e))`, what each class adds to the change; p' one epoch earlier."""
+        """(B, C) `p (ln(p + e) - ln(p' + e))`, each class's contribution to the change; p' is one epoch earlier."""
         changes = self.guarded_log_probs - self.previous
         changes *= self.probs
         return changes
@@ -69,7 +69,7 @@ class Outputs:
         return self.xp.take_along_axis(self.probs, self.target_index, axis=1)[:, 0]
 
     def margin(self, values: Array) -> Array:
-        """(B,) the own class's value minus the largest other one."""
+        """(B,) the value of the sample's own class minus the largest other value."""
         xp = self.xp
         own = xp.take_along_axis(values, self.target_index, axis=1)[:, 0]
         classes = xp.arange(values.shape[1], device=getattr(values, "device", None))
@@ -90,7 +90,7 @@ class Signal:
 
 
 def correct(out: Outputs) -> Array:
-    """1 where the largest logit is the target's (the first one wins a tie), else 0."""
+    """1 if the largest logit is the target's (the first wins a tie), else 0."""
     hit = out.xp.argmax(out.logits, axis=1) == out.target_index[:, 0]
     return out.xp.astype(hit, out.logits.dtype)
 
@@ -133,12 +133,12 @@ def entropy(out: Outputs) -> Array:
 
 
 def change(out: Outputs) -> Array:
-    """`sum_c | p (ln(p + e) - ln(p' + e)) |`, p' one epoch earlier: TDDS's first depth, absolute value inside the sum."""
+    """`sum_c | p (ln(p + e) - ln(p' + e)) |`, p' one epoch earlier: TDDS's first depth, with the absolute value inside."""
     return out.xp.linalg.vector_norm(out.changes, axis=1, ord=1)
 
 
 def signed_change(out: Outputs) -> Array:
-    """`sum_c p (ln(p + e) - ln(p' + e))`: the Kullback-Leibler form, terms of opposite sign cancel."""
+    """`sum_c p (ln(p + e) - ln(p' + e))`: the Kullback-Leibler form, in which terms of opposite sign cancel."""
     return out.xp.sum(out.changes, axis=1)
 
 
@@ -179,7 +179,7 @@ def resolve(name: str) -> Signal:
     if base not in SIGNALS:
         raise UnknownNameError(f"Expected a signal, one of {sorted(SIGNALS)}, but got {name!r}.")
     if base != name and base in REMEMBERING:
-        raise UnknownNameError(f"Expected a signal of one evaluation pass, but got {name!r}: {base} needs the one before.")
+        raise UnknownNameError(f"Expected a signal of one evaluation pass, but got {name!r}: {base} needs the previous one.")
     return SIGNALS[base]
 
 

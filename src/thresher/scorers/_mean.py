@@ -1,4 +1,4 @@
-"""What scorers that average one signal share: a sum and a count per sample."""
+"""Shared by scorers that average one signal: a sum and a count per sample."""
 
 from __future__ import annotations
 

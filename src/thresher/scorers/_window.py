@@ -1,7 +1,7 @@
-"""What scorers with a window of epochs share: a ring of each sample's last values, and its mean and spread.
+"""Shared by scorers with a window of epochs: a ring of each sample's last values, and its mean and spread.
 
-Everything is a loop over the few slots in the order of time, so a result never depends on how a library reduces. The loops
-go over so many samples at a time that their windows stay in the processor's cache: a million take half as long.
+Everything is a loop over the few slots in time order, so results never depend on how a library reduces. The loops take
+samples in blocks whose windows fit into the processor's cache, which halves the time for a million samples.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def new_ring(slots: int, n: int) -> Floats:
 
 
 def push(ring: Floats, values: Floats, rows: slice | Ids) -> Floats:
-    """Append `values` to the rings of `rows`, drop their oldest ones, and return these rings (slots, M), oldest first."""
+    """Append `values` to the rings of `rows`, drop their oldest values, and return these rings (slots, M), oldest first."""
     window = ring[:, rows]  # of a slice the ring itself, of ids a copy
     for columns in _blocks(window):
         for older, newer in pairwise(window[:, columns]):  # slot by slot: all at once would copy the ring aside

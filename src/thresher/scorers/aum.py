@@ -18,7 +18,7 @@ from thresher.types import Floats, Frame, HardEnd, Pool
 @final
 @dataclass(frozen=True)
 class AUM(Scorer):
-    """Average the margin between the own class and the strongest other one over all epochs.
+    """Average the margin between the sample's own class and the strongest other class over all epochs.
 
         s = mean_{t >= skip} ( x[t, y] - max_{c != y} x[t, c] )
 
@@ -26,14 +26,14 @@ class AUM(Scorer):
     the AUM paper, which also skips epoch 0: `skip=1`). Scores are (N,) float32, in [-1, 1] for probabilities; LOW = hard,
     and mislabeled samples come lowest. The tables keep the lowest.
 
-    Fails: as a score to keep hardest first, at small shares and under label noise: the lowest margins are wrong labels.
-    It serves to find those, best with logits, and to cut them off before something else draws (CCS).
+    Fails: when used to keep the hardest samples, at small shares and under label noise: the lowest margins are wrong
+    labels. It is good for finding them, best with logits, and for cutting them off before another rule draws (CCS).
 
     Source: G. Pleiss et al., "Identifying Mislabeled Data using the Area Under the Margin Ranking", NeurIPS 2020,
     Equation 1; the probability form from the official code of CCS (Zheng et al. 2023).
-    Differences to the official code: a mean instead of CCS's sum (same ranking where no sample is missing), and
+    Differences from the official code: a mean instead of CCS's sum (same ranking if no sample is missing), and
     probabilities are not rounded to 16 bits. The TDDS supplementary says that a large AUM is important, which its own
-    numbers contradict: they collapse as only "hardest first" does.
+    numbers contradict: they collapse as they do only when the hardest are kept.
 
     >>> scorer = AUM()
     >>> state = scorer.init(1)
@@ -61,7 +61,7 @@ class AUM(Scorer):
 
     @property
     def min_epochs(self) -> int:
-        """One more than are skipped."""
+        """One more than the skipped epochs."""
         return self.skip + 1
 
     def init(self, n: int) -> State:

@@ -1,4 +1,4 @@
-"""`class_distance`: how far a sample lies from the middle of its class; Moderate's score."""
+"""`class_distance`: how far a sample is from the median of its class; Moderate's score."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class ClassDistance(Scorer):
 
     h are the penultimate features of the trained network in evaluation mode, without augmentation (`Pool.features`, from
     the evaluation pass). Scores are (N,) float32 >= 0; high = far. The selector `near_median` keeps the middle ranks.
-    Samples without features are NaN, and do not count for the median.
+    Samples without features score NaN and are ignored by the median.
 
-    Fails: where a class has several groups, as the median then lies between them, and without features (an evaluation
-    pass that keeps them). All features of a class must fit into memory.
+    Fails: if a class consists of several groups, since the median then lies between them; and without features (from an
+    evaluation pass that keeps them). All features of a class must fit into memory.
 
     Source: X. Xia et al., "Moderate Coreset: A Universal Method of Data Selection for Real-world Data-efficient Deep
     Learning", ICLR 2023, and its official code.
-    Differences to the official code: the network is in evaluation mode (there batch normalisation keeps using batch
+    Differences from the official code: the network is in evaluation mode (there, batch normalisation keeps using batch
     statistics), and it is the last checkpoint, not the best on the test set.
 
     >>> features = np.array([[0.0], [1.0], [5.0]], dtype=np.float32)
@@ -56,7 +56,7 @@ class ClassDistance(Scorer):
         return {}
 
     def update(self, state: State, frame: Frame) -> None:
-        """Nothing to take."""
+        """Do nothing."""
 
     def compute(self, state: State, pool: Pool) -> Floats:
         """Return the distances; raises InputError where the pool has no targets or features."""

@@ -1,4 +1,4 @@
-"""`correctness`: in what share of the epochs a sample was classified right."""
+"""`correctness`: the share of epochs in which a sample was classified correctly."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from thresher.types import Floats, Frame, HardEnd, Pool
 @final
 @dataclass(frozen=True)
 class Correctness(Scorer):
-    """Average over all epochs whether a sample was classified right.
+    """Average over all epochs whether a sample was classified correctly.
 
         s = mean_t correct[t]
 
-    Scores are (N,) float32 in [0, 1]; low = hard. `1 - s` is, for a sample that is learned once and kept, the moment of
-    the training at which it was learned, from 0 at the beginning to 1 for never. Many samples tie.
+    Scores are (N,) float32 in [0, 1]; low = hard. For a sample that is learned once and not forgotten, `1 - s` is the
+    point in training at which it was learned, from 0 for the beginning to 1 for never. Many samples tie.
 
-    Fails: as a ranking of its own: it has T + 1 values, so most samples tie.
+    Fails: when used alone as a ranking: it has only T + 1 values, so most samples tie.
 
     Source: S. Swayamdipta et al., "Dataset Cartography: Mapping and Diagnosing Datasets with Training Dynamics", EMNLP
     2020, section 2 (correctness).
-    Differences to the official code: train-mode predictions of the epoch itself instead of a pass after each epoch.
+    Differences from the official code: train-mode predictions of the epoch itself instead of a pass after each epoch.
 
     >>> scorer = Correctness()
     >>> state = scorer.init(1)
@@ -42,7 +42,7 @@ class Correctness(Scorer):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Correct or not."""
+        """Whether the sample was classified correctly."""
         return ("correct",)
 
     def init(self, n: int) -> State:

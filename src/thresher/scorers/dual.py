@@ -1,4 +1,4 @@
-"""`dual`: uncertainty weighed with difficulty, early in training."""
+"""`dual`: uncertainty weighted by difficulty, early in training."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _SCALE = 10.0  # the official code's factor; it changes no ranking
 @final
 @dataclass(frozen=True)
 class DUAL(Scorer):
-    """Average, over sliding windows, the spread of the own class's probability times how far its mean is from 1.
+    """Average, over sliding windows, the spread of the own class's probability times the distance of its mean from 1.
 
-        s = mean_k 10 sd[k] (1 - mu[k]),     mu[k], sd[k]: mean and deviation (J-1) of q[k..k+J-1],  k = 0..T-J
+        s = mean_k 10 sd[k] (1 - mu[k]),   mu[k], sd[k]: mean and standard deviation (J-1) of q[k..k+J-1],  k = 0..T-J
 
     J = `window` >= 2 epochs, published 10; T = `epochs` >= J, the early part of training that counts, published 30 (60 on
-    ImageNet). Scores are (N,) float32 >= 0; high = hard, the highest are kept, or drawn by the selector `beta`.
+    ImageNet). Scores are (N,) float32 >= 0; high = hard; the highest are kept, or the selector `beta` draws by them.
 
-    Fails: at small shares when the highest are kept: they are hard and undecided, and wrong labels are among them. The
-    selector `beta` is made for that. A recording shorter than J has no score.
+    Fails: at small shares when the highest are kept: these samples are hard and uncertain, and include wrong labels. The
+    selector `beta` is meant for that case. A recording shorter than J has no score.
 
     Source: Y. Cho et al., "Lightweight Dataset Pruning without Full Training via Example Difficulty and Prediction
     Uncertainty" (DUAL), ICML 2025, and its official code.
@@ -52,7 +52,7 @@ class DUAL(Scorer):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The probability of the own class."""
+        """The probability of the sample's own class."""
         return ("target_prob",)
 
     @property
@@ -69,7 +69,7 @@ class DUAL(Scorer):
         }
 
     def update(self, state: State, frame: Frame) -> None:
-        """Take the window that ends here, while it is early."""
+        """Add the window that ends here, if it is early enough."""
         if frame.epoch >= self.epochs:
             return
         rows = frame.rows

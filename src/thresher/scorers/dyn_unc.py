@@ -1,4 +1,4 @@
-"""`dyn_unc`: how much the probability of the own class moves inside sliding windows."""
+"""`dyn_unc`: how much the probability of the own class varies inside sliding windows."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ class DynUnc(Scorer):
 
         u[t] = 10 std( q[t-J+1..t], J-1 in the denominator ),     s = mean of u[t] over t = J-1 .. T-2
 
-    J = `window` >= 2 epochs, published 10. The windows that end with the very last epoch are left out, as in the official
-    code (`exclude_last=False` counts them, as reproductions on CIFAR do). Scores are (N,) float32 >= 0; high = uncertain,
+    J = `window` >= 2 epochs, published 10. The window that ends with the very last epoch is left out, as in the official
+    code (`exclude_last=False` counts it, as reproductions on CIFAR do). Scores are (N,) float32 >= 0; high = uncertain;
     the highest are kept. A window holds a sample's last J observed probabilities.
 
-    Fails: at small shares and under label noise; it was published for keeping three quarters. A recording of J epochs or
-    fewer has no score, since the last window does not count.
+    Fails: at small shares and under label noise; it was published for keeping three quarters of the data. A recording of J
+    epochs or fewer has no score, since the last window does not count.
 
     Source: M. He et al., "Large-scale Dataset Pruning with Dynamic Uncertainty", CVPR 2024 workshops, Equations 1-3, and its
     official code.
-    Differences to the official code: train-mode probabilities instead of those of a second, un-augmented pass; windows
-    begin when J values are there (the official ring starts with zeros); a probability of exactly 0 counts.
+    Differences from the official code: train-mode probabilities instead of those of a second, un-augmented pass; windows
+    begin once there are J values (the official ring starts with zeros); a probability of exactly 0 counts.
 
     >>> scorer = DynUnc(window=2)
     >>> state = scorer.init(1)
@@ -60,7 +60,7 @@ class DynUnc(Scorer):
 
     @property
     def min_epochs(self) -> int:
-        """J, and one more where the last epoch is left out."""
+        """J, plus one if the last window is left out."""
         return self.window + int(self.exclude_last)
 
     def init(self, n: int) -> State:
@@ -75,7 +75,7 @@ class DynUnc(Scorer):
         }
 
     def update(self, state: State, frame: Frame) -> None:
-        """Move the newest window into the sum, and take the next one."""
+        """Add the newest window to the sum and compute the next one."""
         rows = frame.rows
         _, squares = mean_and_squares(push(state["probs"], frame.values["target_prob"], rows))
         latest = state["latest"][rows]

@@ -22,14 +22,14 @@ class EL2N(Scorer):
 
         s = mean_{t < epochs} || p[t] - onehot(y) ||_2
 
-    Scores are (N,) float32 in [0, sqrt 2]; high = hard, the highest are kept. `epochs` >= 1: the published 10.
+    Scores are (N,) float32 in [0, sqrt 2]; high = hard; the highest are kept. `epochs` >= 1, published 10.
 
     Fails: at small shares and under label noise. The largest errors belong to wrong labels and outliers, and a network
-    that is trained on them alone falls far below Random.
+    trained on these alone falls far below Random.
 
     Source: M. Paul et al., "Deep Learning on a Data Diet", NeurIPS 2021, Definition 2.2; the sum over the first ten
     epochs of one run, on train-mode logits, from the official code of CCS (Zheng et al. 2023).
-    Differences to the official code: a mean instead of CCS's sum (same ranking). Data Diet itself averages ten runs at
+    Differences from the official code: a mean instead of CCS's sum (same ranking). Data Diet itself averages ten runs at
     one early checkpoint, in evaluation mode.
 
     >>> scorer = EL2N()

@@ -1,4 +1,4 @@
-"""`entropy`: how undecided the trained network is."""
+"""`entropy`: how uncertain the trained network is."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class Entropy(Scorer):
 
     `view="eval"` reads the evaluation pass (evaluation mode, no augmentation) at the end of training, as published;
     `view="train"` the train-mode prediction of a sample's latest epoch, for recordings without such a pass. Scores are
-    (N,) float32 in [0, ln C] nat; high = hard, the highest are kept.
+    (N,) float32 in [0, ln C] nat; high = hard; the highest are kept.
 
-    Fails: at small shares: a trained network is undecided about what is ambiguous, and easy examples of a class are
-    missing. Without an evaluation pass it has no score (`view="train"` has one), and late in training most samples tie
-    near 0.
+    Fails: at small shares: a trained network is uncertain about ambiguous samples, so the easy examples of a class are
+    missing from the coreset. Without an evaluation pass it has no score (except with `view="train"`), and late in training
+    most samples tie near 0.
 
     Source: C. Coleman et al., "Selection via Proxy: Efficient Data Selection for Deep Learning", ICLR 2020; formula
     and guard from the official code of CCS (Zheng et al. 2023).
-    Differences to the official code: inputs are normalised as in training (CCS and D2 forget to).
+    Differences from the official code: inputs are normalised as in training (CCS and D2 omit this).
 
     >>> scorer = Entropy(view="train")
     >>> state = scorer.init(1)
@@ -58,7 +58,7 @@ class Entropy(Scorer):
         return {"latest": np.full(n, np.nan, dtype=np.float32)}
 
     def update(self, state: State, frame: Frame) -> None:
-        """Replace what is known by what is newer."""
+        """Replace the known values with newer ones."""
         values = frame.values[self.needs[0]]
         known = ~np.isnan(values)
         state["latest"][frame.ids[known]] = values[known]
@@ -68,6 +68,6 @@ class Entropy(Scorer):
         return state["latest"].astype(np.float32)
 
     def definition(self, values: Mapping[str, NDArray[np.float64]], pool: Pool) -> NDArray[np.float64]:
-        """The last value that is there."""
+        """The last observed value."""
         seen = [column[~np.isnan(column)] for column in values[self.needs[0]].T]
         return np.array([column[-1] if len(column) else np.nan for column in seen])

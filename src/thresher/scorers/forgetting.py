@@ -1,4 +1,4 @@
-"""`forgetting`: how often a sample was learned and lost again."""
+"""`forgetting`: how often a sample was learned and then forgotten."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ from thresher.types import Floats, Frame, HardEnd, Pool
 @final
 @dataclass(frozen=True)
 class Forgetting(Scorer):
-    """Count forgetting events: presentations at which a sample is wrong that was right the time before.
+    """Count forgetting events: presentations at which a sample is misclassified after being classified correctly.
 
         F = #{ t >= 1 : correct[t-1] = 1 and correct[t] = 0 }
 
-    Scores are (N,) float32 whole numbers in [0, T/2]; high = hard, the highest are kept. `never_learned` is the rule for
+    Scores are (N,) float32 whole numbers in [0, T/2]; high = hard; the highest are kept. `never_learned` is the rule for
     samples that were never right: "zero" counts their events, which is 0, so they are pruned first (CCS, DUAL, DeepCore);
-    "max" gives them the number of their presentations, up to T, the hardest of all (Toneva). Many samples tie; see `top`.
+    "max" gives them the number of their presentations, up to T, so they are the hardest (Toneva). Many samples tie; see
+    `top`.
 
-    Fails: with few epochs, since the score is a small whole number and nearly all samples tie; with "zero" a hard sample
-    that was never right is dropped first, with "max" a wrong label is kept first.
+    Fails: with few epochs, since the score is a small whole number and nearly all samples tie; with "zero", hard samples
+    that were never right are dropped first; with "max", wrong labels are kept first.
 
     Source: M. Toneva et al., "An Empirical Study of Example Forgetting during Deep Neural Network Learning", ICLR 2019,
-    Algorithm 1; the "zero" rule from the official code of CCS (Zheng et al. 2023), which made the published tables.
-    Differences to the official code: one run (Toneva's sums over five seeds); logits are not rounded to 16 bits first.
+    Algorithm 1; the "zero" rule from the official code of CCS (Zheng et al. 2023), which produced the published tables.
+    Differences from the official code: one run (Toneva's sums over five seeds); logits are not rounded to 16 bits first.
 
     >>> scorer = Forgetting()
     >>> state = scorer.init(1)
@@ -51,7 +52,7 @@ class Forgetting(Scorer):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Correct or not."""
+        """Whether the sample was classified correctly."""
         return ("correct",)
 
     def init(self, n: int) -> State:

@@ -21,17 +21,17 @@ class GraNd(Scorer):
 
         s = || p - onehot(y) ||_2 * sqrt( 1 + || h ||_2^2 )          (weights and bias; h: penultimate features)
 
-    at the latest epoch that has it: of the evaluation pass (`view="eval"`), or of the train-mode outputs
-    (`view="train"`, features must be passed to `Recorder.update`). Scores are (N,) float32 >= 0; high = hard, the highest
+    at the latest epoch that has it: from the evaluation pass (`view="eval"`), or from the train-mode outputs
+    (`view="train"`; features must be passed to `Recorder.update`). Scores are (N,) float32 >= 0; high = hard; the highest
     are kept.
 
-    Fails: at small shares and under label noise, as EL2N does, whose factor it contains. Without features (an evaluation
-    pass that keeps them) it has no score, and norms of features do not compare between networks.
+    Fails: at small shares and under label noise, like EL2N, which is one of its factors. Without features (from an
+    evaluation pass that keeps them) it has no score, and feature norms cannot be compared between networks.
 
     Source: M. Paul et al., "Deep Learning on a Data Diet", NeurIPS 2021, Definition 2.1; restricted to the last layer as
     in DeepCore (C. Guo et al. 2022).
-    Differences to the official code: one run (DeepCore averages ten, Data Diet too, over all parameters); no factor 1/B,
-    which in DeepCore inflates the scores of the last, smaller batch.
+    Differences from the official code: one run (DeepCore averages ten, as does Data Diet, over all parameters); no factor
+    1/B, which in DeepCore inflates the scores of the last, smaller batch.
 
     >>> scorer = GraNd()
     >>> state = scorer.init(1)
@@ -60,7 +60,7 @@ class GraNd(Scorer):
         return {"latest": np.full(n, np.nan, dtype=np.float32)}
 
     def update(self, state: State, frame: Frame) -> None:
-        """Replace what is known by what is newer."""
+        """Replace the known values with newer ones."""
         error, feature = (frame.values[name] for name in self.needs)
         norm = error * np.sqrt(np.float32(1) + feature * feature)
         known = ~np.isnan(norm)

@@ -16,19 +16,19 @@ from thresher.types import Floats, Frame, HardEnd, Pool
 @final
 @dataclass(frozen=True)
 class LastLoss(Scorer):
-    """Keep the newest cross-entropy of every sample, in whatever epoch it was last shown.
+    """Keep the latest cross-entropy of every sample, from the epoch in which it was last shown.
 
         s = loss[t*],  t* the last epoch in which the sample was seen
 
-    Scores are (N,) float32 in [0, inf) nat; high = hard. It is what `thresher.dynamic.InfoBatch` prunes by: samples that are
-    dropped keep the loss they had. State: 4 bytes a sample.
+    Scores are (N,) float32 in [0, inf) nat; high = hard. `thresher.dynamic.InfoBatch` prunes by this score: samples that are
+    dropped keep the loss they had. State: 4 bytes per sample.
 
-    Fails: as a ranking to keep the hardest of, at small shares and under label noise: wrong labels have the largest
-    losses. It is one epoch's number, so it is noisy.
+    Fails: when used to keep the hardest samples, at small shares and under label noise: wrong labels have the largest
+    losses. It comes from a single epoch, so it is noisy.
 
     Source: Z. Qin et al., "InfoBatch: Lossless Training Speed Up by Unbiased Dynamic Data Pruning", ICLR 2024, section 3.
-    Differences to the official code: a sample that was never seen has no score, where the package says 3 and its older
-    research copy 1; cross-entropy of the logits, also where the training smooths labels.
+    Differences from the official code: a sample that was never seen has no score, where the package uses 3 and its older
+    research copy 1; cross-entropy of the logits, even if the training smooths labels.
 
     >>> scorer = LastLoss()
     >>> state = scorer.init(2)
@@ -50,7 +50,7 @@ class LastLoss(Scorer):
         return {"loss": np.full(n, np.nan, dtype=np.float32)}
 
     def update(self, state: State, frame: Frame) -> None:
-        """Put the new losses in the place of the old ones."""
+        """Replace old losses with new ones."""
         values = frame.values["loss"]
         known = ~np.isnan(values)
         state["loss"][frame.ids[known]] = values[known]
@@ -60,6 +60,6 @@ class LastLoss(Scorer):
         return state["loss"].copy()
 
     def definition(self, values: Mapping[str, NDArray[np.float64]], pool: Pool) -> NDArray[np.float64]:
-        """The last value that there is."""
+        """The last observed value."""
         columns = [column[~np.isnan(column)] for column in values["loss"].T]
         return np.array([column[-1] if len(column) else np.nan for column in columns])

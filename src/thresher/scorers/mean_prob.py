@@ -22,9 +22,9 @@ class MeanProb(Scorer):
 
         m = mean_{t < epochs} p[t, y]
 
-    Scores are (N,) float32 in [0, 1]; low = hard. `epochs` >= 1: 30 for CIFAR, 60 for ImageNet, as DUAL's official code.
+    Scores are (N,) float32 in [0, 1]; low = hard. `epochs` >= 1: 30 for CIFAR, 60 for ImageNet, as in DUAL's official code.
 
-    Fails: under label noise when the hardest are kept, as AUM does.
+    Fails: under label noise when the hardest are kept, like AUM.
 
     Source: Y. Cho et al., "Lightweight Dataset Pruning without Full Training via Example Difficulty and Prediction
     Uncertainty" (DUAL), ICML 2025, and its official code; also the x axis of the data maps of S. Swayamdipta et al. 2020.

@@ -1,4 +1,4 @@
-"""`random`: the score that knows nothing."""
+"""`random`: an uninformed score."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from thresher.types import Floats, Frame, HardEnd, Pool
 class Random(Scorer):
     """Give every sample a uniform random number in [0, 1), (N,) float32, a function of `seed` alone.
 
-    The method `random` does not read it: it draws anew for every seed with the selector `uniform`.
+    The method `random` does not read this score: it makes a new draw for every seed with the selector `uniform`.
 
-    Fails: where labels are wrong, since they are kept as often as they occur; at small shares rare classes may come out
-    empty. It is what every other method must beat at the same cost.
+    Fails: under label noise, since wrong labels are kept as often as they occur; at small shares rare classes may be left
+    empty. Every other method must beat it at the same cost.
 
     Source: the baseline of every study.
 
@@ -53,7 +53,7 @@ class Random(Scorer):
         return {}
 
     def update(self, state: State, frame: Frame) -> None:
-        """Nothing to take."""
+        """Do nothing."""
 
     def compute(self, state: State, pool: Pool) -> Floats:
         """Return the numbers."""

@@ -21,30 +21,32 @@ _LARGEST_CHANGE = 18.43  # sum_c p_c |ln (p_c + e) - ln (p'_c + e)| <= -ln 1e-8,
 @final
 @dataclass(frozen=True)
 class TDDS(Scorer):
-    """Keep what still moves: the spread of a prediction's epoch-to-epoch change, late windows weighing most.
+    """Measure what still changes: the spread of a prediction's epoch-to-epoch change, with the latest windows weighing most.
 
-    Formula, with p the probabilities, e = 1e-8, K = `window`, b = `decay`, T = the completed epochs when asked:
+    Formula, with p the probabilities, e = 1e-8, K = `window`, b = `decay`, T = the epochs completed so far:
 
         d[t] = sum_c | p[t,c] (ln(p[t,c] + e) - ln(p[t-1,c] + e)) |                    (signal `change`)
         v[k] = sqrt( sum_{j=k+1..k+K-1} (d[j] - mean_j d[j])^2 )                       for k = 0..T-K
         S    = sum_k b (1-b)^(T-K-k) v[k]
 
-    so the newest window weighs b, and each older one (1-b) of the next: 0.9, 0.09, ... Scores are (N,) float32, 0 to
-    9.22 sqrt(K-1) nat, as changes are 18.43 at most; high = informative, the highest are kept. T is when you ask.
+    so the newest window has the weight b, and each older one (1-b) times that of the next: 0.9, 0.09, ... Scores are (N,)
+    float32 in [0, 9.22 sqrt(K-1)] nat, as changes are at most 18.43; high = informative; the highest are kept. T is not a
+    parameter, but the number of epochs after which scores are computed.
 
     `window` K >= 3 epochs, hence K-1 changes (with K = 2 every score would be 0); `decay` b in (0, 1];
-    `absolute=False` takes the Kullback-Leibler form, in which terms of opposite sign cancel; `spread="variance"` takes
-    the mean of the squared deviations instead of the root of their sum, as the paper's derivation does, 0 to 84.9 nat^2.
-    State: 4K bytes a sample. A sample missing from an epoch keeps its changes and its score; its next change spans the gap.
+    `absolute=False` uses the Kullback-Leibler form, in which terms of opposite sign cancel; `spread="variance"` uses the
+    mean of the squared deviations instead of the root of their sum, as the paper's derivation does, 0 to 84.9 nat^2.
+    State: 4K bytes per sample. A sample missing from an epoch keeps its changes and its score; its next change spans the
+    gap.
 
-    Fails: where it is asked late for a small share: what still changes at the end of a schedule is what the network
-    cannot learn, wrong labels among it. The fewer are kept, the earlier T should be; a short schedule has no early end.
-    Samples that are learned by heart tie at 0.
+    Fails: with a late T and a small share: what still changes at the end of a schedule is what the network cannot learn,
+    including wrong labels. The fewer samples are kept, the earlier T should be; in a short schedule there is no such
+    early T. Memorised samples tie at 0.
 
     Source: X. Zhang et al., "Spanning Training Progress: Temporal Dual-Depth Scoring (TDDS) for Enhanced Dataset
-    Pruning", CVPR 2024, and its official code. The paper's derivation has a variance over all epochs; code and published
-    numbers are of the form above.
-    Differences to the official code: streaming instead of all logits in memory; samples are assigned by id instead of
+    Pruning", CVPR 2024, and its official code. The paper's derivation has a variance over all epochs; the code and the
+    published numbers use the form above.
+    Differences from the official code: streaming instead of all logits in memory; samples are assigned by id instead of
     summed, so padded or missing ones do no harm; K < 3 is refused.
 
     >>> scorer = TDDS(window=3)
@@ -85,7 +87,8 @@ class TDDS(Scorer):
 
     @property
     def trailing_epochs(self) -> int:
-        """K + 12 for the published decay: twelve windows more weigh 1e-13 of the newest, below what float32 resolves."""
+        """K + 12 for the published decay: after twelve more windows the weight is 1e-13 of the newest, below float32's
+        resolution."""
         if self.decay == 1:
             return self.window
         return self.window + math.ceil(12 * math.log(10) / -math.log(1 - self.decay) - 1e-9)
@@ -95,12 +98,12 @@ class TDDS(Scorer):
         return {"changes": new_ring(self.window - 1, n), "score": np.full(n, np.nan, dtype=np.float32)}
 
     def init_highest(self, n: int) -> State:
-        """No changes, and the largest score there can be."""
+        """No changes, and the largest possible score."""
         bound = _LARGEST_CHANGE * math.sqrt(self.window - 1) if self.spread == "norm" else _LARGEST_CHANGE**2
         return {**self.init(n), "score": np.full(n, bound, dtype=np.float32)}
 
     def update(self, state: State, frame: Frame) -> None:
-        """Append the change, and where a window is full, weigh its spread in."""
+        """Append the change, and add the weighted spread of every full window."""
         change = frame.values[self.needs[0]]
         known = ~np.isnan(change)
         whole = bool(known.all())
@@ -120,7 +123,7 @@ class TDDS(Scorer):
         return state["score"].astype(np.float32)
 
     def definition(self, values: Mapping[str, NDArray[np.float64]], pool: Pool) -> NDArray[np.float64]:
-        """Every window of every sample, weighed by its age."""
+        """Every window of every sample, weighted by its age."""
         changes = values[self.needs[0]]
         result = np.full(changes.shape[1], np.nan)
         for n, column in enumerate(changes.T):

@@ -1,4 +1,4 @@
-"""Selectors: one file per rule that turns scores into a coreset. The file's name is the selector's name."""
+"""Selectors, one file each: rules that turn scores into a coreset. The file's name is the selector's name."""
 
 from thresher.selectors._base import Rule, Selector
 from thresher.selectors.beta import Beta

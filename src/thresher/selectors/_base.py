@@ -17,8 +17,8 @@ from thresher.types import Ids, Named, Pool, Scores
 class Selector(Named, ABC):
     """Base of all selectors. Subclasses are final, frozen dataclasses; their fields are their parameters.
 
-    One that can say which samples it keeps without holding them all extends `Rule`, which selects from files of any size
-    too. `rank_based` says that only the order of difficulties matters, so that a score's direction does not.
+    A selector that can decide which samples to keep without holding them all in memory extends `Rule`, which can also
+    select from files of any size. `rank_based` says that only the order of difficulties matters.
     """
 
     rank_based: ClassVar[bool] = False
@@ -27,32 +27,32 @@ class Selector(Named, ABC):
     def pick(self, scores: Scores, pool: Pool, keep: int, rng: np.random.Generator) -> Ids:
         """Return exactly `keep` sample ids, sorted and unique. `keep` is a count in [1, N]; scores hold no NaN.
 
-        The public entrance is `thresher.select`, which checks the input and wraps the ids into a `Coreset`.
+        The public entry point is `thresher.select`, which checks the input and wraps the ids into a `Coreset`.
         """
 
     def pick_and_tell(
         self, scores: Scores, pool: Pool, keep: int, rng: np.random.Generator
     ) -> tuple[Ids, Mapping[str, Any]]:  # fmt: skip
-        """Return what `pick` does, and what a coreset is to remember of why; JSON-ready, nothing where the rule says it.
+        """Return what `pick` does, and a JSON-ready explanation to store in the coreset; empty if the rule says it all.
 
-        Where there is something, `text` is a sentence for people.
+        If it is not empty, `text` is a sentence for people.
         """
         return self.pick(scores, pool, keep, rng), {}
 
 
 class Rule(Selector):
-    """Base of the selectors that see samples block by block, in memory or from a file: the same coreset either way."""
+    """Base of selectors that see samples block by block, in memory or from a file; the coreset is the same either way."""
 
     @abstractmethod
     def kept(self, samples: Samples, keep: int, rng: np.random.Generator) -> Mask:
-        """Return what says of every sample whether it is one of the `keep` that stay."""
+        """Return a mask that tells for every sample whether it is one of the `keep` that are kept."""
 
     def pick(self, scores: Scores, pool: Pool, keep: int, rng: np.random.Generator) -> Ids:
-        """Return the ids that stay, sorted."""
+        """Return the kept ids, sorted."""
         samples = InMemory(scores, pool)
         return samples.where(self.kept(samples, keep, rng))
 
 
 def draw_seed(rng: np.random.Generator) -> int:
-    """Return the seed of a drawn ranking: with it, every sample's place in the draw is a function of its id."""
+    """Return the seed of a random ranking: given it, every sample's place in the draw is a function of its id."""
     return int(rng.integers(2**64, dtype=np.uint64))

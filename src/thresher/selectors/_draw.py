@@ -1,4 +1,4 @@
-"""Draws without replacement in which a sample's chance follows its score."""
+"""Draws without replacement in which a sample's chance is proportional to its score."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def log_weights(difficulty: Floats) -> NDArray[np.float64]:
 
 
 def draw_keys(weights: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Return (N,) random keys for ln of the weights: the largest ones are a successive draw by weight.
+    """Return (N,) random keys from the logarithms of the weights: the largest keys are a successive draw by weight.
 
-    Source: Efraimidis and Spirakis 2006, there u ** (1 / w); this is ln w + Gumbel noise, which ranks the same.
+    Source: Efraimidis and Spirakis 2006, who use u ** (1 / w); this is ln w + Gumbel noise, which gives the same ranking.
     """
     keys: NDArray[np.float64] = weights + rng.gumbel(size=len(weights))
     return keys

@@ -1,4 +1,4 @@
-"""What the selectors share: one ranking, and class quotas for their balanced variants."""
+"""Shared by the selectors: one ranking, and class quotas for their balanced variants."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from thresher.types import Floats, Ids
 
 
 def hardest_first(difficulty: Floats) -> Ids:
-    """Return (N,) positions by falling difficulty; equal ones by the hash of their ids.
+    """Return (N,) positions by descending difficulty; ties are ordered by a hash of the id.
 
     >>> hardest_first(np.array([1, 3, 3, 2], dtype=np.float32)).tolist()
     [2, 1, 3, 0]
@@ -23,8 +23,8 @@ def hardest_first(difficulty: Floats) -> Ids:
 def class_quotas(targets: NDArray[np.int64], keep: int) -> NDArray[np.int64]:
     """Return how many samples of each class to keep: proportional, by largest remainder, exactly `keep` in all.
 
-    Class c of n_c samples gets `floor(n_c * keep / N)`; what is left goes one by one to the classes with the largest
-    remainders (equal ones: the smaller label first). So no class gets more than it has, an empty class gets 0, and every
+    Class c of n_c samples gets `floor(n_c * keep / N)`; the rest goes one by one to the classes with the largest
+    remainders (ties: the smaller label first). So no class gets more than it has, an empty class gets 0, and every
     quota is within one sample of its share. With fewer samples to keep than classes, some non-empty classes get 0.
 
     >>> class_quotas(np.array([0, 0, 0, 0, 0, 0, 2, 2, 2, 3]), 5).tolist()
@@ -43,9 +43,9 @@ def share_out(counts: Counts, keep: int) -> Counts:
 
 
 def grouped(samples: Samples, keep: int, who: str, balanced: bool) -> tuple[Samples, Groups, Counts, Counts]:
-    """Return samples, the groups to select from apart, their sizes, and how many of each to keep.
+    """Return samples, the groups to select from separately, their sizes, and how many of each to keep.
 
-    The groups are the classes where it is to be `balanced`, else one of everybody.
+    The groups are the classes if `balanced`, else a single group of all samples.
     """
     if not balanced:
         return samples, Everybody(), np.array([samples.n]), np.array([keep])

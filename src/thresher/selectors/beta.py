@@ -19,27 +19,27 @@ _EDGE = 1e-7  # mean probabilities are kept this far from 0 and 1, where the den
 
 @dataclass(frozen=True)
 class Beta(Selector):
-    """Draw samples by score times a Beta density over the mean target probability, easier ones the more is pruned.
+    """Draw samples by score times a Beta density over the mean target probability, easier ones the more are pruned.
 
     Formula, with m (N,) the mean target probability in `pool.aux["mean_prob"]`, P = 1 - keep / N and mu_D the mean of m
     over the `anchors` samples of highest difficulty:
         b = total * (1 - mu_D) * (1 - P ** c_d),    a = total + 1 - b,
         w_n = BetaPDF(m_n; a, b) * score_n,
-    and `keep` samples are drawn one after another without replacement, each with probability proportional to w among those
-    left. The density's mean is 1 - b / (total + 1): pruning more moves it to easier samples.
+    and `keep` samples are drawn one after another without replacement, with probability proportional to w among the
+    remaining ones. The density's mean is 1 - b / (total + 1): pruning more moves it to easier samples.
 
-    Parameters: `c_d` 4 in the official CIFAR script and 11 in the ImageNet script (5.5 for CIFAR-10 is said to be in the
-    paper; not verified). `total` 15 and `a = 16 - b` are the code's.
+    Parameters: `c_d` is 4 in the official CIFAR script and 11 in the ImageNet script (the paper reportedly has 5.5 for
+    CIFAR-10; not verified). `total` 15 and `a = 16 - b` are from the official code.
 
-    Raises InputError where `mean_prob` is missing or outside [0, 1].
+    Raises InputError if `mean_prob` is missing or outside [0, 1].
 
-    Fails: where `c_d` does not fit the data; it is published for three data sets. The whole score table must fit into
+    Fails: if `c_d` does not suit the data; it is published for three data sets. The whole score table must fit into
     memory, since samples are drawn one after another.
 
     Source: Cho et al. 2025 (DUAL), official code.
-    Differences to the official code: seeded; exactly `keep` samples (there one less at keep 0.1 and 0.2 on CIFAR); weights
-    in log space with m kept 1e-7 away from 0 and 1 (there an infinite density gives NaN); samples of zero weight are taken
-    only when nothing else is left, by a hash of their ids (there an error); negative difficulties are shifted to 0.
+    Differences from the official code: seeded; exactly `keep` samples (there, one fewer at keep 0.1 and 0.2 on CIFAR);
+    weights in log space with m kept 1e-7 away from 0 and 1 (there, an infinite density gives NaN); samples of zero weight
+    are taken only when nothing else is left, by a hash of the id (there, an error); negative difficulties are shifted to 0.
 
     >>> scores = Scores(np.array([0.5, 0.0, 0.2, 0.4], dtype=np.float32))
     >>> pool = Pool(4, aux={"mean_prob": np.array([0.5, 0.9, 0.1, 0.6], dtype=np.float32)})
@@ -83,7 +83,7 @@ class Beta(Selector):
         if "mean_prob" not in pool.aux:
             raise InputError(
                 "beta needs the mean target probability of every sample in pool.aux['mean_prob'], but it is not there. "
-                "Score with mean_prob as well (`thresher.methods.resolve` of dual_beta brings scorers and selector)."
+                "Score with mean_prob too (`thresher.methods.resolve` of dual_beta returns the scorers and the selector)."
             )
         mean_prob = np.asarray(pool.aux["mean_prob"], dtype=np.float64)
         if not ((mean_prob >= 0) & (mean_prob <= 1 + 1e-6)).all():

@@ -1,4 +1,4 @@
-"""`learnable`: what a training of the coreset's share can learn, without suspects, drawn by score."""
+"""`learnable`: what training on the kept share can learn, without suspects, drawn by score."""
 
 from __future__ import annotations
 
@@ -23,30 +23,31 @@ _OPEN, _LATE, _SUSPECT = range(3)
 
 @dataclass(frozen=True)
 class Learnable(Selector):
-    """Leave out suspects and what is learned too late, then draw by score, class by class.
+    """Leave out suspects and samples learned too late, then draw by score, class by class.
 
-    With w (N,) the share of the epochs in which a sample was classified wrong (1 - `pool.aux["correctness"]`), m (N,) its
+    With w (N,) the share of epochs in which a sample was misclassified (1 - `pool.aux["correctness"]`), m (N,) its
     mean logit margin (`pool.aux["logit_margin"]`) and r = keep / N:
-    1. leave out the suspects that `thresher.suspects.find_suspects` finds in m (`suspects=False`: nobody is suspected);
-    2. leave out the late ones, w > t + r (1 - t), t the 0.55 quantile of w over those who are not suspects: of the time in
-       which the typical sample is right, they missed more than the share that is kept (`late=False`: nobody is late). So
-       under 0.45 of them are left out when little is kept, fewer where the surrogate has learned more, nobody at r = 1;
-    3. inside every class draw its quota (proportional, by largest remainder) of the rest one after another without
-       replacement, each with a probability proportional to its score among those left (`weighted=False`: all the same).
-       Samples that score 0 come after all others, drawn at random.
-    Where a class has fewer left than its quota, late samples come back, the earliest learned first, then suspects, the
-    highest margin first. So nothing is left out at keep = N. `balanced=False` takes all samples for one class. Scores are
-    oriented so that hard samples weigh most, and shifted to 0 where one is negative.
+    1. leave out the suspects that `thresher.suspects.find_suspects` finds in m (`suspects=False`: no sample is suspected);
+    2. leave out late samples, those with w > t + r (1 - t), t the 0.55 quantile of w over the samples that are not suspects:
+       of the time in which a typical sample is right, they missed more than the kept share (`late=False`: no sample is
+       late). So less than 0.45 of them are left out when little is kept, fewer if the surrogate has learned more, and none
+       at r = 1;
+    3. within every class draw its quota (proportional, by largest remainder) of the rest one after another without
+       replacement, with probability proportional to score among the remaining ones (`weighted=False`: equal probability).
+       Samples that score 0 come after all others, in random order.
+    If a class has fewer samples left than its quota, late samples are added back, the earliest learned first, then suspects,
+    the highest margin first. So nothing is left out at keep = N. `balanced=False` treats all samples as one class. Scores
+    are oriented so that hard samples weigh most, and shifted to 0 if any is negative.
 
-    Raises InputError where an auxiliary score is missing, or a correctness lies outside [0, 1].
+    Raises InputError if an auxiliary score is missing or a correctness is outside [0, 1].
 
-    Fails: where wrong labels make no hump of their own (few of them on a hard set, or one class taken for another
-    throughout): nobody is suspected then. What is late is measured on the surrogate; a much smaller network wants easier
-    samples than these. The 0.55 was fitted to CIFAR-10.
+    Fails: if wrong labels form no separate hump (few of them on a hard data set, or one class consistently labelled as
+    another): no sample is suspected then. Lateness is measured on the surrogate; a much smaller network needs easier
+    samples. The 0.55 was fitted to CIFAR-10.
 
-    Source: this library (decision 0022). Made of the correctness of Swayamdipta et al. 2020 (Dataset Cartography), the
-    margins of Pleiss et al. 2020 (AUM) and the weighted draw of Cho et al. 2025 (DUAL); that easier samples are to be kept
-    the fewer are kept is Sorscher et al. 2022.
+    Source: this library (decision 0022). It combines the correctness of Swayamdipta et al. 2020 (Dataset Cartography), the
+    margins of Pleiss et al. 2020 (AUM) and the weighted draw of Cho et al. 2025 (DUAL); that samples should be easier the
+    fewer are kept is from Sorscher et al. 2022.
 
     >>> scores = Scores(np.array([0.1, 0.9, 0.8, 0.5, 0.0], dtype=np.float32))
     >>> right = np.array([1, 0.9, 0.7, 0.3, 0.0], dtype=np.float32)
@@ -67,7 +68,7 @@ class Learnable(Selector):
     def pick_and_tell(
         self, scores: Scores, pool: Pool, keep: int, rng: np.random.Generator
     ) -> tuple[Ids, Mapping[str, Any]]:  # fmt: skip
-        """Return the drawn ids, and what was left out and why, with a sentence that says so."""
+        """Return the drawn ids, and what was left out and why, with a sentence for people."""
         found = find_suspects(_aux(pool, "logit_margin")) if self.suspects else None
         right = _correctness(pool)
         suspect = np.zeros(pool.n, dtype=bool) if found is None else found.mask
@@ -104,7 +105,7 @@ class Learnable(Selector):
         of_random = {key: round(share * count) for key, count in there.items()}
         otherwise = (
             f". A random draw would have held about {of_random['suspects']} suspects and {of_random['late']} late ones, "
-            f"hardest first {hardest['suspects']} and {hardest['late']}"
+            f"the hardest samples {hardest['suspects']} and {hardest['late']}"
         )
         back = f", and {kept['late']} late ones and {kept['suspects']} suspects to fill up" if any(kept.values()) else ""
         return {
@@ -128,7 +129,7 @@ def _correctness(pool: Pool) -> NDArray[np.float64]:
 
 def _told(found: Suspects | None, n: int) -> str:
     if found is None:
-        return "suspects were not looked for"
+        return "suspects were not searched for"
     count = int(found.mask.sum())
     if not count:
         return f"no suspects ({found.reason})"
@@ -138,7 +139,7 @@ def _told(found: Suspects | None, n: int) -> str:
 def _aux(pool: Pool, name: str) -> NDArray[np.float32]:
     if name not in pool.aux:
         raise InputError(
-            f"learnable needs the {name} of every sample in pool.aux[{name!r}], but it is not there. Score with it as well "
-            "(`thresher.methods.resolve` of auto brings scorers and selector)."
+            f"learnable needs the {name} of every sample in pool.aux[{name!r}], but it is not there. Score with it too "
+            "(`thresher.methods.resolve` of auto returns the scorers and the selector)."
         )
     return np.asarray(pool.aux[name], dtype=np.float32)

@@ -1,4 +1,4 @@
-"""`near_median`: Moderate's middle of the ranking."""
+"""`near_median`: the middle of the ranking, as Moderate keeps it."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from thresher.selectors._quota import grouped
 class NearMedian(Rule):
     """Keep the `keep` samples around the median of the ranking.
 
-    Formula: with the samples ranked by rising difficulty over the WHOLE set (equal ones by a hash of the id) and
+    Formula: with the samples ranked by ascending difficulty over the WHOLE set (ties by a hash of the id) and
     r = keep / N, keep the ranks `[start, start + keep)`, `start = round(N * (0.5 - r / 2)) = round((N - keep) / 2)`, halves
     to even.
-    `balanced=True` does so inside every class, with quotas by largest remainder.
+    `balanced=True` does this within every class, with quotas by largest remainder.
 
-    Fails: where hard samples matter, as at large shares: both ends go, whatever they are. Without `balanced=True` a
-    class whose scores lie apart from the others' may come out empty.
+    Fails: where hard samples matter, as at large shares: both ends are dropped, whatever they hold. Without
+    `balanced=True` a class whose scores differ from the others' may be left empty.
 
     Source: Xia et al. 2023 (Moderate coreset), official code.
-    Differences to the official code: the count is exact (there both ends are rounded), `start` is computed in integers,
+    Differences from the official code: the count is exact (there, both ends are rounded), `start` is computed in integers,
     ties are ordered by a hash of the id.
 
     >>> from thresher.types import Pool, Scores
@@ -42,7 +42,7 @@ class NearMedian(Rule):
     rank_based: ClassVar[bool] = True
 
     def kept(self, samples: Samples, keep: int, rng: np.random.Generator) -> Mask:
-        """Return what keeps the middle ranks."""
+        """Return the mask of the middle ranks."""
         samples, groups, sizes, quotas = grouped(samples, keep, self.name, self.balanced)
         starts = np.array([middle_start(int(n), int(k)) for n, k in zip(sizes, quotas, strict=True)])
         ranking = Ranking("easiest")
@@ -51,7 +51,7 @@ class NearMedian(Rule):
 
 @dataclass(frozen=True, eq=False)
 class _Between:
-    """Keeps what lies before one cut and not before an earlier one."""
+    """Keeps what is before one cut but not before an earlier one."""
 
     low: Cut
     high: Cut

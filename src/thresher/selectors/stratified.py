@@ -20,28 +20,29 @@ from thresher.types import Floats
 
 @dataclass(frozen=True)
 class Stratified(Rule):
-    """Drop the hardest share `cutoff` (CCS's beta), then draw evenly from strata of the score.
+    """Drop the hardest share `cutoff` (CCS's beta), then draw evenly from score strata.
 
     Formula:
-    1. drop the `floor(cutoff * N)` hardest samples (equal ones by a hash of the id), a share of the full N;
-    2. cut `[lo, hi]`, the range of the remaining scores, into `strata` intervals of equal WIDTH, half-open but for the
+    1. drop the `floor(cutoff * N)` hardest samples (ties by a hash of the id), a share of the full N;
+    2. cut `[lo, hi]`, the range of the remaining scores, into `strata` intervals of equal WIDTH, half-open except the
        last, which holds the maximum;
-    3. visit the strata by rising population (equal ones: lower scores first); with R strata left to visit, this one
-       included, it gets `min(population, floor(left / R))` of the samples left to give. Empty strata get 0 but count in R;
+    3. visit the strata by ascending population (ties: lower scores first); with R strata left to visit, including this one,
+       it gets `min(population, floor(left / R))` of the samples left to assign. Empty strata get 0 but count in R;
     4. draw that many from each stratum, uniformly without replacement (as `uniform` does).
-    `balanced=True` does all of it inside every class, with quotas by largest remainder; where a quota was rounded up, its
-    class drops one sample less.
+    `balanced=True` does all of this within every class, with quotas by largest remainder; if a quota was rounded up, its
+    class drops one sample fewer.
 
-    Raises InputError where the cutoff leaves fewer samples than are to be kept.
+    Raises InputError if the cutoff leaves fewer samples than are to be kept.
 
-    Fails: where `cutoff` does not fit the data: too small, and wrong labels stay in (they lie in strata of their own,
-    which are drawn from as much as any); too large, and hard but right samples go. One outlier widens all strata.
+    Fails: if `cutoff` does not suit the data: too small, and wrong labels remain (in strata of their own, which are drawn
+    from as much as any other); too large, and hard but correctly labelled samples are dropped. One outlier widens all
+    strata.
 
     Source: Zheng et al. 2023 (CCS), Algorithm 1 and official code.
-    Differences to the official code: too large a cutoff is an error (there fewer samples are returned, silently);
-    `hi` is the maximum itself, closed (there `1.0001 * max`, half-open, which is wrong for maxima <= 0); `strata` is
-    respected (there always 50); seeded; one score serves for cutting and for the strata (there the cut is always by AUM:
-    use an AUM scorer, as the method `ccs` does, for exactly that).
+    Differences from the official code: too large a cutoff is an error (there, fewer samples are returned, silently);
+    `hi` is the maximum itself, closed (there, `1.0001 * max`, half-open, which is wrong for maxima <= 0); `strata` is
+    respected (there, always 50); seeded; one score is used for both the cutoff and the strata (there, the cutoff is always
+    by AUM: for exactly that use an AUM scorer, as the method `ccs` does).
 
     >>> from thresher.types import Pool, Scores
     >>> scores = Scores(np.arange(10, dtype=np.float32))
@@ -61,7 +62,7 @@ class Stratified(Rule):
             raise InputError(f"Expected at least one stratum, but got {self.strata!r}.")
 
     def kept(self, samples: Samples, keep: int, rng: np.random.Generator) -> Mask:
-        """Return what keeps the drawn ones."""
+        """Return the mask of the drawn samples."""
         n, share = samples.n, Fraction(str(self.cutoff))
         if n - int(share * n) < keep:
             raise InputError(
@@ -82,13 +83,13 @@ class Stratified(Rule):
 
 @dataclass(frozen=True, eq=False)
 class _Rest:
-    """The samples that the cutoff leaves, in their groups."""
+    """The samples left by the cutoff, in their groups."""
 
     groups: Groups
     dropped: Cut | None
 
     def inside(self, block: Block) -> NDArray[np.bool_]:
-        """Return (M,) bool, which samples are left."""
+        """Return (M,) bool: which samples are left."""
         return np.ones(len(block), dtype=np.bool_) if self.dropped is None else ~self.dropped(block)
 
 
@@ -150,9 +151,9 @@ class _Populations(Step[NDArray[np.int64]]):
 
 
 def stratum_of(values: Floats, low: Floats | np.float32, high: Floats | np.float32, strata: int) -> NDArray[np.int64]:
-    """Return (M,) the stratum of each value among `strata` intervals of equal width over [low, high], both (M,) or one.
+    """Return (M,) the stratum of each value among `strata` intervals of equal width over [low, high], (M,) or scalar each.
 
-    Values beyond the interval are in the first or last one.
+    Values outside the interval are in the first or last stratum.
 
     >>> values, low, high = np.array([0.0, 0.9, 1.0, 5.0, 10.0], np.float32), np.float32(0), np.float32(10)
     >>> stratum_of(values, low, high, 10).tolist()
@@ -168,7 +169,7 @@ def stratum_of(values: Floats, low: Floats | np.float32, high: Floats | np.float
 
 
 def stratum_budgets(populations: NDArray[np.int64], keep: int) -> NDArray[np.int64]:
-    """Return how many samples each stratum gives: evenly, small strata whole; `keep` in all.
+    """Return how many samples each stratum gives: equally many, small strata all of theirs; `keep` in total.
 
     >>> stratum_budgets(np.array([3, 0, 50, 10, 200]), 100).tolist()
     [3, 0, 43, 10, 44]

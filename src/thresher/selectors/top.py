@@ -19,19 +19,19 @@ from thresher.selectors._quota import grouped
 class Top(Rule):
     """Keep the `keep` hardest samples, or the easiest.
 
-    Formula: the first `keep` ids of the ranking by `scores.difficulty`, falling for `end="hard"` and rising for
-    `end="easy"`; equal difficulties are ordered by a hash of the id (`thresher.ranking.keys`). `scores.difficulty` knows the
+    Formula: the first `keep` ids of the ranking by `scores.difficulty`, descending for `end="hard"` and ascending for
+    `end="easy"`; ties are ordered by a hash of the id (`thresher.ranking.keys`). `scores.difficulty` accounts for the
     score's own direction, so "hard" is the high end of EL2N and the low end of AUM. With `balanced=True` every class keeps
-    the same share (largest remainder), its own hardest.
+    the same share (largest remainder) of its own hardest samples.
 
     Fails: at small shares, where the hardest are wrong labels and outliers, and similar samples are kept together.
-    Without `balanced=True` a class that is easier than the others may come out empty.
+    Without `balanced=True` a class that is easier than the others may be left empty.
 
     Source: TDDS (Zhang et al. 2024), EL2N (Paul et al. 2021), Forgetting (Toneva et al. 2019), Dyn-Unc (He et al.
     2024), DUAL (Cho et al. 2025) and AUM as used by CCS (Zheng et al. 2023).
-    Differences to the official codes: ties are ordered by a hash of the id (theirs by an unstable sort), the count is
-    exact (see `keep_count`), and AUM keeps the LOWEST, as CCS's code does (the TDDS supplementary's text says highest; its
-    numbers say lowest).
+    Differences from the official codes: ties are ordered by a hash of the id (theirs by an unstable sort), the count is
+    exact (see `keep_count`), and AUM keeps the LOWEST, as CCS's code does (the text of the TDDS supplementary says highest;
+    its numbers say lowest).
 
     >>> from thresher.types import Pool, Scores
     >>> scores = Scores(np.array([0.3, 0.9, 0.1, 0.9], dtype=np.float32))
@@ -52,6 +52,6 @@ class Top(Rule):
             raise InputError(f"Expected top's end to be 'hard' or 'easy', but got {self.end!r}.")
 
     def kept(self, samples: Samples, keep: int, rng: np.random.Generator) -> Mask:
-        """Return what keeps that end."""
+        """Return the mask of that end."""
         samples, groups, _, quotas = grouped(samples, keep, self.name, self.balanced)
         return first_of(samples, Ranking("hardest" if self.end == "hard" else "easiest"), groups, quotas)

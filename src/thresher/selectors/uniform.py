@@ -19,12 +19,12 @@ class Uniform(Rule):
     """Draw `keep` samples uniformly without replacement, whatever their scores.
 
     Formula: every subset of `keep` ids is equally likely; `balanced=True` draws the same share of every class (largest
-    remainder). The seed gives every id a random place in a line, a function of seed and id, and the first ones are drawn.
+    remainder). Each id gets a random rank, a function of seed and id, and the first `keep` ids are drawn.
 
-    Fails: where classes are rare: without `balanced=True` one may come out empty.
+    Fails: if a class is rare: without `balanced=True` it may be left empty.
 
     Source: the Random baseline of every study.
-    Differences to the official codes: seeded (CCS and DUAL draw from generators that are never seeded).
+    Differences from the official codes: seeded (CCS and DUAL draw from generators that are never seeded).
 
     >>> from thresher.types import Pool, Scores
     >>> scores = Scores(np.zeros(5, dtype=np.float32))
@@ -37,6 +37,6 @@ class Uniform(Rule):
     rank_based: ClassVar[bool] = True
 
     def kept(self, samples: Samples, keep: int, rng: np.random.Generator) -> Mask:
-        """Return what keeps the drawn ones."""
+        """Return the mask of the drawn samples."""
         samples, groups, sizes, quotas = grouped(samples, keep, self.name, self.balanced)
         return first_of(samples, Ranking("drawn", draw_seed(rng)), groups, quotas, sizes=sizes)
