@@ -346,7 +346,7 @@ def test_text_there_and_back(variant: str, share: float, seed: int, noise: float
         ("published", "did you mean published-code?"),
         ("", "Expected a corruption intended or published-code"),
         ("intended:share=0.21", r"Expected a share in \(0, 0\.2\].*1\.05 of the images"),
-        ("intended:share=0", "Leave the corruption out"),
+        ("intended:share=0", "For no corruption, omit it"),
         ("intended:share=-0.1", r"Expected share as a number in \[0, 1\], but got -0\.1"),
         ("intended:share=nan", "Expected share as a number"),
         ("intended:noise=-1", "Expected noise as a number >= 0, but got -1.0"),

@@ -442,7 +442,7 @@ def test_workers_refuse_two_epochs_at_once_but_an_epoch_may_be_left() -> None:
     left = source.epoch(0)
     next(left)
     assert torch.equal(gathered(source.epoch(1))[0], expected)
-    with pytest.raises(InputError, match="another one was begun"):
+    with pytest.raises(InputError, match="another one was started"):
         list(left)
 
 

@@ -189,7 +189,7 @@ def test_a_truncated_archive(tmp_path: Path, share: float, mode: str) -> None:
     archive = write_archive(tmp_path, "cifar10", small_files("cifar10"), mode)
     raw = archive.read_bytes()
     archive.write_bytes(raw[: int(share * len(raw))])
-    with pytest.raises(CorruptFileError, match="Get it again"):
+    with pytest.raises(CorruptFileError, match="Download it again"):
         load("cifar10", archive)
 
 
@@ -288,7 +288,7 @@ def test_code_is_refused_and_not_run(tmp_path: Path, which: int, protocol: int) 
     touched = tmp_path / "touched"
     trap = touching(touched)[which]
     for content in ({"data": trap}, {"data": [trap]}, [trap], trap):
-        with pytest.raises(CorruptFileError, match=r"carries code|not a pickle of arrays"):
+        with pytest.raises(CorruptFileError, match=r"contains code|not a pickle of arrays"):
             read_pickle(pickle.dumps(content, protocol=protocol), "trap")
         assert not any(tmp_path.iterdir())
 
@@ -307,7 +307,7 @@ def test_code_in_a_cifar_file_is_refused_and_not_run(tmp_path: Path, kind: str) 
     files = small_files("cifar10")
     files["data_batch_2"]["labels"] = Calls(os.system, f"touch '{touched}'")
     (write_folder if kind == "folder" else write_archive)(tmp_path, "cifar10", files)
-    with pytest.raises(CorruptFileError, match=r"data_batch_2 is a pickle that carries code \(it names posix.system\)"):
+    with pytest.raises(CorruptFileError, match=r"data_batch_2 is a pickle that contains code \(it names posix.system\)"):
         load("cifar10", tmp_path)
     assert not touched.exists()
 

@@ -125,7 +125,7 @@ def test_real_cifar(name: str, cifar_root: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("0", "Leave the label noise out"),
+        ("0", "For no label noise, omit it"),
         ("1.2", r"Expected share as a number in \[0, 1\], but got 1\.2"),
         ("-0.2", r"Expected share as a number in \[0, 1\]"),
         ("nan", "Expected share as a number"),
@@ -203,7 +203,7 @@ def test_the_corrupt_command(tmp_path: Path) -> None:
     assert "2 samples of digits, clean and corrupted (published-code:seed=2)" in said
     assert (tmp_path / "new" / "a.png").read_bytes().startswith(b"\x89PNG")
     for options, message in (
-        (("--show", "a.jpg"), "ends in .png"),
+        (("--show", "a.jpg"), "a .png file"),
         (("--show", "a.png", "--sample", "x"), "distinct sample ids"),
         (("--show", "a.png", "--variant", "intent"), "did you mean intended"),
     ):

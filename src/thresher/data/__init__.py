@@ -1,4 +1,4 @@
-"""Data sets: `load` gives one by name; `base` says what one is, `batching` turns it into batches on a device."""
+"""Data sets: `load` returns one by name; `base` defines what one is, `batching` turns it into batches on a device."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["NAMES", "OWN", "ArraySplit", "Data", "DatasetSplit", "Indexed", "Spl
 
 NAMES = ("digits", "cifar10", "cifar100", "imagenet", "folder")
 OWN = ("folder", "imagenet")
-"""Data sets that lie in folders of pictures, which are brought to a size."""
+"""Data sets that are folders of pictures, which are resized."""
 _LARGEST = 4096  # pixels a side
 
 
@@ -29,13 +29,13 @@ def load(
 
     "digits" needs no files. "cifar10" and "cifar100" are read from the official archive or folder in `root` (default:
     the folder `data`). "folder" reads images in the ImageNet layout (`root/train/CLASS`, `root/val/CLASS`) from `root`,
-    "folder:PATH" from PATH, and "imagenet" does so under that name; `image_size` is what the images are brought to, and
-    "folder:size=32" and "imagenet:size=64" say it in the name.
+    "folder:PATH" from PATH, and "imagenet" is the same under that name. Images are resized to `image_size`, or to the size
+    in the name, as in "folder:size=32" and "imagenet:size=64".
 
-    Training images are corrupted as `corrupt` says ("intended:share=0.04:seed=0", see `thresher.data.corrupt`), training
-    labels are flipped as `mislabel` says ("0.2:seed=0", see `thresher.data.mislabel`). Then a part of the training set takes
-    the test set's place as `holdout` says ("0.1:seed=0", see `thresher.data.holdout`). Each names the data set anew. Raises
-    UnknownNameError, MissingFileError, CorruptFileError or InputError.
+    `corrupt` corrupts training images ("intended:share=0.04:seed=0", see `thresher.data.corrupt`), `mislabel` flips training
+    labels ("0.2:seed=0", see `thresher.data.mislabel`), and `holdout` then replaces the test set by a part of the training
+    set ("0.1:seed=0", see `thresher.data.holdout`). Each is added to the data set's name. Raises UnknownNameError,
+    MissingFileError, CorruptFileError or InputError.
 
     >>> load("digits").describe()
     'digits: 1437 training and 360 test images in 10 classes, 8 x 8 grey'
@@ -60,15 +60,15 @@ def load(
 
 
 def name_parts(name: str) -> tuple[str, int | None, str]:
-    """Return the kind of a data set, the size its name asks for, and the folder that it names.
+    """Return the kind of a data set, and the size and the folder given in its name.
 
-    Raises InputError for a size that is none, and for another key than size.
+    Raises InputError for an invalid size, and for any key but size.
 
     >>> name_parts("cifar10"), name_parts("folder:size=64"), name_parts("folder:my/pictures")
     (('cifar10', None, ''), ('folder', 64, ''), ('folder', None, 'my/pictures'))
     """
     if not isinstance(name, str):
-        raise InputError(f"Expected a data set by its name, such as 'digits', but got {name!r}.")
+        raise InputError(f"Expected the name of a data set, such as 'digits', but got {name!r}.")
     kind, _, rest = name.partition(":")
     key, equals, _ = rest.partition(":")[0].partition("=")
     if kind in OWN and equals and key != "size" and "/" not in key:  # a folder of such a name is ./key=value
@@ -82,7 +82,7 @@ def name_parts(name: str) -> tuple[str, int | None, str]:
 
 
 def pathless(name: str) -> str:
-    """Return a data set's name with the size that it asks for, and without the folder, wherever that lies.
+    """Return a data set's name with the size, but without the folder.
 
     >>> pathless("folder:size=64:my/pictures"), pathless("folder:my/pictures")
     ('folder:size=64', 'folder')
@@ -92,11 +92,11 @@ def pathless(name: str) -> str:
 
 
 def _load(name: str, root: Path | str | None, image_size: int) -> Data:
-    """Return the data set as it is."""
+    """Return the unchanged data set."""
     kind, size, path = name_parts(name)
     if kind not in NAMES or (path and kind != "folder") or (size and kind not in OWN):
         known = f"{', '.join(NAMES)} (or folder:PATH, folder:size=64)"
-        own = f" The folder {name} is named by --data folder --data-dir {name}." if Path(name).is_dir() else ""
+        own = f" For the folder {name} use --data folder --data-dir {name}." if Path(name).is_dir() else ""
         raise UnknownNameError(f"There is no data set {name!r}{nearest(name, NAMES)}. There are: {known}.{own}")
     if kind == "digits":
         from thresher.data.digits import load_digits
@@ -107,7 +107,7 @@ def _load(name: str, root: Path | str | None, image_size: int) -> Data:
 
         where = Path(path) if path else root
         if where is None:
-            raise InputError(f"Expected the folder of the images of {name}: --data-dir DIR, or the name folder:PATH.")
+            raise InputError(f"Expected the image folder of {name}: give --data-dir DIR, or the name folder:PATH.")
         data = load_folder(where, image_size=size or image_size)
         return replace(data, name=f"{kind}:size={size}" if size else kind)
     from thresher.data.cifar import load_cifar

@@ -1,7 +1,7 @@
 """Training augmentation: vectorised crop and flip for small images, random resized crop for pictures.
 
-All draws are a function of (seed, epoch, sample id), so neither batch size, workers, the kept set nor a resumed run
-changes what a sample looks like in an epoch.
+All draws are a function of (seed, epoch, sample id), so batch size, workers, the kept set and resuming do not change what
+a sample looks like in an epoch.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ class Draws:
         return cls(top.to(device), left.to(device), flip.to(device), padding)
 
     def apply(self, images: Tensor, rows: Tensor) -> Tensor:
-        """Return the batch `images`, which shows samples `rows`, flipped and cropped."""
+        """Return the batch `images` of samples `rows`, flipped and cropped."""
         return flip_and_crop(images, self.flip[rows], self.top[rows], self.left[rows], self.padding)
 
 
 def flip_and_crop(images: Tensor, flip: Tensor, top: Tensor, left: Tensor, padding: int) -> Tensor:
-    """Return (B, C, H, W) uint8: each image mirrored where `flip`, padded with black, cut out at (`top`, `left`).
+    """Return (B, C, H, W) uint8: each image mirrored where `flip` is True, padded with black, cropped at (`top`, `left`).
 
     This is the order and the padding of the TDDS code (flip, then RandomCrop with zero padding, before normalising).
 
@@ -69,9 +69,9 @@ def flip_and_crop(images: Tensor, flip: Tensor, top: Tensor, left: Tensor, paddi
 
 
 def resized_crop(image: NDArray[np.uint8], size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Return (size, size, C) uint8: a random part of the picture, 8 to 100 % of its area, mirrored half of the time.
+    """Return (size, size, C) uint8: a random part of the picture, 8 to 100 % of its area, mirrored with probability 1/2.
 
-    Sides have a ratio of 3/4 to 4/3 (C. Szegedy et al., "Going deeper with convolutions", 2015, section 6).
+    Aspect ratios are 3/4 to 4/3 (C. Szegedy et al., "Going deeper with convolutions", 2015, section 6).
     """
     height, width = image.shape[:2]
     top, left, rows, columns = _random_box(height, width, rng)
@@ -80,7 +80,7 @@ def resized_crop(image: NDArray[np.uint8], size: int, rng: np.random.Generator) 
 
 
 def centre_crop(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Return (size, size, C) uint8: the shorter side brought to size * 256/224, then the middle cut out."""
+    """Return (size, size, C) uint8: the picture resized so that its shorter side is size * 256/224, then its centre."""
     height, width = image.shape[:2]
     shorter = max(size, round(size * 256 / 224))
     rows, columns = (shorter * side // min(height, width) for side in (height, width))

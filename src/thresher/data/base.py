@@ -1,4 +1,4 @@
-"""What a data set is: `Data`, its two splits, the adapters that make a split, and `Indexed`, which adds sample ids.
+"""Data sets: `Data`, its two splits, the adapters that make a split, and `Indexed`, which adds sample ids.
 
 Images stay uint8 until a batch is on the device; ids are positions in the training split and never change.
 """
@@ -28,7 +28,7 @@ SAMPLE_ID = "sample_id"  # the column that Indexed adds to mappings, and the int
 
 
 class Split(Protocol):
-    """Images and targets of one half of a data set; position `i` is the sample's id."""
+    """Images and targets of the training or test split of a data set; position `i` is the sample's id."""
 
     @property
     def targets(self) -> NDArray[np.int64]:
@@ -40,7 +40,7 @@ class Split(Protocol):
         """Return the image (C, H, W) uint8 and its target."""
 
     def image(self, sample_id: int) -> NDArray[np.uint8]:
-        """Return the image (H, W, C) uint8, as a gallery shows it."""
+        """Return the image (H, W, C) uint8, for display."""
 
     def content(self) -> Iterator[bytes]:
         """Yield the bytes that identify the images, for the fingerprint."""
@@ -49,7 +49,7 @@ class Split(Protocol):
 class ArraySplit:
     """A split held in memory as one array.
 
-    `images` (N, C, H, W) uint8, `targets` (N,) integers. Raises InputError when shapes, dtypes or lengths disagree.
+    `images` (N, C, H, W) uint8, `targets` (N,) integers. Raises InputError if shapes, dtypes or lengths disagree.
 
     >>> split = ArraySplit(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), np.array([0, 1]))
     >>> len(split), split.image(1).shape, split[1][1]
@@ -91,12 +91,12 @@ class ArraySplit:
 
 
 class DatasetSplit:
-    """A split read from any map-style torch Dataset that gives `(image, target)`.
+    """A split read from any map-style torch Dataset whose items are `(image, target)`.
 
-    The image may be a PIL picture, a uint8 array (H, W) or (H, W, C), a uint8 tensor (C, H, W), or a float tensor
-    (C, H, W) in [0, 1] as `ToTensor` gives; it must come without random augmentation and without `Normalize`.
+    The image may be a PIL image, a uint8 array (H, W) or (H, W, C), a uint8 tensor (C, H, W), or a float tensor
+    (C, H, W) in [0, 1] as `ToTensor` returns; it must be without random augmentation and without `Normalize`.
     `targets` (N,) are taken from the argument, else from the data set's own `targets` or `labels`, else by reading
-    it through once.
+    the data set once.
 
     >>> pairs = [(np.zeros((8, 8, 3), np.uint8), 1), (np.ones((8, 8, 3), np.uint8), 0)]
     >>> split = DatasetSplit(pairs)
@@ -135,9 +135,9 @@ class DatasetSplit:
 class Indexed(Dataset[Any]):
     """Adds sample ids to the items of a map-style data set.
 
-    An item `(image, target)` at position `i` becomes `(i, image, target)`; a mapping, as Hugging Face's data sets give, gets
+    An item `(image, target)` at position `i` becomes `(i, image, target)`; a mapping, as in Hugging Face data sets, gets
     `i` in the column "sample_id". Wrap the full training set once; `torch.utils.data.Subset`, samplers and shuffling on top
-    keep the original ids. Raises InputError for streams, for other items, and for mappings that have such a column.
+    keep the original ids. Raises InputError for streams, for other items, and for mappings that already have such a column.
 
     >>> data = Indexed([("a", 0), ("b", 1), ("c", 0)])
     >>> torch.utils.data.Subset(torch.utils.data.Subset(data, [2, 1]), [0])[0]
@@ -169,7 +169,7 @@ class Indexed(Dataset[Any]):
             if SAMPLE_ID in item:
                 raise InputError(
                     f"Expected items without a column {SAMPLE_ID!r}, but item {position} has one. If it holds positions in "
-                    "the original data set, leave Indexed out; else rename it."
+                    "the original data set, omit Indexed; else rename it."
                 )
             return {**item, SAMPLE_ID: position}
         if not isinstance(item, (tuple, list)) or len(item) != 2:
@@ -186,8 +186,8 @@ class Data:
 
     `mean` and `std` per channel are on the [0, 1] scale. `augment` names the training augmentation: "crop_flip" (the
     CIFAR recipe), "crop" (no flip, for digits), "imagenet" (random resized crop and flip). `image_size` is the height
-    and width a model sees; `channels` the number of colour channels. `remark` is what should be
-    known of its files, "" where there is nothing to say.
+    and width a model sees; `channels` the number of colour channels. `remark` is a note on its files for the user,
+    "" if there is none.
     """
 
     name: str
@@ -214,7 +214,7 @@ class Data:
                 )
 
     def _check_shape(self, half: str, split: Split) -> None:
-        """Refuse images that normalisation would broadcast to other shapes; those read one by one are checked there."""
+        """Refuse images that normalisation would broadcast to other shapes; those read one by one are checked on reading."""
         if not isinstance(split, ArraySplit):
             return
         shape, size = tuple(split.images.shape[1:]), self.image_size
@@ -235,7 +235,7 @@ class Data:
     def test_fingerprint(self) -> str:
         """SHA-256 (hex) of the test split: number, targets and images (folders: paths and sizes).
 
-        The name is no part of it: data whose training split was changed keep it.
+        The name is not part of it: it stays the same for data whose training split was changed.
         """
         return _fingerprint("test", self.test)
 
@@ -257,7 +257,7 @@ def _fingerprint(name: str, split: Split) -> str:
 
 
 def as_targets(targets: Any, count: int) -> NDArray[np.int64]:
-    """Return class labels as (count,) int64; InputError when they are not whole numbers >= 0 or not `count` many."""
+    """Return class labels as (count,) int64; raises InputError unless they are `count` integers >= 0."""
     array = np.asarray(targets)
     if array.shape != (count,) or (count and array.dtype.kind not in "iu"):
         raise InputError(f"Expected {count} integer targets, but got {array.dtype} of shape {array.shape}.")
@@ -268,7 +268,7 @@ def as_targets(targets: Any, count: int) -> NDArray[np.int64]:
 
 
 def as_uint8(image: Any) -> Tensor:
-    """Return an image as a (C, H, W) uint8 tensor; see `DatasetSplit` for what is understood."""
+    """Return an image as a (C, H, W) uint8 tensor; see `DatasetSplit` for what is accepted."""
     if isinstance(image, Tensor):
         tensor = image
     else:
@@ -282,8 +282,8 @@ def as_uint8(image: Any) -> Tensor:
         raise InputError(f"Expected an image with 3 axes, but got shape {tuple(tensor.shape)}.")
     if tensor.is_floating_point():
         if tensor.numel() and not (float(tensor.min()) >= 0 and float(tensor.max()) <= 1):
-            raise InputError("Expected a float image in [0, 1]. Leave Normalize out: batches normalise on the device.")
+            raise InputError("Expected a float image in [0, 1]. Omit Normalize: batches are normalised on the device.")
         tensor = (tensor * 255).round().to(torch.uint8)
     if tensor.dtype != torch.uint8:
-        raise InputError(f"Expected an image of uint8 or of floats in [0, 1], but got {tensor.dtype}.")
+        raise InputError(f"Expected a uint8 image, or a float one in [0, 1], but got {tensor.dtype}.")
     return tensor.contiguous()

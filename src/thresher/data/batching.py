@@ -29,13 +29,13 @@ _AHEAD = 2**26  # bytes of images that a GPU prepares at once: batch by batch, l
 class Batches:
     """Batches of a split, epoch by epoch.
 
-    `split` is `data.train` or `data.test`. With `train` the samples are shuffled anew every epoch, and with `augment`
+    `split` is `data.train` or `data.test`. With `train` the samples are reshuffled every epoch, and with `augment`
     also augmented as `data.augment` says; otherwise they come in order. `ids` (k,) restricts to those samples; ids in
-    batches remain positions in `split`. Nothing is dropped: the last batch may be smaller; with `train` it is not left
-    with a single sample, which batch normalisation may refuse, but takes one from the batch before. `part` (r, R) gives the
-    r-th of R parts of every batch, as near in size as they can be, for R processes that share the work. Order and
-    augmentation are a function of (`seed`, epoch, sample), so `epoch(k)` is the same after a resume. `workers` processes
-    read splits that are not in memory. Raises InputError or SampleIdError for values out of range.
+    batches remain positions in `split`. Nothing is dropped: the last batch may be smaller; with `train`, a last batch of a
+    single sample, which batch normalisation may refuse, gets another one from the batch before. `part` (r, R) yields the
+    r-th of R nearly equal parts of every batch, for R processes that share the work. Order and augmentation are a function
+    of (`seed`, epoch, sample), so `epoch(k)` is the same after a resume. `workers` processes read splits that are not in
+    memory. Raises InputError or SampleIdError for values out of range.
 
     >>> from thresher.data import load
     >>> data = load("digits")
@@ -82,11 +82,11 @@ class Batches:
         self._running: object = None  # the epoch that the loader's workers are at
 
     def restrict(self, ids: NDArray[np.int64] | None) -> None:
-        """Let the epochs that begin from now on hold the samples `ids` (k,) only, or all of them; see `Batches`."""
+        """Restrict the epochs that begin from now on to the samples `ids` (k,), or to all if None; see `Batches`."""
         self._ids = None if ids is None else torch.from_numpy(checked_ids(ids, len(self.split)))
         self._count = len(self.split) if self._ids is None else len(self._ids)
         if not self._count:
-            raise InputError("Expected at least one sample to make batches of, but the split is empty.")
+            raise InputError("Expected at least one sample to batch, but the split is empty.")
         self.sizes = batch_sizes(self._count, self.batch_size, self.train, self.part[1])
         """Number of samples of each batch, of all parts together."""
         if self.train and min(self.sizes) < self.part[1]:
@@ -103,7 +103,7 @@ class Batches:
         """Yield `(images, targets, sample_ids)` of epoch `epoch` on the device.
 
         Images (B, C, H, W) float and normalised, targets (B,) int64, sample_ids (B,) int64; every sample once. Raises
-        InputError for a negative epoch, and where worker processes are asked for two epochs at the same time.
+        InputError for a negative epoch, and if worker processes are asked for two epochs at the same time.
         """
         if epoch < 0:
             raise InputError(f"Expected an epoch >= 0, but got {epoch}.")
@@ -158,7 +158,7 @@ class Batches:
     def _check_running(self, running: object, epoch: int) -> None:
         """Refuse to mix two epochs: worker processes that stay have one queue for all."""
         if running is not self._running and self._loader is not None and self._loader.num_workers:
-            raise InputError(f"Epoch {epoch} cannot go on: another one was begun. Use one Batches for each.")
+            raise InputError(f"Epoch {epoch} cannot continue: another one was started. Use a separate Batches for each.")
 
     def _build_loader(self, workers: int) -> DataLoader[tuple[Tensor, int]]:
         return DataLoader(
@@ -176,7 +176,7 @@ class Batches:
 
 
 def _unwrapped(loader: DataLoader[tuple[Tensor, int]]) -> Iterator[Any]:
-    """Yield a loader's batches; an error of ours from a worker comes in its own words, without the worker's traceback."""
+    """Yield a loader's batches; a Thresher error from a worker is raised as it is, without the worker's traceback."""
     try:
         yield from loader
     except ThresherError as error:
@@ -204,7 +204,7 @@ class _Items:
 
 
 class _Pictures(Dataset[tuple[Tensor, int]]):
-    """What a worker does: read a sample and bring it to the size of the model."""
+    """What a worker does: read a sample and resize it for the model."""
 
     def __init__(self, data: Data, split: Split, augment: bool, seed: int) -> None:
         self.split, self.size, self.channels = split, data.image_size, data.channels
@@ -228,7 +228,7 @@ class _Pictures(Dataset[tuple[Tensor, int]]):
 
 
 def batch_sizes(count: int, batch_size: int, train: bool, parts: int = 1) -> list[int]:
-    """Return the number of samples of each batch; see `Batches`. With `train` the last one has two for each part.
+    """Return the number of samples of each batch; see `Batches`. With `train` the last batch has at least two per part.
 
     >>> batch_sizes(9, 4, train=False), batch_sizes(9, 4, train=True), batch_sizes(3, 2, train=True)
     ([4, 4, 1], [4, 3, 2], [2, 1])
@@ -246,12 +246,12 @@ def _tensor(image: NDArray[np.uint8]) -> Tensor:
 
 
 def checked_ids(ids: Any, count: int) -> NDArray[np.int64]:
-    """Return ids (k,) int64; SampleIdError unless they are whole numbers in [0, count), each once."""
+    """Return ids (k,) int64; raises SampleIdError unless they are unique integers in [0, count)."""
     array = np.asarray(ids)
     if array.ndim != 1 or array.dtype.kind not in "iu" or not len(array):
         raise SampleIdError(f"Expected ids (k,) of integers, k >= 1, but got {array.dtype} of shape {array.shape}.")
     if array.min() < 0 or array.max() >= count:
         raise SampleIdError(f"Expected ids in [0, {count}), but they span {array.min()} to {array.max()}.")
     if len(np.unique(array)) != len(array):
-        raise SampleIdError("Expected every id once, but some are given more often.")
+        raise SampleIdError("Expected every id once, but some appear more than once.")
     return array.astype(np.int64)

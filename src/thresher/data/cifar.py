@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 from the official python files, as an archive or unpacked.
+"""CIFAR-10 and CIFAR-100 from the official Python files, archived or unpacked.
 
 Source: A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009,
 https://www.cs.toronto.edu/~kriz/cifar.html. Normalisation constants are those of the TDDS code (Zhang et al. 2024).
@@ -27,7 +27,7 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class _Layout:
-    """What the official files of one data set are called."""
+    """The names of one data set's official files."""
 
     archive: str
     folder: str
@@ -83,7 +83,7 @@ def load_cifar(name: str, root: Path) -> Data:
 
 
 def _read(layout: _Layout, root: Path) -> dict[str, dict[str, Any]]:
-    """Return the content of every official file, by file name, from the first place that exists."""
+    """Return the content of every official file, by file name, from the first location that exists."""
     if root.is_file():
         return _read_archive(layout, root)
     for folder in (root, root / layout.folder):
@@ -93,7 +93,7 @@ def _read(layout: _Layout, root: Path) -> dict[str, dict[str, Any]]:
         return _read_archive(layout, root / layout.archive)
     raise MissingFileError(
         f"Expected {layout.archive} or the folder {layout.folder} in {root}, but neither is there. "
-        f"Get the python version from {_SITE} and give the folder that holds it."
+        f"Download the Python version from {_SITE} and give the folder that holds it."
     )
 
 
@@ -123,15 +123,15 @@ def _read_archive(layout: _Layout, archive: Path) -> dict[str, dict[str, Any]]:
     except CorruptFileError:
         raise
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        raise CorruptFileError(f"{archive} is truncated or no tar archive ({error}). Get it again from {_SITE}.") from error
+        raise CorruptFileError(f"{archive} is no intact tar archive ({error}). Download it again from {_SITE}.") from error
     missing = [file for file in layout.files if file not in found]
     if missing:
-        raise CorruptFileError(f"{archive} lacks {', '.join(missing)} in {layout.folder}. Get it again from {_SITE}.")
+        raise CorruptFileError(f"{archive} lacks {', '.join(missing)} in {layout.folder}. Download it again from {_SITE}.")
     return found
 
 
 def _open(archive: Path) -> BinaryIO:
-    """Open a tar archive, gzipped or not; each member is read once and in order, so gzip never goes back."""
+    """Open a tar archive, gzipped or not; each member is read once and in order, so gzip never seeks back."""
     with archive.open("rb") as file:
         gzipped = file.read(2) == b"\x1f\x8b"
     return cast(BinaryIO, gzip.open(archive, "rb")) if gzipped else archive.open("rb")

@@ -1,4 +1,4 @@
-"""Corrupted training images: a share of them gets one of five corruptions each; labels and test images stay.
+"""Corrupted training images: a share of them gets one of five corruptions each; labels and test images do not change.
 
 Source: X. Xia et al., "Moderate Coreset", ICLR 2023, official code; X. Zhang et al., "Spanning Training Progress", CVPR
 2024, supplementary Figure 8 and Table 9 (4 % of each kind on CIFAR-100).
@@ -29,7 +29,7 @@ from thresher.data.spec_text import canonical, check_numbers, exact, exact_count
 from thresher.errors import InputError, nearest
 
 KINDS = ("clean", "gaussian_noise", "random_occlusion", "resolution", "fog", "motion_blur")
-"""What a sample's code stands for: its position here, 0 for an image that was left alone."""
+"""The kinds of images, indexed by a sample's code; 0 is an unchanged image."""
 VARIANTS = ("intended", "published-code")
 EXAMPLE = "intended:share=0.04:seed=0"
 
@@ -49,13 +49,13 @@ _LIMITS = {
 
 @dataclass(frozen=True)
 class Corruption:
-    """Which share of the training images is corrupted, and how strongly; the defaults are those of the TDDS study.
+    """Which share of the training images is corrupted, and how strongly; the defaults follow the TDDS study.
 
-    `variant` is "intended", what the published figure shows, or "published-code", what the official code makes of it:
-    fog is black, negative values of the Gaussian noise come out modulo 256, and the occluding rectangle stands in one
-    place. `share` is that of each of the five kinds, so at most 0.2; `seed` says which samples, and draws noise and places.
-    Strengths: `noise` and `noise_mean` (on the [0, 1] scale), `occlusion` (side of the rectangle as a share of the
-    image's), `resolution` (share of the sides that is left), `fog` (density), `blur` (pixels of 32). Raises InputError.
+    `variant` is "intended", what the published figure shows, or "published-code", what the official code actually does:
+    fog is black, negative values of the Gaussian noise wrap modulo 256, and the occluding rectangle is always in the same
+    place. `share` is that of each of the five kinds, so at most 0.2; `seed` determines the samples, the noise and the
+    places. Strengths: `noise` and `noise_mean` (on the [0, 1] scale), `occlusion` (side of the rectangle as a share of the
+    image's), `resolution` (remaining share of the sides), `fog` (density), `blur` (pixels of 32). Raises InputError.
 
     >>> Corruption.parse("published-code:share=0.06") == Corruption("published-code", share=0.06)
     True
@@ -84,12 +84,12 @@ class Corruption:
         if not 0 < exact(self.share) * kinds <= 1:
             raise InputError(
                 f"Expected a share in (0, {1 / kinds:g}], since each of {kinds} kinds gets it, but got {self.share!r} "
-                f"({self.share * kinds:g} of the images in all). Leave the corruption out for none."
+                f"({self.share * kinds:g} of the images in all). For no corruption, omit it."
             )
 
     @classmethod
     def parse(cls, text: str) -> Corruption:
-        """Return what `variant[:key=value...]` names; InputError for what cannot be."""
+        """Return the corruption that `variant[:key=value...]` names; raises InputError if it is invalid."""
         return parse(cls, text, EXAMPLE)
 
     def __str__(self) -> str:
@@ -98,18 +98,18 @@ class Corruption:
 
 @dataclass(frozen=True)
 class Corrupted:
-    """`data` to train on, and `codes` (N,) int8, read-only: which of `KINDS` each sample got. For diagnosis only."""
+    """`data` to train on, and `codes` (N,) int8, read-only: which of `KINDS` each sample got. Only for diagnosis."""
 
     data: Data
     codes: NDArray[np.int8]
 
 
 def corrupt_data(data: Data, spec: Corruption | str = "intended") -> Corrupted:
-    """Return `data` with corrupted training images; targets, test images, mean and std stay.
+    """Return `data` with corrupted training images; targets, test images, mean and std do not change.
 
-    Of each kind there are floor(share N) samples, of all classes alike, no sample with two. What a sample looks like is a
-    function of (spec, sample id): splits in memory are corrupted at once, others when an image is read, both alike. The
-    name carries the spec and the fingerprint differs. Raises InputError where the share gives no sample at all.
+    Each kind gets floor(share N) samples, drawn regardless of class; no sample gets two. What a sample looks like is a
+    function of (spec, sample id): splits in memory are corrupted at once, others when an image is read, with the same
+    result. The name includes the spec and the fingerprint differs. Raises InputError if the share gives no sample at all.
 
     >>> from thresher.data import load
     >>> digits = load("digits")
@@ -133,7 +133,7 @@ def assigned(n: int, spec: Corruption) -> NDArray[np.int8]:
     """
     count = exact_count(spec.share, n)
     if not count:
-        raise InputError(f"Expected a share that is at least one of {n} samples, but {spec.share!r} is none. Raise it.")
+        raise InputError(f"Expected a share of at least one of {n} samples, but {spec.share!r} gives none. Raise it.")
     codes = np.zeros(n, np.int8)
     order = np.random.default_rng([spec.seed, _CHOICE]).permutation(n)
     for code in range(1, len(KINDS)):
@@ -143,9 +143,9 @@ def assigned(n: int, spec: Corruption) -> NDArray[np.int8]:
 
 
 def corrupted_image(image: Picture, kind: str, sample_id: int, spec: Corruption) -> Picture:
-    """Return `image` (H, W, C) uint8 with the corruption `kind` of `KINDS`, as sample `sample_id` gets it.
+    """Return `image` (H, W, C) uint8 with the corruption `kind`, one of `KINDS`, as sample `sample_id` would get it.
 
-    Raises InputError for an image of another form, and for an unknown kind.
+    Raises InputError for an image of another dtype or shape, and for an unknown kind.
 
     >>> black = np.zeros((32, 32, 3), np.uint8)
     >>> [int(corrupted_image(black, kind, 0, Corruption()).max()) for kind in ("clean", "resolution", "fog")]
@@ -170,7 +170,7 @@ def corrupted_image(image: Picture, kind: str, sample_id: int, spec: Corruption)
 
 
 class CorruptedSplit:
-    """The images of `base`, corrupted when they are read; what it holds is one byte a sample."""
+    """The images of `base`, corrupted when they are read; it holds one byte per sample."""
 
     def __init__(self, base: Split, spec: Corruption) -> None:
         self.targets = base.targets

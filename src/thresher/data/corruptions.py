@@ -1,8 +1,8 @@
 """The five image corruptions of the TDDS study, as functions of one picture (H, W, C) uint8.
 
-Lengths are given for a picture 32 pixels a side and grow with it; at 32 x 32 they are the published ones exactly. The
-authors' own numbers for Tiny-ImageNet (64 x 64: rectangle of 41 pixels, blur of 15, no scaling in the fog) differ from that.
-Arithmetic that ends in a pixel is exact or in float64, so that every platform gives the same picture.
+Lengths are given for a 32 x 32 picture and scale with its side; at 32 x 32 they are exactly the published ones. The
+authors' own numbers for Tiny-ImageNet (64 x 64: rectangle of 41 pixels, blur of 15, no scaling of the fog) differ from
+that. Arithmetic that determines a pixel is exact or in float64, so that every platform gives the same picture.
 
 Source: X. Xia et al., "Moderate Coreset", ICLR 2023, official code (what is computed); X. Zhang et al., "Spanning Training
 Progress", CVPR 2024, supplementary Figure 8 (what it should look like).
@@ -43,8 +43,8 @@ def gaussian_noise(
 ) -> Picture:
     """Return `image` with N(mean, std) added to every value on the [0, 1] scale, clipped to it.
 
-    With `wrap` it is what the authors' code makes of it on x86: values from -1 on are let through and negative ones come
-    out modulo 256 (C leaves that conversion undefined), so that dark pixels turn bright.
+    With `wrap` it does what the authors' code does on x86: values down to -1 are kept and negative ones wrap modulo 256 (C
+    leaves that conversion undefined), so that dark pixels turn bright.
 
     >>> black = np.zeros((1, 1, 1), np.uint8)
     >>> [int(gaussian_noise(black, np.random.default_rng(0), mean=-0.5, std=0.0, wrap=w)[0, 0, 0]) for w in (False, True)]
@@ -57,9 +57,9 @@ def gaussian_noise(
 
 
 def occlude(image: Picture, rng: np.random.Generator | None = None, *, side: float = 0.5) -> Picture:
-    """Return `image` with a black rectangle, `side` of the height by `side` of the width: at random, or at one place.
+    """Return `image` with a black rectangle, `side` of the height by `side` of the width, at a random or fixed place.
 
-    Without `rng` it stands where the authors' code has it: at 32 x 32 from pixel (5, 5) to (20, 20).
+    Without `rng` it is where the authors' code puts it: at 32 x 32 from pixel (5, 5) to (20, 20).
 
     >>> np.flatnonzero(occlude(np.ones((32, 32, 1), np.uint8))[8, :, 0] == 0)[[0, -1]].tolist()
     [5, 20]
@@ -97,8 +97,8 @@ def lower_resolution(image: Picture, *, factor: float = 0.25) -> Picture:
 def fog(image: Picture, *, density: float = 0.4, black: bool = False) -> Picture:
     """Return `image` in grey fog, thickest at the centre: x t + 0.5 (1 - t), t = exp(-density (sqrt(32) - 0.04 r)).
 
-    r is the distance to pixel (H // 2, W // 2), in pixels of a picture whose longer side has 32. With `black` it is what the
-    authors' code makes of it: values in [0, 1) are stored as uint8, which leaves a black picture.
+    r is the distance to pixel (H // 2, W // 2), in pixels of a picture whose longer side has 32. With `black` it does what
+    the authors' code does: values in [0, 1) are stored as uint8, which gives a black picture.
 
     >>> white = np.full((32, 32, 1), 255, np.uint8)
     >>> fog(white)[16, 16].tolist(), int(fog(white, black=True).max())
@@ -114,10 +114,10 @@ def fog(image: Picture, *, density: float = 0.4, black: bool = False) -> Picture
 
 
 def motion_blur(image: Picture, *, length: float = 15.0) -> Picture:
-    """Return `image` smeared horizontally over `length` pixels of 32, then stretched to 0..255 over all channels together.
+    """Return `image` blurred horizontally over `length` pixels of 32, then stretched to 0..255 over all channels together.
 
-    The kernel is a diagonal turned by 45 degrees, see `streak`; borders are mirrored without repeating the edge. A picture
-    of one colour comes out black, since the stretch has nothing to stretch.
+    The kernel is a diagonal rotated by 45 degrees, see `streak`; borders are mirrored without repeating the edge. A picture
+    of a single colour becomes black, since there is no range to stretch.
 
     >>> step = np.repeat(np.array([0, 90], np.uint8), 16)[None, :, None].repeat(32, axis=0)
     >>> motion_blur(step)[0, [0, 10, 15, 20, 31], 0].tolist()
@@ -135,10 +135,10 @@ def motion_blur(image: Picture, *, length: float = 15.0) -> Picture:
 
 @lru_cache(maxsize=64)
 def streak(taps: int) -> NDArray[np.int64]:
-    """Return the blur's kernel (taps, taps) in 1024ths, not yet divided by `taps`: the identity matrix turned by 45 degrees.
+    """Return the blur kernel (taps, taps) in 1024ths, not yet divided by `taps`: the identity matrix rotated by 45 degrees.
 
-    It is turned about (taps / 2, taps / 2) with bilinear weights at coordinates rounded to 1/32 pixel, zero outside. Its two
-    rows of weights do not sum to one: of 15 taps 0.7 is left, for which the stretch after it makes up.
+    It is rotated about (taps / 2, taps / 2) with bilinear weights at coordinates rounded to 1/32 pixel, zero outside. Its
+    two rows of weights do not sum to one (15 taps sum to 0.7); the stretch that follows compensates for that.
 
     >>> kernel = streak(15)
     >>> np.flatnonzero(kernel.any(axis=1)).tolist(), float(kernel.sum() / 1024 / 15)

@@ -1,4 +1,4 @@
-"""The embedded data set: 1797 grey 8 x 8 handwritten digits that scikit-learn carries.
+"""The embedded data set: the 1797 grey 8 x 8 handwritten digits that come with scikit-learn.
 
 Source: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI repository, 1998 (its test part).
 """
@@ -16,7 +16,7 @@ _SPLIT_SEED = 0  # part of the data set's definition: everybody has the same 143
 
 
 def load_digits() -> Data:
-    """Return the digits: 1437 training and 360 test images, split at random within each class, always the same way.
+    """Return the digits: 1437 training and 360 test images, in a fixed random split within each class.
 
     Images are (N, 1, 8, 8) uint8: the original 0..16 scaled by 255/16 and rounded.
 

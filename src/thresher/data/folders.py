@@ -1,6 +1,6 @@
 """Image folders in the ImageNet layout: `root/train/<class>/...` and `root/val/<class>/...` (or `test`).
 
-Pictures are found once, sorted by path so that sample ids are stable, and read only when asked for.
+Pictures are listed once, sorted by path so that sample ids are stable, and read only when needed.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from thresher.types import is_whole
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".webp")
 OTHERS = (".avif", ".gif", ".heic", ".jfif", ".jp2", ".tif", ".tiff")
-"""Pictures that are not read; a folder that holds some should not look as if it had none."""
+"""Endings of pictures that are not read; a folder that holds some should not look as if it had none."""
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # the ImageNet constants that everybody uses
 
 
 class FolderSplit:
-    """Pictures below one folder, read when asked for; `paths` are relative to it with forward slashes.
+    """Pictures below one folder, read when needed; `paths` are relative to it with forward slashes.
 
-    Grey, palette, CMYK and transparent pictures become RGB. Raises CorruptFileError naming the file when a picture
+    Grey, palette, CMYK and transparent pictures are converted to RGB. Raises CorruptFileError naming the file if a picture
     cannot be read.
     """
 
@@ -48,7 +48,7 @@ class FolderSplit:
         return self.root / os.fsdecode(self._paths[sample_id])
 
     def name(self, sample_id: int) -> str:
-        """Return where a sample's file lies in the data folder: `train/cat/001.jpg`; bytes that are no text are escaped."""
+        """Return a sample's file relative to the data folder: `train/cat/001.jpg`; bytes that are not UTF-8 are escaped."""
         return f"{self.root.name}/{_text(self._paths[sample_id])}"
 
     def image(self, sample_id: int) -> NDArray[np.uint8]:
@@ -71,10 +71,10 @@ class FolderSplit:
 def load_folder(root: Path | str, *, image_size: int = 224) -> Data:
     """Return the pictures in `root/train` and `root/val` (or `root/test`), one folder per class.
 
-    Class names are those of the training folders, sorted; bytes that are no text are escaped. A class folder may hold
-    folders; hidden files, symbolic links and files that are no pictures are passed over. Raises MissingFileError when a half
-    is missing, InputError when a training class has no picture, there is one class only, or the test half has a class that
-    the training half lacks.
+    Class names are those of the training folders, sorted; bytes that are not UTF-8 are escaped. A class folder may hold
+    folders; hidden files, symbolic links and files that are not pictures are skipped. Raises MissingFileError if a split
+    is missing, InputError if a training class has no picture, there is only one class, or the test split has a class that
+    the training split lacks.
     """
     root = fixed(Path(root))
     if not is_whole(image_size) or image_size < 1:
@@ -100,7 +100,7 @@ def load_folder(root: Path | str, *, image_size: int = 224) -> Data:
     if empty:
         raise InputError(
             f"Training class without a picture in {root / 'train'}: {', '.join(empty[:5])}. "
-            f"Read are {', '.join(SUFFIXES)}, neither others ({len(passed.others)} are there) nor symbolic links. "
+            f"Only {', '.join(SUFFIXES)} are read, neither other formats ({len(passed.others)} found) nor symbolic links. "
             "Remove the empty folder or fill it."
         )
     test = _split(test_root, names, passed)
@@ -113,20 +113,20 @@ def load_folder(root: Path | str, *, image_size: int = 224) -> Data:
 
 @dataclass
 class _Passed:
-    """Names that were passed over: of pictures in formats that are not read, and of links to pictures or folders."""
+    """Names that were skipped: of pictures in formats that are not read, and of links to pictures or folders."""
 
     others: list[str] = field(default_factory=list)
     links: list[str] = field(default_factory=list)
 
 
 def _remark(passed: _Passed, untested: list[str], half: str) -> str:
-    """Return what somebody should know who thinks that all pictures are used."""
+    """Return a remark on pictures that are not used and classes without test pictures."""
     words, others = [], passed.others
     if others:
         endings = ", ".join(sorted({Path(name).suffix.lower() for name in others}))
         words.append(f"{_count(others, 'picture is', 'pictures are')} not read ({endings}): convert them to .png or .jpg")
     if passed.links:
-        words.append(f"{_count(passed.links, 'symbolic link is', 'symbolic links are')} passed over")
+        words.append(f"{_count(passed.links, 'symbolic link is', 'symbolic links are')} skipped")
     if untested:
         told = ", ".join([*map(_text, untested[:3]), *(["..."] if len(untested) > 3 else [])])
         words.append(f"{_count(untested, 'class has', 'classes have')} no picture in {half} ({told})")
@@ -138,12 +138,12 @@ def _count(found: list[str], one: str, many: str) -> str:
 
 
 def _text(name: str | bytes) -> str:
-    """Return a file's name as text that can be written anywhere: bytes that are no UTF-8 are escaped."""
+    """Return a file's name as text that can be written anywhere: bytes that are not UTF-8 are escaped."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
-    """Return a picture file as (H, W, 3) uint8; CorruptFileError naming it when it cannot be read."""
+    """Return a picture file as (H, W, 3) uint8; raises CorruptFileError naming it if it cannot be read."""
     try:
         with Image.open(path) as picture:
             return np.array(_rgb(picture))
@@ -173,7 +173,7 @@ def _class_folders(root: Path) -> list[str]:
 
 
 def _split(root: Path, names: list[str], passed: _Passed) -> FolderSplit:
-    """Return the pictures of all classes; what is passed over is added to `passed`."""
+    """Return the pictures of all classes; what is skipped is added to `passed`."""
     paths: list[str] = []
     targets: list[int] = []
     for target, name in enumerate(names):

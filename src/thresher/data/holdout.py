@@ -1,4 +1,4 @@
-"""A part of the training set held out for measuring: it takes the test set's place, so that the test set stays unseen."""
+"""A part of the training set held out for measuring: it replaces the test set, which stays unseen."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Holdout:
 
     @classmethod
     def parse(cls, text: str) -> Holdout:
-        """Return what `share[:seed=number]` names; InputError for what cannot be."""
+        """Return the holdout that `share[:seed=number]` names; raises InputError if it is invalid."""
         return parse(cls, text, EXAMPLE)
 
     def __str__(self) -> str:
@@ -48,8 +48,8 @@ class Holdout:
 def hold_out(data: Data, spec: Holdout | str = "0.1") -> Data:
     """Return `data` with floor(share N) training samples as its test set, and the others as its training set.
 
-    Sample ids are positions among the samples that are left. The real test set is not part of what is returned. The name
-    carries the spec and the fingerprint differs. Raises InputError where none would be held out.
+    Sample ids are positions among the remaining samples. The real test set is not part of the result. The name includes the
+    spec and the fingerprint differs. Raises InputError if no sample would be held out.
 
     >>> from thresher.data import load
     >>> part = hold_out(load("digits"), "0.1:seed=0")
@@ -63,9 +63,9 @@ def hold_out(data: Data, spec: Holdout | str = "0.1") -> Data:
 
 
 def split_rows(n: int, spec: Holdout) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return which of n samples are left and which are held out, both sorted; sample i of what is left is `left[i]`.
+    """Return which of n samples are left and which are held out, both sorted; sample i of the remaining ones is `left[i]`.
 
-    Raises InputError where none would be held out.
+    Raises InputError if no sample would be held out.
 
     >>> left, held = split_rows(10, Holdout(0.3))
     >>> len(left), len(held)
@@ -73,13 +73,13 @@ def split_rows(n: int, spec: Holdout) -> tuple[NDArray[np.int64], NDArray[np.int
     """
     count = exact_count(spec.share, n)
     if not count:  # the share is below 1, so some are left in any case
-        raise InputError(f"Expected a share that holds out some of {n} samples, but {spec.share!r} is none of them.")
+        raise InputError(f"Expected a share that holds out some of {n} samples, but {spec.share!r} gives none.")
     order = np.random.default_rng([spec.seed, _STREAM]).permutation(n)
     return np.sort(order[count:]), np.sort(order[:count])
 
 
 def included(corrupt: str | None, mislabel: str | None) -> str:
-    """Return words to follow "a held-out part of the training set", which is changed as the rest is; "" where nothing is.
+    """Return words to follow "a held-out part of the training set" if it is changed like the rest, else "".
 
     >>> included(None, "0.2"), included("intended", "0.2"), included(None, None)
     (', wrong labels (0.2) included', ', wrong labels (0.2) and corrupted images (intended) included', '')
@@ -90,14 +90,14 @@ def included(corrupt: str | None, mislabel: str | None) -> str:
 
 
 def part_of(split: Split, rows: NDArray[np.int64]) -> Split:
-    """Return the samples `rows` of a split, numbered anew from 0."""
+    """Return the samples `rows` of a split, renumbered from 0."""
     if isinstance(split, ArraySplit):
         return ArraySplit(split.images[torch.from_numpy(rows)], split.targets[rows])
     return PartSplit(split, rows)
 
 
 class PartSplit:
-    """Some samples of a split that is read when asked for."""
+    """Some samples of a split that is read when needed."""
 
     def __init__(self, base: Split, rows: NDArray[np.int64]) -> None:
         self._base, self._rows = base, rows

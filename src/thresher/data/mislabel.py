@@ -1,9 +1,9 @@
-"""Wrong training labels: a share of the samples gets the label of another class; images and the test labels stay.
+"""Wrong training labels: a share of the samples gets the label of another class; images and test labels do not change.
 
 Source: X. Xia et al., "Moderate Coreset", ICLR 2023, official code (symmetric noise of 20 %; X. Zhang et al., CVPR 2024,
-supplementary Table 10, follow it). There every sample is drawn with that probability and without a seed, so the number
-varies (CIFAR: 10000 +- 89); here it is exact and seeded, as in M. Toneva et al., "An Empirical Study of Example Forgetting",
-ICLR 2019.
+supplementary Table 10, follow it). There, every sample is drawn with that probability and without a seed, so the number
+varies (CIFAR: 10000 +- 89); here it is exact and the draw is seeded, as in M. Toneva et al., "An Empirical Study of Example
+Forgetting", ICLR 2019.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ class Mislabeling:
     def __post_init__(self) -> None:
         check_numbers(self, {"share": (0.0, 1.0), "seed": (0, math.inf)})
         if not self.share:
-            raise InputError("Expected a share of wrong labels in (0, 1], but got 0. Leave the label noise out for none.")
+            raise InputError("Expected a share of wrong labels in (0, 1], but got 0. For no label noise, omit it.")
 
     @classmethod
     def parse(cls, text: str) -> Mislabeling:
-        """Return what `share[:seed=number]` names; InputError for what cannot be."""
+        """Return the label noise that `share[:seed=number]` names; raises InputError if it is invalid."""
         return parse(cls, text, EXAMPLE)
 
     def __str__(self) -> str:
@@ -52,9 +52,9 @@ class Mislabeling:
 
 @dataclass(frozen=True)
 class Mislabeled:
-    """`data` to train on, and what no trainer and no selector may see: the truth, for diagnosis.
+    """`data` to train on, and the truth, only for diagnosis: no trainer or selector may see it.
 
-    `flipped` (N,) bool marks the samples with a wrong label, `clean_targets` (N,) int64 are the labels as they were; both
+    `flipped` (N,) bool marks the samples with a wrong label, `clean_targets` (N,) int64 are the original labels; both are
     read-only.
     """
 
@@ -64,11 +64,11 @@ class Mislabeled:
 
 
 def mislabel_data(data: Data, spec: Mislabeling | str = "0.2") -> Mislabeled:
-    """Return `data` with floor(share N) wrong training labels, and which they are.
+    """Return `data` with floor(share N) wrong training labels, and which samples have them.
 
-    The samples are drawn from all classes alike; each new label is drawn uniformly from the other classes, so every one is
-    wrong. The name carries the spec and the fingerprint differs. Raises InputError for a data set of fewer than two
-    classes, and where the share gives no sample at all.
+    The samples are drawn regardless of class; each new label is drawn uniformly from the other classes, so it is always
+    wrong. The name includes the spec and the fingerprint differs. Raises InputError for a data set of fewer than two
+    classes, and if the share gives no sample at all.
 
     >>> from thresher.data import load
     >>> digits = load("digits")
@@ -100,11 +100,11 @@ def flip_targets(
     (4,)
     """
     if num_classes < 2:
-        raise InputError(f"Expected at least two classes to confuse, but there is {num_classes}. Leave label noise out.")
+        raise InputError(f"Expected at least two classes to confuse, but there is {num_classes}. Omit label noise.")
     count = exact_count(spec.share, len(targets))
     if not count:
         raise InputError(
-            f"Expected a share that is at least one of {len(targets)} samples, but {spec.share!r} is none. Raise it."
+            f"Expected a share of at least one of {len(targets)} samples, but {spec.share!r} gives none. Raise it."
         )
     rng = np.random.default_rng([spec.seed, _STREAM])
     chosen = rng.permutation(len(targets))[:count]
@@ -116,7 +116,7 @@ def flip_targets(
 
 
 class RelabeledSplit:
-    """The images of `base` with other targets; images are read when asked for."""
+    """The images of `base` with other targets; images are read when needed."""
 
     def __init__(self, base: Split, targets: NDArray[np.int64]) -> None:
         self._base = base

@@ -1,7 +1,7 @@
-"""Reads foreign pickles (the official CIFAR files) without running any code that they bring.
+"""Reads foreign pickles (the official CIFAR files) without running any code in them.
 
-A pickle is a program that may call whatever it names. Here a name gives one of a few stand-ins that only note what
-they were told; arrays are then built from the notes with `numpy.frombuffer`. Any other name ends the reading.
+A pickle is a program that may call whatever it names. Here a name is resolved to one of a few stand-ins that only
+record their arguments; arrays are then built from these with `numpy.frombuffer`. Any other name is an error.
 """
 
 from __future__ import annotations
@@ -110,9 +110,9 @@ _ADMITTED = {(module, name): _Call(stand_in) for name, (modules, stand_in) in _N
 
 
 class _Reader(pickle._Unpickler):
-    """The reader in Python: the one in C makes room for as many values as a damaged number claims, up to 32 GB.
+    """The pure-Python reader: the one in C allocates as many values as a damaged number claims, up to 32 GB.
 
-    Keys are texts or numbers, and there are no sets: hashing a tuple of one tuple twice, and so on, would take for ever.
+    Keys must be strings or numbers, and sets are refused: hashing deeply nested tuples could take forever.
     """
 
     dispatch: ClassVar[dict[int, Callable[[Any], None]]] = dict(pickle._Unpickler.dispatch)
@@ -124,7 +124,7 @@ class _Reader(pickle._Unpickler):
 
 
 def _with_plain_keys(load: Callable[[Any], None], keys: slice) -> Callable[[Any], None]:
-    """Return the step of the reader that fills a dict, for keys (in this part of its stack) that are texts or numbers."""
+    """Return the reader's step that fills a dict, for keys (in this part of its stack) that are strings or numbers."""
 
     def checked(reader: Any) -> None:
         odd = [type(key).__name__ for key in reader.stack[keys] if not isinstance(key, str | bytes | int)]
@@ -149,8 +149,8 @@ for _code in (pickle.EMPTY_SET, pickle.ADDITEMS, pickle.FROZENSET):
 def read_pickle(content: bytes, where: str) -> dict[str, Any]:
     """Return the dict that a pickle holds: string keys; values arrays of numbers, lists, numbers or strings.
 
-    Written by Python 2 or 3, any protocol. `where` names the file in errors. Raises CorruptFileError when the pickle
-    is cut off, is not a dict, or names anything but arrays and plain containers; nothing it names is ever called.
+    It may be written by Python 2 or 3, in any protocol. `where` names the file in errors. Raises CorruptFileError if the
+    pickle is truncated, is not a dict, or names anything but arrays and plain containers; nothing it names is ever called.
 
     >>> read_pickle(pickle.dumps({"data": np.zeros((2, 3), np.uint8)}), "a file")["data"].shape
     (2, 3)
@@ -162,10 +162,10 @@ def read_pickle(content: bytes, where: str) -> dict[str, Any]:
         return {_text(key): v.build() if isinstance(v, _Array) else v for key, v in loaded.items()}
     except _ForbiddenNameError as error:
         raise CorruptFileError(
-            f"{where} is a pickle that carries code (it names {error}); only arrays and plain containers are read, "
-            "and nothing was run. Get the file from its official source."
+            f"{where} is a pickle that contains code (it names {error}); only arrays and plain containers are read, "
+            "and nothing was run. Download the file from its official source."
         ) from None
     except Exception as error:  # a broken pickle raises almost anything
         raise CorruptFileError(
-            f"{where} is truncated or not a pickle of arrays ({type(error).__name__}: {error}). Get it again."
+            f"{where} is truncated or not a pickle of arrays ({type(error).__name__}: {error}). Download it again."
         ) from error

@@ -1,4 +1,4 @@
-"""Specs as text, for the command line and for jobs in other processes: `0.2:seed=1` or `intended:share=0.06:fog=0.2`."""
+"""Specs as text, for the command line and for jobs in other processes: `0.2:seed=1`, `intended:share=0.06:fog=0.2`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ T = TypeVar("T")
 def parse(cls: type[T], text: str, example: str) -> T:
     """Return the frozen dataclass `cls` that `text` names: its first field's value, then `key=value` after colons.
 
-    Raises InputError for an unknown or repeated key, for a value that is no number where one belongs, and what `cls` raises.
+    Raises InputError for an unknown or repeated key and for a value that should be a number but is not, and what `cls`
+    raises.
     """
     hints = typing.get_type_hints(cls)
     first, *others = (field.name for field in dataclasses.fields(cls))  # type: ignore[arg-type]
@@ -36,14 +37,14 @@ def parse(cls: type[T], text: str, example: str) -> T:
 
 
 def canonical(spec: Any) -> str:
-    """Return the shortest text that `parse` reads as `spec`: the first field, and others where they are not the default."""
+    """Return the shortest text that `parse` reads as `spec`: the first field, and the others that are not the default."""
     first, *others = dataclasses.fields(spec)
     changed = [(field.name, getattr(spec, field.name)) for field in others if getattr(spec, field.name) != field.default]
     return ":".join([str(getattr(spec, first.name)), *(f"{name}={value}" for name, value in changed)])
 
 
 def exact(share: float) -> Fraction:
-    """Return the fraction that the share's decimal text names: 0.2 is a fifth.
+    """Return the fraction that the share's decimal form denotes: 0.2 is a fifth.
 
     >>> exact(0.2)
     Fraction(1, 5)
@@ -61,7 +62,7 @@ def exact_count(share: float, n: int) -> int:
 
 
 def check_numbers(spec: Any, limits: dict[str, tuple[float, float]]) -> None:
-    """Raise InputError unless every field in `limits` is a finite number within [low, high]; `seed` has to be whole."""
+    """Raise InputError unless every field in `limits` is a finite number within [low, high]; `seed` must be an integer."""
     for name, (low, high) in limits.items():
         value = getattr(spec, name)
         number = isinstance(value, numbers.Integral if name == "seed" else numbers.Real) and not isinstance(value, bool)
@@ -71,7 +72,7 @@ def check_numbers(spec: Any, limits: dict[str, tuple[float, float]]) -> None:
 
 
 def _converted(key: str, value: str, wanted: Any, text: str, example: str) -> Any:
-    """Return the text of one value as the type of its field."""
+    """Return the text of one value converted to the type of its field."""
     if wanted not in (int, float):
         return value
     try:

@@ -1,7 +1,7 @@
-"""Dynamic pruning: the coreset is drawn anew while the training goes on, from the scores as they stand.
+"""Dynamic pruning: the coreset is redrawn during training, from the current scores.
 
-A rule says what an epoch shows, as a `Coreset`: `InfoBatch` (unbiased), `Redraw` (any static method, every few epochs),
-`Fixed` (a static coreset). `DynamicSampler` carries it out in any loop.
+A rule decides what an epoch shows, as a `Coreset`: `InfoBatch` (unbiased), `Redraw` (any static method, every few epochs),
+`Fixed` (a static coreset). `DynamicSampler` applies it in any loop.
 """
 
 from thresher.dynamic._base import Rule

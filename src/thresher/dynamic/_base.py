@@ -1,6 +1,6 @@
-"""What a rule of dynamic pruning is: a frozen dataclass that turns the live scores into one epoch's coreset.
+"""A rule of dynamic pruning: a frozen dataclass that turns the live scores into one epoch's coreset.
 
-A rule has no state of its own: what it goes by is in the Recorder, what it drew last in the sampler. So the draw of an epoch
+A rule has no state of its own: the scores it uses are in the Recorder, its last draw in the sampler. So an epoch's draw
 is a function of (scores, seed, epoch), the same on every rank and after every resume.
 """
 
@@ -21,10 +21,10 @@ _DRAW = 2  # the stream of draws; 0 and 1 are those of order and augmentation
 
 @dataclasses.dataclass(frozen=True)
 class Live:
-    """What a rule sees when epoch `epoch` (from 0) of `epochs` begins.
+    """What a rule sees when epoch `epoch` (counted from 0) of `epochs` begins.
 
-    `scores` are those of the rule's own scorers over the completed epochs, NaN where a sample was not seen; empty where the
-    rule asked for none. `pool` has the number of samples, and where scores were asked for the targets.
+    `scores` are those of the rule's own scorers over the completed epochs, NaN where a sample was not seen; empty if the
+    rule reads none in this epoch. `pool` has the number of samples and, if scores are read, the targets.
     """
 
     epoch: int
@@ -44,20 +44,20 @@ class Rule(Named, ABC):
 
     @property
     def reads_evaluation(self) -> bool:
-        """True where scores come from a pass in evaluation mode, which must then precede every draw that reads scores."""
+        """True if scores come from an evaluation pass, which must then precede every draw that reads scores."""
         return False
 
     @abstractmethod
     def due(self, epoch: int, epochs: int) -> bool:
-        """Return whether epoch `epoch` gets a draw of its own; else that of the epoch before goes on. True for epoch 0."""
+        """Return whether epoch `epoch` gets a new draw; if not, the previous one still applies. True for epoch 0."""
 
     @abstractmethod
     def reads(self, epoch: int, epochs: int) -> bool:
-        """Return whether the draw of this epoch looks at the scores; not before there are any."""
+        """Return whether this epoch's draw reads the scores; False while there are none."""
 
     @abstractmethod
     def draw(self, live: Live, seed: int) -> Coreset:
-        """Return what the epoch shows: ids, and weights where losses must be rescaled. Pure."""
+        """Return what the epoch shows: ids, and weights if losses must be rescaled. Pure."""
 
 
 def everything(n: int) -> Coreset:

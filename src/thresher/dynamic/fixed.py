@@ -1,4 +1,4 @@
-"""`fixed`: a static coreset by the same road."""
+"""`fixed`: a static coreset as a rule."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from thresher.errors import FingerprintError, InputError
 
 @dataclass(frozen=True, eq=False)
 class Fixed(Rule):
-    """Show the same coreset in every epoch, with its weights where it has some.
+    """Show the same coreset in every epoch, with its weights if it has any.
 
     >>> import numpy as np
     >>> rule = Fixed(Coreset(np.array([1, 4]), None, 10))
@@ -25,12 +25,12 @@ class Fixed(Rule):
     def __post_init__(self) -> None:
         if not isinstance(self.coreset, Coreset):
             raise InputError(
-                f"Expected a thresher.Coreset to show, but got {type(self.coreset).__name__}. Of ids alone make one: "
+                f"Expected a thresher.Coreset to show, but got {type(self.coreset).__name__}. From ids alone make one with "
                 "Coreset(ids, None, n)."
             )
 
     def params(self) -> dict[str, Any]:
-        """What names the coreset."""
+        """What identifies the coreset."""
         return {"kept": len(self.coreset), "digest": self.coreset.digest}
 
     def due(self, epoch: int, epochs: int) -> bool:
@@ -42,7 +42,7 @@ class Fixed(Rule):
         return False
 
     def draw(self, live: Live, seed: int) -> Coreset:
-        """Return it. Raises FingerprintError where it was selected from another number of samples."""
+        """Return the coreset. Raises FingerprintError if it was selected from another number of samples."""
         if self.coreset.n != live.pool.n:
             raise FingerprintError(
                 f"Expected a coreset selected from {live.pool.n} samples, but this one was selected from {self.coreset.n}. "

@@ -1,4 +1,4 @@
-"""`infobatch`: drop a random part of what is learned well, and let the rest of it count for more."""
+"""`infobatch`: drop a random part of the well-learned samples, and let the rest of them count for more."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ _COLUMN = "last_loss"
 
 @dataclass(frozen=True)
 class InfoBatch(Rule):
-    """Each epoch drop the share `ratio` of the samples whose last loss is below the mean, drawn at random.
+    """In each epoch drop a random share `ratio` of the samples whose last loss is below the mean.
 
     Formula, with L_i the loss of sample i when it was last shown, m the number of samples with L_i < mean L and
     d = floor(ratio m) of them dropped:
 
-        w_i = m / (m - d)   for those of the m that stay,    1   for all others
+        w_i = m / (m - d)   for those of the m that are kept,    1   for all others
 
-    so that over the draw E[ sum_kept w_i g_i ] = sum_all g_i for whatever g_i: an epoch's gradients, taken at one point,
-    have the sum of the full data's in expectation, from fewer steps. So the mean gradient of a step is larger than that of
-    the full data by N / kept, less than 1 / (1 - ratio); the learning rate is left as it is, as published. The last epochs,
-    those from `delta` times all on, show everything. The first does, too: there are no losses yet.
+    so that E[ sum_kept w_i g_i ] = sum_all g_i over the draw for any g_i: an epoch's gradients, taken at one point, sum
+    in expectation to those of the full data, from fewer steps. So the mean gradient of a step is larger than that of the
+    full data by the factor N / kept, less than 1 / (1 - ratio); the learning rate is not changed, as published. The last
+    epochs, from `delta` times their number on, show everything. So does the first, since there are no losses yet.
 
-    `ratio` in [0, 1), `delta` in [0, 1]; the published 0.5 and 0.875. Raises InputError outside.
+    `ratio` in [0, 1), `delta` in [0, 1]; published 0.5 and 0.875. Raises InputError for values outside.
 
     Source: Z. Qin et al., "InfoBatch: Lossless Training Speed Up by Unbiased Dynamic Data Pruning", ICLR 2024, and its
     official code.
-    Differences to the official code: floor(ratio m) are dropped, where there floor((1 - ratio) m) stay, one less where
-    ratio m is not whole, and a ratio above 0.9 is 0.9; w is m / (m - d), which is 1 / (1 - ratio) where ratio m is whole
-    and keeps the sum unbiased where it is not; a sample that was not seen yet (a loader that drops its last batch) is
-    never dropped and not part of the mean, where the package gives it the loss 3 and the older research copy 1; the
-    weights are 1 in the last epochs also where delta times the epochs is not whole, where the package keeps those of its
-    last draw; on several ranks all samples of a draw are shown, where the package drops the remainder; draws hang on
-    (seed, epoch), no global generator is seeded and no DataLoader patched.
+    Differences from the official code: floor(ratio m) are dropped (there, floor((1 - ratio) m) are kept, one fewer if
+    ratio m is not an integer, and a ratio above 0.9 becomes 0.9); w is m / (m - d), which is 1 / (1 - ratio) if ratio m is
+    an integer and keeps the sum unbiased if not; a sample that was not seen yet (a loader that drops its last batch) is
+    never dropped and not part of the mean (there, the package gives it the loss 3 and the older research copy 1); the
+    weights are 1 in the last epochs even if delta times the epochs is not an integer (there, those of the last draw are
+    kept); on several ranks all samples of a draw are shown (there, the remainder is dropped); draws depend on
+    (seed, epoch), no global generator is seeded and no DataLoader is patched.
 
     >>> from thresher.types import Pool, Scores
     >>> losses = Scores(np.array([0.1, 0.2, 0.3, 0.4, 4.0], dtype=np.float32))
@@ -70,7 +70,7 @@ class InfoBatch(Rule):
         return True
 
     def reads(self, epoch: int, epochs: int) -> bool:
-        """From the second epoch to the last that prunes."""
+        """From the second epoch to the last one that prunes."""
         return 0 < epoch < self.delta * epochs
 
     def draw(self, live: Live, seed: int) -> Coreset:

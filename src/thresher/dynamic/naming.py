@@ -1,4 +1,4 @@
-"""Rules by the names that people type."""
+"""Rules by the names that users type."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _RULES: dict[str, type[Rule]] = {"infobatch": InfoBatch, "redraw": Redraw}
 def parse_rule(text: str, dataset: str = "") -> Rule:
     """Return the rule that `infobatch`, `infobatch:ratio=0.3` or `redraw:method=ccs:keep=0.3:every=2` names.
 
-    What a redraw does not know itself goes to its method (`redraw:method=tdds:window=5`); `dataset` names the one whose
-    published settings a redraw uses. Raises UnknownNameError for another rule, InputError for what is no such text, and what
-    the rule raises.
+    Parameters that are not a redraw's own go to its method (`redraw:method=tdds:window=5`); `dataset` names the data set
+    whose published settings a redraw uses. Raises UnknownNameError for an unknown rule, InputError for malformed text, and
+    what the rule raises.
 
     >>> parse_rule("infobatch:ratio=0.3")
     InfoBatch(ratio=0.3, delta=0.875)

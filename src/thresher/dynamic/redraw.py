@@ -1,4 +1,4 @@
-"""`redraw`: any static method, asked again every few epochs."""
+"""`redraw`: any static method, applied again every few epochs."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ _COLUMN = "redraw"
 
 @dataclass(frozen=True)
 class Redraw(Rule):
-    """Show everything for `warmup` epochs, then what `method` keeps by the scores of now, drawn again every `every` epochs.
+    """Show everything for `warmup` epochs, then what `method` keeps by the current scores, redrawn every `every` epochs.
 
-    `method` is a label of `thresher.methods.resolve`, with parameters after colons where wanted (`tdds:window=5`,
-    `ccs:cutoff=0.3`); `keep` the share in (0, 1] that stays; `dataset` names one whose published settings are to be used.
-    Scores are asked at the epoch of the draw, so the published T does not apply. A method that draws does so anew each time,
-    from (seed, epoch). Samples that are not shown keep the score they had, or get a new one from an evaluation pass, which
-    shows all; losses are not rescaled.
+    `method` is a label of `thresher.methods.resolve`, optionally with parameters after colons (`tdds:window=5`,
+    `ccs:cutoff=0.3`); `keep` is the share in (0, 1] that is kept; `dataset` names the data set whose published settings to
+    use. Scores are computed at the epoch of the draw, so the published T does not apply. A method that draws at random makes
+    a new draw each time, from (seed, epoch). Samples that are not shown keep their score, or get a new one from an
+    evaluation pass, which shows all; losses are not rescaled.
 
     `random` needs no warm-up: with `every=1` it is repeated random sampling with independent draws (P. Okanovic et al.,
     "Repeated Random Sampling for Minimizing the Time-to-Accuracy of Learning", ICLR 2024), the baseline to beat. Methods
-    that read an evaluation pass (Entropy, Moderate, GraNd) need one before every draw: `Recorder.update_eval` in a loop of
-    yours, `eval_pass=True` in `thresher.train.loop.fit`.
+    that read an evaluation pass (Entropy, Moderate, GraNd) need one before every draw: `Recorder.update_eval` in your own
+    loop, `eval_pass=True` in `thresher.train.loop.fit`.
 
-    Raises InputError for impossible values and for `at` in the label, TooFewEpochsError where the warm-up is shorter than
-    what the method needs for a score, and what `resolve` raises.
+    Raises InputError for invalid values and for `at` in the label, TooFewEpochsError if the warm-up is shorter than the
+    method needs for a score, and what `resolve` raises.
 
     >>> rule = Redraw("tdds:window=3", keep=0.5, every=2, warmup=4)
     >>> [epoch for epoch in range(10) if rule.due(epoch, 10)]
@@ -55,12 +55,12 @@ class Redraw(Rule):
         keep_share(self.keep)
         if "at" in parse_spec(self.method)[1]:
             raise InputError(
-                f"Expected a method without at, since a redraw asks for the scores of now, but got {self.method!r}."
+                f"Expected a method without at, since a redraw uses the current scores, but got {self.method!r}."
             )
         needed = max(scorer.min_epochs for scorer in self.scorers.values())
         if needed > self.warmup:
             raise TooFewEpochsError(
-                f"{self.method} gives scores after {needed} epochs, but the warm-up has {self.warmup}. Make it that long, "
+                f"{self.method} has scores after {needed} epochs, but the warm-up has {self.warmup}. Make it that long, "
                 "or choose a shorter window (tdds:window=3)."
             )
 
@@ -71,7 +71,7 @@ class Redraw(Rule):
 
     @property
     def scorers(self) -> Mapping[str, Scorer]:
-        """The method's scorer, and those of the further scores that its selector reads."""
+        """The method's scorer, and those of the additional scores that its selector reads."""
         aux = {f"{_COLUMN}.{key}": scorer for key, scorer in self.resolved.aux_scorers.items()}
         return {_COLUMN: self.resolved.scorer, **aux}
 
@@ -81,7 +81,7 @@ class Redraw(Rule):
         return any(s.by_class or any(need.startswith(EVAL_PREFIX) for need in s.needs) for s in self.scorers.values())
 
     def due(self, epoch: int, epochs: int) -> bool:
-        """At the beginning, after the warm-up, and every `every` epochs from there."""
+        """In epoch 0, after the warm-up, and every `every` epochs from then on."""
         return epoch == 0 or (epoch >= self.warmup and (epoch - self.warmup) % self.every == 0)
 
     def reads(self, epoch: int, epochs: int) -> bool:

@@ -4,9 +4,9 @@
     recorder = Recorder(n, num_classes, rule.scorers, missing="allow")
     sampler = DynamicSampler(rule, recorder, epochs=30)
     ... DataLoader(Indexed(dataset), batch_size=128, sampler=sampler)
-    loss = sampler.mean(losses, sample_ids)     # every batch: the mean of the losses, weighed by the epoch's weights
+    loss = sampler.mean(losses, sample_ids)     # every batch: the mean of the losses, times the epoch's weights
 
-The epoch is that of the Recorder: `recorder.update` every batch, `recorder.end_epoch()` every epoch, as in any recording.
+The epoch is the Recorder's: call `recorder.update` every batch and `recorder.end_epoch()` every epoch, as in any recording.
 """
 
 from __future__ import annotations
@@ -32,16 +32,17 @@ from thresher.types import Pool, is_whole
 
 
 class DynamicSampler(Sampler[int]):
-    """Yields the sample ids of the Recorder's running epoch, as `rule` draws them, in an order of that epoch.
+    """Yields the sample ids that `rule` draws for the Recorder's current epoch, shuffled anew for each epoch.
 
-    `epochs` is the length of the training, which rules that end before it go by. Draw and order are a function of (`seed`,
-    epoch, scores). The Recorder must have the rule's scorers (`rule.scorers`) and `missing="allow"`: epochs have holes.
+    `epochs` is the length of the training, for rules that stop pruning before its end. Draw and order are a function of
+    (`seed`, epoch, scores). The Recorder must have the rule's scorers (`rule.scorers`) and `missing="allow"`, since epochs
+    lack samples.
 
-    On several ranks of torch.distributed all draw the same from the scores that they share, and each is shown its part, as
-    torch's DistributedSampler deals it: every R-th, and at most R - 1 samples twice to make the parts alike. Beginning an
-    epoch is then a call that every rank must make: call `set_epoch` on each.
+    On several ranks of torch.distributed all make the same draw from the scores that they share, and each gets its part, as
+    from torch's DistributedSampler: every R-th, with at most R - 1 samples shown twice to make the parts equal. Beginning an
+    epoch is then a collective call: call `set_epoch` on every rank.
 
-    Raises InputError where the Recorder lacks a scorer or refuses holes.
+    Raises InputError if the Recorder lacks a scorer or does not allow missing samples.
 
     >>> from thresher.dynamic import InfoBatch
     >>> rule = InfoBatch()
@@ -61,11 +62,11 @@ class DynamicSampler(Sampler[int]):
         lacking = [name for name, scorer in rule.scorers.items() if recorder.scorers.get(name) != scorer]
         if lacking:
             raise InputError(
-                f"The rule {rule.name} goes by the scores {lacking}, which this Recorder does not have. Make it with "
-                "scorers=rule.scorers, or {**rule.scorers, ...} beside others."
+                f"The rule {rule.name} needs the scores {lacking}, which this Recorder does not have. Create it with "
+                "scorers=rule.scorers, or with {**rule.scorers, ...} to add others."
             )
         if recorder.missing != "allow":
-            raise InputError('Samples will be missing from epochs on purpose. Make the Recorder with missing="allow".')
+            raise InputError('Samples will be missing from epochs on purpose. Create the Recorder with missing="allow".')
         self.rule, self.recorder, self.epochs, self.seed = rule, recorder, epochs, seed
         self.counts: list[int] = []
         self._epoch = -1  # of the draw
@@ -74,7 +75,7 @@ class DynamicSampler(Sampler[int]):
 
     @property
     def coreset(self) -> Coreset:
-        """What the running epoch shows: a `Coreset` like a static one, to save, or to make a `Subset` of."""
+        """What the current epoch shows: a `Coreset` like a static one, to save or to make a `Subset` from."""
         epoch = self.recorder.epoch
         if self._coreset is not None and self._epoch == epoch:
             return self._coreset
@@ -103,9 +104,9 @@ class DynamicSampler(Sampler[int]):
         self._epoch, self._coreset, self._weights = epoch, coreset, None
 
     def set_epoch(self, epoch: int) -> None:
-        """Begin epoch `epoch`, which must be the Recorder's; on several ranks every rank must call this.
+        """Begin epoch `epoch`, which must be the Recorder's; with several ranks, every rank must call this.
 
-        Raises InputError where the Recorder is in another epoch, and what the rule raises.
+        Raises InputError if the Recorder is in another epoch, and what the rule raises.
         """
         if epoch != self.recorder.epoch:
             raise InputError(
@@ -116,9 +117,9 @@ class DynamicSampler(Sampler[int]):
 
     @property
     def shown(self) -> int:
-        """Number of samples shown in all epochs that were drawn: what the training costs.
+        """Number of samples shown in all epochs drawn so far: the cost of the training.
 
-        What a look at the length draws after the last epoch, as Lightning takes one, is not shown.
+        A draw made after the last epoch only to answer `len()`, as Lightning causes, does not count.
         """
         epoch = self.recorder.epoch
         return sum(self.counts[: max(epoch, min(epoch + 1, self.epochs))])
@@ -129,13 +130,13 @@ class DynamicSampler(Sampler[int]):
         return sum(len(batch_sizes(count, batch_size, train=True, parts=size)) for count in self.counts[:epochs])
 
     def needs_evaluation(self, epoch: int) -> bool:
-        """Return whether the draw of epoch `epoch` reads a pass in evaluation mode, to be made before the epoch begins."""
+        """Return whether the draw of epoch `epoch` reads an evaluation pass, which must then come before the epoch."""
         rule = self.rule
         return rule.reads_evaluation and rule.due(epoch, self.epochs) and rule.reads(epoch, self.epochs)
 
     @property
     def weights(self) -> Tensor:
-        """(n,) float32: what each sample's loss counts in the running epoch, 0 where it is not shown."""
+        """(n,) float32: the weight of each sample's loss in the current epoch, 0 for samples that are not shown."""
         coreset = self.coreset
         if self._weights is None:
             weights = np.zeros(coreset.n, dtype=np.float32)
@@ -144,10 +145,10 @@ class DynamicSampler(Sampler[int]):
         return self._weights
 
     def mean(self, losses: Tensor, sample_ids: Tensor) -> Tensor:
-        """Return the mean over the batch of the losses (B,), each times its sample's weight: what is to be backpropagated.
+        """Return the mean over the batch of the losses (B,), each times its sample's weight: the loss to backpropagate.
 
-        `sample_ids` (B,) are those of the batch, on any device. Raises InputError where the two differ in shape, as losses
-        do that were averaged already (`reduction="none"` is needed).
+        `sample_ids` (B,) are those of the batch, on any device. Raises InputError if the two differ in shape, as with losses
+        that are already averaged (`reduction="none"` is needed).
         """
         if losses.shape != sample_ids.shape or losses.ndim != 1:
             raise InputError(
@@ -171,7 +172,7 @@ class DynamicSampler(Sampler[int]):
         return iter(padded[ranks.rank :: ranks.size].tolist())
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what the sampler needs to go on, the same on every rank; the Recorder's state is to be saved with it."""
+        """Return what the sampler needs to resume, the same on every rank; save the Recorder's state with it."""
         held = self._coreset
         return {
             **self._identity(),
@@ -182,7 +183,7 @@ class DynamicSampler(Sampler[int]):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore `state_dict()`; raises InputError for that of another rule, seed, length or data set."""
+        """Restore `state_dict()`; raises InputError if it is of another rule, seed, length or data set."""
         if not isinstance(state, Mapping):
             raise InputError(f"Expected a sampler state as state_dict() returns it, but got {type(state).__name__}.")
         for key, value in self._identity().items():
@@ -190,7 +191,7 @@ class DynamicSampler(Sampler[int]):
                 raise InputError(f"Expected a sampler state with {key}={value!r}, but got {state.get(key)!r}.")
         lacking = sorted({"counts", "epoch"} - set(state))
         if lacking:
-            raise InputError(f"Expected a whole sampler state, but it lacks {', '.join(lacking)}.")
+            raise InputError(f"Expected a complete sampler state, but it lacks {', '.join(lacking)}.")
         self.counts = [int(count) for count in state["counts"]]
         self._epoch, self._coreset, self._weights = int(state["epoch"]), None, None
         if "ids" in state:
@@ -204,7 +205,7 @@ class DynamicSampler(Sampler[int]):
 
 
 def _check_kinds(rule: object, recorder: object) -> None:
-    """Raise InputError for what is no rule, or no Recorder."""
+    """Raise InputError for anything but a rule and a Recorder."""
     if not isinstance(rule, Rule):
         came = f"the class {rule.__name__}" if isinstance(rule, type) else repr(rule)
         raise InputError(f"Expected a rule, such as InfoBatch() or parse_rule('infobatch'), but got {came}.")
