@@ -145,7 +145,7 @@ def main() -> None:
 
         from thresher.integrations.accelerate import attach
 
-        with pytest.raises(InputError, match="Make the Recorder when all processes have started"):
+        with pytest.raises(InputError, match="Create the Recorder after all processes have started"):
             attach(Accelerator(cpu=True), alone)  # type: ignore[arg-type]
     np.savez(folder / f"{framework}-{whole.ranks.rank}.npz", epochs=[whole.epoch, resumed.epoch], **scores)
 

@@ -208,7 +208,7 @@ def test_the_first_tenth_exported_is_the_coreset_of_select(browser: Browser, ser
         keep(page, 100)
         page.wait_for_function("() => document.getElementById('count').textContent === '144'")
         assert "144 samples in" in export_as(page, "tenth")
-        assert "exists already" not in page.locator("#exported").inner_text()
+        assert "already exists" not in page.locator("#exported").inner_text()
     coreset = Coreset.load(server.explorer.out / "tenth.parquet", fingerprint=opened.fingerprint, n=opened.n)
     assert coreset.ids.tolist() == opened.coresets()["el2n-0.1"].ids.tolist()
     assert coreset.source["selector"]["params"] == {"score": "el2n", "end": "hard", "keep": 0.1, "lasso": False}

@@ -287,7 +287,7 @@ def test_nothing_is_replaced_unless_it_is_an_export(folder: Path, tmp_path: Path
     with pytest.raises(RunDirectoryError, match="lies in"):
         export_folder(KEPT, inside, tmp_path / "out", force=True)
     write_csv(KEPT, tmp_path / "a.csv")
-    with pytest.raises(RunDirectoryError, match="exists already"):
+    with pytest.raises(RunDirectoryError, match="already exists"):
         write_csv(KEPT, tmp_path / "a.csv")
     write_csv(KEPT, tmp_path / "a.csv", force=True)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.csv", "mine", "out"]
@@ -311,7 +311,7 @@ def test_what_was_added_anywhere_in_an_export_is_never_replaced(folder: Path, sh
     next(place.iterdir()).unlink()  # what is gone is not missed
     export_folder(KEPT, train, tmp_path / "out", force=True)
     (tmp_path / "out" / "exported-files.json").unlink()
-    with pytest.raises(RunDirectoryError, match=r"without exported-files\.json, nobody can say"):
+    with pytest.raises(RunDirectoryError, match=r"without exported-files\.json, additions to it cannot be detected"):
         export_folder(KEPT, train, tmp_path / "out", force=True)
     reshard(KEPT, shards, tmp_path / "shards")
     reshard(KEPT, shards, tmp_path / "shards", force=True)
@@ -351,17 +351,17 @@ BAD_CSV = {
     "foreign": (b"id;score\n1;2\n", "sample_id"),
     "binary": (bytes(range(128, 256)), "cannot be read"),
     "cut off": (b"sample_id,weight\n1,0.5\n2", "1 of 2 fields"),
-    "text": (b"sample_id\n1\ntrain/7.png\n", "no sample id"),
-    "negative": (b"sample_id\n-1\n", "no sample id"),
-    "float": (b"sample_id\n1.0\n", "no sample id"),
-    "huge": (b"sample_id\n99999999999999999999\n", "no sample id"),
+    "text": (b"sample_id\n1\ntrain/7.png\n", "not a sample id"),
+    "negative": (b"sample_id\n-1\n", "not a sample id"),
+    "float": (b"sample_id\n1.0\n", "not a sample id"),
+    "huge": (b"sample_id\n99999999999999999999\n", "not a sample id"),
     "out of range": (b"sample_id\n60\n", "another data set"),
     "twice": (b"sample_id\n3\n3\n", "more than once"),
-    "nan weight": (b"sample_id,weight\n1,nan\n", "no finite number"),
+    "nan weight": (b"sample_id,weight\n1,nan\n", "not a finite 32-bit number"),
     "quote": (b'sample_id\n"1\n', "cannot be read"),
     "nothing kept": (b"sample_id\n", "at least one"),
-    "weight of Python": (b"sample_id,weight\n1,1_0\n", "no finite number"),
-    "huge weight": (b"sample_id,weight\n1,1e300\n", "no finite number"),
+    "weight of Python": (b"sample_id,weight\n1,1_0\n", "not a finite 32-bit number"),
+    "huge weight": (b"sample_id,weight\n1,1e300\n", "not a finite 32-bit number"),
 }
 
 
@@ -483,18 +483,18 @@ def test_the_command_refuses_what_does_not_belong(folder: Path, tmp_path: Path, 
     assert "--scores" in call.refused(*export, "tdds")
     assert "--pool" in call.refused(*export, "uids")
     assert "--shards" in call.refused(*export, "webdataset")
-    assert "--pool is read for --to uids, but this is --to csv" in call.refused(*export, "csv", "--pool", "x")
-    assert "--how is read for --to folder" in call.refused(*export, "npy", "--how", "copy")
+    assert "--pool is only for --to uids, but this is --to csv" in call.refused(*export, "csv", "--pool", "x")
+    assert "--how is only for --to folder" in call.refused(*export, "npy", "--how", "copy")
     assert "fingerprint" in call.refused(*export, "csv", "--data", "digits")
     before = (tmp_path / "unknown.parquet").read_bytes()
     own = ("export", tmp_path / "unknown.parquet", "--to", "csv", "--out", tmp_path / "unknown.parquet", "--force")
-    assert "is what is exported, and would be lost" in call.refused(*own)
+    assert "is a source of this export and would be lost" in call.refused(*own)
     beside = (*own[:-2], tmp_path / "unknown.parquet.json", "--force")  # without it no command takes the coreset
-    assert "is what is exported, and would be lost" in call.refused(*beside)
+    assert "is a source of this export and would be lost" in call.refused(*beside)
     assert (tmp_path / "unknown.parquet").read_bytes() == before
     (tmp_path / "new.parquet.json").write_text("mine")
     new = ("export", tmp_path / "unknown.parquet", "--to", "parquet", "--out", tmp_path / "new.parquet")
-    assert "new.parquet.json exists already" in call.refused(*new)
+    assert "new.parquet.json already exists" in call.refused(*new)
     assert (tmp_path / "new.parquet.json").read_text() == "mine"
     Coreset(np.arange(3), None, 1437).save(tmp_path / "d.parquet")
     digits = ("export", tmp_path / "d.parquet", "--to", "folder", "--data", "digits", "--out", tmp_path / "out")

@@ -134,7 +134,7 @@ def test_indexed_adds_a_column_to_mappings() -> None:
     indexed = Indexed(items)
     assert indexed[-1] == {"text": "b", "label": 0, "sample_id": 1}
     assert "sample_id" not in items[1]
-    with pytest.raises(InputError, match=r"has one.*leave Indexed out; else rename it"):
+    with pytest.raises(InputError, match=r"has one.*omit Indexed; else rename it"):
         Indexed(indexed)[0]
 
 

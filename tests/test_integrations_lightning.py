@@ -213,7 +213,7 @@ def test_lost_ids_and_samples_are_noticed(tmp_path: Path) -> None:
 def test_a_training_does_not_begin_with_rows_of_one_that_was_broken_off(tmp_path: Path) -> None:
     recorder = Recorder(N, 10, scorers={"aum": AUM()}, duplicates="first")
     fit(recorder, tmp_path, max_steps=3)
-    with pytest.raises(InputError, match="holds a part of epoch 0, of a training that was broken off"):
+    with pytest.raises(InputError, match="holds a part of epoch 0, from a training that was interrupted"):
         fit(recorder, tmp_path)
 
 
@@ -231,10 +231,10 @@ def test_resuming_without_the_recorders_state_or_amid_an_epoch_is_refused(tmp_pa
     unrecorded = torch.load(tmp_path / "step=10.ckpt", weights_only=True)
     del unrecorded["callbacks"]["RecorderCallback"]
     torch.save(unrecorded, tmp_path / "unrecorded.ckpt")
-    with pytest.raises(InputError, match=r"goes on after 10 steps, but the Recorder is empty\. Resume from a checkpoint"):
+    with pytest.raises(InputError, match=r"resumes after 10 steps, but the Recorder is empty\. Resume from a checkpoint"):
         fit(new_recorder(), tmp_path, resume=tmp_path / "unrecorded.ckpt")
     fit(new_recorder(), tmp_path / "b", max_epochs=-1, max_steps=15)
-    with pytest.raises(InputError, match=r"in epoch 2, but the Recorder has 1 epochs\..*broken off \(max_steps\)"):
+    with pytest.raises(InputError, match=r"in epoch 2, but the Recorder has 1 epochs\..*middle of an epoch \(max_steps\)"):
         fit(new_recorder(), tmp_path, resume=tmp_path / "b" / "step=15.ckpt")
     with pytest.raises(SampleIdError, match="seen twice in epoch 1"):  # the order starts anew
         fit(new_recorder(), tmp_path, resume=tmp_path / "step=15.ckpt")

@@ -195,7 +195,7 @@ def test_a_training_without_its_recording_is_refused(whole: tuple[Recorder, Path
     bare = transformers.Trainer(image_model(), trainer_of(new_recorder(), tmp_path, max_steps=7).args, train_dataset=IMAGES)
     bare.train()
     assert not (tmp_path / "checkpoint-7" / "recorder.safetensors").exists()
-    with pytest.raises(InputError, match=r"goes on after 7 steps, but the Recorder is empty\. Resume from a checkpoint"):
+    with pytest.raises(InputError, match=r"resumes after 7 steps, but the Recorder is empty\. Resume from a checkpoint"):
         trainer_of(new_recorder(), tmp_path, max_steps=14).train(resume_from_checkpoint=True)
 
 
@@ -203,7 +203,7 @@ def test_a_training_does_not_begin_with_rows_of_one_that_was_broken_off(tmp_path
     """With `duplicates="first"`, as on several processes, they would be taken for its own."""
     recorder = new_recorder(duplicates="first")
     trainer_of(recorder, tmp_path, max_steps=3).train()
-    with pytest.raises(InputError, match="holds a part of epoch 0, of a training that was broken off"):
+    with pytest.raises(InputError, match="holds a part of epoch 0, from a training that was interrupted"):
         trainer_of(recorder, tmp_path).train()
 
 

@@ -188,7 +188,7 @@ def test_cartography_of_texts_shuffled(epochs: Any, tmp_path: Path) -> None:
 
 LINE = '{"guid": 0, "logits_epoch_0": [1.0, 2.0], "gold": 1}\n'
 BAD_JSONL = {
-    "empty": "", "cut off": LINE + LINE[:30], "no JSON": "sample_id,aum\n1,2\n", "a list": "[1]\n", "twice": LINE + LINE,
+    "empty": "", "cut off": LINE + LINE[:30], "not JSON": "sample_id,aum\n1,2\n", "a list": "[1]\n", "twice": LINE + LINE,
     "other epoch": LINE.replace("epoch_0", "epoch_1"), "no gold": '{"guid": 0, "logits_epoch_0": [1.0, 2.0]}',
     "gold out of range": LINE.replace('"gold": 1', '"gold": 2'),
     "nan": LINE.replace("2.0", "NaN"), "text": LINE.replace("2.0", '"x"'),
@@ -355,7 +355,7 @@ def test_a_shorter_export_leaves_no_later_epochs_of_a_longer_one(tmp_path: Path)
             (dumps / f"{epoch}_{name}.npy").unlink()
     for name in ("targets.npy", "guids.json"):
         (dumps / name).unlink()
-    with pytest.raises(RunDirectoryError, match=r"3_Index\.npy is of an epoch that this export, of 3, does not have"):
+    with pytest.raises(RunDirectoryError, match=r"3_Index\.npy is of an epoch that this export of 3 epochs does not have"):
         dynamics_to_dumps(brief, dumps)
     assert len(list(dumps.iterdir())) == 4
     (dumps / "9_notes.txt").write_text("mine")
@@ -398,7 +398,7 @@ def test_dynamics_that_break_off_leave_the_dumps_as_they_were(tmp_path: Path) ->
 def test_an_epoch_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     place = short(tmp_path, 2, 1.0) / "training_dynamics"
     (place / "dynamics_epoch_1.json").write_bytes((place / "dynamics_epoch_1.jsonl").read_bytes())
-    with pytest.raises(InputError, match=r"epoch_1\.jsonl stands beside dynamics_epoch_1\.json"):
+    with pytest.raises(InputError, match=r"epoch_1\.jsonl and dynamics_epoch_1\.json"):
         dynamics_to_dumps(tmp_path, tmp_path / "dumps")
 
 
@@ -407,5 +407,5 @@ def test_numbers_that_32_bits_cannot_hold_are_refused(tmp_path: Path) -> None:
         from_frame(pa.table({"sample_id": [0, 1], "el2n": [1e300, 1.0]}))
     assert np.isinf(from_frame(pa.table({"sample_id": [0, 1], "el2n": [np.inf, 1.0]})).columns["el2n"].values[0])
     (tmp_path / "aum_values.csv").write_text("sample_id,aum\n0,1e300\n")
-    with pytest.raises(CorruptFileError, match=r"line 2.*'1e300' is no finite number"):
+    with pytest.raises(CorruptFileError, match=r"line 2.*'1e300' is not a finite 32-bit number"):
         read_aum(tmp_path / "aum_values.csv", 2)

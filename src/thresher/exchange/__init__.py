@@ -1,1 +1,1 @@
-"""Coresets and scores in the files of other tools, out and in: a module per format, NumPy and pyarrow only."""
+"""Export and import of coresets and scores in other tools' files: one module per format, with NumPy and pyarrow only."""

@@ -1,7 +1,7 @@
-"""`aum_values.csv`, as the aum package (Pleiss et al. 2020) leaves it: `sample_id,aum`, largest margin first.
+"""`aum_values.csv`, as the aum package (Pleiss et al. 2020) writes it: `sample_id,aum`, largest margin first.
 
-The package averages margins of logits; the published tables of pruning, and so the scorer's default, take margins of
-probabilities. Only the former belong into that file: score with `aum:margin=logit`.
+The package averages margins of logits; the published pruning tables, and so the scorer's default, use margins of
+probabilities. Only logit margins belong in that file: score with `aum:margin=logit`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from thresher.types import Scores
 
 
 def write_aum(scores: Scores, path: PathText, *, force: bool = False) -> None:
-    """Write the file; samples that were never observed are left out, as there. Raises RunDirectoryError, InputError.
+    """Write the file; samples that were never observed are left out, as in the package.
+
+    Raises InputError for other scores than logit margins, RunDirectoryError if `path` exists and `force` is not given.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "aum_values.csv"
@@ -43,10 +45,10 @@ def write_aum(scores: Scores, path: PathText, *, force: bool = False) -> None:
 
 
 def read_aum(path: PathText, n: int) -> Scores:
-    """Return the scores (n,) float32, hard end "low", NaN where the file has no line for a sample.
+    """Return the scores (n,) float32, hard end "low", NaN for samples without a line.
 
-    The package takes any ids, Thresher positions: names like `train/7.png` are refused with CorruptFileError. Also raises
-    MissingFileError, or SampleIdError for an id out of range or there twice.
+    The package accepts any ids, Thresher only positions: names like `train/7.png` are refused with CorruptFileError. Also
+    raises MissingFileError, and SampleIdError for an id that is out of range or appears twice.
     """
     path, values = Path(path), np.full(n, np.nan, dtype=np.float32)
     seen = np.zeros(n, dtype=np.bool_)
@@ -54,7 +56,7 @@ def read_aum(path: PathText, n: int) -> Scores:
         sample_id = whole_number(row["sample_id"], path, line)
         if sample_id >= n:
             raise SampleIdError(
-                f"Expected ids in [0, {n}) in {path}, but line {line} has {sample_id}: is it of another data set?"
+                f"Expected ids in [0, {n}) in {path}, but line {line} has {sample_id}. Is it of another data set?"
             )
         if seen[sample_id]:
             raise SampleIdError(f"Expected every sample once in {path}, but line {line} has {sample_id} again.")

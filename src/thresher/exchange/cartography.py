@@ -1,9 +1,9 @@
-"""Training dynamics as Dataset Cartography keeps them (Swayamdipta et al. 2020), out and in.
+"""Export and import of training dynamics in the format of Dataset Cartography (Swayamdipta et al. 2020).
 
-    training_dynamics/dynamics_epoch_{t}.jsonl    {"guid": 7, "logits_epoch_{t}": [...], "gold": 3} a line and sample
+    training_dynamics/dynamics_epoch_{t}.jsonl    one line per sample: {"guid": 7, "logits_epoch_{t}": [...], "gold": 3}
 
-What comes in becomes official TDDS dumps (`{t}_Output.npy` and so on), which `thresher score` streams: one reader of
-logits is enough. The authors' writer names its files `.jsonl`, their reader looks for `.json`; both are understood here.
+Imported files become official TDDS dumps (`{t}_Output.npy` and so on), which `thresher score` streams: one reader of
+logits is enough. The authors' writer names its files `.jsonl`, their reader looks for `.json`; both are accepted here.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ _DUMPS = re.compile(r"(\d+)_(?:Output|Index)\.npy")
 
 
 def write_dynamics(recording: Trajectory, folder: PathText, *, force: bool = False) -> int:
-    """Write the logits of a recording into `folder/training_dynamics`, a file an epoch, and return the number of epochs.
+    """Write the logits of a recording into `folder/training_dynamics`, a file per epoch, and return the number of epochs.
 
-    Raises InputError where no logits or targets were recorded, MissingSamplesError where a sample misses an epoch (the
-    authors' code needs all), RunDirectoryError where a file exists and `force` is not given; with it, those of later epochs
-    go too, as they are of an older export.
+    Raises InputError if no logits or targets were recorded, MissingSamplesError if a sample is missing from an epoch (the
+    authors' code needs all), RunDirectoryError if a file exists and `force` is not given. With `force`, files of later
+    epochs, which are from an older export, are removed too.
     """
     folder, targets = Path(folder), recording.targets
     if not recording.has_logits or targets is None:
@@ -57,7 +57,7 @@ def write_dynamics(recording: Trajectory, folder: PathText, *, force: bool = Fal
             missing = np.flatnonzero(np.isnan(logits).any(axis=1))
             if len(missing):
                 raise MissingSamplesError(
-                    f"Expected every sample in every epoch, but sample {int(missing[0])} misses epoch {epoch}."
+                    f"Expected every sample in every epoch, but sample {int(missing[0])} is missing from epoch {epoch}."
                 )
             with (part / place.name).open("w", encoding="utf-8") as file:
                 for guid, (row, gold) in enumerate(zip(logits.tolist(), targets.tolist(), strict=True)):
@@ -68,13 +68,13 @@ def write_dynamics(recording: Trajectory, folder: PathText, *, force: bool = Fal
 
 
 def dynamics_to_dumps(folder: PathText, out: PathText, *, force: bool = False) -> list[Guid]:
-    """Turn cartography's files into dumps that `thresher score` reads, and return the guid of each sample id.
+    """Convert cartography files to dumps that `thresher score` reads, and return the guid of each sample id.
 
     `folder` holds `training_dynamics`, or the files themselves. Guids that are exactly 0 to N - 1 are the sample ids; any
-    others (texts, gaps) are numbered as they stand in epoch 0, and `out/guids.json` lists them. Raises MissingFileError,
-    CorruptFileError naming file and line, SampleIdError or MissingSamplesError where epochs hold other samples than epoch 0,
-    InputError where labels or the number of classes change, RunDirectoryError where a file exists without `force`; with it,
-    those of later epochs go too, as they are of older dumps. `out` is as it was then.
+    others (strings, gaps) are numbered in the order of epoch 0, and `out/guids.json` lists them. Raises MissingFileError,
+    CorruptFileError naming file and line, SampleIdError or MissingSamplesError if epochs hold other samples than epoch 0,
+    InputError if labels or the number of classes change, RunDirectoryError if a file exists and `force` is not given; `out`
+    is then unchanged. With `force`, files of later epochs, which are from older dumps, are removed too.
     """
     folder, out = Path(folder), Path(out)
     epochs = _epoch_files(folder)
@@ -95,7 +95,7 @@ def dynamics_to_dumps(folder: PathText, out: PathText, *, force: bool = False) -
             rows, logits, labels = (guids, first, gold) if epoch == 0 else _read_epoch(path, epoch)
             order = _places(rows, place, path)
             if logits.shape != first.shape or not np.array_equal(targets[order], labels):
-                raise InputError(f"Expected the classes and the labels of epoch 0 in {path}, but they differ.")
+                raise InputError(f"Expected the same classes and labels as in epoch 0 in {path}, but they differ.")
             write_new(part / f"{epoch}_Output.npy", npy_bytes(logits))
             write_new(part / f"{epoch}_Index.npy", npy_bytes(order))
         write_new(part / "guids.json", json.dumps(listed).encode())
@@ -106,16 +106,16 @@ def dynamics_to_dumps(folder: PathText, out: PathText, *, force: bool = False) -
 
 
 def _later(folder: Path, names: re.Pattern[str], epochs: int, force: bool) -> list[Path]:
-    """Return the files of epochs from `epochs` on, which would be read as if they were of this export.
+    """Return the files of epochs from `epochs` on, which would be read as if they were part of this export.
 
-    Raises RunDirectoryError where there are any and `force` is not given.
+    Raises RunDirectoryError if there are any and `force` is not given.
     """
     matches = [(path, names.fullmatch(path.name)) for path in (sorted(folder.iterdir()) if folder.is_dir() else ())]
     later = [path for path, match in matches if match and int(match[1]) >= epochs]
     if later and not force:
         raise RunDirectoryError(
-            f"{later[0]} is of an epoch that this export, of {epochs}, does not have; nothing was written. Choose another "
-            "folder, or replace it: --force."
+            f"{later[0]} is of an epoch that this export of {epochs} epochs does not have; nothing was written. Choose "
+            "another folder, or replace it: --force."
         )
     return later
 
@@ -135,7 +135,7 @@ def _epoch_files(folder: Path) -> list[Path]:
     for path in sorted(inner.iterdir()) if inner.is_dir() else ():
         if match := _DYNAMICS.fullmatch(path.name):
             if int(match[1]) in found:
-                raise InputError(f"Expected one file of every epoch, but {path} stands beside {found[int(match[1])].name}.")
+                raise InputError(f"Expected one file per epoch, but there are {path} and {found[int(match[1])].name}.")
             found[int(match[1])] = path
     if sorted(found) != list(range(len(found))) or not found:
         held = f"epochs {sorted(found)}" if found else "none"
@@ -158,15 +158,15 @@ def _read_epoch(path: Path, epoch: int) -> tuple[list[Guid], NDArray[np.float32]
                 or isinstance(label, bool)
                 or not isinstance(label, int)
             ):
-                raise TypeError("guid must be an integer or text, gold an integer")
+                raise TypeError("guid must be an integer or a string, gold an integer")
             row = np.array(logits, dtype=np.float32)
             if row.ndim != 1 or len(row) < 2 or not np.isfinite(row).all() or (rows and len(row) != len(rows[0])):
                 raise ValueError(f"expected {len(rows[0]) if rows else 'at least 2'} finite logits")
             if not 0 <= label < len(row):
-                raise ValueError(f"gold {label} is no class of {len(row)}")
+                raise ValueError(f"gold {label} is not one of {len(row)} classes")
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             told = f"it has no {error}" if isinstance(error, KeyError) else str(error)
-            raise CorruptFileError(f"{path}, line {line}, is no record of cartography: {told}. Write it again.") from None
+            raise CorruptFileError(f"{path}, line {line}, is not a cartography record: {told}. Write it again.") from None
         if guid in guids:
             raise SampleIdError(f"Expected every sample once in {path}, but line {line} has guid {guid!r} again.")
         guids[guid] = None
@@ -185,7 +185,7 @@ def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             try:
                 record = parse_json(line)
             except ValueError as error:
-                raise CorruptFileError(f"{path}, line {number}, is no JSON ({error}); is the file cut off?") from None
+                raise CorruptFileError(f"{path}, line {number}, is not JSON ({error}). Is the file truncated?") from None
             if not isinstance(record, dict):
                 raise CorruptFileError(f"{path}, line {number}, holds a {type(record).__name__}, not an object.")
             yield number, record

@@ -1,4 +1,4 @@
-"""A CSV that FiftyOne (`fo.types.CSVDataset`) and Renumics Spotlight read: a row per picture with label, kept and scores."""
+"""A CSV for FiftyOne (`fo.types.CSVDataset`) and Renumics Spotlight: a row per picture with label, kept and scores."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def write_explorer(
     path: PathText, pictures: Pictures, table: ScoreTable, coreset: Coreset | None = None,
     class_names: Sequence[str] = (), *, force: bool = False,
 ) -> None:  # fmt: skip
-    """Write `filepath,sample_id`, then `label` and `kept` where known, then one column per score (empty: never observed).
+    """Write `filepath,sample_id`, then `label` and `kept` if known, then one column per score (empty: never observed).
 
-    Raises FingerprintError where pictures, scores and coreset are not of one number of samples, InputError for a picture
-    whose name is no text, RunDirectoryError where `path` exists and `force` is not given.
+    Raises FingerprintError if pictures, scores and coreset differ in the number of samples, InputError for a picture whose
+    name is not UTF-8, RunDirectoryError if `path` exists and `force` is not given.
     """
     sizes = {len(pictures), table.n, *(() if coreset is None else (coreset.n,))}
     if len(sizes) != 1:
@@ -48,8 +48,8 @@ def write_explorer(
 
 
 def _text(path: Path) -> str:
-    """Return a path as a CSV of UTF-8 can hold it, or raise InputError for bytes that are no text."""
+    """Return a path as text for a UTF-8 CSV, or raise InputError for bytes that are not UTF-8."""
     try:
         return str(path).encode().decode()
     except UnicodeEncodeError:
-        raise InputError(f"Expected names of pictures that are UTF-8, but got {os.fsencode(path)!r}. Rename it.") from None
+        raise InputError(f"Expected picture names in UTF-8, but got {os.fsencode(path)!r}. Rename it.") from None

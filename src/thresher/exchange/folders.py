@@ -30,12 +30,12 @@ def export_folder(
     coreset: Coreset, pictures: Pictures, out: PathText, *, how: How = "symlink", force: bool = False,
     on_step: Callable[[int, int], None] = lambda done, total: None,
 ) -> int:  # fmt: skip
-    """Fill `out/train` with the kept pictures, under the same relative paths, and return how many there are.
+    """Fill `out/train` with the kept pictures, under the same relative paths, and return their number.
 
-    Symbolic links are absolute and need no room; they break when the originals move. A copy keeps times and is independent.
-    Nothing in the original folder is touched. `on_step` is told how many are there, and of how many. Raises
-    FingerprintError where there are not `coreset.n` pictures, MissingFileError where one is gone, RunDirectoryError where
-    `out` may not be written to; `out` is then as it was.
+    Symbolic links are absolute and need no space; they break if the originals move. A copy keeps times and is independent.
+    The original folder is not changed. `on_step(done, total)` is called after each picture. Raises FingerprintError if there
+    are not `coreset.n` pictures, MissingFileError if one is gone, RunDirectoryError if `out` may not be replaced; `out` is
+    then unchanged.
     """
     if how not in ("symlink", "copy"):
         raise InputError(f"Expected symlink or copy, but got {how!r}.")

@@ -1,7 +1,7 @@
-"""Score tables as data frames: pandas, Polars, DuckDB and pyarrow all speak Arrow, so one way serves them all.
+"""Score tables as data frames: pandas, Polars, DuckDB and pyarrow all support Arrow, so one conversion serves them all.
 
-Out: `to_arrow(table)`, then `.to_pandas()`, `polars.from_arrow(...)`, or name it in a DuckDB query. (All of them also read
-`scores.parquet` itself.) In: anything that gives an Arrow stream, as data frames of pandas and Polars and DuckDB's
+Export: `to_arrow(table)`, then `.to_pandas()`, `polars.from_arrow(...)`, or name it in a DuckDB query. (All of them also
+read `scores.parquet` itself.) Import: anything that exports an Arrow stream, as pandas and Polars data frames and DuckDB
 relations do.
 """
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def to_arrow(table: ScoreTable) -> pa.Table:
-    """Return `sample_id` (int64), `target` (int64, where known) and one float32 column per score."""
+    """Return `sample_id` (int64), `target` (int64, if known) and one float32 column per score."""
     import pyarrow as pa
 
     columns: dict[str, Any] = {"sample_id": np.arange(table.n, dtype=np.int64)}
@@ -33,14 +33,14 @@ def to_arrow(table: ScoreTable) -> pa.Table:
 
 
 def from_frame(frame: Any, hard_end: Mapping[str, HardEnd] | None = None) -> ScoreTable:
-    """Return the score table in a data frame with `sample_id`, in any order, and numeric columns; `target` is optional.
+    """Return a score table from a data frame with `sample_id`, in any order, and numeric columns; `target` is optional.
 
-    `hard_end` says of columns which end is hard; without it "low" holds for columns named as scorers whose low scores are
-    hard (`aum`, `correctness`, `mean_prob`) and "high" for all others. Missing values become NaN (never observed); further
-    columns that are no numbers are refused.
+    `hard_end` maps columns to their hard end; by default it is "low" for columns named after scorers whose low scores are
+    hard (`aum`, `correctness`, `mean_prob`) and "high" for all others. Missing values become NaN (never observed); other
+    columns that are not numeric are refused.
 
-    Raises InputError (no data frame, no sample_id, a column of text), SampleIdError (ids twice, negative, no integers) or
-    MissingSamplesError (a sample has no row).
+    Raises InputError (not a data frame, no sample_id, a text column), SampleIdError (ids duplicated, negative or not
+    integers) or MissingSamplesError (a sample has no row).
 
     >>> import pyarrow as pa
     >>> from_frame(pa.table({"sample_id": [1, 0], "el2n": [0.5, 0.25]})).columns["el2n"].values.tolist()
@@ -68,10 +68,10 @@ def from_frame(frame: Any, hard_end: Mapping[str, HardEnd] | None = None) -> Sco
         if name == "target" and table.column(name).null_count:
             raise InputError(
                 f"Expected a label in every row of target, but {table.column(name).null_count} labels are missing. "
-                "Fill them in, or leave the column out."
+                "Fill them in, or drop the column."
             )
         if name == "target" or not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
-            raise InputError(f"Expected numbers in the column {name}, but got {kind}. Leave it out, or make it numbers.")
+            raise InputError(f"Expected numbers in the column {name}, but got {kind}. Drop the column or convert it.")
         values = single(table.column(name).cast(pa.float64(), safe=False).to_numpy(), f"the column {name}")
         end = (hard_end or {}).get(name) or usual_end(name)
         columns[name] = Scores(values[order], end, {"scorer": name})
@@ -90,12 +90,12 @@ def _order(column: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.int64]]:
 
 
 def _check_ids(ids: np.ndarray[Any, np.dtype[np.int64]]) -> None:
-    """Raise SampleIdError or MissingSamplesError where sorted ids are not exactly 0 to N - 1."""
+    """Raise SampleIdError or MissingSamplesError if sorted ids are not exactly 0 to N - 1."""
     if not len(ids):
         raise MissingSamplesError("Expected a row for every sample in the data frame, but there is none.")
     twice = ids[1:][np.diff(ids) == 0]
     if len(twice) or ids[0] < 0:
-        what = f"{int(twice[0])} is there more than once" if len(twice) else f"{int(ids[0])} is negative"
+        what = f"{int(twice[0])} appears more than once" if len(twice) else f"{int(ids[0])} is negative"
         raise SampleIdError(f"Expected every sample once in the data frame, but {what}.")
     if ids[-1] != len(ids) - 1:
         gap = int(np.flatnonzero(ids != np.arange(len(ids)))[0])

@@ -1,10 +1,10 @@
-"""The ids of a coreset as CSV or NPY. (As Parquet, a coreset's own file is what every engine reads: `Coreset.save`.)
+"""The ids of a coreset as CSV or NPY. (For Parquet, use the coreset's own file, which any engine reads: `Coreset.save`.)
 
-    CSV   the header `sample_id`, then `weight` where there are weights and `path` where files are known; one line a
-          sample, ids ascending
+    CSV   the header `sample_id`, then `weight` if there are weights and `path` if files are known; one line per
+                sample, ids ascending
     NPY   (k,) int64, ids ascending
 
-Neither says of which data set it is: whoever reads one names the number of samples.
+Neither says which data set it belongs to, so reading one takes the number of samples.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 
 def write_csv(coreset: Coreset, path: PathText, *, force: bool = False, name: Callable[[int], str] | None = None) -> None:
-    """Write ids (and weights) as CSV; `name` gives the file of a sample for a column `path`.
+    """Write ids (and weights) as CSV; `name` returns the file of a sample for a column `path`.
 
-    Raises RunDirectoryError where `path` exists and `force` is not given.
+    Raises RunDirectoryError if `path` exists and `force` is not given.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "kept.csv"
@@ -62,9 +62,9 @@ def quoted(text: str) -> str:
 
 
 def read_csv(path: PathText, n: int, source: Mapping[str, Any] | None = None) -> Coreset:
-    """Return the coreset of a data set of `n` samples that a CSV file names; other columns are passed over.
+    """Return the coreset of a data set of `n` samples that a CSV file lists; other columns are ignored.
 
-    Raises MissingFileError, CorruptFileError (no such columns, a line that is none) or SampleIdError (out of range, twice).
+    Raises MissingFileError, CorruptFileError (missing columns, an invalid line) or SampleIdError (out of range, duplicated).
     """
     path, ids, weights = Path(path), [], []
     for number, row in csv_rows(path, ("sample_id",)):
@@ -75,14 +75,14 @@ def read_csv(path: PathText, n: int, source: Mapping[str, Any] | None = None) ->
 
 
 def write_npy(coreset: Coreset, path: PathText, *, force: bool = False) -> None:
-    """Write the ids as (k,) int64; weights are left out. Raises RunDirectoryError where `path` exists and not `force`."""
+    """Write the ids as (k,) int64, without weights. Raises RunDirectoryError if `path` exists and `force` is not given."""
     write_new(path, npy_bytes(coreset.ids), force)
 
 
 def read_npy(path: PathText, n: int, source: Mapping[str, Any] | None = None) -> Coreset:
-    """Return the coreset of a data set of `n` samples that a .npy file of ids, or of a mask (n,) bool, names.
+    """Return the coreset of a data set of `n` samples from a .npy file of ids or of a mask (n,) bool.
 
-    Raises MissingFileError, CorruptFileError (cut off, no .npy file, pickled objects) or SampleIdError.
+    Raises MissingFileError, CorruptFileError (truncated, not a .npy file, pickled objects) or SampleIdError.
     """
     path = Path(path)
     array = load_npy(path)
@@ -94,7 +94,7 @@ def read_npy(path: PathText, n: int, source: Mapping[str, Any] | None = None) ->
 
 
 def load_npy(path: Path) -> np.ndarray[Any, np.dtype[Any]]:
-    """Return the array of a .npy file; pickled objects are refused, and so is a file whose size does not fit its header."""
+    """Return the array of a .npy file; pickled objects are refused, as is a file whose size does not match its header."""
     found = read_header(path)
     return np.fromfile(path, found.dtype, int(np.prod(found.shape)), offset=found.offset).reshape(found.shape)
 
@@ -107,7 +107,7 @@ def npy_bytes(array: np.ndarray[Any, np.dtype[Any]]) -> bytes:
 
 
 def csv_rows(path: Path, needed: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield (line, fields by name) of a CSV file that has these columns; raises MissingFileError or CorruptFileError."""
+    """Yield (line, fields by name) of a CSV file with these columns; raises MissingFileError or CorruptFileError."""
     if not path.is_file():
         raise MissingFileError(f"Expected a CSV file at {path}, but there is none.")
     with path.open(encoding="utf-8-sig", newline="") as file:
@@ -122,7 +122,7 @@ def csv_rows(path: Path, needed: tuple[str, ...]) -> Iterator[tuple[int, dict[st
             for row in reader:
                 if len(row) != len(header):
                     raise _bad_line(
-                        path, reader.line_num, f"it has {len(row)} of {len(header)} fields; is the file cut off?"
+                        path, reader.line_num, f"it has {len(row)} of {len(header)} fields (is the file truncated?)"
                     )
                 yield reader.line_num, dict(zip(header, row, strict=True))
         except (csv.Error, UnicodeDecodeError) as error:
@@ -132,23 +132,23 @@ def csv_rows(path: Path, needed: tuple[str, ...]) -> Iterator[tuple[int, dict[st
 def whole_number(text: str, path: Path, line: int) -> int:
     """Return a sample id, or raise CorruptFileError naming file and line."""
     if not text.strip().isascii() or not text.strip().isdigit() or len(text.strip()) > 18:
-        raise _bad_line(path, line, f"{text[:40]!r} is no sample id (a position in the data set, from 0)")
+        raise _bad_line(path, line, f"{text[:40]!r} is not a sample id (a position in the data set, from 0)")
     return int(text)
 
 
 def real_number(text: str, path: Path, line: int) -> float:
-    """Return a finite number that is one in float32, too, or raise CorruptFileError naming file and line."""
+    """Return a number that is finite in float32 too, or raise CorruptFileError naming file and line."""
     try:
         value = float(text) if "_" not in text else np.nan  # to Python 1_0 is ten
     except ValueError:
         value = np.nan
     if not abs(value) <= _LARGEST:
-        raise _bad_line(path, line, f"{text[:40]!r} is no finite number of 32 bits")
+        raise _bad_line(path, line, f"{text[:40]!r} is not a finite 32-bit number")
     return value
 
 
 def single(values: np.ndarray[Any, np.dtype[Any]], where: str) -> Floats:
-    """Return numbers as float32, or raise InputError where that would make a finite one infinite.
+    """Return numbers as float32, or raise InputError if that would make a finite one infinite.
 
     >>> single(np.array([0.5, np.inf]), "a column").tolist()
     [0.5, inf]
@@ -156,7 +156,7 @@ def single(values: np.ndarray[Any, np.dtype[Any]], where: str) -> Floats:
     with np.errstate(over="ignore"):
         made: Floats = values.astype(np.float32)
     if (lost := np.isinf(made) & np.isfinite(values)).any():
-        raise InputError(f"Expected numbers of 32 bits in {where}, but got {values[lost][0]:g}. Scale them, or take ranks.")
+        raise InputError(f"Expected 32-bit numbers in {where}, but got {values[lost][0]:g}. Scale them, or use ranks.")
     return made
 
 
@@ -169,7 +169,7 @@ def _coreset(ids: Ids, weights: Any, n: int, path: Path, source: Mapping[str, An
     ids = ids[order]
     twice = ids[1:][np.diff(ids) == 0]
     if len(twice):
-        raise SampleIdError(f"Expected every sample once in {path}, but {int(twice[0])} is there more than once.")
+        raise SampleIdError(f"Expected every sample once in {path}, but {int(twice[0])} appears more than once.")
     if len(ids) and (ids[0] < 0 or ids[-1] >= n):
         raise SampleIdError(
             f"Expected ids in [0, {n}) in {path}, but they span {ids[0]} to {ids[-1]}: it belongs to another data set, or "
@@ -179,5 +179,5 @@ def _coreset(ids: Ids, weights: Any, n: int, path: Path, source: Mapping[str, An
 
 
 def collect(ids: Ids, n: int, path: Path) -> Coreset:
-    """Return the coreset of ids that a file names in any order, checked as `read_csv` does."""
+    """Return the coreset of ids that a file lists in any order, checked as in `read_csv`."""
     return _coreset(ids, None, n, path, None)

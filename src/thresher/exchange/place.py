@@ -1,4 +1,4 @@
-"""Where exports may be written: nothing that is there is replaced unless `force` says so, nothing stays half-written."""
+"""Where exports may be written: nothing is replaced without `force`, and nothing is left half-written."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from thresher.files import check_plain, parse_json, part_of, sync_folder, write_
 from thresher.places import PathText, as_place, is_remote
 
 MARK = "exported-coreset.parquet"
-"""The coreset itself lies in every exported folder; it also says that the folder is an export and may be replaced."""
+"""The coreset itself is in every exported folder; it also marks the folder as an export, which may be replaced."""
 
 FILES = "exported-files.json"
-"""Names what an export wrote, so that what was added to it since is told."""
+"""Lists what an export wrote, so that later additions can be detected."""
 
 _FOREIGN = (".csv", ".tsv", ".json", ".txt", ".npy")
 
 
 def write_new(path: PathText, content: bytes, force: bool = False) -> None:
-    """Write a file whose place must be free, or with `force` may hold an older one; folders above it are made.
+    """Write a file that must not exist, unless `force` allows replacing it; parent folders are created.
 
-    Raises RunDirectoryError where something is there, and OSError as the system gives it.
+    Raises RunDirectoryError if something is in the way, and OSError as the system gives it.
     """
     path = Path(path)
     check_free(path, force)
@@ -33,18 +33,18 @@ def write_new(path: PathText, content: bytes, force: bool = False) -> None:
 
 
 def check_free(path: Path, force: bool = False) -> None:
-    """Raise RunDirectoryError where a file may not be written: one is there and `force` is not given, or what is no file."""
+    """Raise RunDirectoryError if `path` may not be written: it is a folder, or exists and `force` is not given."""
     if path.is_dir():
         raise RunDirectoryError(f"Expected a file to write at {path}, but a folder is there. Choose another name.")
     check_plain(path)
     if os.path.lexists(path) and not force:
-        raise RunDirectoryError(f"{path} exists already; nothing was written. Choose another name, or replace it: --force.")
+        raise RunDirectoryError(f"{path} already exists; nothing was written. Choose another name, or replace it: --force.")
 
 
 def check_kind(path: Path, kind: str, read: Callable[[Path], object], option: str = "--out") -> None:
-    """Raise RunDirectoryError where a file at `path`, which may be a URL, is none of this `kind`, and so is never replaced.
+    """Raise RunDirectoryError if a file at `path`, which may be a URL, is not of this `kind`: it is never replaced.
 
-    `read` returns something that counts as true for one of the kind; for any other it does not, or raises ThresherError.
+    `read` returns a true value for a file of the kind; for any other it returns a false one or raises ThresherError.
     """
     place = as_place(path)
     if not place.is_file():
@@ -57,27 +57,27 @@ def check_kind(path: Path, kind: str, read: Callable[[Path], object], option: st
         fits = False
     if not fits:
         raise RunDirectoryError(
-            f"Expected {option} as a new file, or a {kind} to replace, but {path} is something else, or a damaged one. It "
-            f"is left as it is: move it away, or choose another {option}."
+            f"Expected {option} as a new file, or a {kind} to replace, but {path} is something else or damaged. It was "
+            f"not changed: move it away, or choose another {option}."
         )
 
 
 def check_parquet(path: Path, kind: str, option: str = "--out") -> None:
-    """Raise InputError where the name of a Parquet file of this `kind` says that it is of another format.
+    """Raise InputError if the name of a Parquet file of this `kind` has the ending of another format.
 
     >>> check_parquet(Path("scores.parquet"), "score table"), check_parquet(Path("scores"), "score table")
     (None, None)
     """
     if path.suffix.lower() in _FOREIGN:
-        other = "`thresher export` writes other formats of it" if kind == "coreset" else "pandas reads it and writes CSV"
+        other = "`thresher export` converts it to other formats" if kind == "coreset" else "pandas can convert it to CSV"
         raise InputError(f"A {kind} is a Parquet file, but {option} is {path}. Name it .parquet; {other}.")
 
 
 @contextmanager
 def all_or_none(folder: Path) -> Iterator[Path]:
-    """Give a folder to write files to that move into `folder` when the block ends well: all that belong together, or none.
+    """Yield a folder for files that move into `folder` if the block succeeds: either all of them or none.
 
-    Files of their names are replaced, so ask `check_free` before; others stay.
+    Existing files with the same names are replaced, so call `check_free` first; others are kept.
     """
     made = not folder.is_dir()
     part = part_of(folder / "export")
@@ -98,20 +98,20 @@ def all_or_none(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def new_folder(path: Path, force: bool = False) -> Iterator[Path]:
-    """Give a folder to fill; it takes the place of `path` when the block ends well and is removed when it does not.
+    """Yield a folder to fill; it replaces `path` if the block succeeds and is removed if it does not.
 
-    An empty folder may be there; one that an export has made, and nobody has added to anywhere in it, is replaced with
-    `force`, any other never is. Raises RunDirectoryError.
+    An empty folder may exist; one made by an export, to which nothing was added since, is replaced with `force`, any other
+    never is. Raises RunDirectoryError.
     """
     path = Path(os.path.abspath(path))
     if os.path.lexists(path) and (not path.is_dir() or path.is_symlink() or any(path.iterdir())):
         foreign = _foreign(path)
         if foreign is not None:
             raise RunDirectoryError(
-                f"{path} holds something that is no export{foreign}; it is never replaced. Choose another --out."
+                f"{path} holds something that is not an export{foreign}; it is never replaced. Choose another --out."
             )
         if not force:
-            raise RunDirectoryError(f"{path} holds an export already. Choose another --out, or replace it: --force.")
+            raise RunDirectoryError(f"{path} already holds an export. Choose another --out, or replace it: --force.")
     path.parent.mkdir(parents=True, exist_ok=True)
     part, old = part_of(path), part_of(path)
     part.mkdir()
@@ -131,25 +131,25 @@ def new_folder(path: Path, force: bool = False) -> Iterator[Path]:
 
 
 def _foreign(path: Path) -> str | None:
-    """Return what a folder holds beside an export, in words ("" where it is none at all), or None for an untouched one."""
+    """Return what a folder holds besides an export, in words ("" if it is not an export), None for an unchanged export."""
     if not (path / MARK).is_file() or path.is_symlink():
         return ""
     try:
         written = set(parse_json((path / FILES).read_bytes()))
     except (OSError, ValueError, TypeError):
-        return f" (without {FILES}, nobody can say what was added to it)"
+        return f" (without {FILES}, additions to it cannot be detected)"
     extra = sorted(_tree(path) - written - {FILES})
     return f" ({extra[0]})" if extra else None
 
 
 def _tree(folder: Path) -> set[str]:
-    """Return the relative names of all files, links and folders below a folder; links are not followed."""
+    """Return the relative paths of all files, links and folders below a folder; links are not followed."""
     found = [Path(place, name) for place, folders, files in os.walk(folder) for name in (*folders, *files)]
     return {path.relative_to(folder).as_posix() for path in found}
 
 
 def same_file(one: Path, other: Path) -> bool:
-    """Return whether two paths name one file of this machine, which may not be there yet; links are followed.
+    """Return whether two paths name the same local file, which need not exist yet; links are followed.
 
     >>> same_file(Path("kept.csv"), Path("runs/../kept.csv")), same_file(Path("kept.csv"), Path("others.csv"))
     (True, False)
@@ -158,15 +158,15 @@ def same_file(one: Path, other: Path) -> bool:
 
 
 def check_apart(sources: Iterable[Path], out: Path) -> None:
-    """Raise RunDirectoryError where what is read lies in the folder that is written: replacing it would lose it."""
+    """Raise RunDirectoryError if a source is inside the output folder: replacing the folder would lose it."""
     target = out.resolve()
     for source in sources:
         if source.resolve().is_relative_to(target):
-            raise RunDirectoryError(f"{source} lies in {out}, which would be replaced. Choose another --out.")
+            raise RunDirectoryError(f"{source} is inside {out}, which would be replaced. Choose another --out.")
 
 
 def check_inside(name: str, where: Path) -> str:
-    """Return a relative name of a file, or raise InputError where it would lead out of the folder that it is written to.
+    """Return a relative file name, or raise InputError if it would lead out of the folder that it is written to.
 
     >>> check_inside("train/3/0007.png", Path("images.tar"))
     'train/3/0007.png'
@@ -175,6 +175,6 @@ def check_inside(name: str, where: Path) -> str:
     if not parts or name.startswith("/") or ".." in parts or "\\" in name or "\0" in name:
         raise InputError(
             f"Expected plain relative names in {where}, but it holds {name!r}, which leads out of the folder it is unpacked "
-            "to. Nothing was written; do not trust that file."
+            "to. Nothing was written; do not trust this file."
         )
     return name

@@ -1,6 +1,6 @@
-"""A coreset on data sets that live in a program: torch samplers, and data sets of the `datasets` package.
+"""A coreset applied to data sets in Python: torch samplers, and data sets of the `datasets` package.
 
-(`Coreset.subset` gives torch's `Subset`.) Nothing is imported here that the caller does not hold already.
+(`Coreset.subset` returns torch's `Subset`.) Nothing is imported here that the caller has not already imported.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 def sampler(coreset: Coreset, dataset: Sized, seed: int = 0) -> SubsetRandomSampler:
-    """Return torch's sampler of the kept samples of the full `dataset`, in a new random order every epoch.
+    """Return a torch sampler of the kept samples of the full `dataset`, in a new random order every epoch.
 
     `DataLoader(Indexed(dataset), sampler=sampler(coreset, dataset))` keeps the original sample ids. Under
-    DistributedDataParallel use `DistributedSampler(coreset.subset(dataset))`. Raises FingerprintError where `dataset` has
+    DistributedDataParallel use `DistributedSampler(coreset.subset(dataset))`. Raises FingerprintError if `dataset` has
     another number of samples.
     """
     import torch
@@ -34,8 +34,8 @@ def sampler(coreset: Coreset, dataset: Sized, seed: int = 0) -> SubsetRandomSamp
 def select_rows(coreset: Coreset, dataset: Any) -> Any:
     """Return the kept rows of a `datasets.Dataset`, in the order of their ids (its own `select`, no copy).
 
-    Raises FingerprintError where it has another number of rows, InputError for one that is no such data set (a
-    DatasetDict: name its split).
+    Raises FingerprintError if it has another number of rows, InputError for anything but a `datasets.Dataset` (for a
+    DatasetDict, pass one of its splits).
     """
     if not callable(getattr(dataset, "select", None)) or isinstance(dataset, dict):
         raise InputError(f"Expected a datasets.Dataset, but got {type(dataset).__name__}. Of a DatasetDict name the split.")
@@ -44,20 +44,20 @@ def select_rows(coreset: Coreset, dataset: Any) -> Any:
 
 
 def mark_rows(coreset: Coreset, dataset: Any, column: str = "kept") -> Any:
-    """Return a `datasets.Dataset` with a boolean column that says which rows are kept.
+    """Return a `datasets.Dataset` with an added boolean column that says which rows are kept.
 
-    Raises what `select_rows` raises, and InputError where it has a column of that name.
+    Raises what `select_rows` raises, and InputError if it already has a column of that name.
     """
     if not callable(getattr(dataset, "add_column", None)):
         raise InputError(f"Expected a datasets.Dataset, but got {type(dataset).__name__}. Of a DatasetDict name the split.")
     _check_size(coreset, dataset)
     if column in dataset.column_names:
-        raise InputError(f"The data set has a column {column} already. Choose another name.")
+        raise InputError(f"The data set already has a column {column}. Choose another name.")
     return dataset.add_column(column, coreset.mask.tolist())
 
 
 def of_rows(dataset: Any, column: str = "kept") -> Coreset:
-    """Return the coreset that a boolean column of a data set marks; raises InputError where there is none such."""
+    """Return the coreset that a boolean column of a data set marks; raises InputError if there is no such column."""
     if column not in dataset.column_names:
         raise InputError(f"Expected a column {column}, but the data set has {', '.join(dataset.column_names)}.")
     mask = np.asarray(dataset[column])

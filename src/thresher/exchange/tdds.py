@@ -1,11 +1,11 @@
-"""The official TDDS pair, out and in (Zhang et al. 2024, official code: importance_evaluation.py, data_subset.py).
+"""Export and import of the official TDDS pair (Zhang et al. 2024, official code: importance_evaluation.py, data_subset.py).
 
-    data_mask_win{K}_ep{T}.npy   (N,) int64: the sample ids, those to drop first
+    data_mask_win{K}_ep{T}.npy   (N,) int64: the sample ids, in the order in which to drop them
     score_win{K}_ep{T}.npy       (N,) float: the scores in the order of the mask
 
-The official training keeps `mask[int(P * N):]`, P its --subset_rate (the share that goes), and multiplies a batch's loss by
-the mean of the scores scaled to [0, 1]. It looks scores up through the mask, so any coreset can be given to it: what
-is dropped comes first, each part ascending by score. For TDDS's own coresets that is its own argsort.
+The official training keeps `mask[int(P * N):]`, where P is its --subset_rate (the removed share), and multiplies a batch's
+loss by the mean of the scores scaled to [0, 1]. It looks scores up through the mask, so it accepts any coreset: dropped
+samples come first, and each part ascends by score. For TDDS's own coresets that is the official code's argsort.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def write_pair(
 ) -> float:  # fmt: skip
     """Write the pair for `--mask_path` and `--score_path` and return the --subset_rate that keeps exactly `coreset`.
 
-    `scores` are those of all samples; `window` and `epochs` only name the files. Raises FingerprintError where there are
-    not `coreset.n` scores, InputError where one is missing, RunDirectoryError where a file exists and `force` is not given.
+    `scores` are those of all samples; `window` and `epochs` only name the files. Raises FingerprintError if there are not
+    `coreset.n` scores, InputError if one is missing, RunDirectoryError if a file exists and `force` is not given.
 
     >>> import tempfile
     >>> scores = Scores(np.array([0.3, 0.1, 0.4, 0.2]))
@@ -72,10 +72,9 @@ def subset_rate(n: int, count: int) -> float:
 
 
 def read_pair(mask: PathText, score: PathText) -> Scores:
-    """Return the scores of a pair by sample id, (N,) float32; what it was sorted by is undone.
+    """Return the scores of a pair by sample id, (N,) float32, with the sorting undone.
 
-    Raises MissingFileError, CorruptFileError, SampleIdError where the mask is no permutation, InputError where they
-    disagree.
+    Raises MissingFileError, CorruptFileError, SampleIdError if the mask is not a permutation, InputError if they disagree.
     """
     mask, score = Path(mask), Path(score)
     order, values = load_npy(mask), load_npy(score)
@@ -91,15 +90,15 @@ def read_pair(mask: PathText, score: PathText) -> Scores:
 
 
 def read_mask(mask: PathText, rate: float) -> Coreset:
-    """Return the coreset that the official training would take from a mask at this --subset_rate (the share that goes).
+    """Return the coreset that the official training would take from a mask at this --subset_rate (the removed share).
 
-    Raises CorruptFileError for what are no ids (N,), SampleIdError unless each is there once, InputError for a share outside
-    [0, 1), MissingFileError where there is no file.
+    Raises CorruptFileError for anything but ids (N,), SampleIdError unless each appears once, InputError for a share outside
+    [0, 1), MissingFileError if there is no file.
     """
     mask = Path(mask)
     order = load_npy(mask)
     if not 0 <= rate < 1:
-        raise InputError(f"Expected a share that goes in [0, 1), as the official --subset_rate, but got {rate}.")
+        raise InputError(f"Expected a removed share in [0, 1), as the official --subset_rate, but got {rate}.")
     if order.ndim != 1 or order.dtype.kind not in "iu" or not len(order):
         raise CorruptFileError(f"Expected a mask of ids (N,) in {mask}, but got {order.dtype} of shape {order.shape}.")
     n = len(order)

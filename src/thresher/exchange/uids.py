@@ -1,8 +1,8 @@
 """DataComp's subset files: the uids of the kept samples, sorted, as .npy of pairs of unsigned 64-bit numbers.
 
 A uid is a 128-bit number written as 32 hexadecimal digits; its halves are the fields of dtype "u8,u8" (the format that the
-DataComp resharder and submissions take). Thresher's ids are positions, so the uids of the whole pool are needed too:
-in a text file (one a line), a CSV or Parquet file with a column `uid`, or a .npy file of the same pairs, not sorted.
+DataComp resharder and submissions use). Thresher's ids are positions, so the uids of the whole pool are needed too:
+in a text file (one per line), a CSV or Parquet file with a column `uid`, or a .npy file of the same pairs, not sorted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Uids = np.ndarray[Any, np.dtype[np.void]]
 
 
 def parse_uids(texts: Sequence[str], where: str = "the uids") -> Uids:
-    """Return (N,) "u8,u8" of uids in hexadecimal; InputError naming the first that is none.
+    """Return (N,) "u8,u8" from uids in hexadecimal; raises InputError naming the first invalid one.
 
     >>> parse_uids(["139e4a9b22a614771f06c700a8ebe150"]).tolist()
     [(1413649363202610295, 2235693070683988304)]
@@ -38,12 +38,12 @@ def parse_uids(texts: Sequence[str], where: str = "the uids") -> Uids:
                 raise ValueError
             pairs[row] = (int(text[:16], 16), int(text[16:], 16))
         except ValueError:
-            raise InputError(f"Expected 32 hexadecimal digits a uid in {where}, but row {row} is {text[:40]!r}.") from None
+            raise InputError(f"Expected uids of 32 hexadecimal digits in {where}, but row {row} is {text[:40]!r}.") from None
     return pairs
 
 
 def read_pool(path: PathText) -> Uids:
-    """Return the uids of a whole pool in the order of its sample ids, (N,) "u8,u8"; formats: the module's page."""
+    """Return the uids of a whole pool in the order of its sample ids, (N,) "u8,u8"; for formats see the module docstring."""
     path = Path(path)
     if not path.is_file():
         raise MissingFileError(f"Expected the uids of the pool at {path}, but there is no such file.")
@@ -56,14 +56,14 @@ def read_pool(path: PathText) -> Uids:
     try:
         return parse_uids(path.read_text(encoding="ascii").split(), str(path))
     except UnicodeDecodeError as error:
-        raise CorruptFileError(f"Expected one uid a line in {path}, but it is no text ({error.reason}).") from None
+        raise CorruptFileError(f"Expected one uid per line in {path}, but it is not text ({error.reason}).") from None
 
 
 def write_uids(coreset: Coreset, pool: Uids, path: PathText, *, force: bool = False) -> None:
     """Write the subset file of a coreset; `pool` (N,) are the uids of all samples in the order of their ids.
 
-    Raises FingerprintError where the pool has another number of samples, SampleIdError where the pool has a
-    kept uid twice: whoever reads the file would keep both samples.
+    Raises FingerprintError if the pool has another number of samples, SampleIdError if a kept uid appears twice in the
+    pool: readers of the file would keep both samples.
     """
     if len(pool) != coreset.n:
         raise FingerprintError(
@@ -75,9 +75,9 @@ def write_uids(coreset: Coreset, pool: Uids, path: PathText, *, force: bool = Fa
 
 
 def read_uids(path: PathText, pool: Uids) -> Coreset:
-    """Return the coreset that a subset file names, by the uids of the whole pool.
+    """Return the coreset that a subset file lists, given the uids of the whole pool.
 
-    Raises SampleIdError where a uid is not in the pool, or twice there or here, CorruptFileError where it is no subset file.
+    Raises SampleIdError if a uid is not in the pool or appears twice in either, CorruptFileError if it is not a subset file.
     """
     path = Path(path)
     wanted, order = _pairs(path), np.argsort(pool)
@@ -86,14 +86,14 @@ def read_uids(path: PathText, pool: Uids) -> Coreset:
     if len(foreign):
         high, low = wanted[foreign[0]].tolist()
         raise SampleIdError(
-            f"Expected uids of the pool in {path}, but {len(foreign)} are not there, the first {high:016x}{low:016x}."
+            f"Expected uids of the pool in {path}, but {len(foreign)} are not in it, the first {high:016x}{low:016x}."
         )
     _check_once(wanted, pool, order)
     return collect(order[place].astype(np.int64), len(pool), path)
 
 
 def _check_once(wanted: Uids, pool: Uids, order: Ids) -> None:
-    """Raise SampleIdError where a uid of `wanted` is that of two samples of the pool, of which `order` is the argsort."""
+    """Raise SampleIdError if a uid of `wanted` belongs to two samples of the pool, whose argsort is `order`."""
     ascending = pool[order]
     doubled = ascending[1:][ascending[1:] == ascending[:-1]]
     found = doubled[np.isin(doubled, wanted)]

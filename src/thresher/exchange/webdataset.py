@@ -1,9 +1,9 @@
 """A coreset of WebDataset shards: tar in, tar out, one sample in memory at a time.
 
 Sample `i` is the i-th sample met when the shards are read in the order they are given (by the command: sorted by name).
-Files with one key (the path up to the first dot of the file's name) that follow one another are a sample, as the webdataset
-package reads them. Keys, names and bytes are kept; what is no plain file, has no key or lies in a `__folder__` is passed
-over, as there.
+Consecutive files with the same key (the path up to the first dot of the file's name) are one sample, as the webdataset
+package reads them. Keys, names and bytes are kept; what is not a plain file, has no key or is in a `__folder__` is skipped,
+as in that package.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ def reshard(
     coreset: Coreset, shards: Sequence[PathText], out: PathText, *, per_shard: int = 10_000, force: bool = False,
     on_step: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Path]:  # fmt: skip
-    """Write the kept samples of `shards` into `out` as `000000.tar` and so on and return these files.
+    """Write the kept samples of `shards` into `out` as `000000.tar` and so on, and return these files.
 
-    `per_shard` samples go into each. The coreset itself lies beside them. `on_step` is told how many samples are read, and
-    of how many. Raises MissingFileError, CorruptFileError (cut off, no tar file), InputError (a member whose name leads out
-    of its folder), FingerprintError where the shards do not hold `coreset.n` samples, RunDirectoryError where `out` may not
-    be written to. `out` is then as it was.
+    `per_shard` samples go into each. The coreset itself is saved next to them. `on_step(done, total)` is called as samples
+    are read. Raises MissingFileError, CorruptFileError (truncated, not a tar file), InputError (a member whose name leads
+    out of its folder), FingerprintError if the shards do not hold `coreset.n` samples, RunDirectoryError if `out` may not
+    be replaced; `out` is then unchanged.
     """
     if per_shard < 1:
         raise InputError(f"Expected per_shard >= 1 samples, but got {per_shard}.")
@@ -72,13 +72,13 @@ def reshard(
 
 
 def keys(shards: Sequence[PathText]) -> list[str]:
-    """Return the key of every sample in the order of their ids; contents are read past. Raises what `reshard` raises."""
+    """Return the key of every sample in id order; contents are skipped. Raises what `reshard` raises."""
     return [key for key, _ in _samples(_files(shards))]
 
 
 def _files(shards: Sequence[PathText]) -> list[Path]:
     if isinstance(shards, (str, os.PathLike)):
-        raise InputError(f"Expected a list of shards, but got {shards!r}. Name it in one: [path].")
+        raise InputError(f"Expected a list of shards, but got {shards!r}. Put it in a list: [path].")
     return [Path(shard) for shard in shards]
 
 
@@ -118,7 +118,7 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
     except (tarfile.TarError, EOFError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise CorruptFileError(f"{path} is cut off or is no tar file ({error}). Copy it again.") from error
+        raise CorruptFileError(f"{path} is truncated or not a tar file ({error}). Copy it again.") from error
 
 
 def _key(name: str) -> str:

@@ -1,1 +1,1 @@
-"""Thresher in the training loops of others: one small file each, which only calls the Recorder."""
+"""Thresher in other libraries' training loops: one small file each, which only calls the Recorder."""

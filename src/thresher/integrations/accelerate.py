@@ -1,6 +1,6 @@
-"""Records a loop that runs under Accelerate (`pip install 'thresher[accelerate]'`).
+"""Records a training loop under Accelerate (`pip install 'thresher[accelerate]'`).
 
-attach(accelerator, recorder)                   # save_state and load_state then hold the Recorder too
+attach(accelerator, recorder)                   # save_state and load_state then include the Recorder
 recorder.update(logits, targets, sample_ids)    # every batch, before accelerator.backward(loss)
 recorder.end_epoch()                            # every epoch, before save_state
 """
@@ -22,10 +22,10 @@ _accelerate: Any = optional_package("accelerate", "this integration")
 def attach(accelerator: Any, recorder: Recorder, name: str = "recorder") -> None:
     """Let `accelerator.save_state` write the Recorder's state and `load_state` restore it.
 
-    The loop calls the Recorder itself. `name` is that of the file in the checkpoint's folder, so that several Recorders may
-    be attached; each process writes a file of its own. Raises InputError for what is no Accelerator, for a name that another
-    Recorder has there, and where the Recorder was made for another number of processes; `load_state` raises
-    MissingFileError where the checkpoint has no such file.
+    The loop calls the Recorder itself. `name` is that of the file in the checkpoint folder, so that several Recorders can
+    be attached; each process writes its own file. Raises InputError for anything but an Accelerator, for a name already used
+    by another Recorder, and if the Recorder was created for another number of processes; `load_state` raises
+    MissingFileError if the checkpoint has no such file.
 
     >>> from thresher.scorers import EL2N
     >>> accelerator = _accelerate.Accelerator(cpu=True)
@@ -34,15 +34,15 @@ def attach(accelerator: Any, recorder: Recorder, name: str = "recorder") -> None
     if not isinstance(accelerator, _accelerate.Accelerator):
         raise InputError(
             f"Expected an accelerate.Accelerator, but got {type(accelerator).__name__}. Call attach(accelerator, "
-            "recorder), in this order."
+            "recorder) in this order."
         )
     check_recorder(recorder)
     check_processes(recorder, accelerator.num_processes)
     names: set[str] = vars(accelerator).setdefault("_thresher_names", set())
     if name in names:
         raise InputError(
-            f"Expected a name of its own for each Recorder of an Accelerator, but {name!r} has one, whose file this would "
-            f"replace. Name it: attach(accelerator, recorder, {name + '-2'!r}); for a training anew make a new Accelerator."
+            f"Expected a unique name for each Recorder of an Accelerator, but {name!r} is taken and its file would be "
+            f"replaced. Use attach(accelerator, recorder, {name + '-2'!r}); to train again, create a new Accelerator."
         )
     names.add(name)
 

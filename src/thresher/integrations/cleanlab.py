@@ -1,7 +1,7 @@
-"""Hand-off to cleanlab (extra `cleanlab`): suspected label errors from the recorded dynamics.
+"""Recordings for cleanlab (extra `cleanlab`): suspected label errors from the recorded dynamics.
 
-cleanlab wants labels and predicted probabilities, best out of sample. A recording has what the network in training
-predicted, in sample: give it the early epochs, before wrong labels are fitted.
+cleanlab takes labels and predicted probabilities, preferably out of sample. A recording has in-sample predictions of the
+network during training: use early epochs, before wrong labels are fitted.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from thresher.types import Floats, Scores
 def cleanlab_inputs(recording: Trajectory, start: int = 0, stop: int | None = None) -> tuple[NDArray[np.int64], Floats]:
     """Return `labels` (N,) and `pred_probs` (N, C) float32, the mean prediction over epochs `start` to `stop - 1`.
 
-    Raises InputError where no logits or targets were recorded or no epoch is asked for, MissingSamplesError where a sample
-    was never seen in them.
+    Raises InputError if no logits or targets were recorded or the range of epochs is empty or invalid, MissingSamplesError
+    if a sample was never seen in them.
     """
     stop = recording.epochs if stop is None else stop
     if not recording.has_logits or recording.targets is None:
@@ -43,9 +43,9 @@ def cleanlab_inputs(recording: Trajectory, start: int = 0, stop: int | None = No
 
 
 def label_quality(recording: Trajectory, start: int = 0, stop: int | None = None) -> Scores:
-    """Return cleanlab's self-confidence label quality, (N,) in [0, 1]; low is suspect, so hard end "low".
+    """Return cleanlab's self-confidence label quality, (N,) in [0, 1]; low is suspect, so the hard end is "low".
 
-    Raises MissingPackageError where cleanlab is not installed, and what `cleanlab_inputs` raises.
+    Raises MissingPackageError if cleanlab is not installed, and what `cleanlab_inputs` raises.
     """
     labels, pred_probs = cleanlab_inputs(recording, start, stop)
     quality = _cleanlab("rank").get_label_quality_scores(labels, pred_probs)
@@ -55,7 +55,7 @@ def label_quality(recording: Trajectory, start: int = 0, stop: int | None = None
 def suspected_label_errors(recording: Trajectory, start: int = 0, stop: int | None = None) -> NDArray[np.int64]:
     """Return the sample ids whose labels cleanlab's confident learning suspects, the most suspect first.
 
-    Raises MissingPackageError where cleanlab is not installed, and what `cleanlab_inputs` raises.
+    Raises MissingPackageError if cleanlab is not installed, and what `cleanlab_inputs` raises.
     """
     labels, pred_probs = cleanlab_inputs(recording, start, stop)
     found = _cleanlab("filter").find_label_issues(

@@ -4,7 +4,7 @@
     trainer = Trainer(max_epochs=30, callbacks=[callback])
     trainer.fit(module, DataLoader(Indexed(train_set), shuffle=True))    # batches are (sample_ids, images, targets)
 
-`training_step` returns its logits beside the loss: `{"loss": loss, "logits": logits}`.
+`training_step` must return its logits with the loss: `{"loss": loss, "logits": logits}`.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ _lightning: Any = optional_package("lightning.pytorch", "this integration")
 class RecorderCallback(_lightning.Callback):
     """Feeds a Recorder from `training_step`, ends its epochs, and keeps its state in Lightning's checkpoints.
 
-    `sample_ids` and `targets` say where they are in a batch: a position in a tuple, a name in a mapping. By default they are
-    where `thresher.data.Indexed` puts them: first and last in a tuple, "sample_id" in a mapping, where targets are "labels".
-    `logits` is their name in what `training_step` returns; they are taken before the optimiser's step.
+    `sample_ids` and `targets` say where they are in a batch: a position in a tuple, a key in a mapping. By default they are
+    where `thresher.data.Indexed` puts them: first and last in a tuple; "sample_id" and "labels" in a mapping. `logits` is
+    the key of the logits in what `training_step` returns; they are taken before the optimiser step.
 
-    An epoch is committed with its last batch, before any checkpoint of it is written, so `trainer.fit(ckpt_path=...)` goes
-    on without holes from any checkpoint of an epoch's end; `validate`, `test` and `predict` leave the Recorder as it is,
-    whatever checkpoint they load. An epoch that `max_steps` breaks off is not committed, and a `fast_dev_run` is not
-    recorded. Raises InputError for batches or outputs without these columns, for a training resumed
-    without the Recorder's state, and for a Recorder made for another number of processes; and what the Recorder raises.
+    An epoch is committed with its last batch, before any checkpoint of it is written, so `trainer.fit(ckpt_path=...)`
+    resumes without gaps from any end-of-epoch checkpoint; `validate`, `test` and `predict` do not change the Recorder,
+    whatever checkpoint they load. An epoch cut short by `max_steps` is not committed, and a `fast_dev_run` is not
+    recorded. Raises InputError for batches or outputs without these columns, for a training resumed without the Recorder's
+    state, and for a Recorder created for another number of processes; and what the Recorder raises.
 
-    With several devices the Recorder must be made when all processes have started: give a function that makes it, such as
-    `lambda: Recorder(...)`; it is called once, and `callback.recorder` is what it made.
+    With several devices the Recorder must be created after all processes have started: pass a function that creates it, such
+    as `lambda: Recorder(...)`; it is called once, and `callback.recorder` is the result.
 
     >>> from thresher.scorers import EL2N
     >>> callback = RecorderCallback(Recorder(100, 10, scorers={"el2n": EL2N()}))
@@ -65,19 +65,19 @@ class RecorderCallback(_lightning.Callback):
             self.recorder = recorder
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """Make the Recorder, now that the processes stand; Lightning restores states after this."""
+        """Create the Recorder, now that the processes have started; Lightning restores states after this."""
         self._strategy, self._stage = trainer.strategy, stage
         if self._make is not None:
             self.recorder, self._make = self._make(), None
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Refuse a training whose processes would each see a part, and one that the Recorder is not of."""
+        """Refuse a training with another number of processes than the Recorder's, or one the Recorder does not belong to."""
         check_processes(self.recorder, trainer.world_size)
         if not trainer.fast_dev_run:
             check_start(self.recorder, trainer.global_step)
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        """Refuse a training that is in another epoch than the recording."""
+        """Refuse a training that is in another epoch than the Recorder."""
         if not trainer.fast_dev_run:
             check_epoch(self.recorder, trainer.current_epoch)
 
@@ -89,7 +89,7 @@ class RecorderCallback(_lightning.Callback):
             came = (sorted(map(str, outputs)) or None) if isinstance(outputs, Mapping) else "only a loss"
             raise InputError(
                 f"Expected training_step to return {{'loss': loss, {self._logits!r}: logits}}, but it returned {came}. "
-                "Return the logits beside the loss, or name their key: RecorderCallback(recorder, logits=...)."
+                "Return the logits with the loss, or name their key: RecorderCallback(recorder, logits=...)."
             )
         named = isinstance(batch, Mapping)
         ids = self._sample_ids if self._sample_ids is not None else (SAMPLE_ID if named else 0)
@@ -99,18 +99,18 @@ class RecorderCallback(_lightning.Callback):
             self.recorder.end_epoch()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the Recorder's state with tensors in the place of arrays, which torch reads without unpickling objects.
+        """Return the Recorder's state with tensors in place of arrays, which torch reads without unpickling objects.
 
-        On several ranks it is all their parts, since Lightning writes what rank 0 gives; it asks every rank.
+        With several ranks it holds the parts of all, since Lightning asks every rank but saves only what rank 0 returns.
         """
         state: dict[str, Any] = _with_tensors(self.recorder.state_dict())
         size = self.recorder.ranks.size
         return state if size == 1 else {"ranks": [self._strategy.broadcast(state, src=rank) for rank in range(size)]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the Recorder of a training that goes on; a store that is ahead is cut back.
+        """Restore the Recorder when training resumes; a store that is ahead is cut back.
 
-        Raises InputError for a state of other ranks.
+        Raises InputError for a state of another number of ranks.
         """
         if self._stage != "fit":
             return

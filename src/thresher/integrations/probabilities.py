@@ -1,4 +1,4 @@
-"""Records a model that gives NumPy probabilities: boosting rounds, forests that grow, any library without logits.
+"""Records a model that returns NumPy probabilities: boosting rounds, growing forests, any library without logits.
 
 recorder = Recorder(len(x), num_classes, scorers={"aum": AUM()})
 record_rounds(recorder, model.staged_predict_proba(x), y)
@@ -22,8 +22,9 @@ _SLACK = 1e-3  # libraries that predict in float32 over many classes are off by 
 def logits_of(probabilities: ArrayLike) -> Floats:
     """Return logits (B, C) float32 whose softmax is `probabilities`: their logarithms.
 
-    `probabilities` is (B, C) in [0, 1] with rows that sum to 1; or (B,), the probability of class 1 of two, as XGBoost gives
-    it. A probability of 0 becomes float32's smallest normal number, so that logits stay finite (-87.3). Raises InputError.
+    `probabilities` is (B, C) in [0, 1] with rows that sum to 1; or (B,), the probability of class 1 of two, as XGBoost
+    returns it. A probability of 0 becomes float32's smallest normal number, so that logits stay finite (-87.3). Raises
+    InputError for anything else.
 
     >>> [[round(float(x), 2) for x in row] for row in logits_of([[0.25, 0.75], [1.0, 0.0]])]
     [[-1.39, -0.29], [0.0, -87.34]]
@@ -36,13 +37,13 @@ def logits_of(probabilities: ArrayLike) -> Floats:
     if values.ndim == 1:
         values = np.stack([1 - values, values], axis=1)
     if not np.all((values >= 0) & (values <= 1)):  # also NaN
-        raise InputError("Expected probabilities in [0, 1], but some are not. Pass logits to Recorder.update itself.")
+        raise InputError("Expected probabilities in [0, 1], but some are not. Pass logits directly to Recorder.update.")
     sums = values.sum(axis=1)
     if np.any(np.abs(sums - 1) > _SLACK):
         worst = int(np.abs(sums - 1).argmax())
         raise InputError(
             f"Expected probabilities that sum to 1 in each row, but those of row {worst} sum to {sums[worst]:.4g}. "
-            "For independent labels, record one Recorder a label."
+            "For independent labels, use one Recorder per label."
         )
     logits: Floats = np.log(np.maximum(values, np.finfo(np.float32).tiny)).astype(np.float32)
     return logits
@@ -53,9 +54,9 @@ def record_rounds(
 ) -> None:
     """Record each round's probabilities of the training samples as one epoch.
 
-    `rounds` yields (N, C), or (N,) for two classes, once a round and from the first round on, as scikit-learn's
-    `staged_predict_proba(x)` does; `targets` (N,) are class indices in the order of the columns; `sample_ids` (N,) is by
-    default 0 to N - 1. Rounds that the Recorder holds already are passed over, so a resumed recording has no holes. Raises
+    `rounds` yields (N, C), or (N,) for two classes, for each round from the first, as scikit-learn's
+    `staged_predict_proba(x)` does; `targets` (N,) are class indices in the order of the columns; `sample_ids` (N,) defaults
+    to 0 to N - 1. Rounds that the Recorder already holds are skipped, so a resumed recording has no gaps. Raises
     InputError, and what the Recorder raises.
 
     >>> from thresher.scorers import AUM

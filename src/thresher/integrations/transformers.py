@@ -33,21 +33,21 @@ _transformers: Any = optional_package("transformers", "this integration")
 def attach(trainer: Any, recorder: Recorder, *, sample_ids: str = SAMPLE_ID, targets: str = "labels") -> None:
     """Let `recorder` see every training batch of `trainer`, a `transformers.Trainer` for classification.
 
-    `sample_ids` names the column with the ids, `targets` the one with the labels, as the collator names them. The logits are
-    those of the model's output, taken where the loss is computed, before the optimiser's step; evaluation is not recorded.
+    `sample_ids` and `targets` name the columns with the ids and the labels, as the collator names them. The logits are
+    those of the model's output, taken where the loss is computed, before the optimiser step; evaluation is not recorded.
     The Recorder's state is written into every checkpoint and read from the one that `train(resume_from_checkpoint=...)`
-    resumes, so the recording has no holes. An epoch that `max_steps` breaks off is not committed. Where
-    `auto_find_batch_size` starts the loop anew with smaller batches, the recording starts anew with it; a copy of the
-    Recorder's state is kept for that while it trains.
+    resumes, so the recording has no gaps. An epoch cut short by `max_steps` is not committed. If `auto_find_batch_size`
+    restarts the loop with smaller batches, the recording restarts with it; a copy of the Recorder's state is kept for that
+    during training.
 
-    Two methods of this one trainer are wrapped, `compute_loss` and `train`: no callback is shown the logits, or which
-    checkpoint is resumed. While it trains, InputError is raised for batches without these columns, outputs without logits, a
-    training resumed without the Recorder's state, and a Recorder made for another number of processes; and what the Recorder
-    raises. Under torchrun, make the Recorder after the Trainer, which sets up the processes.
+    Two methods of this trainer instance are wrapped, `compute_loss` and `train`, since callbacks see neither the logits nor
+    which checkpoint is resumed. During training, InputError is raised for batches without these columns, outputs without
+    logits, a training resumed without the Recorder's state, and a Recorder created for another number of processes; and
+    what the Recorder raises. Under torchrun, create the Recorder after the Trainer, which sets up the processes.
     """
     if not isinstance(trainer, _transformers.Trainer):
         raise InputError(
-            f"Expected a transformers.Trainer, but got {type(trainer).__name__}. Call attach(trainer, recorder), in this "
+            f"Expected a transformers.Trainer, but got {type(trainer).__name__}. Call attach(trainer, recorder) in this "
             "order."
         )
     check_recorder(recorder)
@@ -61,7 +61,7 @@ def attach(trainer: Any, recorder: Recorder, *, sample_ids: str = SAMPLE_ID, tar
 
 
 class RecorderCallback(_transformers.TrainerCallback):
-    """Ends the Recorder's epochs and keeps its state beside the Trainer's; `attach` adds it and the view of the logits."""
+    """Ends the Recorder's epochs and saves its state with the Trainer's; `attach` adds it and the access to the logits."""
 
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
@@ -69,12 +69,12 @@ class RecorderCallback(_transformers.TrainerCallback):
         self.start: dict[str, Any] | None = None  # the state that the training began with, where it may begin again
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Restore the Recorder where the training is resumed, or starts anew after an out-of-memory error."""
+        """Restore the Recorder if the training is resumed, or restarts after an out-of-memory error."""
         check_processes(self.recorder, args.world_size)
         if not _transformers.trainer_utils.has_length(kwargs["train_dataloader"]):
             raise InputError(
                 "Expected training data with a length, but got a stream: the Trainer does not know where its epochs end, so "
-                "that none could be committed. Give its class a __len__, the number of samples in one pass."
+                "none could be committed. Give its class a __len__, the number of samples in one pass."
             )
         path = state_path(self.resumed or _folder(args, state), self.recorder)
         if state.global_step > 0 and path.is_file():  # without the file, the check below says what is wrong
@@ -86,11 +86,11 @@ class RecorderCallback(_transformers.TrainerCallback):
             self.start = copy.deepcopy(self.recorder.state_dict())
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Forget the state that the training began with."""
+        """Drop the state that the training began with."""
         self.start = None
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Refuse a training that is in another epoch than the recording."""
+        """Refuse a training that is in another epoch than the Recorder."""
         check_epoch(self.recorder, int(state.epoch or 0))
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -99,14 +99,14 @@ class RecorderCallback(_transformers.TrainerCallback):
             self.recorder.end_epoch()
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Write the Recorder's state into the checkpoint's folder, every process its own part."""
+        """Write the Recorder's state into the checkpoint folder; every process writes its own part."""
         save_checkpoint(state_path(_folder(args, state), self.recorder), self.recorder.state_dict())
 
 
 def _seeing_logits(
     compute_loss: Callable[..., Any], recorder: Recorder, sample_ids: str, targets: str
 ) -> Callable[..., Any]:
-    """Return `compute_loss` that shows a training batch's logits to the recorder; the model never sees the ids."""
+    """Return a `compute_loss` that passes each training batch's logits to the Recorder; the model never sees the ids."""
 
     def seeing(model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
         if not model.training:
@@ -133,7 +133,7 @@ def _seeing_logits(
 
 
 def _seeing_checkpoint(train: Callable[..., Any], callback: RecorderCallback) -> Callable[..., Any]:
-    """Return `train` that tells the callback which checkpoint it resumes, where that is named."""
+    """Return a `train` that tells the callback which checkpoint it resumes, if one is given."""
 
     def seeing(resume_from_checkpoint: Any = None, *arguments: Any, **options: Any) -> Any:
         named = resume_from_checkpoint is not None and not isinstance(resume_from_checkpoint, bool)

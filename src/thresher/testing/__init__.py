@@ -1,4 +1,4 @@
-"""Conformance suites for scorers and selectors, for our tests and for those of third parties.
+"""Conformance suites for scorers and selectors, for Thresher's tests and those of third parties.
 
 >>> from thresher.testing import check_scorer
 >>> from thresher.scorers import EL2N

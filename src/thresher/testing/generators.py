@@ -1,4 +1,4 @@
-"""Random dynamics for tests: trajectories with and without holes, and the frames a Recorder would make of them."""
+"""Random dynamics for tests: trajectories with and without holes, and the frames a Recorder would make from them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ Trajectories = dict[str, NDArray[np.float64]]
 def trajectories(seed: int, epochs: int, n: int, num_classes: int = 5, holes: float = 0.0) -> tuple[Trajectories, Pool]:
     """Return `{signal: (T, N) float64}` of random logits, NaN where a sample was not seen, and the pool they belong to.
 
-    All signals are there, those of the evaluation pass too (in the last epoch only, as recordings have them). Values are
-    float32 numbers. The share `holes` of samples is missing in each epoch; sample 0 is never seen where there are holes.
+    All signals are included, also those of the evaluation pass (only in the last epoch, as in recordings). Values are
+    float32 numbers. A share `holes` of the samples is missing from each epoch; with holes, sample 0 is never seen.
 
     >>> values, pool = trajectories(0, epochs=4, n=6)
     >>> values["change"].shape, bool(np.isnan(values["change"][0]).all()), pool.n

@@ -1,13 +1,13 @@
-"""The theorem behind TDDS, executable: what is lost when series over epochs are replaced by constants is their variance.
+"""The theorem behind TDDS, executable: the loss from replacing series over epochs by constants is their variance.
 
-`series` is G, (T, N): row t is epoch t, column n a sample. The columns of `basis` W, (N, N), are orthonormal axes; without
-one they are the samples themselves. The coordinates `kept` stay as they are, each other one becomes one constant for
-all epochs:
+`series` is G, (T, N): row t is epoch t, column n a sample. The columns of `basis` W, (N, N), are orthonormal axes; by
+default the axes are the samples themselves. The coordinates `kept` are unchanged; each other one becomes one constant
+for all epochs:
 
     J(b) = 1/T sum_t || G[t] - sum_{m kept} (G[t] . W[:,m]) W[:,m] - sum_{n dropped} b[n] W[:,n] ||^2
 
-`reconstruction_error` builds J as it stands and minimises it numerically over b; `variance_sum` is the closed form. That
-both agree is the identity; `docs/score_variance.md` derives it and says where the released score leaves it.
+`reconstruction_error` builds J literally and minimises it numerically over b; `variance_sum` is the closed form. The
+identity is that both agree; `docs/score_variance.md` derives it and says where the released score departs from it.
 
 Source: X. Zhang et al., "Spanning Training Progress: Temporal Dual-Depth Scoring (TDDS) for Enhanced Dataset Pruning", CVPR
 2024, supplementary section A, equations 14 to 22.
@@ -37,9 +37,9 @@ def reconstruction_error(
 ) -> float:
     """Return J of the module's formula: its minimum over b, or, with `constants` (N - M,), its value at these.
 
-    `series` (T, N) finite; `kept` M distinct coordinates; `constants` in the rising order of the dropped ones. The minimum
-    is sought by least squares over all T N numbers, without using what the theorem claims of it, so keep N small.
-    Raises InputError where the input is none of this.
+    `series` (T, N) finite; `kept` M distinct coordinates; `constants` in ascending order of the dropped ones. The minimum
+    is found by least squares over all T N numbers, without using what the theorem claims about it, so keep N small.
+    Raises InputError for other input.
 
     >>> reconstruction_error([[0.0, 1.0], [2.0, 1.0]], kept=[1], constants=[4.0])  # ((0 - 4)^2 + (2 - 4)^2) / 2
     10.0
@@ -58,7 +58,7 @@ def reconstruction_error(
 
 
 def best_constants(series: ArrayLike, kept: Sequence[int] | Ids, basis: ArrayLike | None = None) -> Matrix:
-    """Return what the theorem says the best b is, (N - M,): the mean over the epochs of each dropped coordinate (eq. 21).
+    """Return the best b according to the theorem, (N - M,): the mean over the epochs of each dropped coordinate (eq. 21).
 
     >>> best_constants([[0.0, 1.0], [2.0, 1.0]], kept=[1]).tolist()
     [1.0]
@@ -70,7 +70,7 @@ def best_constants(series: ArrayLike, kept: Sequence[int] | Ids, basis: ArrayLik
 
 
 def variance_sum(series: ArrayLike, kept: Sequence[int] | Ids, basis: ArrayLike | None = None) -> float:
-    """Return what the theorem says the smallest J is: the temporal variances of the dropped coordinates, summed (eq. 22).
+    """Return the smallest J according to the theorem: the sum of the dropped coordinates' temporal variances (eq. 22).
 
     >>> variance_sum([[0.0, 1.0], [2.0, 1.0]], kept=[1])
     1.0
@@ -102,12 +102,12 @@ def _checked(series: ArrayLike, basis: ArrayLike | None) -> tuple[Matrix, Matrix
     n = values.shape[1]
     axes = np.eye(n) if basis is None else np.asarray(basis, dtype=np.float64)
     if axes.shape != (n, n) or not np.allclose(axes.T @ axes, np.eye(n), atol=1e-8):
-        raise InputError(f"Expected a basis of {n} orthonormal columns, but got shape {axes.shape} or columns that are not.")
+        raise InputError(f"Expected a basis of {n} orthonormal columns, but got others (shape {axes.shape}).")
     return values, axes
 
 
 def _split(kept: Sequence[int] | Ids, n: int) -> tuple[Ids, Ids]:
-    """Return the kept and the dropped coordinates, both rising."""
+    """Return the kept and the dropped coordinates, both ascending."""
     stay = np.unique(np.asarray(kept, dtype=np.int64))
     if len(stay) != len(kept) or (len(stay) and not 0 <= stay[0] <= stay[-1] < n):
         raise InputError(f"Expected distinct coordinates in [0, {n}) to keep, but got {np.asarray(kept).tolist()}.")

@@ -1,4 +1,4 @@
-"""The conformance suite of scorers: what every scorer must hold to, whoever wrote it.
+"""The conformance suite for scorers: what every scorer must satisfy, whoever wrote it.
 
 `check_scorer(scorer)` runs all checks and raises AssertionError with the name of the one that failed.
 """
@@ -24,7 +24,7 @@ _N = 40
 
 
 def check_scorer(scorer: Scorer, *, rtol: float = 1e-4, atol: float = 1e-5) -> None:
-    """Hold `scorer` to the contract of `Scorer`; tolerances are for the comparison with its definition.
+    """Check `scorer` against the contract of `Scorer`; tolerances are for the comparison with its definition.
 
     >>> from thresher.scorers import TDDS
     >>> check_scorer(TDDS(window=4))
@@ -41,7 +41,7 @@ def check_scorer(scorer: Scorer, *, rtol: float = 1e-4, atol: float = 1e-5) -> N
 
 
 def check_declaration(scorer: Scorer) -> None:
-    """A frozen dataclass with a hard end, documented, hashable, JSON-ready, rebuilt from its parameters; signals exist."""
+    """A frozen dataclass with a hard end; documented, hashable, JSON-ready, rebuilt from its parameters; signals exist."""
     fault = fault_of(type(scorer), Scorer)
     assert not fault, f"{scorer.name}: {fault}"
     doc = inspect.getdoc(type(scorer)) or ""
@@ -69,7 +69,7 @@ def run(
 
 
 def check_definition(scorer: Scorer, values: Trajectories, pool: Pool, rtol: float, atol: float) -> None:
-    """The fast way gives what the literal definition gives, NaN in the same places."""
+    """The fast path gives what the literal definition gives, with NaN in the same places."""
     found = scorer.compute(run(scorer, values), pool)
     _check_form(scorer, found, pool.n)
     wanted = scorer.definition({name: values[name] for name in scorer.needs}, pool)
@@ -77,7 +77,7 @@ def check_definition(scorer: Scorer, values: Trajectories, pool: Pool, rtol: flo
 
 
 def check_any_epoch(scorer: Scorer, values: Trajectories, pool: Pool) -> None:
-    """Asking changes nothing: scores asked in between are those of a run that ends there, and the run goes on the same."""
+    """Computing changes nothing: scores computed midway equal those of a run that ends there, and the run is unaffected."""
     epochs = next(iter(values.values())).shape[0]
     state = scorer.init(pool.n)
     for epoch in range(epochs):
@@ -93,9 +93,9 @@ def check_any_epoch(scorer: Scorer, values: Trajectories, pool: Pool) -> None:
 
 
 def check_shards(scorer: Scorer, values: Trajectories, pool: Pool) -> None:
-    """Samples do not touch each other: each half scored alone gives the bits of the whole.
+    """Samples are independent: each half scored alone gives the same bits as the whole.
 
-    A scorer without signals reads the pool as a whole and is left out, unless it says `by_class`: then each class is.
+    A scorer without signals reads the whole pool and is not checked, unless it sets `by_class`: then each class is checked.
     """
     if scorer.by_class:
         check_classes(scorer, pool)
@@ -114,7 +114,7 @@ def check_shards(scorer: Scorer, values: Trajectories, pool: Pool) -> None:
 
 
 def check_classes(scorer: Scorer, pool: Pool) -> None:
-    """Classes do not touch each other: each scored alone gives the bits of the whole."""
+    """Classes are independent: each scored alone gives the same bits as the whole."""
     assert not scorer.needs, f"{scorer.name}: by_class is for scorers without signals"
     targets, features = pool.need_targets(scorer.name), pool.need_features(scorer.name)
     whole = scorer.compute(scorer.init(pool.n), pool)
@@ -125,7 +125,7 @@ def check_classes(scorer: Scorer, pool: Pool) -> None:
 
 
 def check_resume(scorer: Scorer, values: Trajectories, pool: Pool) -> None:
-    """A state that was copied out and in again goes on to the same bits."""
+    """A state that was saved and restored continues to the same bits."""
     half = max(1, scorer.min_epochs)
     state = {name: np.array(array) for name, array in run(scorer, values, half).items()}
     resumed = scorer.compute(run(scorer, values, None, state, half), pool)
@@ -159,7 +159,7 @@ def check_state_is_small(scorer: Scorer) -> None:
 
 
 def _only(frame: Frame, scorer: Scorer) -> Frame:
-    """Return the frame with what the scorer declared, so that it cannot read anything else."""
+    """Return the frame with only the signals that the scorer declared, so that it cannot read anything else."""
     return Frame(frame.epoch, frame.ids, {name: frame.values[name] for name in scorer.needs}, frame.n)
 
 

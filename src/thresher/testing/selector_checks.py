@@ -1,4 +1,4 @@
-"""The conformance suite of selectors: what every selector must hold to, whoever wrote it."""
+"""The conformance suite for selectors: what every selector must satisfy, whoever wrote it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _N = 60
 
 
 def example(seed: int = 0, n: int = _N, num_classes: int = 4) -> tuple[Scores, Pool]:
-    """Return random positive scores with ties, and a pool with targets and every auxiliary score selectors read."""
+    """Return random positive scores with ties, and a pool with targets and every auxiliary score that selectors read."""
     rng = np.random.default_rng(seed)
     scores = Scores(np.round(rng.gamma(2.0, size=n), 1).astype(np.float32) + np.float32(0.1))
     aux = {name: rng.random(n, dtype=np.float32) for name in ("mean_prob", "correctness", "logit_margin")}
@@ -28,7 +28,7 @@ def example(seed: int = 0, n: int = _N, num_classes: int = 4) -> tuple[Scores, P
 
 
 def check_selector(selector: Selector) -> None:
-    """Hold `selector` to the contract of `Selector`; raises AssertionError naming what failed.
+    """Check `selector` against the contract of `Selector`; raises AssertionError naming what failed.
 
     >>> from thresher.selectors.top import Top
     >>> check_selector(Top())
@@ -47,7 +47,7 @@ def check_selector(selector: Selector) -> None:
 
 
 def at_most(selector: Selector, n: int) -> int:
-    """Return how many of n samples the selector can keep: all, but for the share that a `cutoff` drops on purpose."""
+    """Return how many of n samples the selector can keep: all, except the share that a `cutoff` drops on purpose."""
     return n - int(Fraction(str(selector.params().get("cutoff", 0))) * n)
 
 
@@ -61,7 +61,7 @@ def check_declaration(selector: Selector) -> None:
 
 
 def check_pick(selector: Selector, scores: Scores, pool: Pool, keep: int) -> None:
-    """Exactly `keep` ids (so all of them for N), sorted, unique, int64, in range, and the same again for the same seed."""
+    """Exactly `keep` ids (so all of them for N), sorted, unique, int64, in range, and the same for the same seed."""
     first, second = (_pick(selector, scores, pool, keep) for _ in range(2))
     assert first.dtype == np.int64, f"{selector.name}: ids are {first.dtype}, not int64"
     assert first.shape == (keep,), f"{selector.name}: asked for {keep}, picked {first.shape}"
@@ -81,7 +81,7 @@ def check_balance(selector: Selector, scores: Scores, pool: Pool) -> None:
 
 
 def check_direction(selector: Selector, scores: Scores, pool: Pool) -> None:
-    """A score whose low end is hard selects what its negative with the high end hard does, for rank-based rules."""
+    """For rank-based rules, a score with hard low end selects the same as its negative with hard high end."""
     if not selector.rank_based:
         return
     turned = Scores(-scores.values, "low")
@@ -91,7 +91,7 @@ def check_direction(selector: Selector, scores: Scores, pool: Pool) -> None:
 
 
 def check_ties(selector: Selector, pool: Pool) -> None:
-    """Equal scores are told apart by the hash of the id, for rank-based rules: as if it were a last digit of the score."""
+    """For rank-based rules, ties are broken by the hash of the id, as if it were a last digit of the score."""
     if not selector.rank_based:
         return
     steps = np.random.default_rng(2).integers(3, size=pool.n).astype(np.float32)
