@@ -141,12 +141,12 @@ def test_recording_to_training(recorded: Path, tmp_path: Path) -> None:
 def test_a_recording_that_is_not_finished_is_told(recorded: Path, tmp_path: Path) -> None:
     score = ("score", recorded, "--method", "el2n", "--out", tmp_path / "s.parquet")
     assert "el2n; of 4 epochs" in call(*score)
-    assert "are recorded; go on" not in call(*score)
+    assert "are recorded; first" not in call(*score)
     run = Path(shutil.copytree(recorded, tmp_path / "run"))
     spec = json.loads((run / "spec.json").read_text())
     spec["surrogate"]["epochs"] = 60
     (run / "spec.json").write_text(json.dumps(spec))
-    note = f"4 of 60 epochs are recorded; go on with the same command that began {run} first"
+    note = f"4 of 60 epochs are recorded; first repeat the command that began {run} first"
     for place in (run, run / "trajectory"):
         assert note in call("score", place, *score[2:])
         assert note in call("suspects", place)
@@ -173,7 +173,7 @@ def test_methods_are_listed_and_shown() -> None:
 CASES: dict[str, tuple[tuple[str, ...], str]] = {
     "no source": (("score", "{tmp}/nowhere", "--out", "{tmp}/s.parquet"), "Expected a folder"),
     "window too small": (("score", "{dumps}", "--window", "2", "--out", "{tmp}/s.parquet"), "window >= 3"),
-    "window of words": (("score", "{dumps}", "--window", "five", "--out", "{tmp}/s.parquet"), "whole numbers"),
+    "window of words": (("score", "{dumps}", "--window", "five", "--out", "{tmp}/s.parquet"), "as integers"),
     "window larger than T": (("score", "{dumps}", "--window", "10", "--at", "5", "--out", "{tmp}/s"), "at least 10 epochs"),
     "T beyond the dumps": (("score", "{dumps}", "--at", "31", "--out", "{tmp}/s"), "30 are recorded"),
     "unknown scorer": (("score", "{dumps}", "--method", "tdss", "--out", "{tmp}/s"), "Expected a method"),
@@ -194,7 +194,7 @@ CASES: dict[str, tuple[tuple[str, ...], str]] = {
     "bad loss scale": (("run", "--scale-loss", "some", "--out", "{tmp}/r"), "published, none or all"),
     "no CIFAR there": (("run", "--data", "cifar10", "--data-dir", "{tmp}", "--out", "{tmp}/r"), "cifar-10"),
     "scores as CSV": (("score", "{dumps}", "--out", "{tmp}/s.CSV"), "Name it .parquet; pandas"),
-    "a coreset as text": (("select", "{scores}", "--keep", "1", "--out", "{tmp}/c.txt"), "`thresher export` writes"),
+    "a coreset as text": (("select", "{scores}", "--keep", "1", "--out", "{tmp}/c.txt"), "`thresher export` converts"),
     "no coreset": (("train", "--coreset", "{tmp}/none", "--out", "{tmp}/r"), "Expected a coreset"),
 }
 

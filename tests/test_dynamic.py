@@ -381,7 +381,7 @@ def test_weights_of_a_saved_draw_are_not_left_out_without_a_word(call: Any, tmp_
     n = len(load("digits").train)
     Coreset(np.array([1, 4]), np.array([1, 2], np.float32), n).save(tmp_path / "c.parquet")
     said = call.refused("train", "--coreset", tmp_path / "c.parquet", "--epochs", 1, "--out", tmp_path / "out")
-    assert "has weights, which this command would leave out" in said
+    assert "has weights, which this command would ignore" in said
     assert not (tmp_path / "out").exists()
 
 

@@ -38,7 +38,7 @@ def interrupt(process: subprocess.Popen[bytes], path: Path, pattern: str, later:
     said = process.communicate(timeout=120)[0].decode()
     assert process.returncode == 130, said
     assert "Traceback" not in said
-    assert said.strip().endswith("thresher: interrupted; run the same command again to go on.")
+    assert said.strip().endswith("thresher: interrupted; run the same command again to continue.")
     return said
 
 

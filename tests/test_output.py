@@ -174,7 +174,7 @@ def test_notes_go_to_stderr_and_into_the_document(tmp_path: Path, speak: Speak) 
         np.save(tmp_path / f"{epoch}_Index.npy", np.arange(20))
     np.save(tmp_path / "targets.npy", np.arange(20) % 3)
     command = ("score", tmp_path, "--method", "entropy", "--out", tmp_path / "scores.parquet")
-    note = "entropy: no evaluation pass was recorded; scoring the train-mode logits"
+    note = "entropy: no evaluation pass was recorded; using the train-mode logits"
     status, out, err = speak(*command)
     assert (status, err) == (0, note + "\n")
     assert "20 samples, entropy" in out

@@ -339,7 +339,7 @@ def test_the_picture_is_a_target(monkeypatch: pytest.MonkeyPatch, cifar_root: Pa
     pictures = [tmp_path / f"figure8-{variant}.png" for variant in ("intended", "published-code")]
     given = ["--data-dir", str(cifar_root), "--out", str(tmp_path), "--jobs", "1", "--seeds", "0"]
     result = CliRunner().invoke(app, ["reproduce", "figure8", *given, "--only", "method=tdds"])
-    assert "Leave --only away" in str(result.exception)
+    assert "Omit --only" in str(result.exception)
     result = CliRunner().invoke(app, ["reproduce", "figure8", *given, "--dry-run"], catch_exceptions=False)
     assert "2 pictures of CIFAR-100 to draw" in result.output
     assert list(tmp_path.iterdir()) == []

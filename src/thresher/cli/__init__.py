@@ -17,19 +17,19 @@ from thresher.errors import ThresherError, one_line
 __all__ = ["app", "exploring", "exporting", "main", "scoring", "training"]
 
 INTERRUPTED = 130
-"""The exit status after Ctrl-C, as shells expect it: 128 and the number of SIGINT."""
+"""The exit status after Ctrl-C, as shells expect it: 128 plus the number of SIGINT."""
 _OBJECTS = 10_000
 """New objects until the garbage collector looks for cycles. Imports make many that all stay, and with Python's 700 a short
 command spends a twentieth of its time looking through them."""
 
 
 def main() -> None:
-    """Entry point: what was refused, and what the system refuses, becomes one clear line and exit status 1."""
+    """Entry point: errors of Thresher and of the operating system become one clear line and exit status 1."""
     gc.set_threshold(_OBJECTS)
     try:
         status = app.main(standalone_mode=False) or 0
     except click.Abort:
-        click.echo("thresher: interrupted; run the same command again to go on.", err=True)
+        click.echo("thresher: interrupted; run the same command again to continue.", err=True)
         status = INTERRUPTED
     except click.ClickException as error:  # options that are no such options
         error.show()

@@ -1,4 +1,4 @@
-"""The options that several commands share, each with its type and what `--help` says of it, and how options are made."""
+"""The options that several commands share, each with its type and help text, and the functions that create options."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def option(flag: str, kind: Any = str, default: Any = None, *, help: str, **more: Any) -> Callable[[Command], Command]:
-    """Return the decorator of an option; `kind` is the type of its value, `default` None where it may be left out."""
+    """Return the decorator of an option; `kind` is the type of its value, `default` None if it may be omitted."""
     return click.option(flag, type=LOCAL if kind is Path else kind, default=default, help=help, **more)
 
 
@@ -39,12 +39,12 @@ class Place(click.ParamType):  # type: ignore[type-arg]  # generic in newer vers
     name = "path or URL"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """Return the place that a text names; refuses an empty one, which would be the folder that one is in."""
+        """Return the place that a text names; refuses an empty text, which would mean the current folder."""
         from thresher.errors import InputError
         from thresher.places import as_place
 
         if value == "":
-            raise InputError(f"Expected {_name(param)} to be a {self.name}, but got an empty text. Is a variable not set?")
+            raise InputError(f"Expected {_name(param)} to be a {self.name}, but it is empty. Is a shell variable not set?")
         return as_place(value)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -58,7 +58,7 @@ class Local(Place):
     name = "path"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """Return the path that a text names, be it a URL `file://`; refuses those of object storage."""
+        """Return the path that a text names, also as a `file://` URL; refuses URLs of object storage."""
         from thresher.errors import InputError
         from thresher.places import is_remote
 
@@ -66,7 +66,7 @@ class Local(Place):
         if is_remote(place):
             raise InputError(
                 f"Expected {_name(param)} to be a path on this machine, but got {value}. Object storage is read and written "
-                "by score and select, and read by suspects, export and train --coreset: copy the rest there when it is done."
+                "by score and select, and read by suspects, export and train --coreset; copy other files there when done."
             )
         return place
 
@@ -83,11 +83,11 @@ LOCAL = Local()
 data = option(
     "--data", default="digits",
     help="Data set: digits (built in), cifar10, cifar100, imagenet, or folder (pictures in DIR/train/CLASS "
-    "and DIR/val/CLASS; folder:size=64 brings them to 64x64).",
+    "and DIR/val/CLASS; folder:size=64 resizes them to 64x64).",
     shell_complete=among(*completion.DATA_SETS),
 )  # fmt: skip
 data_dir = option(
-    "--data-dir", Path, help="Where the data lies: the official CIFAR archive or its unpacked folder; the root of folders."
+    "--data-dir", Path, help="Location of the data: the official CIFAR archive or its unpacked folder; the root of folders."
 )
 model = option(
     "--model",
@@ -100,9 +100,9 @@ corrupt = option(
     "--corrupt", help="Corrupt training images: intended or published-code, then :share=0.04:seed=0 and strengths.",
     shell_complete=among("intended", "published-code"),
 )  # fmt: skip
-mislabel = option("--mislabel", help="Give this share of the training samples a wrong label: 0.2 or 0.2:seed=0.")
+mislabel = option("--mislabel", help="Give this share of the training samples wrong labels: 0.2 or 0.2:seed=0.")
 device = option(
-    "--device", default="auto", help="cpu, cuda, cuda:1, or auto (cuda where there is one).",
+    "--device", default="auto", help="cpu, cuda, cuda:1, or auto (cuda if available).",
     shell_complete=among("auto", "cpu", "cuda"),
 )  # fmt: skip
 precision = option(
@@ -110,21 +110,21 @@ precision = option(
     shell_complete=among("fp32", "bf16"),
 )  # fmt: skip
 epochs = option("--epochs", int, help="Epochs to train. Default: the data set's recipe (CIFAR: 200).")
-batch_size = option("--batch-size", int, help="Samples a step. Default: the recipe's (100 surrogate, 128 coreset).")
+batch_size = option("--batch-size", int, help="Samples per step. Default: the recipe's (100 surrogate, 128 coreset).")
 surrogate_epochs = option("--surrogate-epochs", int, help="Epochs of the recorded surrogate.")
-surrogate_batch_size = option("--surrogate-batch-size", int, help="Batch of the surrogate.")
+surrogate_batch_size = option("--surrogate-batch-size", int, help="Batch size of the surrogate.")
 lr = option("--lr", float, help="Peak learning rate. Default: the recipe's (0.1).")
 eval_every = option(
-    "--eval-every", int, 0, help="Measure the test set every so many epochs, too, and tell the best. 0: after the last."
+    "--eval-every", int, 0, help="Also evaluate on the test set every so many epochs; report the best. 0: only at the end."
 )
 compile_model = switch("--compile", "compile_model", help="Run the model through torch.compile.")
 track = option("--track", help="Also log to local files: tensorboard:FOLDER or mlflow:FOLDER. Default: nothing.")
-workers = option("--workers", int, help="How many run at once. Default: one per core, of this machine or of the cluster.")
-address = option("--address", help="Of a running Ray cluster. Default: the one that Ray finds, else one started here.")
+workers = option("--workers", int, help="Number of workers. Default: one per core of this machine or of the cluster.")
+address = option("--address", help="Address of a running Ray cluster. Default: the one Ray finds, else one started here.")
 
 
 def speaking(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add `--quiet` and `--json`; the command is given what they ask for as `say`. Stands nearest to the function."""
+    """Add `--quiet` and `--json`, passed to the command as an `Output`, `say`. Must be the innermost decorator."""
 
     @wraps(command)
     def spoken(*, quiet: bool, as_json: bool, **options: Any) -> Any:
@@ -132,13 +132,13 @@ def speaking(command: Callable[..., Any]) -> Callable[..., Any]:
 
         return command(say=Output(command.__name__, quiet=quiet, as_json=as_json), **options)
 
-    quiet = switch("--quiet", help="Say nothing but errors: no notes, no progress, no tables.")
+    quiet = switch("--quiet", help="Print only errors: no notes, no progress, no tables.")
     as_json = switch("--json", "as_json", help="Print the result as one JSON document; notes and progress go to stderr.")
     return quiet(as_json(spoken))
 
 
 def which_data(command: Command) -> Command:
-    """Add the options of the data and how they were changed, in the order of the help."""
+    """Add the options for the data and for changes to it, in the order of the help."""
     for add in (mislabel, corrupt, data_dir, data):
         command = add(command)
     return command

@@ -1,8 +1,8 @@
-"""What shells complete: names of methods, data sets, models and targets. Knows them by heart, for a shell does not wait.
+"""Shell completion of methods, data sets, models and targets. The names are hard-coded, so that completion is fast.
 
-The names of data sets, models and targets stand here a second time, since where they belong torch is imported; a test
-compares them. Scorers that installed packages bring are known by their entry points, none is imported. Shells are told to
-ask by `_THRESHER_COMPLETE` (click's way, see docs/cli.md).
+The names of data sets, models and targets are repeated here, since the modules that define them import torch; a test
+compares them. Scorers of installed packages are known by their entry points, without importing any. Shells ask through
+`_THRESHER_COMPLETE` (click's mechanism, see docs/cli.md).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 
 def among(*names: str) -> Complete:
-    """Return what completes one of these names."""
+    """Return a function that completes one of these names."""
 
     def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         return _beginning(incomplete, ((name, None) for name in names))
@@ -53,7 +53,7 @@ def method(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[
 
 
 def _known() -> Iterator[tuple[str, str]]:
-    """Yield the methods and what each is, then the scorers of installed packages and whose each is."""
+    """Yield the methods with descriptions, then the scorers of installed packages with their packages."""
     from importlib.metadata import entry_points
 
     from thresher.literature import METHODS
@@ -62,7 +62,7 @@ def _known() -> Iterator[tuple[str, str]]:
     brought = {point.name: point for point in entry_points(group="thresher.scorers")}
     for name, point in sorted(brought.items()):
         if name not in METHODS:  # which is refused
-            yield name, f"of the package {point.dist.name}" if point.dist else "of a package"
+            yield name, f"from the package {point.dist.name}" if point.dist else "from a package"
 
 
 def _beginning(start: str, names: Iterable[tuple[str, str | None]], before: str = "") -> list[CompletionItem]:

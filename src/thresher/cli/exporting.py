@@ -1,4 +1,4 @@
-"""The command that hands a coreset on: `export`."""
+"""The command that converts a coreset for other tools: `export`."""
 
 from __future__ import annotations
 
@@ -17,29 +17,28 @@ from thresher.cli.completion import among
 @app.command()
 @click.argument("coreset", type=PLACE)
 @needed("--to", click.Choice(["csv", "parquet", "npy", "tdds", "uids", "folder", "webdataset"]), help="The format.")
-@needed("--out", Path, help="File to write; for tdds, folder and webdataset the folder.")
+@needed("--out", Path, help="File to write; for tdds, folder and webdataset a folder.")
 @option("--scores", Path, help="tdds: the score table that the coreset was selected from.")
-@option("--column", help="tdds: its score column. Default: the scorer of the coreset.")
+@option("--column", help="tdds: its score column. Default: the coreset's scorer.")
 @option("--pool", Path, help="uids: the uids of all samples in id order (.txt, .csv, .parquet or .npy).")
-@option("--shards", Path, multiple=True, help="webdataset: a shard, or a folder of .tar files; may be given several times.")
+@option("--shards", Path, multiple=True, help="webdataset: a shard, or a folder of .tar files; can be repeated.")
 @option("--per-shard", int, 10_000, help="webdataset: samples in each new shard.")
-@option("--how", click.Choice(["symlink", "copy"]), "symlink", help="folder: how pictures get there.")
+@option("--how", click.Choice(["symlink", "copy"]), "symlink", help="folder: link or copy the pictures.")
 @option(
-    "--data", help="Data set that the coreset must be of: its fingerprint is compared. Default: the coreset's own, for "
-    "folder and with --data-dir; else none.",
+    "--data", help="Data set that the coreset must belong to, checked by fingerprint. Default: the coreset's own for "
+    "folder and with --data-dir; otherwise no check.",
     shell_complete=among(*completion.DATA_SETS),
 )  # fmt: skip
 @given.data_dir
-@switch("--force", help="Replace the file, or the older export's folder, at --out.")
+@switch("--force", help="Replace the file, or the folder of an older export, at --out.")
 @given.speaking
 def export(**options: Any) -> None:
-    """Write CORESET, a file of `thresher select`, in a format of other tools.
+    """Write CORESET, a file from `thresher select`, in another tool's format.
 
-    csv, parquet, npy: the sample ids (positions in the full training set), in csv with the files of a folder of pictures
-    that --data-dir names. tdds: the mask and score pair that the official
-    TDDS training takes. uids: a DataComp subset file. folder: the kept pictures of an image folder. webdataset: new
-    shards with the kept samples. Nothing that exists is replaced without --force, and of folders
-    only those of an older export with it.
+    csv, parquet, npy: the sample ids (positions in the full training set); csv also lists the file of each picture if
+    --data-dir names an image folder. tdds: the mask and score pair that the official TDDS training takes. uids: a DataComp
+    subset file. folder: the kept pictures of an image folder. webdataset: new shards with the kept samples. Nothing is
+    replaced without --force; with it, of folders only older exports.
 
     \b
     thresher export coreset.parquet --to csv --out kept.csv

@@ -18,11 +18,11 @@ from thresher.cli.completion import among
 @given.which_data
 @given.model
 @option(
-    "--coreset-model", help="Another model for the coreset trainings.", shell_complete=among(*completion.MODELS)
+    "--coreset-model", help="Model for the coreset trainings, if different.", shell_complete=among(*completion.MODELS)
 )  # fmt: skip
 @option(
     "--method",
-    help="Methods, comma-separated, or all; parameters follow: tdds:window=5:at=10. Default: random,auto; digits: all.",
+    help="Methods, comma-separated, or all; with parameters: tdds:window=5:at=10. Default: random,auto; digits: all.",
     shell_complete=completion.methods,
 )  # fmt: skip
 @option("--keep", help="Shares in (0, 1] or counts, comma-separated. Default: 0.1.")
@@ -31,22 +31,22 @@ from thresher.cli.completion import among
 @given.epochs
 @given.batch_size
 @given.surrogate_epochs
-@option("--surrogate-schedule", int, help="Length of the surrogate's cosine, where it stops earlier.")
+@option("--surrogate-schedule", int, help="Length of the surrogate's cosine schedule, if it stops earlier.")
 @given.surrogate_batch_size
 @given.lr
 @option(
     "--scale-loss",
     default="published",
-    help="Scale the loss by the score (TDDS code): published (TDDS on CIFAR only), none, all.",
+    help="Scale the loss by the score, as in the TDDS code: published (only TDDS on CIFAR), none, all.",
     shell_complete=among("published", "none", "all"),
 )
 @given.precision
 @given.device
 @option("--jobs", int, help="Coreset trainings at once. Default: one per CPU core, or 1 on a GPU.")
-@switch("--check", help="Measure on a held-out tenth whether auto beats Random, and take Random where it does not.")
-@option("--budget-minutes", float, help="How long to check, for all kept shares together.")
+@switch("--check", help="Measure on a held-out tenth whether auto beats Random; where it does not, use Random.")
+@option("--budget-minutes", float, help="Time for --check, for all kept shares together.")
 @option("--out", Path, help="Run directory. Default: runs/DATA.")
-@switch("--resume/--no-resume", default=True, help="Go on with a run directory that is there.")
+@switch("--resume/--no-resume", default=True, help="Continue an existing run directory.")
 @switch("--report/--no-report", default=True, help="Write report.html.")
 @given.compile_model
 @given.track
@@ -55,10 +55,10 @@ def run(**options: Any) -> None:
     """Record, score, select, retrain and compare, in one go.
 
     Trains a surrogate on DATA while recording it, scores every sample with each METHOD, keeps the share KEEP, retrains
-    on each coreset with each seed, and prints one table: accuracy with its 95 % interval and the gap to Random, paired
-    by seed. Leaves the recording, scores.parquet, the coresets, all results and report.html in the run directory.
-    Run the same command again to go on after a crash or an interruption. Under torchrun the surrogate is trained
-    data-parallel, and the coreset trainings are dealt out among the ranks.
+    on each coreset with each seed, and prints a table: accuracy with its 95 % interval and the gap to Random, paired by
+    seed. Writes the recording, scores.parquet, the coresets, all results and report.html to the run directory. Run the same
+    command again to continue after a crash or an interruption. Under torchrun the surrogate is trained data-parallel, and
+    the coreset trainings are distributed among the ranks.
 
     \b
     thresher run
@@ -76,10 +76,10 @@ def run(**options: Any) -> None:
 @given.which_data
 @given.model
 @given.epochs
-@option("--schedule-epochs", int, help="Length of the cosine. TDDS: stop at T, but keep the schedule of 200.")
+@option("--schedule-epochs", int, help="Length of the cosine schedule. For TDDS: stop at T, but keep the schedule of 200.")
 @given.batch_size
 @given.lr
-@option("--seed", int, 42, help="Seed of weights, order and augmentation.")
+@option("--seed", int, 42, help="Seed of initial weights, sample order and augmentation.")
 @given.precision
 @given.device
 @switch(
@@ -90,10 +90,10 @@ def run(**options: Any) -> None:
 @given.track
 @given.speaking
 def record(**options: Any) -> None:
-    """Train the surrogate and record its dynamics into OUT/trajectory, nothing else.
+    """Only train the surrogate and record its dynamics into OUT/trajectory.
 
-    Continues where it stopped: kill it at any moment and run it again. Under torchrun all ranks train and record together;
-    go on with as many ranks.
+    It can be stopped at any time; the same command continues where it stopped. Under torchrun all ranks train and record
+    together; continue with the same number of ranks.
 
     \b
     thresher record --out runs/mine
@@ -108,7 +108,7 @@ def record(**options: Any) -> None:
 @given.which_data
 @option("--coreset", PLACE, help="Coreset to train on. Default: the full training set.")
 @option(
-    "--dynamic", help="Draw each epoch anew from live scores: infobatch, redraw:method=tdds:keep=0.3:every=5:warmup=10.",
+    "--dynamic", help="Prune during training, by live scores: infobatch, redraw:method=tdds:keep=0.3:every=5:warmup=10.",
     shell_complete=among("infobatch", "redraw"),
 )  # fmt: skip
 @given.model
@@ -125,10 +125,10 @@ def record(**options: Any) -> None:
 @given.track
 @given.speaking
 def train(**options: Any) -> None:
-    """Train on a coreset (or on everything) with several seeds and print the accuracies.
+    """Train on a coreset (or on the full training set) with several seeds and print the accuracies.
 
-    With --dynamic there is no coreset: each epoch shows what the rule draws from the scores of the running training.
-    Under torchrun the trainings are dealt out among the ranks.
+    With --dynamic there is no coreset: each epoch shows what the rule draws by the scores of the current training.
+    Under torchrun the trainings are distributed among the ranks.
     """
     from thresher.commands.training import train_command
 
@@ -139,25 +139,25 @@ def train(**options: Any) -> None:
 @click.argument("target", shell_complete=among(*completion.TARGETS))
 @given.data_dir
 @option(
-    "--scale", default="full", help="full: the published recipe. small: a miniature for a CPU.",
+    "--scale", default="full", help="full: the published recipe. small: a reduced version for a CPU.",
     shell_complete=among("full", "small"),
 )  # fmt: skip
-@option("--only", default="", help="Conditions on the entries: 'method=tdds,random keep=0.1'.", show_default=False)
+@option("--only", default="", help="Only these entries: 'method=tdds,random keep=0.1'.", show_default=False)
 @option("--seeds", default="0-2", help="Seeds of selection and coreset training: 0-2 or 0,1,5.")
-@option("--jobs", int, help="Trainings at once, also on one GPU. Default: one per core, 1 on a GPU.")
-@option("--limit-minutes", float, help="Start nothing that cannot finish within this time.")
+@option("--jobs", int, help="Trainings at once, also on one GPU. Default: one per core, or 1 on a GPU.")
+@option("--limit-minutes", float, help="Start only what can finish within this time.")
 @given.eval_every
-@switch("--dry-run", help="Only say how much is to run and how long it would take.")
-@option("--out", Path, Path("runs/reproduce"), help="Folder of recordings and results; shared by all targets.")
+@switch("--dry-run", help="Only print how much there is to run and how long it would take.")
+@option("--out", Path, Path("runs/reproduce"), help="Folder for recordings and results; shared by all targets.")
 @given.device
 @option(
-    "--precision", default="recipe", help="fp32, bf16, or recipe (what the target's recipe says).",
+    "--precision", default="recipe", help="fp32, bf16, or recipe (that of the target's recipe).",
     shell_complete=among("recipe", "fp32", "bf16"),
 )  # fmt: skip
 @option(
     "--engine",
-    help="Who runs the coreset trainings: processes, threads, serial, or ray (many machines). Default: threads on a GPU, "
-    "processes else.",
+    help="Where to run the coreset trainings: processes, threads, serial, or ray (many machines). Default: threads on a "
+    "GPU, otherwise processes.",
     shell_complete=among("processes", "threads", "serial", "ray"),
 )
 @given.address
@@ -165,14 +165,14 @@ def train(**options: Any) -> None:
 @given.track
 @given.speaking
 def reproduce(**options: Any) -> None:
-    """Reproduce a published table or figure, with our number beside the published one.
+    """Reproduce a published table or figure, with the new numbers next to the published ones.
 
     TARGET is table6 to table10, figure7, figure8 (a picture), imagenet-resnet34, imagenet-swin, all of these (all), or
-    auto (the judgement of the method auto, where nothing is published). Runs its cells that have no result in OUT yet:
-    records what they share once, selects, trains, and writes the board as Markdown, CSV and HTML. With --only it runs
-    and prints some entries; the written board has them all. Stop it at any moment and run it again to go on; results of
-    several machines are merged by copying their results folders together. With --engine ray the machines of a cluster
-    share the coreset trainings; they must see OUT and the data under the same paths.
+    auto (the evaluation of the method auto, for which nothing is published). Runs the trainings (cells) that have no result
+    in OUT yet: makes each shared recording once, selects, trains, and writes the board as Markdown, CSV and HTML. With
+    --only it runs and prints some entries; the written board has all of them. It can be stopped at any time; the same
+    command continues. Results of several machines are merged by copying their results folders together. With --engine ray
+    the machines of a cluster share the coreset trainings; they must see OUT and the data under the same paths.
 
     \b
     thresher reproduce table6 --data-dir DIR --dry-run
@@ -186,11 +186,11 @@ def reproduce(**options: Any) -> None:
 
 @app.command()
 @needed("--keep", help="Kept share in (0, 1] to tune for.")
-@needed("--budget-minutes", float, help="Start nothing that cannot finish within this time.")
+@needed("--budget-minutes", float, help="Start only what can finish within this time.")
 @given.which_data
 @given.model
 @option("--holdout", default="0.1", help="Share of the training set to measure on: 0.1 or 0.1:seed=0.")
-@option("--seeds", default="0", help="Seeds per setting: 0-2 or 0,1,5.")
+@option("--seeds", default="0", help="Seeds for each setting: 0-2 or 0,1,5.")
 @given.epochs
 @given.surrogate_epochs
 @given.batch_size
@@ -199,14 +199,15 @@ def reproduce(**options: Any) -> None:
 @given.precision
 @given.device
 @option("--jobs", int, help="Trainings at once.")
-@option("--out", Path, help="Folder of recordings and results. Default: runs/tune-DATA.")
+@option("--out", Path, help="Folder for recordings and results. Default: runs/tune-DATA.")
 @given.track
 @given.speaking
 def tune(**options: Any) -> None:
     """Find TDDS's trajectory length T and window K for a data set and a kept share, without the test set.
 
     Holds out a part of the training set, records the surrogate on the rest, trains on the coresets of as many (T, K) as
-    the budget allows, and prints the best with its accuracy on the held-out part. Run it again with more minutes to go on.
+    the budget allows, and prints the best with its accuracy on the held-out part. Run it again with more minutes to try
+    more.
 
     \b
     thresher tune --data cifar10 --data-dir DIR --model small --keep 0.1 --budget-minutes 60

@@ -1,1 +1,1 @@
-"""What the commands do: options to specs, live progress, tables in the terminal. The lab below knows no terminal."""
+"""Implementation of the commands: options to specs, live progress, tables. Lower layers know nothing of terminals."""

@@ -1,4 +1,4 @@
-"""Progress bars in a terminal, each with what is done, the time it took and the time that is left. Drawn by rich."""
+"""Progress bars in a terminal, each with progress, elapsed time and remaining time. Drawn by rich."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _SETTLE = 1.0  # seconds; what comes earlier was there before (a training that g
 
 
 class TimeLeft(ProgressColumn):
-    """The time that is left at the speed so far; nothing where no speed is known yet.
+    """The remaining time at the speed so far; empty while no speed is known.
 
-    rich's own column looks at the last 30 seconds, in which an epoch or a training rarely ends.
+    rich's own column uses the last 30 seconds, in which an epoch or a training rarely ends.
     """
 
     max_refresh = 0.5
@@ -28,9 +28,9 @@ class TimeLeft(ProgressColumn):
 
 
 def time_left(seen: tuple[float, float, float, float], now: float) -> float | None:
-    """Return seconds until everything is done, None where that is not known or nothing is left.
+    """Return seconds until everything is done, None if that is not known or nothing is left.
 
-    `seen` is when counting began and the share in [0, 1] that was done then; when something was last heard, and the share.
+    `seen` is (time when counting began, share in [0, 1] done then, time of the latest update, share done then).
 
     >>> time_left((0.0, 0.2, 10.0, 0.4), 12.0)
     28.0
@@ -59,9 +59,9 @@ class Bars:
     def show(
         self, name: str, share: float, count: str | None = None, note: str | None = None, *, anew: bool = False
     ) -> None:
-        """Draw the bar `name` up to `share` in [0, 1]; `count` (by default percent) and `note` stay as they were where None.
+        """Draw the bar `name` up to `share` in [0, 1]; `count` (by default percent) and `note` are unchanged if None.
 
-        `anew` forgets the speed so far, for what went on meanwhile was something else.
+        `anew` resets the measured speed, since something else was done in between.
         """
         now, share = time.monotonic(), min(1.0, share)
         if count is not None:

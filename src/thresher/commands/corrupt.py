@@ -25,7 +25,7 @@ _MOST = 50
 def corrupt_command(*, show: Path, data: str, data_dir: Path | None, variant: str, sample: str | None, say: Output) -> None:
     """`thresher corrupt`."""
     if show.suffix.lower() != ".png":
-        raise InputError(f"Expected a picture to write that ends in .png, but got {show}.")
+        raise InputError(f"Expected a .png file to write, but got {show}.")
     spec = Corruption.parse(variant)
     ids = parse_seeds(sample, "sample ids") if sample is not None else None
     loaded = load(data, data_dir)
@@ -43,11 +43,10 @@ def corrupt_command(*, show: Path, data: str, data_dir: Path | None, variant: st
 def corruption_picture(
     data: Data, spec: Corruption, ids: tuple[int, ...], on_step: Callable[[int, int], None] = lambda done, total: None
 ) -> bytes:
-    """Return a PNG: a row for each of the training samples `ids`, a column for each of `KINDS`, both labelled.
+    """Return a PNG with a row for each of the training samples `ids` and a column for each of `KINDS`, both labelled.
 
-    Every sample is shown as it would look if it were its turn to be corrupted in that way. `on_step` is told what is
-    done of what there is: the rows, and the writing. Raises SampleIdError for an id
-    that the training split lacks, InputError for more than 50.
+    Every sample is shown as it would look if it got that corruption. `on_step(done, total)` is called after each row and
+    after encoding. Raises SampleIdError for an id that the training split lacks, InputError for more than 50.
     """
     outside = [i for i in ids if not 0 <= i < len(data.train)]
     if outside:

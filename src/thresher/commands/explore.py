@@ -1,4 +1,4 @@
-"""`thresher explore`: opens a run and serves its page to this machine until it is interrupted."""
+"""`thresher explore`: opens a run and serves its page on this machine until interrupted."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def explore_command(*, run: Path, data_dir: Path | None, port: int, out: Path | 
     except OSError as error:
         if error.errno not in (errno.EADDRINUSE, errno.EACCES):
             raise
-        raise InputError(f"Expected a free port, but {LOOPBACK}:{port} is not. Choose another --port (0: any).") from None
+        raise InputError(f"Expected a free port, but {LOOPBACK}:{port} is in use. Choose another --port (0: any).") from None
     with server:
-        say.line(f"{opened.name}: {opened.n} samples at {server.url} (Ctrl-C ends it)")
+        say.line(f"{opened.name}: {opened.n} samples at {server.url} (press Ctrl-C to stop)")
         say.result({"run": run, "data": opened.name, "samples": opened.n, "url": server.url})
         if browser:
             webbrowser.open(server.url)

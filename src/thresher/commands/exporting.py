@@ -1,4 +1,4 @@
-"""`thresher export`: a coreset in a format of other tools. Imports no torch unless a data set is named."""
+"""`thresher export`: a coreset in another tool's format. Does not import torch unless a data set is named."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _READ_BY: dict[str, tuple[str, Any]] = {
     "scores": ("tdds", None), "column": ("tdds", None), "pool": ("uids", None), "shards": ("webdataset", ()),
     "per_shard": ("webdataset", 10_000), "how": ("folder", "symlink"),
 }  # fmt: skip
-"""Which format reads an option, and what stands for none."""
+"""Which format reads an option, and the option's default."""
 
 
 def export_command(
@@ -69,38 +69,36 @@ def export_command(
 
 
 def _tdds(kept: Coreset, out: Path, scores: Path, column: str | None, force: bool) -> float:
-    """Write the pair and return the rate that the official training is given.
+    """Write the pair and return the rate to pass to the official training.
 
-    The files are named by the settings that the column says it has, 0 where it does not say.
+    The files are named by the settings recorded with the column, 0 if it has none.
     """
     table = read_scores(scores)
     of = table.info.get("fingerprint")
     if kept.fingerprint is not None and of not in (None, kept.fingerprint):
-        raise FingerprintError(
-            f"Expected scores of the data set that the coreset is of, but {scores} is of another one ({of})."
-        )
+        raise FingerprintError(f"Expected scores of the coreset's data set, but {scores} is of another one ({of}).")
     told = kept.source.get("scorer", {})
     name = column or (told.get("scorer", "tdds") if isinstance(told, dict) else "tdds")
     if name not in table.columns:
-        raise UnknownNameError(f"{scores} has no column {name}, but {', '.join(table.columns)}. Name one with --column.")
+        raise UnknownNameError(f"{scores} has no column {name}, only {', '.join(table.columns)}. Name one with --column.")
     chosen = table.columns[name]
     window, at = chosen.source.get("params", {}).get("window", 0), chosen.source.get("at", 0)
     return write_pair(kept, chosen, out, window, at, force=force)
 
 
 def _refuse_unread(to: str, **options: Any) -> None:
-    """Raise InputError for an option that the format does not read."""
+    """Raise InputError for an option that the format does not use."""
     for name, (reader, unset) in _READ_BY.items():
         if options[name] != unset and to != reader:
             option = "--" + name.replace("_", "-")
-            raise InputError(f"{option} is read for --to {reader}, but this is --to {to}. Leave it away.")
+            raise InputError(f"{option} is only for --to {reader}, but this is --to {to}. Omit it.")
 
 
 def _refuse_own(out: Path, *sources: Path | None) -> None:
-    """Raise RunDirectoryError where an export would replace what it is made from, with --force, too."""
+    """Raise RunDirectoryError if an export would replace one of its sources, even with --force."""
     for source in sources:
         if source is not None and same_file(out, source):
-            raise RunDirectoryError(f"{out} is what is exported, and would be lost. Choose another --out.")
+            raise RunDirectoryError(f"{out} is a source of this export and would be lost. Choose another --out.")
 
 
 def _needed(path: Path | None, option: str, to: str) -> Path:
@@ -110,7 +108,7 @@ def _needed(path: Path | None, option: str, to: str) -> Path:
 
 
 def _tar_files(shards: tuple[Path, ...]) -> list[Path]:
-    """Return the shards in the order of their names, those of a folder included."""
+    """Return the shards sorted by name, including those of a folder."""
     if not shards:
         raise InputError("Expected --shards for --to webdataset; see thresher export --help.")
     found = [path for place in shards for path in (sorted(place.glob("*.tar*")) if place.is_dir() else [place])]

@@ -1,4 +1,4 @@
-"""`thresher methods`: the table of the literature, what there is besides, and the card of one. No torch is imported here."""
+"""`thresher methods`: the table of methods, scorers and selectors, and the card of one. Does not import torch."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def methods_command(*, name: str | None, say: Output) -> None:
     width = max(map(len, [*METHODS, *own, *rules]))
     for title, entries in (
         ("", {key: method.title for key, method in METHODS.items()}),
-        ("Scorers that are no method by themselves; as one, they keep the hardest:", own),
-        ("Selectors, for any of them (el2n:selector=stratified):", rules),
+        ("Scorers without a published method; used as one, they keep the hardest:", own),
+        ("Selectors, for any of these (el2n:selector=stratified):", rules),
     ):
         if title:
             say.line(f"\n{title}")
@@ -36,7 +36,7 @@ def methods_command(*, name: str | None, say: Output) -> None:
 
 
 def _summary(room: Room[Any], name: str) -> str:
-    """Return the first line of a docstring, or why there is none to be had."""
+    """Return the first line of a docstring, or the reason why it is not available."""
     try:
         return (inspect.getdoc(room[name]) or "").partition("\n")[0]
     except ThresherError as error:

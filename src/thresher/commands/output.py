@@ -1,6 +1,6 @@
-"""What a command says, and where: the result on stdout; notes and progress on stderr; `--quiet` and `--json` for all alike.
+"""A command's output: the result on stdout, notes and progress on stderr; `--quiet` and `--json` work for all commands.
 
-Every command is given an `Output` as `say`. It prints nothing itself, so no command can forget a mode.
+Every command gets an `Output` as `say` and prints only through it, so no command can forget a mode.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 class Output:
-    """Where a command speaks.
+    """A command's output.
 
-    `quiet` leaves notes, progress, lines and tables away; `as_json` prints one JSON document in the place of lines and
-    tables. With both there is the document and nothing else.
+    `quiet` omits notes, progress, lines and tables; `as_json` prints one JSON document in place of lines and tables. With
+    both, there is only the document.
     """
 
     def __init__(self, command: str = "", *, quiet: bool = False, as_json: bool = False) -> None:
@@ -36,47 +36,47 @@ class Output:
 
     @property
     def shows_bars(self) -> bool:
-        """Whether progress is drawn: where somebody looks at a terminal, and nobody asked for silence."""
+        """Whether progress bars are drawn: on a terminal, and not with `--quiet`."""
         return not self.quiet and sys.stderr.isatty()
 
     def hush(self) -> None:
-        """Say nothing from now on, as ranks do that only help."""
+        """Print nothing from now on, as on ranks other than the first."""
         self.quiet, self.as_json = True, False
 
     def note(self, text: str) -> None:
-        """Say what is not the result: what was picked and why, what failed."""
+        """Print something that is not the result, such as what was picked and why."""
         self._notes.append(text)
         self.sign(text)
 
     def sign(self, text: str) -> None:
-        """Say how far the work is, for those who read a log; it belongs to no result."""
+        """Print progress for a log; it is not part of the result."""
         if not self.quiet:
             self._print_note(text)
 
     def failure(self, text: str) -> None:
-        """Say that a part failed while the rest went on; in silence too."""
+        """Print that a part failed while the rest continued; also with `--quiet`."""
         self._print_note(text)
 
     def line(self, text: str = "") -> None:
-        """Say a line of the result, for people."""
+        """Print a line of the result, for people."""
         if not (self.quiet or self.as_json):
             click.echo(text)
 
     def table(self, make: Callable[[], Table]) -> None:
-        """Show a table of the result, for people; it is only made where it is shown."""
+        """Show a table of the result, for people; it is only made if it is shown."""
         if not (self.quiet or self.as_json):
             from rich.console import Console
 
             Console().print(make())
 
     def wrote(self, *paths: Path) -> None:
-        """Note files or folders that the command has written."""
+        """Record files or folders that the command has written."""
         self._wrote += map(str, paths)
 
     def result(self, facts: Mapping[str, Any]) -> None:
-        """Give the result, for programs: the last call of a command; with `--json` this is the document.
+        """Set the result for programs, in a command's last call; with `--json` this is the document.
 
-        Dataclasses, paths and NumPy's numbers become plain values, numbers that are not finite become null.
+        Dataclasses, paths and NumPy numbers become plain values, numbers that are not finite become null.
         """
         if self.as_json:
             head = {"command": self.command, "version": thresher.__version__, "wrote": self._wrote}
@@ -84,12 +84,12 @@ class Output:
             click.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
 
     def print_notes_by(self, print_note: Callable[[str], None] | None) -> None:
-        """Print notes by this function from now on, None for plainly on stderr."""
+        """Print notes with this function from now on; None prints them plainly on stderr."""
         self._print_note = print_note or _on_stderr
 
 
 def plain(value: Any) -> Any:
-    """Return a value as JSON knows it.
+    """Return a value in JSON's types.
 
     >>> plain({"path": Path("a"), "share": float("nan"), "ids": (1, 2)})
     {'path': 'a', 'share': None, 'ids': [1, 2]}

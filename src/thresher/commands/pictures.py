@@ -1,4 +1,4 @@
-"""The data sets that coresets and recordings say they are of, loaded to compare them and to name the files of samples."""
+"""Loads the data sets that coresets and recordings name, to compare them and to name the files of samples."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:  # torch comes with it
 
 
 def usual_data(told: Mapping[str, Any], *, pictures: bool = False) -> str:
-    """Return the data set that `told`, a provenance, says it is of, without how it was changed; `folder` where that cannot
-    be loaded, or with `pictures` has no file a sample.
+    """Return the unchanged data set that the provenance `told` names; `folder` if that cannot be loaded, or if with
+    `pictures` it has no file per sample.
 
     >>> usual_data({"data": "folder:size=32+mislabel=0.2"}), usual_data({"data": "my own"}), usual_data({})
     ('folder:size=32', 'folder', 'folder')
@@ -27,8 +27,8 @@ def usual_data(told: Mapping[str, Any], *, pictures: bool = False) -> str:
 
 
 def load_for(told: Mapping[str, Any], data: str, data_dir: Path | None) -> tuple[Data, Data]:
-    """Return the data set `data` as it lies there, and as it is to be compared with `told`: corrupted and mislabelled as
-    that says, where it says that it is of this data set. Raises what `thresher.data.load` raises."""
+    """Return the data set `data` unchanged, and as it is to be compared with the provenance `told`: corrupted and
+    mislabelled as that says, if it names this data set. Raises what `thresher.data.load` raises."""
     from thresher.data import load
     from thresher.data.corrupt import corrupt_data
     from thresher.data.mislabel import mislabel_data
@@ -46,7 +46,7 @@ def load_for(told: Mapping[str, Any], data: str, data_dir: Path | None) -> tuple
 
 
 def picture_files(data: Data) -> FolderSplit:
-    """Return the training pictures of a data set. Raises InputError for one that has no file a sample."""
+    """Return the training pictures of a data set. Raises InputError if it has no file per sample."""
     from thresher.data.folders import FolderSplit
 
     if not isinstance(data.train, FolderSplit):

@@ -1,4 +1,4 @@
-"""`thresher plan`: no torch is imported here."""
+"""`thresher plan`; does not import torch."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def plan_command(
         say.line(f"{title:<28}{value:>10}  {about}".rstrip())
     say.line(payback_text(pays, kept, setup, epochs))
     say.line(
-        f"Sizes are arithmetic (docs/scale.md). Times were measured on {MEASURED.machine} (docs/results/benchmarks.md), "
-        "those of recording too: on a GPU it adds a percent to a step (docs/results/gpu.md)."
+        f"Sizes are calculated (docs/scale.md). Times, also of recording, were measured on {MEASURED.machine} "
+        "(docs/results/benchmarks.md); on a GPU recording adds one percent to a step (docs/results/gpu.md)."
     )
     say.result(
         {
@@ -43,7 +43,7 @@ def plan_command(
 
 
 def rows(setup: Setup) -> list[tuple[str, str, str]]:
-    """Return the lines of a plan: title, value, what it is made of."""
+    """Return the lines of a plan: title, value, breakdown."""
     state, features, waiting = (
         part(setup) for part in (planning.state_bytes, planning.feature_bytes, planning.waiting_bytes)
     )
@@ -52,12 +52,12 @@ def rows(setup: Setup) -> list[tuple[str, str, str]]:
     evaluated = setup.features and setup.ranks > 1
     cores = "one core" if setup.workers == 1 else f"{setup.workers} cores"
     return [
-        ("memory of a rank", bytes_text(planning.memory_bytes(setup)), parts),
+        ("memory per rank", bytes_text(planning.memory_bytes(setup)), parts),
         (
-            "network, all ranks, an epoch",
+            "network per epoch, all ranks",
             bytes_text(planning.network_bytes(setup, evaluated=False)),
             f"{setup.ranks} ranks, all to all"
-            + (f"; {bytes_text(planning.network_bytes(setup))} in that of the evaluation pass" if evaluated else ""),
+            + (f"; {bytes_text(planning.network_bytes(setup))} in the epoch of the evaluation pass" if evaluated else ""),
         ),
         (
             "disk",
@@ -67,7 +67,7 @@ def rows(setup: Setup) -> list[tuple[str, str, str]]:
         (
             "recording",
             seconds_text(planning.record_seconds(setup)),
-            f"a rank, {setup.epochs} epochs, where logits lie on a CPU; at least: measured with one signal",
+            f"per rank, {setup.epochs} epochs, with logits on a CPU; a lower bound, measured with one signal",
         ),
         ("scoring", seconds_text(planning.scoring_seconds(setup)), f"six methods in one pass, {cores}"),
         ("selecting", seconds_text(planning.selecting_seconds(setup)), "one core"),
@@ -75,11 +75,11 @@ def rows(setup: Setup) -> list[tuple[str, str, str]]:
 
 
 def payback_text(pays: planning.Payback, kept: int, setup: Setup, epochs: int) -> str:
-    """Return when a surrogate has paid for itself."""
+    """Return a sentence on when a surrogate has paid for itself."""
     if pays.trainings is None:
-        return "pruning never pays for its surrogate where everything is kept"
+        return "pruning never pays for its surrogate if everything is kept"
     of = f"{setup.epochs} of {epochs} epochs" if setup.epochs < epochs else f"all {epochs} epochs"
     return (
-        f"pruning to {kept} samples pays for a surrogate of {of} with training {pays.trainings} on the coreset, where a "
+        f"pruning to {kept} samples pays for a surrogate of {of} from training {pays.trainings} on the coreset on, if a "
         f"full training takes more than {seconds_text(pays.seconds)}"
     )

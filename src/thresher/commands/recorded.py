@@ -1,4 +1,4 @@
-"""What a command says of the recording that it reads."""
+"""What a command prints about the recording that it reads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from thresher.replay import Source
 
 
 def note_unfinished(place: Path, source: Source, say: Output) -> None:
-    """Note where fewer epochs are recorded than the run at `place`, or above it, was to have; a store alone says nothing."""
+    """Note if fewer epochs are recorded than planned for the run at `place` or above it; a store alone does not say."""
     place = as_place(place)
     for run in (place, place.parent):
         file = run / "spec.json"
@@ -22,7 +22,7 @@ def note_unfinished(place: Path, source: Source, say: Output) -> None:
         except (ValueError, KeyError, TypeError):  # whoever goes on with the run is told; its recording can be read
             return
         if source.epochs < wanted:
-            say.note(f"{source.epochs} of {wanted} epochs are recorded; go on with the same command that began {run} first")
+            say.note(f"{source.epochs} of {wanted} epochs are recorded; first repeat the command that began {run}")
         return
 
 

@@ -1,4 +1,4 @@
-"""`thresher reproduce`: a published table or figure from one command, as far as time allows, and the board of it."""
+"""`thresher reproduce`: reproduces a published table or figure, as far as time allows, and writes its board."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def reproduce_command(
     check_eval_every(eval_every)
     if target == PICTURE:
         if only:
-            raise InputError(f"{PICTURE} is a picture and has no entries to choose among. Leave --only away.")
+            raise InputError(f"{PICTURE} is a picture and has no entries to choose from. Omit --only.")
         say.result(_draw(Place(out, data_dir), dry_run, say))
         return
     there = _entries(target, scale, precision, compile_model)
@@ -71,7 +71,7 @@ def reproduce_command(
     say.wrote(*(out / f"{name}.{ending}" for ending in ("md", "csv", "html")))
     say.table(lambda: _view(rows))
     _tell(outcome, say)
-    say.line(f"\n{out}/{name}.md, .csv and .html hold this board")
+    say.line(f"\nboard written to {out}/{name}.md, .csv and .html")
     if pictured:
         with spared(lambda error: say.failure(f"{PICTURE} could not be drawn: {error}")):
             _draw(place, dry_run, say)
@@ -85,14 +85,14 @@ def reproduce_command(
     if outcome.failed:
         raise FailedTrainingsError(
             f"{len(outcome.failed)} of {len(cells)} cells failed, for the reasons given above and on the board; the others "
-            "are kept. Mend what can be mended and run the same command again: only what is missing runs."
+            "are kept. Fix what can be fixed and run the same command again: only what is missing runs."
         )
 
 
 def _place(
     out: Path, data_dir: Path | None, device: str, jobs: int | None, engine: str | None, address: str | None
 ) -> Place:  # fmt: skip
-    """Return where the cells run; on a cluster as many trainings at once as it has cores, or GPUs, unless told otherwise."""
+    """Return where the cells run; on a cluster, `jobs` defaults to its number of cores or GPUs."""
     name = engine_of(device) if engine is None else engine
     check_engine(name, jobs if name == "ray" else None, address)  # now, not when the recordings are made
     if engine == "ray":
@@ -104,10 +104,10 @@ def _place(
 
 
 def _entries(target: str, scale: str, precision: str, compile_model: bool) -> list[Entry]:
-    """Return all entries of the board, with the precision that is asked for."""
+    """Return all entries of the board, with the requested precision."""
     found = entries(target, scale)
     if not found:
-        raise InputError(f"{target} has no {scale} scale. Leave --scale away for the published recipe.")
+        raise InputError(f"{target} has no {scale} scale. Omit --scale for the published recipe.")
     changes: dict[str, Any] = {"compile": compile_model}
     if precision != "recipe":
         changes["precision"] = as_precision(precision)
@@ -122,14 +122,14 @@ def _wanted(there: Sequence[Entry], target: str, only: str) -> list[Entry]:
     conditions = Filter.parse(only, there)
     wanted = [entry for entry in there if conditions.admits(entry)]
     if not wanted:
-        raise InputError(f"No entry of {target} meets all of {only!r}. Leave one condition away.")
+        raise InputError(f"No entry of {target} meets all of {only!r}. Drop one condition.")
     return wanted
 
 
 def _announce(cells: Sequence[Cell], place: Place, pace: Pace, say: Output) -> None:
-    """Say how much is missing and how long it would take here; measures a few steps of each kind of training.
+    """Print how much is missing and how long it would take here; measures a few steps of each kind of training.
 
-    Cells that would fail are counted apart, with the reasons.
+    Cells that would fail are counted separately, with the reasons.
     """
     outcome = Outcome()
     missing = outcome.add_finished(cells, place, lambda event, details: None)
@@ -173,7 +173,7 @@ def _unmeasured(model: str, data: str, say: Output, error: Exception) -> None:
 
 
 def _draw(place: Place, dry_run: bool, say: Output) -> dict[str, Any]:
-    """Write Figure 8 of the supplementary in both variants, or only say where; return what it shows."""
+    """Write Figure 8 of the supplementary in both variants, or only print where; return what it shows."""
     from thresher.data import load
     from thresher.data.corrupt import VARIANTS, Corruption
 
@@ -205,7 +205,7 @@ def _named(cell: Cell) -> dict[str, Any]:
 
 
 def _tell(outcome: Outcome, say: Output) -> None:
-    """Say what failed, and what was left and why."""
+    """Print what failed, and what was left and why."""
     for cell, reason in outcome.failed.items():
         say.failure(f"failed: {cell.method} at keep={cell.keep:g} on {cell.data}, seed {cell.seed}: {reason}")
     for reason in dict.fromkeys(outcome.left.values()):
@@ -214,7 +214,7 @@ def _tell(outcome: Outcome, say: Output) -> None:
 
 
 def _write(rows: Sequence[BoardRow], target: str, scale: str, place: Place, name: str) -> None:
-    """Write the board beside its results: always the whole one, so that a call for some entries takes none away."""
+    """Write the board next to its results: always all of it, so that a call for some entries does not remove others."""
     place.root.mkdir(parents=True, exist_ok=True)
     description = (TARGETS[target].__doc__ or "").strip() if target in TARGETS else "Every target."
     shared = in_common(rows)
@@ -230,7 +230,7 @@ def _write(rows: Sequence[BoardRow], target: str, scale: str, place: Place, name
 
 
 def heat_maps(rows: Sequence[BoardRow]) -> list[HeatMap]:
-    """Return a heat map per data set and kept share of the entries with a (T, K); it says where some have fewer seeds."""
+    """Return a heat map per data set and kept share of the entries with a (T, K); its title says if seed counts differ."""
     grids: dict[tuple[str, str], dict[tuple[str, str], float | None]] = {}
     seeds: dict[tuple[str, str], set[int]] = {}
     for row in rows:

@@ -1,4 +1,4 @@
-"""`thresher score`: no torch is imported here."""
+"""`thresher score`; does not import torch."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from thresher.scorers import TDDS, Entropy, Scorer
 
 
 def parse_numbers(text: str | None, option: str) -> list[int]:
-    """Return the integers of a comma-separated option, [] where it was not given."""
+    """Return the integers of a comma-separated option, [] if it was not given."""
     try:
         numbers = [int(part) for part in text.split(",")] if text is not None else []
     except ValueError:
-        raise InputError(f"Expected {option} as whole numbers such as 10 or 5,10, but got {text!r}.") from None
+        raise InputError(f"Expected {option} as integers such as 10 or 5,10, but got {text!r}.") from None
     return numbers
 
 
@@ -52,9 +52,9 @@ def score_command(
             r for label in labels for r in _requests(label, opened, windows, ats, keep, say, screen, len(labels) > 1)
         ]
     if keep is not None and not any(parse_spec(label)[1].get("at") == AUTO for label in labels):
-        raise InputError(f"--keep is what at=auto derives (T, K) for, but {method} does not ask for it. Leave --keep away.")
+        raise InputError(f"--keep is only for at=auto, to derive (T, K), but got --method {method}. Omit --keep.")
     if windows and not any(request.scorer.name == "tdds" for request in requests):
-        raise InputError(f"--window is TDDS's, but {method} does not read it. Parameters follow a colon: {method}:window=5.")
+        raise InputError(f"--window is only for tdds; parameters of {method} follow a colon: {method}:window=5.")
     asked = _told_apart(requests)
     name = engine or usual_engine(opened, asked, workers, exact=exact)
     with make_engine(name, workers, address) as runs, Screen(say) as screen:
@@ -69,20 +69,20 @@ def _requests(
     label: str, source: Source, windows: list[int], ats: list[int], keep: str | None, say: Output, screen: Screen,
     several: bool,
 ) -> list[Request]:  # fmt: skip
-    """Return the columns that a label, one of `several` or alone, stands for: TDDS's grid, or a method's scorer and what its
-    selector reads besides."""
+    """Return the columns that a label, one of `several` or alone, stands for: TDDS's grid, or a method's scorer and the
+    additional scores that its selector reads."""
     name, given = parse_spec(label)
     if given.get("at") == AUTO:
         return _derived(label, source, keep, say, screen)
     grid = find(name).scorer_name == "tdds"  # what it asks for is never shortened
     for option, values in (("window", windows if grid else []), ("at", ats)):
         if values and option in given:
-            raise InputError(f"Expected {option} once, but got it in {label!r} and as --{option}. Leave one of them away.")
+            raise InputError(f"Expected {option} once, but got it in {label!r} and as --{option}. Omit one of them.")
     data = "" if grid else str(source.info.get("data", ""))  # of TDDS what is published depends on the share to keep
     resolved = resolve(label, data, 1.0, epochs_available=None if grid else source.epochs)
     whens: list[int | None] = [*ats] or [resolved.at]
     if resolved.scorer.by_class and ats and several:
-        say.note(f"{label}: reads the last evaluation pass, so it is asked at the end")
+        say.note(f"{label}: reads the last evaluation pass, so it is scored at the end")
         whens = [None]
     if grid:
         params = resolved.scorer.params()
@@ -91,12 +91,12 @@ def _requests(
     scorers = [resolved.scorer, *resolved.aux_scorers.values()]
     if scorers[0] == Entropy() and "view" not in given and not _evaluated(source):
         scorers[0] = Entropy(view="train")
-        say.note("entropy: no evaluation pass was recorded; scoring the train-mode logits")
+        say.note("entropy: no evaluation pass was recorded; using the train-mode logits")
     return _columns(scorers, whens)
 
 
 def _evaluated(source: Source) -> bool:
-    """Return whether the last epoch has an evaluation pass; a store that could hold one need not."""
+    """Return whether the last epoch has an evaluation pass; a store with such signals need not hold one."""
     if "eval_entropy" not in source.signals or not source.epochs:
         return False
     (last,) = source.frames(["eval_entropy"], source.epochs - 1, source.epochs)
@@ -104,7 +104,7 @@ def _evaluated(source: Source) -> bool:
 
 
 def _columns(scorers: Iterable[Scorer], whens: Sequence[int | None]) -> list[Request]:
-    """Return a column for every scorer and epoch to ask at; the name has the epoch where there are several."""
+    """Return a column for every scorer and epoch to score after; the name includes the epoch if there are several."""
     single = len(whens) == 1
     return [
         Request(scorer.name if single else f"{scorer.name}[T={when}]", scorer, when) for scorer in scorers for when in whens
@@ -112,10 +112,10 @@ def _columns(scorers: Iterable[Scorer], whens: Sequence[int | None]) -> list[Req
 
 
 def _derived(label: str, source: Source, keep: str | None, say: Output, screen: Screen) -> list[Request]:
-    """Return TDDS's column with the (T, K) that the recording gives for the share to keep, and what its selector reads
-    besides, of the same epochs."""
+    """Return TDDS's column with the (T, K) derived from the recording for the share to keep, and the additional scores that
+    its selector reads, over the same epochs."""
     if keep is None:
-        raise InputError(f"{label} has (T, K) derived for a share to keep. Name it: --keep 0.1.")
+        raise InputError(f"{label} derives (T, K) for a kept share. Give it: --keep 0.1.")
     setting = derive(source, share_of(source.n, parse_keep(keep)), on_step=partial(screen.step, "deriving (T, K)"))
     say.note(f"{label}: T={setting.epochs}, K={setting.window}: {setting.late:.0%} of what it keeps is learned late")
     also = resolve(label, "", 1.0, epochs_available=setting.epochs).aux_scorers.values()
@@ -123,7 +123,7 @@ def _derived(label: str, source: Source, keep: str | None, say: Output, screen: 
 
 
 def _told_apart(requests: Sequence[Request]) -> list[Request]:
-    """Return each request once; those that would share a column are named by what differs between them."""
+    """Return each request once; requests that would share a column are named by what differs between them."""
     distinct = list(dict.fromkeys(requests))
     names = name_pairs([(request.scorer, request.at) for request in distinct])
     sharing = Counter(request.column for request in distinct)

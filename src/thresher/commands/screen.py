@@ -14,30 +14,28 @@ if TYPE_CHECKING:
     from thresher.commands.output import Output
 
 SIGN_SECONDS = 60.0
-"""How often a command without a terminal says how far it is."""
+"""How often a command without a terminal prints its progress, in seconds."""
 
 
 def parallel(jobs: int | None, device: str, ranks: int = 1) -> tuple[int, int | None]:
     """Return (processes, threads each): on a CPU one single-threaded training per core is fastest for small nets.
 
-    With several ranks each trains one at a time, with as many threads as torchrun gave it.
+    With several ranks, each trains one at a time, with as many threads as torchrun gave it.
     """
     if ranks > 1:
         if jobs not in (None, 1):
-            raise InputError(
-                f"Expected --jobs only without torchrun, which starts {ranks} processes itself, but got {jobs}."
-            )
+            raise InputError(f"Expected no --jobs under torchrun, which starts {ranks} processes itself, but got {jobs}.")
         return 1, None
     if jobs is not None and not 1 <= jobs <= MOST:
-        raise InputError(f"Expected --jobs of 1 to {MOST} trainings at once, but got {jobs}.")
+        raise InputError(f"Expected --jobs from 1 to {MOST}, but got {jobs}.")
     processes = jobs or (cores() if device == "cpu" else 1)
     return processes, threads(cores() // processes) if device == "cpu" else None
 
 
 class Screen:
-    """Live progress: a bar for everything that takes long, notes above them. Without a terminal at most a line a minute.
+    """Live progress: a bar for everything that takes long, notes above. Without a terminal, at most one line per minute.
 
-    Use it in a `with` block, and hand on `notify` to a study, `step` to anything that counts.
+    Use it in a `with` block, and pass `notify` to a study and `step` to anything that counts.
     """
 
     def __init__(self, say: Output) -> None:
@@ -73,11 +71,11 @@ class Screen:
         elif event == "result":
             if details.get("diverged"):
                 name = f"{details['method']} {details['keep']:g} (seed {details['seed']})"
-                self._say.note(f"{name}: the training diverged, its loss is no number. A lower learning rate may help.")
+                self._say.note(f"{name}: the training diverged, its loss is NaN or infinite. Try a lower learning rate.")
             self._finish(details["work"], f"{details['method']} {details['keep']:g}: {100 * details['test_accuracy']:.2f} %")
 
     def step(self, label: str, done: float, total: float, count: str | None = None) -> None:
-        """Show that `done` of `total` is done of what `label` says; `count` says it in words, "" where the bar is enough."""
+        """Show that `done` of `total` is done of `label`; `count` says it in words, "" if the bar is enough."""
         self._show(label, done / total if total else 1.0, count)
 
     def _finish(self, work: float, note: str) -> None:
@@ -87,7 +85,7 @@ class Screen:
         self._trainings(note)
 
     def _trainings(self, note: str, *, anew: bool = False) -> None:
-        """Trainings count by their work, so that the time left is not that of the first, large ones."""
+        """Show progress by amount of work, so that the large first trainings do not distort the time left."""
         worked = self._worked + sum(self._shares.values())
         self._show("trainings", worked / self._work if self._work else 1.0, f"{self._done}/{self._total}", note, anew)
 

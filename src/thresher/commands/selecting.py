@@ -1,4 +1,4 @@
-"""`thresher select`: no torch is imported here."""
+"""`thresher select`; does not import torch."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def select_command(
     resolved = resolve(method, data, share_of(file.n, wanted), surrogate=_model(file.info))
     if resolved.derive and not column:
         column = _only_column(resolved.scorer.name, file, scores)
-        told = f"(T, K) as they were derived when this was scored: {', '.join(_described(file, column))}"
+        told = f"(T, K) as derived when the table was scored: {', '.join(_described(file, column))}"
         resolved = replace(resolved, notice=f"{method}: {told}")
     names, differs = _find_columns(resolved, file, column)
     notice = resolved.notice if resolved.derive or not column else ""
@@ -71,7 +71,7 @@ def select_command(
     for text in filter(None, (notice, why)):
         say.note(text)
     if wanted == 1 and isinstance(wanted, int) and file.n > 1:
-        say.note("--keep 1 is a count, of one sample; 1.0 keeps everything")
+        say.note("--keep 1 means one sample; 1.0 keeps everything")
     empty = _emptied(file, main, out)
     if empty:
         say.note(emptied_text(method, resolved.selector, empty))
@@ -81,13 +81,13 @@ def select_command(
 
 
 def _model(info: Mapping[str, Any]) -> str | None:
-    """Return the name of the recorded model, where the recording was one of `thresher record` and says so."""
+    """Return the name of the recorded model, if the recording was made by `thresher record` and says so."""
     train = info.get("train")
     return str(train["model"]) if isinstance(train, Mapping) and "model" in train else None
 
 
 def _emptied(file: ScoreFile, column: str, out: Path) -> dict[int, int] | None:
-    """Return the classes that the coreset at `out` leaves empty, None where labels are not known or too many to look at."""
+    """Return the classes that the coreset at `out` leaves empty, None if labels are unknown or too many to check."""
     if not file.labelled or file.n > _LOOKED_AT:
         return None
     targets = [block.targets for block in file.blocks(column, labelled=True, checked=False) if block.targets is not None]
@@ -95,9 +95,9 @@ def _emptied(file: ScoreFile, column: str, out: Path) -> dict[int, int] | None:
 
 
 def _find_columns(method: ResolvedMethod, table: ScoreFile, column: str | None) -> tuple[Columns, str]:
-    """Return the column of each scorer that the method reads, and in what the main one differs from what it should be.
+    """Return the column of each scorer that the method reads, and how the main one differs from what it should be.
 
-    The further ones that a selector reads must be made as it reads them, after the very epochs of the main one.
+    Additional columns that a selector reads must have its settings and the same epochs as the main one.
     """
     read = method.columns
     scorer, at = main = read.pop("")
@@ -122,18 +122,18 @@ def _find_columns(method: ResolvedMethod, table: ScoreFile, column: str | None) 
 
 
 def _settings(scorer: Scorer, at: int | None) -> dict[str, Any]:
-    """Return what a scorer's column must have been made with."""
+    """Return the settings that a scorer's column must have been made with."""
     return {**scorer.params(), **({} if at is None else {"at": at})}
 
 
 def _held(column: ScoreColumn) -> dict[str, Any]:
-    """Return what a column was made with; a column of another tool does not say."""
+    """Return the settings that a column was made with; empty for a column from another tool."""
     source = column.source
     return {**source.get("params", {}), "at": source.get("at")} if "scorer" in source else {}
 
 
 def _described(table: ScoreFile, *names: str) -> list[str]:
-    """Return the names of columns, or of all, with what each was made with."""
+    """Return the names of some columns, or of all, each with its settings."""
     found = []
     for name in names or table.columns:
         column = table.columns[name]
@@ -147,17 +147,18 @@ def _only_column(scorer: str, table: ScoreFile, path: Path) -> str:
     found = [name for name, scores in table.columns.items() if scores.source.get("scorer", name) == scorer]
     if len(found) != 1:
         raise UnknownNameError(
-            f"Expected one column of {scorer} in {path}, for its settings were derived, but it has "
+            f"Expected one column of {scorer} in {path}, since its settings were derived, but it has "
             f"{', '.join(found) or 'none'} among {', '.join(table.columns)}. Name one with --column."
         )
     return found[0]
 
 
 def _best_column(scorer: str, settings: Mapping[str, Any], asked: set[str], table: ScoreFile) -> tuple[str, str]:
-    """Return the column with the scorer's settings, else the scorer's own with what differs, unless that was asked for.
+    """Return the column with the scorer's settings, or else the scorer's own column and how it differs, unless the differing
+    settings were asked for.
 
-    Columns of other tools say nothing of their settings; they are taken by their names. Where none fits, the name that
-    the column would have comes back.
+    Columns from other tools do not record their settings; they are taken by name. If none fits, the name that the column
+    would have is returned.
     """
     differing: dict[str, dict[str, Any]] = {}
     for name, scores in table.columns.items():

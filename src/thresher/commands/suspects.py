@@ -1,4 +1,4 @@
-"""`thresher suspects`: the samples whose labels a recording argues against. No torch is imported here."""
+"""`thresher suspects`: the samples whose labels a recording argues against. Does not import torch."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def suspects_command(
     *, source: Path, out: Path | None, keep_others: Path | None, data: str | None, data_dir: Path | None, force: bool,
     say: Output,
 ) -> None:  # fmt: skip
-    """Print the estimated share of wrong labels and the most suspect samples; write all of them, and a coreset of all other
-    samples, where asked to."""
+    """Print the estimated share of wrong labels and the most suspect samples; if requested, write all of them, and a coreset
+    of all other samples."""
     if out is not None:
         _check_out(out, force)
     if keep_others is not None:
@@ -67,12 +67,12 @@ def suspects_command(
 
 
 def _tell(found: Suspects, opened: Source, shown: list[dict[str, Any]], say: Output, more: str) -> None:
-    """Say what was found, and the most suspect samples."""
+    """Print what was found, and the most suspect samples."""
     count = int(found.mask.sum())
     centres = f"centres {found.centres[0]:+.2f} and {found.centres[1]:+.2f}"
     if not count:
         looked = f" ({centres})" if found.separation else ""  # of too few nothing was fitted
-        say.line(f"{opened.n} samples, {epochs_text(opened)}, nobody suspected: {found.reason}{looked}.")
+        say.line(f"{opened.n} samples, {epochs_text(opened)}, none suspected: {found.reason}{looked}.")
         return
     humps = f"separation {found.separation:.2f}, {centres}"
     path = "  path" if "path" in shown[0] else ""
@@ -88,7 +88,7 @@ def _tell(found: Suspects, opened: Source, shown: list[dict[str, Any]], say: Out
 
 
 def _namer(opened: Source, source: Path, data: str | None, data_dir: Path | None) -> Namer:
-    """Return what names the picture of a sample, of the data set at hand, which must be the recorded one."""
+    """Return a function that names a sample's picture in the data set in use, which must be the recorded one."""
     told = opened.info
     plain, compared = load_for(told, data or usual_data(told, pictures=True), data_dir)
     name, of = picture_files(plain).name, told.get("fingerprint")
@@ -96,12 +96,12 @@ def _namer(opened: Source, source: Path, data: str | None, data_dir: Path | None
         anew = "record this one"
         raise FingerprintError.between("recording", source, told, compared.fingerprint, compared.name, anew)
     if len(plain.train) != opened.n:
-        raise FingerprintError(f"Expected the {opened.n} pictures that {source} is of, but there are {len(plain.train)}.")
+        raise FingerprintError(f"Expected the {opened.n} pictures recorded in {source}, but there are {len(plain.train)}.")
     return name
 
 
 def without(found: Suspects, info: Mapping[str, Any]) -> Coreset:
-    """Return the coreset of all samples but the suspects of a recording whose provenance is `info`."""
+    """Return the coreset of all samples except the suspects of a recording with the provenance `info`."""
     ids = np.flatnonzero(~found.mask)
     of = {key: info[key] for key in ("data", "fingerprint") if info.get(key)}
     source = {"method": "suspects left out", "keep": len(ids), **found.to_json(), "version": __version__, **of}
@@ -111,7 +111,7 @@ def without(found: Suspects, info: Mapping[str, Any]) -> Coreset:
 def _shown(
     found: Suspects, targets: np.ndarray[tuple[int], np.dtype[np.int64]] | None, name: Namer | None
 ) -> list[dict[str, Any]]:
-    """Return the most suspect samples, as they are printed."""
+    """Return the most suspect samples, as printed."""
     return [
         {
             "sample_id": i, **({} if targets is None else {"target": int(targets[i])}),
@@ -123,7 +123,7 @@ def _shown(
 
 
 def ranked(found: Suspects) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Return the ids of the suspects, the most argued against first."""
+    """Return the ids of the suspects, the most suspect first."""
     ids = np.flatnonzero(found.mask)
     return ids[np.argsort(found.margins[ids], kind="stable")]
 
@@ -132,10 +132,10 @@ def write(
     found: Suspects, targets: np.ndarray[tuple[int], np.dtype[np.int64]] | None, path: Path, force: bool,
     name: Namer | None = None,
 ) -> None:  # fmt: skip
-    """Write sample_id, target (where known), margin, wrong and, with `name`, the path of every suspect, the most suspect
-    first, as the ending of `path` says.
+    """Write sample_id, target (if known), margin, wrong and, with `name`, the path of every suspect, the most suspect
+    first, in the format given by the ending of `path`.
 
-    Raises InputError for another ending than .csv and .parquet, RunDirectoryError where `path` exists and not `force`.
+    Raises InputError for an ending other than .csv and .parquet, RunDirectoryError if `path` exists without `force`.
     """
     _check_out(path, force)
     ids = ranked(found)

@@ -39,7 +39,7 @@ from thresher.types import check_seed
 
 
 def pick_device(name: str) -> str:
-    """Return the device to use; `auto` is cuda where there is one. Raises InputError for one that is not there."""
+    """Return the device to use; `auto` is cuda if available. Raises InputError for a device that is not there."""
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and torch.cuda.is_available():  # a try would take memory of the first from each process
@@ -71,8 +71,8 @@ def results_table(rows: list[Row]) -> Table:
 def _begun(
     device: str, say: Output, track: str | None, name: str, params: Mapping[str, Any]
 ) -> Iterator[tuple[Ranks, str, Tracker | None]]:
-    """Join the processes that torchrun started, of which the first speaks and tracks: gives the ranks, this one's device and
-    the tracker."""
+    """Join the processes that torchrun started, of which only the first prints and tracks; yields the ranks, this process's
+    device and the tracker."""
     with joined(device) as (ranks, own_device):
         if ranks.rank > 0:
             say.hush()
@@ -104,7 +104,7 @@ def run_command(
         raise InputError(f"Expected --scale-loss published, none or all, but got {scale_loss!r}.")
     chosen = parse_seeds(seeds)
     if check != (budget_minutes is not None):
-        raise InputError("Expected --check with --budget-minutes, how long to check; both or none.")
+        raise InputError("Expected --check and --budget-minutes (the time for the check) together, or neither.")
     keeps = base.keeps if keep is None else _shares(keep, data, data_dir)
     spec = StudySpec(
         data, surrogate, coreset, parse_methods(base.methods if method is None else method), keeps, chosen,
@@ -113,7 +113,7 @@ def run_command(
     )  # fmt: skip
     out = out or run_folder(data, corrupt, mislabel)
     if not resume and (out / "spec.json").exists():
-        raise InputError(f"{out} holds a run already. Choose another --out, or leave --no-resume away to continue it.")
+        raise InputError(f"{out} already holds a run. Choose another --out, or omit --no-resume to continue it.")
     with _begun(device, say, track, out.name, spec.to_json()) as (ranks, own_device, tracker):
         processes, threads = parallel(jobs, device, ranks.size)
         with Screen(say) as screen:
@@ -209,8 +209,8 @@ def train_command(
         kept = Coreset.load(coreset, fingerprint=loaded.fingerprint, n=n, data=loaded.name)
         if kept.weights is not None:
             raise InputError(
-                f"Expected a coreset whose samples all count alike, but {coreset} has weights, which this command would "
-                "leave out. In Python thresher.dynamic.Fixed trains with them; or save one of the ids alone."
+                f"Expected a coreset without weights, but {coreset} has weights, which this command would "
+                "ignore. In Python thresher.dynamic.Fixed trains with them; or save a coreset of the ids alone."
             )
         label = str(kept.source.get("method", coreset.stem))
         common |= {
@@ -247,10 +247,10 @@ def train_command(
 
 
 def _shares(text: str, data: str, data_dir: Path | None) -> tuple[float, ...]:
-    """Return the shares that `--keep` names; counts become the shares of the data set that keep exactly as many."""
+    """Return the shares that `--keep` gives; counts become the shares of the data set that keep exactly as many."""
     keeps = parse_keeps(text)
     if any(isinstance(keep, int) and keep == 1 for keep in keeps):
-        raise InputError("--keep 1 is a count, of one sample, and nothing is learned from it. 1.0 keeps everything.")
+        raise InputError("--keep 1 means one sample, from which nothing can be learned. 1.0 keeps everything.")
     if any(isinstance(keep, int) for keep in keeps):
         n = len(cached_data(data, str(data_dir) if data_dir else None, None, None).train)
         keeps = tuple(share_of(n, keep) for keep in keeps)
@@ -260,13 +260,13 @@ def _shares(text: str, data: str, data_dir: Path | None) -> tuple[float, ...]:
 
 
 def check_eval_every(epochs: int) -> None:
-    """Raise InputError for a number of epochs between evaluations that is none."""
+    """Raise InputError for an invalid number of epochs between evaluations."""
     if epochs < 0:
-        raise InputError(f"Expected --eval-every as a number of epochs, or 0 for the last one alone, but got {epochs}.")
+        raise InputError(f"Expected --eval-every as a number of epochs, or 0 for only the last one, but got {epochs}.")
 
 
 def as_precision(text: str) -> Precision:
-    """Return the precision that a command line names, or raise InputError."""
+    """Return the precision given on a command line, or raise InputError."""
     if text == "fp32":
         return "fp32"
     if text == "bf16":

@@ -63,12 +63,12 @@ def tune_command(
     if outcome.failed:
         raise FailedTrainingsError(
             f"{len(outcome.failed)} of {len(cells)} trainings failed; the first: {next(iter(outcome.failed.values()))} "
-            "The others are kept. Mend what can be mended and run the same command again: only what is missing runs."
+            "The others are kept. Fix what can be fixed and run the same command again: only what is missing runs."
         )
 
 
 def candidates(data: str, keep: float, surrogate: TrainSpec) -> list[str]:
-    """Return the methods to try: the published setting first, the others of the grid in an order drawn once and for all.
+    """Return the methods to try: the published setting first, then the rest of the grid in a fixed random order.
 
     >>> tried = candidates("cifar10", 0.1, TrainSpec(epochs=30))
     >>> tried[0], len(tried)
@@ -92,9 +92,9 @@ class Choice:
 
 
 def best(rows: Sequence[BoardRow]) -> Choice | None:
-    """Return the row with the highest mean over the seeds that all tried settings share, Random left aside.
+    """Return the row with the highest mean over the seeds that all tried settings share, without Random.
 
-    Where they share none, the settings that have the most frequent seed are compared on it. None where none has run.
+    If they share none, the settings that have the most frequent seed are compared on it. None if none has run.
     """
     tried = [row for row in rows if row.accuracies and row.entry.cell.method != RANDOM]
     if not tried:
@@ -128,9 +128,9 @@ def _tell(rows: Sequence[BoardRow], say: Output, place: Place, outcome: Outcome,
     if choice is None and outcome.failed:
         say.line("No setting could be compared.")
     elif choice is None:
-        say.line("The budget was too short for a single setting. Give more minutes, or a smaller network.")
+        say.line("The budget was too short for a single setting. Give more minutes or use a smaller network.")
     else:
-        note = f"; {left} settings were not tried, the budget ended" if left else ""
+        note = f"; {left} settings were not tried, since the budget ended" if left else ""
         say.line(
             f"best: --method {choice.row.entry.cell.method}, of {choice.settings} compared on "
             f"{'seeds' if len(choice.seeds) > 1 else 'seed'} {', '.join(map(str, choice.seeds))}{note}\n"
