@@ -59,13 +59,13 @@ def candidates(
 ) -> dict[float, list[Setting]]:
     """Return for each kept share what every (T, K) of the grid would keep, from one pass over the recording.
 
-    `on_step` is told how many epochs are read, and of how many.
+    `on_step(done, total)` is called as epochs are read.
     """
     pairs = grid(source.epochs)
     if not pairs:
         raise TooFewEpochsError(
             f"Expected a recording of at least {min(WINDOWS)} epochs to derive (T, K) from, but it has {source.epochs}. "
-            "Record more, or give T and the window yourself: tdds:at=4:window=3."
+            "Record more, or set T and the window yourself: tdds:at=4:window=3."
         )
     requests = [Request(f"{length},{window}", TDDS(window=window), length) for length, window in pairs]
     columns = replay(source, [*requests, Request("correctness", Correctness())], on_step=on_step)
@@ -74,7 +74,7 @@ def candidates(
         unseen = int(np.isnan(correctness).sum())
         raise InputError(
             f"Expected a recording of every sample to derive (T, K) from, but {unseen} of {source.n} were never seen. "
-            "Record with drop_last=False, or give T and the window yourself: tdds:at=30:window=10."
+            "Record with drop_last=False, or set T and the window yourself: tdds:at=30:window=10."
         )
     pool, top, nothing_drawn = Pool(source.n), Top(), np.random.default_rng(0)
     found: dict[float, list[Setting]] = {}
@@ -90,7 +90,7 @@ def derive(source: Source, keep: float, on_step: Callable[[int, int], None] | No
 
     Of the grid's settings whose coresets hold at most a third of late samples the one with the longest T, and of these the
     smallest K; where all hold more, the one that holds the fewest. Raises TooFewEpochsError for shorter recordings,
-    InputError where it has no record of who was right, or samples that it never saw.
+    InputError if `correct` was not recorded or some samples were never seen.
     """
     return best(candidates(source, [keep], on_step)[keep])
 

@@ -1,4 +1,4 @@
-"""Files written so that a crash leaves the old content or the new one, never a half: aside, synced, renamed."""
+"""Files written so that a crash leaves the old or the new content, never a partial one: aside, synced, renamed."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def json_ready(content: Mapping[str, Any], what: str) -> dict[str, Any]:
     try:
         plain: dict[str, Any] = json.loads(json.dumps(dict(content), default=_plain, allow_nan=False))
     except (TypeError, ValueError) as error:
-        raise InputError(f"Expected what JSON can hold in {what}, but: {error}.") from None
+        raise InputError(f"Expected JSON-ready values in {what}, but: {error}.") from None
     return plain
 
 

@@ -1,4 +1,4 @@
-"""The border of the Recorder: every batch is checked here once, so that what lies behind may assume.
+"""The Recorder's input checks: every batch is checked here once, so that later code may rely on it.
 
 On a CPU a bad batch raises before anything is changed. On an accelerator the same tests run there without a
 synchronisation; `check_epoch` reports them at the end of the epoch, before anything is committed.
@@ -24,7 +24,7 @@ _FAULTS = (
     "logits that are NaN or infinite",
     "targets outside the classes",
     "targets that changed between epochs, or are not those given as targets=",
-    "logits too large for a store of float16 (make it with logits='float32')",
+    "logits too large for a float16 store (create it with logits='float32')",
 )
 _OUTSIDE, _TWICE, _NOT_FINITE, _NO_CLASS, _CHANGED, _TOO_LARGE = range(len(_FAULTS))
 _FLOAT16_END = 65520.0  # from here on rounding gives infinity
@@ -134,8 +134,8 @@ class Intake:
             raise InputError(
                 f"Expected finite logits, but those of sample {bad[0].item()} (and {len(bad) - 1} more in this batch) "
                 f"hold NaN or infinity in epoch {epoch}. The recording up to epoch {epoch} is intact. "
-                + ("If -inf masks classes, mask them with -1e4. Else training" if masked else "Training")
-                + " has diverged: lower the learning rate or leave 16-bit precision, and resume."
+                + ("If -inf masks classes, mask them with -1e4. Otherwise training" if masked else "Training")
+                + " has diverged: lower the learning rate or do not use 16-bit precision, and resume."
             )
         if flags[_NO_CLASS]:
             bad = targets[(targets < 0) | (targets >= self.num_classes)]
@@ -146,7 +146,7 @@ class Intake:
             bad = ids[(batch.logits.abs() >= _FLOAT16_END).any(dim=1)]
             raise InputError(
                 f"Expected logits that float16 can hold, up to 65504, but those of sample {bad[0].item()} are larger "
-                f"({len(bad)} such samples in this batch). Make the store with logits='float32' (--logits float32)."
+                f"({len(bad)} such samples in this batch). Create the store with logits='float32' (--logits float32)."
             )
         row = int(torch.nonzero((known >= 0) & (known != targets))[0])
         before = f"{'targets= says' if self.told else 'earlier with'} {int(known[row])}"
@@ -158,9 +158,9 @@ class Intake:
     def _about_targets(self, batch: Batch, n: int) -> str:
         """Return what to do about targets that are no classes."""
         if bool((batch.targets < 0).any()):
-            return "Number them from 0, and leave rows without a label, which the loss ignores, out of the batch."
+            return "Number them from 0, and drop rows without a label, which the loss ignores, from the batch."
         if bool((batch.targets < n).all() & (batch.ids < self.num_classes).all()):
-            return "They may be the ids: arguments come as logits, targets, sample_ids. If they are not, number them from 0."
+            return "They may be the ids: the arguments are logits, targets, sample_ids. If not, number them from 0."
         return "Number them from 0."
 
     def _raise_twice(self, ids: Tensor, visits: Tensor, epoch: int) -> None:
@@ -168,8 +168,8 @@ class Intake:
         repeated = values[(counts > 1) | (visits[values] > 0)]
         raise SampleIdError(
             f"Sample {self.first + int(repeated[0])} was seen twice in epoch {epoch} ({len(repeated)} such ids in this "
-            "batch). Call end_epoch() at the end of every epoch; for a sampler that pads or repeats, make the Recorder with "
-            "duplicates='first'."
+            "batch). Call end_epoch() at the end of every epoch; for a sampler that pads or repeats, create the Recorder "
+            "with duplicates='first'."
         )
 
     def seen(self) -> dict[str, Any]:
@@ -198,7 +198,7 @@ def check_epoch(epoch: int, missing: Missing, parts: Sequence[Mapping[str, Any]]
     wrong = [text for position, text in enumerate(_FAULTS) if any(part["faults"][position] for part in parts)]
     if wrong:
         raise InputError(
-            f"Epoch {epoch} was not committed: it held {', '.join(wrong)}. What was committed before is intact; "
+            f"Epoch {epoch} was not committed: it held {', '.join(wrong)}. Earlier epochs are intact; "
             "resume from the last checkpoint."
         )
     seen, absent = (sum(part[key] for part in parts) for key in ("seen", "absent"))
@@ -207,17 +207,17 @@ def check_epoch(epoch: int, missing: Missing, parts: Sequence[Mapping[str, Any]]
     if absent and missing != "allow":
         raise MissingSamplesError(
             f"Expected all {seen + absent} samples in epoch {epoch}, but {absent} are missing, the first of them "
-            f"{[row for part in parts for row in part['first']][:5]}. Set drop_last=False and a sampler that visits every "
-            "sample; to record with holes on purpose, make the Recorder with missing='allow', or call "
+            f"{[row for part in parts for row in part['first']][:5]}. Use drop_last=False and a sampler that visits every "
+            "sample; if samples are missing on purpose, create the Recorder with missing='allow', or call "
             "end_epoch(missing='allow')."
         )
 
     copies = sum(part["copies"] for part in parts)
     if copies >= seen and epoch == 0:
         warnings.warn(
-            f"Epoch 0 showed {seen} samples, and {copies} rows more that were dropped as copies of them. Where they are no "
-            "copies, ids are counted anew in every part of the data: they must be positions in one data set, of which n "
-            "is the length.",
+            f"Epoch 0 showed {seen} samples, and {copies} more rows that were dropped as copies of them. If they are not "
+            "copies, ids restart in each part of the data: they must be positions in one data set, whose length "
+            "is n.",
             UserWarning, stacklevel=3,
         )  # fmt: skip
 

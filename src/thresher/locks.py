@@ -39,7 +39,7 @@ def take_lock(path: Path, busy: str) -> IO[str]:
             raise
         raise RunDirectoryError(
             f"Expected a file system with locks, but that of {path.parent} has none ({error.strerror}), so nothing would "
-            "keep a second writer out. Choose a folder on another one, or have it mounted with locks (Lustre: -o flock)."
+            "keep a second writer out. Choose another file system, or mount it with locks (Lustre: -o flock)."
         ) from error
     return lock
 

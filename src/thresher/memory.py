@@ -89,7 +89,7 @@ class Memory:
         if features is not None and self._width not in (None, features.shape[1]):
             raise InputError(
                 f"Expected features of width {self._width}, as before in this evaluation pass, but got {features.shape[1]}. "
-                "Pass the output of one layer for every batch."
+                "Pass the output of the same layer for every batch."
             )
 
     def moved(self, batch: Batch, with_features: bool) -> Batch:
@@ -177,7 +177,7 @@ class Memory:
         if set(values) != set(self.values):
             raise InputError(
                 f"Expected a recorder state with the signals {sorted(self.values)}, but got {sorted(values)}. "
-                "Make the Recorder with the scorers, signals and store that it had."
+                "Create the Recorder with the scorers, signals and store that it had."
             )
         targets = {"previous": self.previous, "targets": intake.targets, "visits": intake.visits}
         targets |= {"eval_visits": intake.eval_visits, **({} if self.logits is None else {"logits": self.logits})}
@@ -200,7 +200,7 @@ def _part(state: Mapping[str, Any], name: str, place: Tensor) -> Tensor:
     value = tensor(state[name], name)
     if value.shape != place.shape:
         raise InputError(
-            f"Expected {name} of shape {tuple(place.shape)} in a recorder state, but got {tuple(value.shape)}. Give it "
+            f"Expected {name} of shape {tuple(place.shape)} in a recorder state, but got {tuple(value.shape)}. Pass it "
             "as state_dict() returned it."
         )
     return value
@@ -210,12 +210,12 @@ def check_use(scorers: object, extra_signals: Collection[str], store: object) ->
     """Raise InputError for what is no open store, and where nothing would be recorded; `scorers={}` asks for that."""
     if store is not None and not isinstance(store, TrajectoryWriter):
         raise InputError(
-            f"Expected store as an open TrajectoryWriter, but got {store!r}. Make one with TrajectoryWriter.create(folder, "
+            f"Expected store as an open TrajectoryWriter, but got {store!r}. Create one: TrajectoryWriter.create(folder, "
             "n, num_classes, signals)."
         )
     if scorers is None and not extra_signals and store is None:
         raise InputError(
-            "Expected scorers or a store, but got neither, so that nothing would be recorded. "
+            "Expected scorers or a store, but got neither, so nothing would be recorded. "
             "Give scorers={'tdds': TDDS()}, or store=TrajectoryWriter.create(...) to score later."
         )
 
@@ -224,8 +224,8 @@ def check_logits(logits: Tensor) -> None:
     """Raise InputError for rows that are probabilities: all of a batch in [0, 1] and of sum 1. It waits for a device."""
     if len(logits) > 1 and bool((logits >= 0).all() & ((logits.float().sum(1) - 1).abs() < 1e-3).all()):
         raise InputError(
-            "Expected logits, but every row is positive and of sum 1, as probabilities are: all scores would be wrong. Give "
-            "what the softmax is taken of, or thresher.integrations.probabilities.logits_of(probabilities)."
+            "Expected logits, but every row is non-negative and sums to 1, as probabilities are: all scores would be wrong. "
+            "Pass the softmax's input, or thresher.integrations.probabilities.logits_of(probabilities)."
         )
 
 
@@ -242,8 +242,8 @@ def check_apart(state: Mapping[str, Any], memory: Memory, epoch: int) -> None:
     """Raise InputError for a state that is this memory itself, which has gone on to another epoch since."""
     if state["memory"]["visits"] is memory.intake.visits and state["epoch"] != epoch:
         raise InputError(
-            f"Expected a state as it was in epoch {state['epoch']}, but this one is the Recorder's own memory, which is in "
-            f"epoch {epoch} by now. Copy what is to be restored later: copy.deepcopy(recorder.state_dict())."
+            f"Expected a state as it was in epoch {state['epoch']}, but this one is the Recorder's own memory, which is now "
+            f"in epoch {epoch}. Copy a state to restore it later: copy.deepcopy(recorder.state_dict())."
         )
 
 
@@ -252,7 +252,7 @@ def _check_whole(what: str, part: object, wanted: Collection[str]) -> None:
     lacking = ", ".join(sorted(set(wanted) - set(part))) if isinstance(part, Mapping) else "everything"
     if lacking:
         raise InputError(
-            f"Expected a whole recorder state, but {what} lacks {lacking}. Give it as state_dict() returned it."
+            f"Expected a complete recorder state, but {what} lacks {lacking}. Pass it as state_dict() returned it."
         )
 
 
@@ -281,7 +281,7 @@ def check_state(
     if store is not None and store.logits is not None and "logits" not in state["memory"]:
         raise InputError(
             f"This store keeps logits as {store.logits}, but the state is of a recording without them. Resume from a state "
-            "that was made with this store, or open the store that belongs to the state."
+            "saved with this store, or open the store that belongs to the state."
         )
     if store is not None and store.epochs < state["epoch"]:
         raise InputError(

@@ -177,7 +177,7 @@ def selecting_seconds(setup: Setup) -> float:
 class Payback:
     """When a surrogate pays: with the `trainings`-th training on the coreset, where a full training takes `seconds` or more.
 
-    `trainings` is None where nothing is left away, so that it never does.
+    `trainings` is None if everything is kept, so that it never does.
     """
 
     trainings: int | None

@@ -1,6 +1,6 @@
-"""Finds scorers and selectors by themselves: one file each in their packages, the file's name is theirs.
+"""Discovers scorers and selectors: one file each in their packages, named after the scorer or selector.
 
-Installed packages bring more of them by entry points, in the groups `thresher.scorers` and `thresher.selectors`.
+Installed packages can add more by entry points, in the groups `thresher.scorers` and `thresher.selectors`.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0"
 
 
 class Room(Mapping[str, type[T]]):
-    """Classes of one kind by name: those of the house, one a file, then those that installed packages bring.
+    """Classes of one kind by name: Thresher's own, one per file, then those added by installed packages.
 
-    A file is imported when its name is asked for, so that a broken one stops nothing else; packages are looked up where a
-    name is not one of the house, or all are listed. Asking raises MissingPackageError for what cannot be imported,
-    InputError for what is none of the kind, or is brought by two packages.
+    A file is imported when its name is looked up, so that a broken one does not affect others; packages are searched if a
+    name is not one of Thresher's own, or if all are listed. A look-up raises MissingPackageError for what cannot be
+    imported, InputError for what is not of the kind, or is added by two packages.
     """
 
     def __init__(self, group: str, base: type[T]) -> None:
@@ -59,9 +59,9 @@ class Room(Mapping[str, type[T]]):
 
     @property
     def refused(self) -> list[str]:
-        """A sentence on every plug-in whose name the house has already."""
+        """A sentence on every plug-in whose name is one of Thresher's own."""
         return [
-            f"The {self.kind} {p.name} ({_owner(p)}) is refused, since Thresher has that name itself. Rename it there."
+            f"The {self.kind} {p.name} ({_owner(p)}) is ignored, since Thresher has one of that name. Rename it there."
             for p in self._points
             if self._taken(p.name)
         ]
@@ -100,8 +100,8 @@ class Room(Mapping[str, type[T]]):
         found = self._checked(name, _owner(point), self._imported(name, _owner(point), point.load))
         if found.__module__.rpartition(".")[2] != name:  # the name that scores and coresets will carry
             raise InputError(
-                f"Expected the {self.kind} {name} ({_owner(point)}) in a file {name}.py, since it is called as its file, "
-                f"but it lies in {found.__module__}. Rename the file or the entry point."
+                f"Expected the {self.kind} {name} ({_owner(point)}) in a file {name}.py, since it is named after its file, "
+                f"but it is in {found.__module__}. Rename the file or the entry point."
             )
         return found
 
@@ -110,7 +110,7 @@ class Room(Mapping[str, type[T]]):
             return load()
         except Exception as error:
             raise MissingPackageError(
-                f"The {self.kind} {name} ({where}) cannot be imported: {type(error).__name__}: {error}. Mend or remove it."
+                f"The {self.kind} {name} ({where}) cannot be imported: {type(error).__name__}: {error}. Fix or remove it."
             ) from error
 
     def _checked(self, name: str, where: str, found: Any) -> type[T]:
@@ -118,7 +118,7 @@ class Room(Mapping[str, type[T]]):
         if fault:
             raise InputError(
                 f"Expected the {self.kind} {name} ({where}) to be a frozen dataclass that extends {self.base.__name__}, but "
-                f"{fault}. thresher.testing.check_{self.kind} tests it whole."
+                f"{fault}. Run thresher.testing.check_{self.kind} on it."
             )
         cls: type[T] = found
         return cls
@@ -134,7 +134,7 @@ def is_a(value: Any, base: type) -> bool:
 
 
 def fault_of(cls: Any, base: type) -> str:
-    """Return what keeps `cls` from being made by its name, as a scorer or selector (`base`) is; "" where nothing does.
+    """Return what prevents `cls` from being created by name, as a scorer or selector (`base`) is; "" if nothing does.
 
     >>> fault_of(scorers()["tdds"], Scorer), fault_of(int, Scorer)
     ('', 'it is no class that extends Scorer')
@@ -142,7 +142,7 @@ def fault_of(cls: Any, base: type) -> str:
     if not is_a(cls, base):
         return f"it is no class that extends {base.__name__}"
     if "__dataclass_params__" not in vars(cls):
-        return "it lacks @dataclass(frozen=True), without which its fields are no parameters"
+        return "it lacks @dataclass(frozen=True), without which its fields are not parameters"
     if inspect.isabstract(cls):
         return f"it does not define {', '.join(sorted(cls.__abstractmethods__))}"
     bare = [f.name for f in dataclasses.fields(cls) if f.default is f.default_factory is dataclasses.MISSING]
@@ -151,7 +151,7 @@ def fault_of(cls: Any, base: type) -> str:
     try:
         typing.get_type_hints(cls)
     except Exception as error:  # whatever stands there is evaluated
-        return f"the types of its parameters cannot be told: {type(error).__name__}: {error}"
+        return f"the types of its parameters cannot be resolved: {type(error).__name__}: {error}"
     if issubclass(cls, Scorer) and getattr(cls, "hard_end", None) not in ("high", "low"):
         return "it does not say which end is hard: hard_end must be 'high' or 'low'"
     return ""
@@ -159,7 +159,7 @@ def fault_of(cls: Any, base: type) -> str:
 
 @cache
 def scorers() -> Room[Scorer]:
-    """Return every scorer class by name, those of installed packages last; see `Room` for what asking raises.
+    """Return every scorer class by name, those of installed packages last; see `Room` for what a look-up raises.
 
     >>> sorted(scorers())[:2]
     ['aum', 'class_distance']
@@ -168,7 +168,7 @@ def scorers() -> Room[Scorer]:
 
 
 def usual_end(column: str) -> HardEnd:
-    """Return which end is hard of a score column that does not say: its scorer's, as its name tells, else "high".
+    """Return the hard end of a score column that does not record it: that of the scorer it is named after, else "high".
 
     >>> usual_end("aum[T=30]"), usual_end("correctness"), usual_end("my_score")
     ('low', 'low', 'high')
@@ -179,7 +179,7 @@ def usual_end(column: str) -> HardEnd:
 
 @cache
 def selectors() -> Room[Selector]:
-    """Return every selector class by name; as `scorers`.
+    """Return every selector class by name, as `scorers` does.
 
     >>> sorted(selectors())[:2]
     ['beta', 'learnable']
@@ -188,10 +188,10 @@ def selectors() -> Room[Selector]:
 
 
 def make_scorer(name: str, params: Mapping[str, Any] | None = None) -> Scorer:
-    """Return the scorer `name` with `params`, whose values may be text as typed on a command line.
+    """Return the scorer `name` with `params`, whose values may be strings as typed on a command line.
 
-    Raises UnknownNameError for an unknown name, InputError for an unknown parameter or an impossible value, and what asking
-    a `Room` raises.
+    Raises UnknownNameError for an unknown name, InputError for an unknown parameter or an invalid value, and what a look-up
+    in a `Room` raises.
 
     >>> make_scorer("tdds", {"window": "5"})
     TDDS(window=5, decay=0.9, absolute=True, spread='norm')
@@ -200,14 +200,14 @@ def make_scorer(name: str, params: Mapping[str, Any] | None = None) -> Scorer:
 
 
 def make_selector(name: str, params: Mapping[str, Any] | None = None) -> Selector:
-    """Return the selector `name` with `params`; as `make_scorer`."""
+    """Return the selector `name` with `params`, as `make_scorer` does."""
     return build("selector", selectors(), name, params or {})
 
 
 def build(kind: str, known: Mapping[str, type[T]], name: str, params: Mapping[str, Any]) -> T:
-    """Return the dataclass that `name` names among those `known`, with `params`, whose values may be text.
+    """Return the dataclass `name` of those `known`, with `params`, whose values may be strings.
 
-    `kind` is what such a thing is called in errors. Raises as `make_scorer`.
+    `kind` is what it is called in errors. Raises what `make_scorer` does.
     """
     if name not in known:
         raise UnknownNameError(f"Expected a {kind}, one of {', '.join(known)}, but got {name!r}{nearest(name, known)}.")
@@ -232,8 +232,8 @@ def _convert(name: str, key: str, value: Any, wanted: Any) -> Any:
         return value
     if wanted not in (bool, int, float, str):
         raise InputError(
-            f"{name}'s {key} cannot be given by name, since it is {wanted}, which no text says. Leave it away; its author "
-            "may make it bool, int, float, str or a Literal of texts."
+            f"{name}'s {key} cannot be given as text, since its type is {wanted}. Omit it; its author can "
+            "make it bool, int, float, str or a Literal of strings."
         )
     try:
         if wanted is bool:

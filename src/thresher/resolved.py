@@ -39,21 +39,21 @@ class ResolvedMethod:
 
     @property
     def scorers(self) -> dict[str, Scorer]:
-        """The scorers that a Recorder must be made with for this method: its own first, then those its selector reads."""
+        """The scorers that a Recorder needs for this method: its own first, then those its selector reads."""
         return {self.scorer.name: self.scorer, **self.aux_scorers}
 
     def provenance(self, keep: Keep) -> dict[str, Any]:
-        """Return what a coreset remembers of the method it was selected by, JSON-ready."""
+        """Return the JSON-ready record of the method that a coreset keeps."""
         return {"method": self.name, "notice": self.notice, "keep": keep}
 
     def select(
         self, scores: Mapping[str, Scores], pool: Pool, keep: Keep, seed: int = 0, *, source: Mapping[str, Any] | None = None
     ) -> Coreset:  # fmt: skip
-        """Return the coreset of `keep`, a share in (0, 1] or a count, of the samples of `pool`.
+        """Return a coreset of `keep`, a share in (0, 1] or a count, of the samples of `pool`.
 
-        `scores` are by the names of `scorers`, as `Recorder.scores` gives them; where `at` is a number they must be those of
-        after so many epochs. `seed` drives the draw of methods that draw; `source` is JSON-ready provenance to carry along,
-        such as the data set's `fingerprint`. Raises InputError where a score is not there, and what `thresher.select`
+        `scores` are keyed by the names of `scorers`, as `Recorder.scores` returns them; if `at` is a number they must be
+        those after that many epochs. `seed` drives the draw of methods that draw; `source` is JSON-ready provenance to carry
+        along, such as the data set's `fingerprint`. Raises InputError if a score is missing, and what `thresher.select`
         raises.
 
         >>> import numpy as np
@@ -69,7 +69,7 @@ class ResolvedMethod:
         if missing:
             raise InputError(
                 f"Expected the scores {', '.join(self.scorers)} for {self.name}, but got {', '.join(scores) or 'none'}. "
-                "Make the Recorder with scorers=method.scorers, method being this one."
+                "Create the Recorder with this method's `scorers`: Recorder(..., scorers=method.scorers)."
             )
         also = {key: scores[key] for key in self.aux_scorers}
         told = {**self.provenance(keep), **(source or {})}

@@ -1,8 +1,8 @@
 """The score table: one Parquet file with a row per sample and a float32 column per score.
 
-`sample_id` ascends from 0; `target` is there where known. What each column is (direction, scorer, parameters, epoch) stands
-in the file's metadata, so that a table is enough to select from. Beside it stand the checksums of every column's values in
-every row group: a page has one of its own, but a sound page in another one's place is only seen by these.
+`sample_id` ascends from 0; `target` is present if known. The description of each column (direction, scorer, parameters,
+epoch) is in the file's metadata, so that a table is enough to select from, as are the checksums of every column's values in
+every row group: each page has its own checksum, but only these detect an intact page in another one's place.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ def write_scores(
     targets: NDArray[np.int64] | None = None,
     info: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a score table; an older one at `path` stays intact until the new one is safe.
+    """Write a score table; an older one at `path` remains intact until the new one is safe.
 
-    Raises InputError where a column is not Scores, the columns differ in length, none is given, or one has a reserved name;
-    also for labels that are no integers, and provenance that JSON cannot hold.
+    Raises InputError if a column is not Scores, the columns differ in length, none is given, or one has a reserved name;
+    also for labels that are not integers, and provenance that JSON cannot hold.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "scores.parquet"
@@ -64,7 +64,7 @@ def write_scores(
     [0.5, 0.25]
     """
     if not isinstance(columns, Mapping) or not all(isinstance(name, str) for name in columns):
-        raise InputError(f"Expected scores by the names of their columns, such as {{'tdds': scores}}, but got {columns!r}.")
+        raise InputError(f"Expected scores by column name, such as {{'tdds': scores}}, but got {columns!r}.")
     for name, scores in columns.items():
         check_scores(scores, f" in the column {name!r}")
     targets = None if targets is None else as_labels(targets)
@@ -82,9 +82,9 @@ def write_score_parts(
     parts: Iterable[tuple[Mapping[str, Floats], NDArray[np.int64] | None]],
     info: Mapping[str, Any] | None = None,
 ) -> int:
-    """Write a score table part by part, in the order of the ids, each with the values of every column and the labels.
+    """Write a score table part by part, in id order, each with the values of every column and the labels.
 
-    Returns the number of samples. An older table at `path` stays intact until the new one is safe.
+    Returns the number of samples. An older table at `path` remains intact until the new one is safe.
     """
     sources = {name: {"hard_end": c.hard_end, "source": dict(c.source)} for name, c in columns.items()}
     about, info = json_ready(sources, "the sources of scores"), json_ready(info or {}, "a score table's info")
@@ -130,8 +130,8 @@ def write_score_parts(
 def read_scores(path: str | os.PathLike[str]) -> ScoreTable:
     """Return the table at `path`.
 
-    A table of another origin works too if it has `sample_id` = 0..N-1; its scores count as high = hard, but for columns
-    named as a scorer whose low scores are hard (`aum`, `correctness`). Raises MissingFileError or CorruptFileError.
+    A table from another tool works too if it has `sample_id` = 0..N-1; its scores count as high = hard, except columns
+    named after a scorer whose low scores are hard (`aum`, `correctness`). Raises MissingFileError or CorruptFileError.
     """
     file = ScoreFile.open(path)
     with _sound(file.path):
@@ -150,7 +150,7 @@ def read_scores(path: str | os.PathLike[str]) -> ScoreTable:
 
 @dataclass(frozen=True)
 class ScoreColumn:
-    """What a score column is: which end is hard, and its provenance."""
+    """Description of a score column: which end is hard, and its provenance."""
 
     hard_end: HardEnd
     source: Mapping[str, Any]
@@ -158,11 +158,11 @@ class ScoreColumn:
 
 @dataclass(frozen=True)
 class ScoreFile:
-    """A score table on disk of which no score is read yet: what it holds, and its rows, block by block.
+    """A score table on disk, without its scores: a description of its contents, and its rows, block by block.
 
-    `group_rows` are the rows of its row groups, the smallest parts that a worker reads alone; `checksums` are those of the
-    values of each group's columns, none in tables of other origin and those of the first days. `ours` says that the file was
-    written here, by what it tells of its columns.
+    `group_rows` are the numbers of rows of its row groups, the smallest parts that a worker reads alone; `checksums` are
+    those of the values of each group's columns, none in tables from other tools and in the earliest ones. `ours` says that
+    the file was written by Thresher, judging by its metadata.
     """
 
     path: Path
@@ -176,7 +176,7 @@ class ScoreFile:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> ScoreFile:
-        """Read what the table at `path` is, which may be a URL. Raises MissingFileError or CorruptFileError."""
+        """Read the description of the table at `path`, which may be a URL. Raises MissingFileError or CorruptFileError."""
         path = fixed(as_place(path))
         if not path.is_file():
             raise MissingFileError(f"Expected a score table at {path}, but there is none. Write one with `thresher score`.")
@@ -188,7 +188,7 @@ class ScoreFile:
             if "sample_id" not in names:
                 raise KeyError("it has no column sample_id")
             if header.get("seal", seal_of(header)) != seal_of(header) or (about and set(about) != set(names) - set(_FIXED)):
-                raise ValueError("what it says of its columns was altered")
+                raise ValueError("the description of its columns was altered")
             columns = {}
             for name in names:
                 if name not in _FIXED:
@@ -199,17 +199,17 @@ class ScoreFile:
             if sum(rows) != metadata.num_rows or (rows and min(rows) < 0):
                 raise ValueError(f"it has row groups of {sum(rows)} rows, not {metadata.num_rows}")
             if not told_of_file.keys() & {_KEY, _SUMS} and _laid_out_by_us(metadata):
-                raise ValueError("what it says of itself is gone")
+                raise ValueError("its description is missing")
             sums = _checksums(told_of_file, header, len(rows))
             return cls(path, metadata.num_rows, "target" in names, columns, header.get("info", {}), rows, sums, bool(about))
 
     def blocks(
         self, column: str, *, first: int = 0, stop: int | None = None, labelled: bool = False, checked: bool = True
     ) -> Iterator[Block]:
-        """Yield the blocks of a score column in the row groups `first` to `stop - 1`, with labels where asked for.
+        """Yield the blocks of a score column in the row groups `first` to `stop - 1`, with labels if requested.
 
-        `checked` compares the sample ids of every row, too, and the checksums of all values. Raises CorruptFileError where
-        the file is damaged.
+        `checked` also checks the sample id of every row and the checksums of all values. Raises CorruptFileError if the file
+        is damaged.
         """
         wanted = [*(["sample_id"] if checked else []), *(["target"] if labelled else []), column]
         stop = len(self.group_rows) if stop is None else stop
@@ -245,8 +245,8 @@ class _Running:
         self._sums = dict.fromkeys(names, 0)
 
     def add(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Go on with a batch, which may reach into the next group, and return it. Raises ValueError where values are not
-        those that were written."""
+        """Add a batch, which may extend into the next group, and return it. Raises ValueError if values are not those that
+        were written."""
         rest = batch
         while len(rest) and self._group < len(self._file.group_rows):
             left = self._file.group_rows[self._group] - self._seen
@@ -263,7 +263,7 @@ class _Running:
 
 
 def _laid_out_by_us(metadata: pq.FileMetaData) -> bool:
-    """Return whether ids are encoded as `write_score_parts` does it, and as nobody does who writes with Arrow's defaults."""
+    """Return whether ids are encoded as by `write_score_parts`, which differs from Arrow's defaults."""
     chunks = [metadata.row_group(0).column(k) for k in range(metadata.num_columns)] if metadata.num_row_groups else []
     encodings = {encoding for chunk in chunks if chunk.path_in_schema == "sample_id" for encoding in chunk.encodings}
     writer = metadata.created_by or "parquet-cpp-arrow"  # its name may be gone, too
@@ -271,15 +271,15 @@ def _laid_out_by_us(metadata: pq.FileMetaData) -> bool:
 
 
 def _checksums(metadata: Mapping[bytes, bytes], header: Mapping[str, Any], groups: int) -> tuple[Mapping[str, int], ...]:
-    """Return the checksums that a file's metadata hold, or raise ValueError where they are not those of its header."""
+    """Return the checksums in a file's metadata, or raise ValueError if they do not match its header."""
     if _SUMS not in metadata:
         if header.get("checksums"):
-            raise ValueError("its checksums are gone")
+            raise ValueError("its checksums are missing")
         return ()
     said = parse_json(metadata[_SUMS])
     found = said["groups"]
     if said.get("seal") != seal_of(said) or said["of"] != seal_of(header) or len(found) != groups:
-        raise ValueError("its checksums are not those of what it says of its columns")
+        raise ValueError("its checksums do not match the description of its columns")
     return tuple(found)
 
 
@@ -292,7 +292,7 @@ def _sound(path: Path) -> Iterator[None]:
         raise
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError, AttributeError) as error:
         if not begins_as_parquet(as_place(path)):
-            raise CorruptFileError(f"{path} is no score table. Name one that `thresher score` wrote.") from error
+            raise CorruptFileError(f"{path} is not a score table. Give one that `thresher score` wrote.") from error
         raise CorruptFileError(f"{path} is not a complete score table ({error}). Move it away and score again.") from error
 
 

@@ -1,8 +1,8 @@
-"""Suspects: samples whose labels the training argued against, told from merely hard ones by two humps of the margins.
+"""Suspects: samples whose labels the training argued against, distinguished from hard ones by two humps of the margins.
 
-A network that is not yet fitting wrong labels gives such a sample a margin well below zero, epoch after epoch: it sees
-another class. With wrong labels in the data the mean margins have a hump of their own there; without, they have one hump
-with a tail, and a tail is no evidence. So the share of wrong labels is estimated first, and nobody is suspected where the
+A network that does not yet fit wrong labels gives such a sample a margin well below zero, epoch after epoch: it sees
+another class. With wrong labels in the data the mean margins have a separate hump there; without, they have one hump
+with a tail, and a tail is no evidence. So the share of wrong labels is estimated first, and no sample is suspected if the
 two humps cannot be told apart.
 """
 
@@ -21,22 +21,22 @@ from thresher.types import Floats
 SEPARATION = 2.0
 """Ashman's D from which two normal humps count as two (Ashman, Bird and Zepf 1994)."""
 FEWEST = 50
-"""Fewer samples say nothing of humps."""
+"""Fewer samples say nothing about humps."""
 DIP = 0.9
-"""How deep a valley between two humps is at least, of the lower one's height."""
+"""The highest density in a valley between two humps, as a share of the lower one's height."""
 SMALL = 0.25
-"""Which share of the samples a hump without a dip holds at most; the halves of a flat distribution hold more."""
+"""The largest share of the samples in a hump without a dip; the halves of a flat distribution hold more."""
 _MOST, _DENSITY = 200_000, 5_000  # samples that the mixture and the density are made from; more change nothing that matters
 
 
 @dataclass(frozen=True)
 class Suspects:
-    """What the margins say of the labels.
+    """What the margins say about the labels.
 
-    `margins` (N,) float32: what was looked at. `mask` (N,) bool: the suspects. `wrong` (N,) float32 in [0, 1]: the mixture's
-    probability that a sample is of the lower hump, 0 for all where nobody is suspected. `share`: the estimated share of
+    `margins` (N,) float32: the input. `mask` (N,) bool: the suspects. `wrong` (N,) float32 in [0, 1]: the mixture's
+    probability that a sample belongs to the lower hump, 0 for all if no sample is suspected. `share`: the estimated share of
     wrong labels, the mean of `wrong`. `separation`: Ashman's D of the two humps, `centres` their means (of the lower and
-    the upper one), in logits. `reason`: why nobody is suspected, "" where somebody is.
+    the upper one), in logits. `reason`: why no sample is suspected, "" if some are.
     """
 
     margins: Floats
@@ -60,23 +60,23 @@ class Suspects:
 def find_suspects(margins: Floats) -> Suspects:
     """Return the suspects by mean logit margin over a recording (`AUM(margin="logit")`), (N,), low = argued against.
 
-    Fits a mixture of two normal distributions with centres m1 < m2. The suspects are the samples that are more likely of the
-    lower hump, where all of this holds, and nobody elsewhere:
-    - the two are apart: Ashman's D = (m2 - m1) / sqrt((s1^2 + s2^2) / 2) > 2;
+    Fits a mixture of two normal distributions with centres m1 < m2. The suspects are the samples that more likely belong to
+    the lower hump, if all of the following holds; otherwise there are none:
+    - the two are separate: Ashman's D = (m2 - m1) / sqrt((s1^2 + s2^2) / 2) > 2;
     - the lower one is argued against: m1 < 0;
-    - it is a hump and no half of a broad one: the density of the margins dips between the centres to under 0.9 of the
+    - it is a hump and not half of a broad one: the density of the margins dips between the centres to under 0.9 of the
       lower peak, or, as a small hump on a slope makes no dip, it holds under a quarter of the samples and is argued against
       more than the others are argued for, m1 < -m2.
-    Below m1 nobody is less of a suspect than who lies above him, though the tail of a wide upper hump may reach that far.
-    Label noise that depends on the sample (a class that is systematically taken for another) may have no hump of its own
-    and is not found. Where the humps lie over one another, the start of the fit, and so the order of the samples, moves who
-    is between them: of CIFAR-100 with 20 % wrong labels, shuffled, 8 745 to 9 037 were suspected (decision 0022).
+    Below m1 no sample is less suspect than one with a higher margin, though the tail of a wide upper hump may reach that
+    far. Label noise that depends on the sample (a class that is systematically labelled as another) may form no separate
+    hump and is not found. If the humps overlap, the start of the fit, and so the order of the samples, affects the samples
+    between them: of CIFAR-100 with 20 % wrong labels, shuffled, 8 745 to 9 037 were suspected (decision 0022).
 
-    Raises InputError where a margin is NaN or infinite, or there is not one per sample.
+    Raises InputError if a margin is NaN or infinite, or there is not one per sample.
 
     Source: the margin as evidence is Pleiss et al. 2020 (AUM); the two-component mixture over training dynamics is Arazo
     et al. 2019, there with Beta distributions of the loss; Ashman, Bird and Zepf 1994 for when two humps are two.
-    Differences: no second training with a fake class (AUM's threshold); nobody is suspected by default.
+    Differences: no second training with a fake class (AUM's threshold); by default no sample is suspected.
 
     >>> rng = np.random.default_rng(0)
     >>> margins = np.concatenate([rng.normal(3, 1, 800), rng.normal(-3, 1, 200)]).astype(np.float32)
@@ -89,7 +89,7 @@ def find_suspects(margins: Floats) -> Suspects:
     try:
         margins = np.asarray(margins, dtype=np.float32)
     except (TypeError, ValueError):  # texts, sequences of unequal parts
-        raise InputError(f"Expected margins as numbers, but got {type(margins).__name__} of other things.") from None
+        raise InputError(f"Expected numeric margins, but got a {type(margins).__name__} with other values.") from None
     values = margins.astype(np.float64)
     if values.ndim != 1:
         raise InputError(
@@ -103,7 +103,7 @@ def find_suspects(margins: Floats) -> Suspects:
         )
     if len(values) < FEWEST or np.ptp(values) == 0:
         mean = float(values.mean()) if len(values) else 0.0
-        few = f"too few samples to tell two humps from one: {len(values)}, not {FEWEST} at least"
+        few = f"too few samples to tell two humps from one: {len(values)}, not at least {FEWEST}"
         reason = few if len(values) < FEWEST else "the margins are all the same"
         return _nobody(margins, 0.0, (mean, mean), reason)
     mixture = _fit(_some(values, _MOST))
@@ -127,7 +127,7 @@ def find_suspects(margins: Floats) -> Suspects:
     wrong[below] = np.maximum.accumulate(wrong[below])  # further down, no less
     wrong[values >= pair[1]] = 0.0  # a wide lower hump may reach around the upper one
     if not (wrong > 0.5).any():
-        return _nobody(margins, separation, pair, "no sample is likelier of the lower hump")
+        return _nobody(margins, separation, pair, "no sample more likely belongs to the lower hump")
     return Suspects(margins, wrong > 0.5, wrong.astype(np.float32), float(wrong.mean()), separation, pair)
 
 

@@ -48,7 +48,7 @@ def pick_device(name: str) -> str:
         torch.zeros(1, device=name)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"Expected a device that is there (cpu, cuda, cuda:1), but got {name!r}: {reason}") from None
+        raise InputError(f"Expected an available device (cpu, cuda, cuda:1), but got {name!r}: {reason}") from None
     return name
 
 

@@ -63,10 +63,10 @@ def build(
 ) -> Classifier:
     """Return a freshly initialised model; `timm:NAME` is one of the package timm.
 
-    With `seed` the weights are drawn from a forked random state, so the global one is left as it was. `image_size` is the
-    height and width of what the model will be given, checked here if given. Raises UnknownNameError for an unknown name,
-    InputError for fewer than 2 classes or an image size the model cannot take, MissingPackageError where an optional
-    package is needed that is not there.
+    With `seed` the weights are drawn from a forked random state, so the global one is unchanged. `image_size` is the
+    height and width of the model's input, checked here if given. Raises UnknownNameError for an unknown name, InputError
+    for fewer than 2 classes or an image size that the model cannot take, MissingPackageError if a required optional package
+    is missing.
 
     >>> sum(p.numel() for p in build("resnet18", 10).parameters())
     11173962
@@ -100,7 +100,7 @@ def _make(name: str, num_classes: int, channels: int, image_size: int | None) ->
 def check_model(name: str, image_size: int | None) -> None:
     """Raise what `build` does for an unknown model or images that it cannot take; what timm's take shows once built."""
     if not isinstance(name, str):
-        raise InputError(f"Expected a model by its name, such as 'resnet18', but got {name!r}.")
+        raise InputError(f"Expected the name of a model, such as 'resnet18', but got {name!r}.")
     if name.startswith(timm.PREFIX):
         timm.known(name.removeprefix(timm.PREFIX))
         return

@@ -69,5 +69,5 @@ def optional_package(package: str, user: str) -> Any:
         extra = package.partition(".")[0]
         raise MissingPackageError(
             f"Expected the package {package} for {user}, but it cannot be imported: {error}. "
-            f"Install it: pip install 'thresher[{extra}]'. A torchvision, where there is one, must belong to your torch."
+            f"Install it: pip install 'thresher[{extra}]'. If torchvision is installed, it must match your torch."
         ) from error

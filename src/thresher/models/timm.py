@@ -47,7 +47,7 @@ def known(name: str) -> Any:
     timm = optional_package("timm", f"the model {PREFIX}{name}")
     if not timm.is_model(name):
         meant = nearest(name, timm.list_models())
-        raise UnknownNameError(f"Expected a model of timm (see timm.list_models()), but got {name!r}{meant}.")
+        raise UnknownNameError(f"Expected a timm model (see timm.list_models()), but got {name!r}{meant}.")
     return timm
 
 

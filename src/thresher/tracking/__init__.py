@@ -1,7 +1,7 @@
-"""Experiment tracking through one small interface. Off unless asked for; every tracker here writes local files only.
+"""Experiment tracking through one small interface. Off by default; every tracker here only writes local files.
 
-`tracked("tensorboard:runs/tb", name, params)` opens one for a `with` block, in which `followed(notify, tracker)` lets it see
-what a command tells. A tracker of yours has the three methods of `Tracker`; nothing else is needed.
+`tracked("tensorboard:runs/tb", name, params)` opens one for a `with` block, in which `followed(notify, tracker)` passes it
+a command's events. Your own tracker needs only the three methods of `Tracker`.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from thresher.errors import UnknownNameError, nearest
 TRACKERS = ("tensorboard", "mlflow")
 Notify = Callable[[str, dict[str, Any]], None]
 Ended = Literal["finished", "failed", "killed"]
-"""How a run came to its end: `killed` by an interrupt, `failed` with any other exception."""
+"""How a run ended: `killed` by an interrupt, `failed` with any other exception."""
 
 
 class Tracker(Protocol):
-    """Where numbers of a run go."""
+    """A destination for the numbers of a run."""
 
     def params(self, values: Mapping[str, Any]) -> None:
-        """Take what was set, once, at the beginning."""
+        """Log the settings, once, at the beginning."""
 
     def scalar(self, name: str, value: float, step: int) -> None:
-        """Take one number."""
+        """Log one number."""
 
     def close(self, ended: Ended = "finished") -> None:
-        """Bring everything to disk; `ended` says how the run came to its end."""
+        """Write everything to disk; `ended` says how the run ended."""
 
 
 def open_tracker(spec: str, name: str) -> Tracker:
-    """Return the tracker that `KIND:FOLDER` names, for a run called `name`; it writes into that folder and nowhere else.
+    """Return the tracker that `KIND:FOLDER` names, for a run called `name`; it writes only into that folder.
 
-    Raises UnknownNameError for another kind or no folder, MissingPackageError where its package is not installed.
+    Raises UnknownNameError for an unknown kind or without a folder, MissingPackageError if its package is not installed.
     """
     kind, _, folder = spec.partition(":")
     if kind not in TRACKERS or not folder:
@@ -53,7 +53,7 @@ def open_tracker(spec: str, name: str) -> Tracker:
 
 @contextmanager
 def tracked(spec: str | None, name: str, params: Mapping[str, Any]) -> Iterator[Tracker | None]:
-    """Open the tracker that `spec` names, tell it what was set, and close it at the end; without a `spec` there is none.
+    """Open the tracker that `spec` names, log the settings, and close it at the end; without `spec`, yield None.
 
     >>> with tracked(None, "digits", {}) as tracker:
     ...     tracker is None
@@ -75,11 +75,11 @@ def tracked(spec: str | None, name: str, params: Mapping[str, Any]) -> Iterator[
 
 
 def followed(notify: Notify, tracker: Tracker | None) -> Notify:
-    """Return a `notify` for a study that also tells the tracker of every epoch's loss and every finished training.
+    """Return a `notify` for a study that also logs every epoch's loss and every finished training to the tracker.
 
     An epoch of a surrogate becomes `surrogate/loss` at its number, one of a training in this process `NAME/loss`; a finished
-    training becomes `test_accuracy/METHOD/KEEP` (a share in [0, 1]) at its seed; where trainings of several kinds stand
-    beside each other, their label comes first: `LABEL/NAME/loss`, `test_accuracy/LABEL/METHOD/KEEP`.
+    training becomes `test_accuracy/METHOD/KEEP` (a share in [0, 1]) at its seed; if there are trainings of several kinds,
+    their label is included: `LABEL/NAME/loss`, `test_accuracy/LABEL/METHOD/KEEP`.
 
     >>> class Printing:
     ...     def params(self, values): ...

@@ -1,7 +1,7 @@
 """MLflow's plain files (extra `mlflow`): a folder that `mlflow ui` and other tools read. No server, no network.
 
-MLflow reports its own use to its makers unless told not to; it is told not to before it is imported. Its folder of files is
-in maintenance and must be allowed by name; it is used all the same, for it needs no database packages.
+MLflow sends usage telemetry unless disabled; it is disabled before the import. Its file store is in maintenance mode and
+must be enabled explicitly; it is used nevertheless, since it needs no database packages.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ _SEPARATOR = "\x1f"  # a unit separator cannot occur in our keys
 def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     """Write `state`, nested dicts with string keys whose leaves are tensors, NumPy arrays or JSON values.
 
-    Raises OSError where the disk is full or gone; the previous checkpoint is then as it was.
+    Raises OSError if the disk is full or gone; the previous checkpoint is then unchanged.
     """
     tensors: dict[str, Tensor] = {}
     plain: list[tuple[list[str], Any]] = []

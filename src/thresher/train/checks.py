@@ -1,4 +1,4 @@
-"""What can be known to fail before a training begins."""
+"""Checks for what would fail, made before a training begins."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from thresher.types import is_whole
 
 
 def check_given(data: Any, spec: Any, until: Any, eval_every: Any, loss_scale: Any) -> None:
-    """Raise InputError for what is no data set, recipe, number of epochs or scale of the loss of every sample."""
+    """Raise InputError for an invalid data set, recipe, number of epochs or loss scale."""
     if not isinstance(data, Data):
         raise InputError(f"Expected a data set, such as thresher.data.load('digits'), but got {data!r}.")
     if not isinstance(spec, TrainSpec):
-        raise InputError(f"Expected a TrainSpec, but got {type(spec).__name__}. Of its JSON make one: TrainSpec(**fields).")
+        raise InputError(f"Expected a TrainSpec, but got {type(spec).__name__}. From a dict, use TrainSpec(**fields).")
     for what, number in (("until", until), ("eval_every", eval_every)):
         if number is not None and not (is_whole(number) and number >= 0):
             raise InputError(f"Expected {what} as a number of epochs, but got {number!r}.")
@@ -35,7 +35,7 @@ def check_given(data: Any, spec: Any, until: Any, eval_every: Any, loss_scale: A
 
 
 def check_single_samples(model: nn.Module, data: Data) -> None:
-    """Raise InputError where the model cannot train on one sample, as batch normalisation over 1 x 1 maps cannot."""
+    """Raise InputError if the model cannot train on one sample, as with batch normalisation over 1 x 1 maps."""
     size = data.image_size
     try:  # on the CPU: on a GPU others may capture their steps, which a first forward pass may break
         copy.deepcopy(model).cpu().train()(torch.zeros(1, data.channels, size, size, device="cpu"))
@@ -49,18 +49,18 @@ def check_single_samples(model: nn.Module, data: Data) -> None:
 def check_dynamic(
     dynamic: DynamicSampler, spec: TrainSpec, recorder: Recorder | None, evaluates: bool, *, alone: bool
 ) -> None:
-    """Raise InputError where a dynamic sampler does not go with the rest of what a training is given.
+    """Raise InputError if a dynamic sampler does not fit the other arguments of a training.
 
-    `alone` says that neither a static coreset nor a scale of the loss is given, `evaluates` that evaluation passes are made.
+    `alone` says that neither a static coreset nor a loss scale is given, `evaluates` that evaluation passes are made.
     """
     if not alone:
-        raise InputError("Expected dynamic without ids and loss_scale: it says itself what an epoch shows, and its weights.")
+        raise InputError("Expected dynamic without ids and loss_scale: it determines an epoch's samples and their weights.")
     if recorder is not None and recorder is not dynamic.recorder:
-        raise InputError("Expected the Recorder of the dynamic sampler, but got another one. Leave recorder= away.")
+        raise InputError("Expected the Recorder of the dynamic sampler, but got another one. Omit recorder=.")
     if dynamic.epochs != spec.epochs:
         raise InputError(f"Expected a dynamic sampler made for {spec.epochs} epochs, but got one for {dynamic.epochs}.")
     if dynamic.rule.reads_evaluation and not evaluates:
         raise InputError(
-            "This rule goes by scores of an evaluation pass. Give eval_pass=True, or choose a method that reads the "
-            "training alone (entropy:view=train)."
+            "This rule uses scores of an evaluation pass. Give eval_pass=True, or choose a method that reads only the "
+            "training (entropy:view=train)."
         )

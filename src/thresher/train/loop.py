@@ -38,10 +38,10 @@ from thresher.types import check_seed
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a training gave. Accuracies are shares in [0, 1] on the clean test set, `None` where not evaluated.
+    """The result of a training. Accuracies are shares in [0, 1] on the clean test set, `None` if not evaluated.
 
-    `train_loss` and `mean_loss_scale` are those of the last epoch. What a checkpoint of an earlier version does not tell is
-    None.
+    `train_loss` and `mean_loss_scale` are those of the last epoch. Values missing from a checkpoint of an earlier version
+    are None.
     """
 
     test_accuracy: float | None
@@ -55,7 +55,7 @@ class FitResult:
 
 @dataclass
 class Progress:
-    """What `on_epoch` is told: completed epochs, their total, mean loss and learning rate."""
+    """What `on_epoch` receives: completed epochs, their total, mean loss and learning rate."""
 
     epoch: int
     epochs: int
@@ -89,25 +89,24 @@ def fit(
 ) -> FitResult:
     """Train `spec.model` on `data.train` (on the samples `ids`, if given) and evaluate on the clean test set.
 
-    `recorder` gets every batch's train-mode logits, of before the optimiser step, as published; with `eval_pass` also one
-    un-augmented pass in eval mode after the last epoch, with features (Entropy, Moderate and GraNd read it).
-    `dynamic` restricts each epoch to what it draws and weighs the losses; its Recorder is fed. The learning rate goes by the
-    share of the epochs that is done, whatever they show; with `eval_pass` a pass precedes every draw that reads one.
+    `recorder` gets every batch's train-mode logits from before the optimiser step, as published; with `eval_pass` also
+    one un-augmented pass in eval mode after the last epoch, with features (Entropy, Moderate and GraNd read it).
+    `dynamic` restricts each epoch to what it draws and weights the losses; its Recorder is fed. The learning rate depends on
+    the share of completed epochs, whatever they show; with `eval_pass` a pass precedes every draw that reads one.
     `loss_scale` (N,) multiplies each batch's mean loss by the mean over the batch's samples (the TDDS code's trick).
     `eval_every` > 0 evaluates on the test set during training too; the reported accuracy is always the last one.
     `checkpoint` is written after every epoch, or at most every `checkpoint_every` seconds (`Saver`); `resume` continues
-    from it, or begins anew where there is none: a recorder's store that has epochs is then cut back if `restart` allows it,
+    from it, or starts over if there is none: a recorder's store that has epochs is then cut back if `restart` allows it,
     else InputError is raised. `until` stops after that many of the spec's epochs, without an evaluation; with a checkpoint
-    a later call goes on from there.
-    `graphs` replays the steps on a GPU as a CUDA graph where that can be done. `on_epoch` is told of every completed epoch,
-    `on_step` of the steps that are done and those there are in all. Raises InputError for what is given amiss, and what the
-    recorder raises.
+    a later call continues from there.
+    `graphs` replays the steps on a GPU as a CUDA graph where possible. `on_epoch(progress)` is called after every epoch,
+    `on_step(done, total)` as steps are done. Raises InputError for invalid arguments, and what the recorder raises.
 
-    Where the recorder is one of several ranks, each trains on its part of every batch and gradients are averaged over the
-    whole batch (DistributedDataParallel): order, augmentation, batch size and steps are those of one process. Batch
-    normalisation sees a rank's part only, and rank 0's running statistics are kept, so the trained network, and with it the
+    If the recorder is on several ranks, each trains on its part of every batch and gradients are averaged over the whole
+    batch (DistributedDataParallel): order, augmentation, batch size and steps are those of one process. Batch
+    normalisation sees only a rank's part, and rank 0's running statistics are kept, so the trained network, and with it the
     logits, differ a little with the number of ranks. `ids` and `loss_scale` are for one process. Raises InputError on all
-    ranks where they are to train different things.
+    ranks if their arguments differ.
     """
     check_given(data, spec, until, eval_every, loss_scale)
     check_seed(seed)
@@ -158,7 +157,7 @@ class _Training:
         self.ranks: Ranks = Alone() if recorder is None else recorder.ranks
         rank, size = self.ranks.rank, self.ranks.size
         if size > 1 and (ids is not None or loss_scale is not None):
-            raise InputError(f"Expected ids and loss_scale in one process only, but there are {size} ranks.")
+            raise InputError(f"Expected ids and loss_scale only in a single process, but there are {size} ranks.")
         self.model = build(spec.model, data.num_classes, data.channels, seed, data.image_size).to(device)
         if spec.channels_last:
             self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

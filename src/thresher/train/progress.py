@@ -122,8 +122,8 @@ def load_progress(
         if recorder is not None and recorder.store is not None:
             if recorder.store.epochs and not restart:
                 raise InputError(
-                    f"Expected a checkpoint at {path}, as the recorder's store has {recorder.store.epochs} epochs to go on "
-                    "from, but there is none. Name the checkpoint, or cut the store back and begin anew with restart=True."
+                    f"Expected a checkpoint at {path}, since the recorder's store has {recorder.store.epochs} epochs to "
+                    "continue from, but there is none. Name the checkpoint, or cut the store back with restart=True."
                 )
             recorder.store.truncate(0)
         return Resumed()
@@ -132,7 +132,7 @@ def load_progress(
         size = state.get("ranks", 1)
         if recorder is not None and size != ranks.size:
             raise InputError(
-                f"{path} is of a recording on {size} rank{'s' if size > 1 else ''}, but this one has {ranks.size}. Go on "
+                f"{path} is of a recording on {size} rank{'s' if size > 1 else ''}, but this one has {ranks.size}. Continue "
                 "with as many as before (torchrun --nproc-per-node), or choose another --out."
             )
         if recorder is not None and size > 1:
@@ -140,13 +140,13 @@ def load_progress(
         extra = [*(["recorder"] if recorder is not None else []), *(["dynamic"] if dynamic is not None else [])]
         if not {"epoch", "model", "optimizer", *extra} <= set(state):
             raise CorruptFileError(
-                f"{path} is no checkpoint of such a training, it holds {sorted(state)}. Delete it to start over."
+                f"{path} is not a checkpoint of such a training: it holds {sorted(state)}. Delete it to start over."
             )
         _check_alike(path, state, model, optimizer)
         if of and state.get("of", of) != of:
             raise InputError(
-                f"{path} is of another training: of another recipe, seed, choice of samples or scale of the loss. Go on "
-                "with those it was made with, or name another checkpoint."
+                f"{path} is of another training: of another recipe, seed, choice of samples or loss scale. Continue with "
+                "those it was made with, or name another checkpoint."
             )
         model.load_state_dict(state["model"])
     parameters = list(model.parameters())
@@ -181,7 +181,7 @@ def _check_alike(path: Path, state: Mapping[str, Any], model: nn.Module, optimiz
         what = f"its optimiser keeps {sorted(moments)}, this one {sorted(wanted)}"
     else:
         return
-    raise InputError(f"{path} is of another training: {what}. Go on with its model and recipe, or name another checkpoint.")
+    raise InputError(f"{path} is of another training: {what}. Use its model and recipe, or name another checkpoint.")
 
 
 def _of_rank(path: Path, epoch: int, ranks: Ranks) -> Path:

@@ -22,10 +22,10 @@ _LATER = ("optimizer", "warmup_epochs", "label_smoothing", "clip_norm")
 class TrainSpec:
     """How to train. Defaults are the published recipe for coresets; `surrogate()` gives the surrogate's.
 
-    `epochs` to run; `schedule_epochs` the length of the cosine when it is longer than what is run (a surrogate that
+    `epochs` to run; `schedule_epochs` is the length of the cosine schedule if it is longer than that (a surrogate that
     stops at T keeps the full schedule); `precision` of the forward pass ("bf16" is autocast, weights stay float32).
     `optimizer` "adamw" ignores momentum and nesterov; `warmup_epochs` rises linearly to `lr` before the cosine;
-    `clip_norm` bounds the norm of the whole gradient. Raises InputError for values of other types, or that cannot be.
+    `clip_norm` bounds the norm of the whole gradient. Raises InputError for invalid types or values.
     """
 
     model: str = "resnet18"
@@ -79,7 +79,7 @@ class TrainSpec:
             raise InputError(f"Expected clip_norm > 0 or none, but got {self.clip_norm}.")
 
     def to_json(self) -> dict[str, Any]:
-        """Return the JSON-ready fields; those that came later only where they are not the default, so digests stay."""
+        """Return the JSON-ready fields; later additions only if they are not the default, so that digests do not change."""
         defaults = {field.name: field.default for field in fields(self)}
         return {k: v for k, v in asdict(self).items() if k not in _LATER or v != defaults[k]}
 

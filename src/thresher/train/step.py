@@ -133,7 +133,7 @@ class GraphedStep(Step):
             if isinstance(first, torch.OutOfMemoryError):
                 raise
             reason = str(first).splitlines()[0]
-            warnings.warn(f"Training goes on without CUDA graphs, several times slower: {reason}", stacklevel=2)
+            warnings.warn(f"Training continues without CUDA graphs, several times slower: {reason}", stacklevel=2)
             self._refused = True
             return False
         self.optimizer.zero_grad(set_to_none=True)  # the graph has gradients of its own
@@ -213,7 +213,7 @@ def on_device(train: Callable[P, R]) -> Callable[P, R]:
         if device.type != "cuda":
             return train(*args, **kwargs)
         if not torch.cuda.is_available():
-            raise InputError(f"Expected a device that is there, but got {str(device)!r}, and torch finds no GPU.")
+            raise InputError(f"Expected an available device, but got {str(device)!r}, and torch finds no GPU.")
         with _STREAMS.one(device) as stream:
             stream.wait_stream(torch.cuda.current_stream(device))
             with _FASTEST, torch.cuda.device(device), torch.cuda.stream(stream):
