@@ -243,7 +243,7 @@ def differing(size: int, rank: int, folder: Path) -> None:
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         part.end_epoch()
-    assert f"showed {N // size} samples, and {(size - 1) * (N // size)} rows more" in str(said[0].message)
+    assert f"showed {N // size} samples, and {(size - 1) * (N // size)} more rows" in str(said[0].message)
 
 
 def dealt_out(size: int, rank: int, folder: Path) -> None:

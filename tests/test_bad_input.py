@@ -425,7 +425,7 @@ def test_classes_that_are_left_empty_are_told(tmp_path: Path, call: Any) -> None
     assert json.loads(call(*wanted, 20, "--out", core, "--json", "--quiet"))["emptied"] == {"1": 30, "3": 10}
     said = call("select", table, "--method", "el2n:balanced=true", "--keep", 3, "--out", core)
     assert "none of class 3 (10 samples): a class that is due less than one sample may get none: keep more" in said
-    assert "--keep 1 is a count" in call(*wanted, 1, "--out", core)
+    assert "--keep 1 means one sample" in call(*wanted, 1, "--out", core)
     assert "--keep" not in call(*wanted, "1.0", "--out", core)
     assert "1.0 keeps everything" in call.refused("run", "--keep", "0.5,1", "--out", tmp_path / "run")
 
@@ -509,7 +509,7 @@ def test_pipes_and_devices_are_no_files_to_replace(finished: Path, tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [(("--engine", "processs"), "did you mean processes"), (("--address", "here"), "engine ray alone")],
+    [(("--engine", "processs"), "did you mean processes"), (("--address", "here"), "only with the engine ray")],
 )
 def test_an_engine_that_is_none_is_refused_before_anything_is_recorded(
     options: Any, message: str, tmp_path: Path, call: Any

@@ -156,7 +156,7 @@ def test_a_check_that_cannot_be_is_refused_before_anything_is_trained(
     with pytest.raises(InputError, match=message):
         run_study(study(**changes), tmp_path / "run")
     assert not (tmp_path / "run").exists()
-    with pytest.raises(InputError, match="a tenth of the training set, of 9 samples nothing"):
+    with pytest.raises(InputError, match="a tenth of the training set, which is none of 9 samples"):
         check_asked(("auto",), 5.0, 9)
 
 

@@ -146,7 +146,7 @@ def test_a_recording_that_is_not_finished_is_told(recorded: Path, tmp_path: Path
     spec = json.loads((run / "spec.json").read_text())
     spec["surrogate"]["epochs"] = 60
     (run / "spec.json").write_text(json.dumps(spec))
-    note = f"4 of 60 epochs are recorded; first repeat the command that began {run} first"
+    note = f"4 of 60 epochs are recorded; first repeat the command that began {run}"
     for place in (run, run / "trajectory"):
         assert note in call("score", place, *score[2:])
         assert note in call("suspects", place)
@@ -189,7 +189,7 @@ CASES: dict[str, tuple[tuple[str, ...], str]] = {
     "unknown data": (("run", "--data", "mnist", "--out", "{tmp}/r"), "no data set 'mnist'"),
     "unknown model": (("record", "--model", "vgg", "--out", "{tmp}/r"), "vgg"),
     "bad precision": (("record", "--precision", "fp8", "--out", "{tmp}/r"), "fp32 or bf16"),
-    "bad device": (("record", "--device", "tpu9", "--out", "{tmp}/r"), "device that is there"),
+    "bad device": (("record", "--device", "tpu9", "--out", "{tmp}/r"), "an available device"),
     "bad seeds": (("run", "--seeds", "3-1", "--out", "{tmp}/r"), "distinct seeds"),
     "bad loss scale": (("run", "--scale-loss", "some", "--out", "{tmp}/r"), "published, none or all"),
     "no CIFAR there": (("run", "--data", "cifar10", "--data-dir", "{tmp}", "--out", "{tmp}/r"), "cifar-10"),

@@ -108,7 +108,7 @@ def test_scorers_of_installed_packages_are_completed_and_not_imported(path: str,
     words = {"COMP_WORDS": "thresher methods tdds", "COMP_CWORD": "2"}
     found = run(path, "thresher", _THRESHER_COMPLETE="zsh_complete", **words, **site).splitlines()
     assert found[1::3] == ["tdds", "tdds_late"]
-    assert found[5] == "of the package my-scores"
+    assert found[5] == "from the package my-scores"
     words = {"COMP_WORDS": "thresher score --method tdds_late,td", "COMP_CWORD": "3"}
     assert run(path, "thresher", _THRESHER_COMPLETE="bash_complete", **words, **site) == "plain,tdds_late,tdds\n"
 

@@ -149,7 +149,7 @@ def test_a_step_that_cannot_be_captured_goes_on_and_others_are_captured(monkeypa
 
     wanted = fit(data, spec, 0, device="cuda", graphs=False).train_loss
     monkeypatch.setattr(GraphedStep, "_train", waits)
-    with pytest.warns(UserWarning, match="goes on without CUDA graphs"):
+    with pytest.warns(UserWarning, match="continues without CUDA graphs"):
         refused = fit(data, spec, 0, device="cuda").train_loss
     monkeypatch.undo()
     with warnings.catch_warnings():

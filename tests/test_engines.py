@@ -164,7 +164,7 @@ def test_engines_that_cannot_be_made() -> None:
     for workers in (0, 10**20):
         with pytest.raises(InputError, match=f"1 to 65536 workers, but got {workers}"):
             make_engine("processes", workers)
-    with pytest.raises(InputError, match="engine ray alone"):
+    with pytest.raises(InputError, match="only with the engine ray"):
         make_engine("processes", address="127.0.0.1:6379")
 
 

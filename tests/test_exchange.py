@@ -142,7 +142,7 @@ def test_uids_as_the_resharder_reads_them(tmp_path: Path, kind: str) -> None:
     assert read.dtype == np.dtype("u8,u8")
     assert [f"{a:016x}{b:016x}" for a, b in read.tolist()] == sorted(texts[i] for i in KEPT.ids)
     assert same(read_uids(tmp_path / "kept.npy", read_pool(pool)), KEPT)
-    with pytest.raises(SampleIdError, match="12 are not there"):
+    with pytest.raises(SampleIdError, match="12 are not in it"):
         read_uids(tmp_path / "kept.npy", parse_uids(["0" * 32] * N))
 
 
@@ -284,7 +284,7 @@ def test_nothing_is_replaced_unless_it_is_an_export(folder: Path, tmp_path: Path
     (tmp_path / "out" / "notes.txt").unlink()
     inside: Any = load("folder", folder, image_size=8).train
     inside.root = tmp_path / "out" / "train"
-    with pytest.raises(RunDirectoryError, match="lies in"):
+    with pytest.raises(RunDirectoryError, match="is inside"):
         export_folder(KEPT, inside, tmp_path / "out", force=True)
     write_csv(KEPT, tmp_path / "a.csv")
     with pytest.raises(RunDirectoryError, match="already exists"):
@@ -304,7 +304,9 @@ def test_what_was_added_anywhere_in_an_export_is_never_replaced(folder: Path, sh
         (lambda: mine.symlink_to(folder), mine.unlink),
     ):
         make()
-        with pytest.raises(RunDirectoryError, match=rf"no export \(train/{place.name}/mine\.png\); it is never replaced"):
+        with pytest.raises(
+            RunDirectoryError, match=rf"not an export \(train/{place.name}/mine\.png\); it is never replaced"
+        ):
             export_folder(KEPT, train, tmp_path / "out", force=True)
         assert mine.exists()
         remove()
@@ -437,7 +439,7 @@ def test_the_data_set_is_the_coresets_own(folder: Path, tmp_path: Path, call: An
         assert same(read_csv(tmp_path / f"{name}.csv", N), KEPT)
     export = ("export", tmp_path / "folder:size=32.parquet", "--to", "csv", "--out", tmp_path / "out.csv")
     said = call.refused(*export, "--data", "folder", "--data-dir", folder)
-    assert "is of folder:size=32, this is folder: add --data folder:size=32," in said
+    assert "is of folder:size=32, but this is folder: add --data folder:size=32," in said
 
 
 def test_suspects_are_named_by_their_files_and_left_out(folder: Path, tmp_path: Path, call: Any) -> None:

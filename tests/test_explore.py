@@ -160,7 +160,7 @@ def test_an_export_is_a_coreset_with_provenance(server: Server, opened: OpenRun)
     assert coreset.source["scorer"]["scorer"] == "el2n"
     assert coreset.source["selector"]["params"] == {key: filters[key] for key in ("score", "end", "keep", "classes")}
     status, body = post(server, {"name": "three", "ids": [1], "filters": {}})
-    assert (status, b"exists already" in body) == (409, True)
+    assert (status, b"already exists" in body) == (409, True)
     assert Coreset.load(path).ids.tolist() == [2, 4, 9]
 
 

@@ -86,7 +86,7 @@ def test_shuffled_ids_are_noticed(boosting: GradientBoostingClassifier) -> None:
 
 def test_probabilities_are_checked() -> None:
     assert np.isfinite(logits_of([[0.0, 1.0]])).all()
-    with pytest.raises(InputError, match=r"in \[0, 1\].*logits to Recorder.update"):
+    with pytest.raises(InputError, match=r"in \[0, 1\].*logits directly to Recorder.update"):
         logits_of([[-3.0, 4.0]])
     with pytest.raises(InputError, match=r"in \[0, 1\]"):
         logits_of([[np.nan, 1.0]])

@@ -119,7 +119,7 @@ def test_recorders_of_one_accelerator_have_names_of_their_own(tmp_path: Path) ->
     accelerator, recorders = accelerate.Accelerator(cpu=True), [new_recorder(), new_recorder()]
     accelerator.prepare(nn.Linear(1, 1))
     attach(accelerator, recorders[0])
-    with pytest.raises(InputError, match=r"'recorder' has one.*attach\(accelerator, recorder, 'recorder-2'\)"):
+    with pytest.raises(InputError, match=r"'recorder' is taken.*attach\(accelerator, recorder, 'recorder-2'\)"):
         attach(accelerator, recorders[1])
     attach(accelerator, recorders[1], "second")
     for scale, recorder in enumerate(recorders):

@@ -91,7 +91,7 @@ def small_recorder(**given: Any) -> Recorder:
     return Recorder(2, 3, scorers={"tdds": TDDS(window=3)}, **given)
 
 
-LACKS = "Expected a whole recorder state, but "
+LACKS = "Expected a complete recorder state, but "
 
 
 @pytest.mark.parametrize(
@@ -207,10 +207,10 @@ def test_a_store_is_not_cut_back_to_fewer_than_none(tmp_path: Path) -> None:
 
 def test_what_json_cannot_hold_is_told_before_anything_is_made(tmp_path: Path) -> None:
     for info in ({"lr": float("nan")}, {"of": np.arange(2)}, "text"):
-        with pytest.raises(InputError, match="Expected what JSON can hold in a store's info"):
+        with pytest.raises(InputError, match="Expected JSON-ready values in a store's info"):
             TrajectoryWriter.create(tmp_path / "t", 2, 3, ["loss"], info=info)  # type: ignore[arg-type]
         assert not (tmp_path / "t").exists()
-        with pytest.raises(InputError, match="Expected what JSON can hold in a score table's info"):
+        with pytest.raises(InputError, match="Expected JSON-ready values in a score table's info"):
             write_scores(tmp_path / "s.parquet", {"a": Scores(LOSS)}, info=info)  # type: ignore[arg-type]
     given = {"lr": np.float32(0.5), "at": tmp_path, "of": (1, 2)}
     read = {"lr": 0.5, "at": str(tmp_path), "of": [1, 2]}
@@ -224,7 +224,7 @@ def test_what_json_cannot_hold_is_told_before_anything_is_made(tmp_path: Path) -
 def test_a_score_table_of_other_things(tmp_path: Path) -> None:
     path = tmp_path / "s.parquet"
     for columns in (Scores(LOSS), [Scores(LOSS)], {1: Scores(LOSS)}):
-        with pytest.raises(InputError, match="Expected scores by the names of their columns"):
+        with pytest.raises(InputError, match="Expected scores by column name"):
             write_scores(path, columns)  # type: ignore[arg-type]
     for targets in ([0.5, 1.7], ["a", "b"]):  # the former were cut to whole numbers
         with pytest.raises(InputError, match=r"Expected targets as \(N,\) integer class labels"):
@@ -258,7 +258,7 @@ def test_numbers_of_samples_are_integers() -> None:
     assert Coreset(np.array([0]), None, np.int64(10)).mask.sum() == Pool(np.int64(1)).n == 1  # type: ignore[arg-type]
     with pytest.raises(InputError, match="Expected weights as numbers"):
         Coreset(np.array([0]), ["a"], 10)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="Expected margins as numbers"):
+    with pytest.raises(InputError, match="Expected numeric margins"):
         find_suspects("abc")  # type: ignore[arg-type]
 
 
@@ -270,7 +270,7 @@ def test_names_that_are_none(tmp_path: Path) -> None:
         (lambda: load("digits", mislabel=0.2), "Expected a text such as .*, but got 0.2"),
         (lambda: load("digits", holdout=0.1), "Expected a text such as .*, but got 0.1"),
         (lambda: load("folder", tmp_path, image_size="32"), "Expected image_size as an integer"),
-        (lambda: build(None, 10), "Expected a model by its name"),
+        (lambda: build(None, 10), "Expected the name of a model"),
         (lambda: build("tiny", "10"), "Expected num_classes as an integer >= 2, but got '10'"),
         (lambda: build("tiny", 10, "1"), "Expected channels as an integer"),
         (lambda: build("tiny", 10, 1, "0"), "Expected a seed"),

@@ -223,5 +223,5 @@ def test_a_method_selects_from_a_recorder_of_its_own_scorers(label: str) -> None
     assert len(chosen) == 20
     assert (chosen.source["method"], chosen.source["data"]) == (label, "mine")
     assert set(chosen.source.get("also_read", {})) == set(method.aux_scorers)
-    with pytest.raises(InputError, match=r"Make the Recorder with scorers=method\.scorers"):
+    with pytest.raises(InputError, match=r"scorers=method\.scorers"):
         method.select({}, recorder.pool(), 0.25)

@@ -100,7 +100,7 @@ def test_plug_ins_are_listed_with_what_is_wrong_with_them(site: Path) -> None:
     assert found["scorers"]["newest_loss"] == "The newest loss, times something."
     assert found["selectors"]["every_other"] == "The newest loss, times something."
     assert "cannot be imported: ModuleNotFoundError" in found["scorers"]["absent"]
-    assert [sentence.split(" is refused")[0] for sentence in found["refused"]] == [
+    assert [sentence.split(" is ignored")[0] for sentence in found["refused"]] == [
         "The scorer ccs (my-scores, mine.newest_loss:NewestLoss)",
         "The scorer tdds (my-scores, mine.newest_loss:NewestLoss)",
     ]
@@ -111,7 +111,7 @@ def test_plug_ins_are_listed_with_what_is_wrong_with_them(site: Path) -> None:
     [
         ("absent", "The scorer absent (my-scores, mine.absent:Absent) cannot be imported: ModuleNotFoundError"),
         ("text", "(my-scores, json:JSONEncoder) to be a frozen dataclass that extends Scorer, but it is no class that"),
-        ("misnamed", "in a file misnamed.py, since it is called as its file, but it lies in mine.newest_loss"),
+        ("misnamed", "in a file misnamed.py, since it is named after its file, but it is in mine.newest_loss"),
         ("newest_los", "(did you mean newest_loss?)"),
         ("every_other", "every_other', which is a selector. Combine it with a method: tdds:selector=every_other"),
         ("newest_loss:window=2", "the scorer newest_loss has scale"),

@@ -96,7 +96,7 @@ def test_a_killed_rank_ends_all_and_the_same_command_goes_on(
     assert 1 <= left.epochs < EPOCHS
     if (killed / "checkpoints" / "surrogate.safetensors").exists():  # else another number of ranks would begin anew
         said = call.refused("record", "--out", killed, *COMMON)
-        assert f"of a recording on {SIZE} ranks, but this one has 1. Go on with as many as before" in said
+        assert f"of a recording on {SIZE} ranks, but this one has 1. Continue with as many as before" in said
         assert Trajectory.open(killed / "trajectory").manifest == left.manifest
 
     said_by(start(FORKED, "record", "--out", killed, *COMMON))
@@ -153,5 +153,5 @@ def test_to_choose_the_gpu_takes_no_memory_of_the_first(monkeypatch: pytest.Monk
     monkeypatch.setattr("torch.zeros", lambda *_, **__: pytest.fail("each process would have a place on the first GPU"))
     assert [pick_device(name) for name in ("auto", "cuda")] == ["cuda", "cuda"]
     monkeypatch.undo()
-    with pytest.raises(InputError, match="a device that is there"):
+    with pytest.raises(InputError, match="an available device"):
         pick_device("cuda:99")

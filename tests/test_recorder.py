@@ -142,8 +142,8 @@ BAD: dict[str, tuple[tuple[Any, Any, Any], type[Exception], str]] = {
     "too few ids": (changed(ids=IDS[:-1]), SampleIdError, "shape"),
     "target too large": (changed(targets=with_value(TARGETS, 0, C)), InputError, r"targets in \[0, 3\)"),
     "negative target": (changed(targets=with_value(TARGETS, 0, -1)), InputError, r"targets in \[0, 3\)"),
-    "ignored target": (changed(targets=with_value(TARGETS, 0, -100)), InputError, "loss ignores, out of the batch"),
-    "ids and targets swapped": (changed(ids=TARGETS, targets=IDS), InputError, "come as logits, targets, sample_ids"),
+    "ignored target": (changed(targets=with_value(TARGETS, 0, -100)), InputError, "loss ignores, from the batch"),
+    "ids and targets swapped": (changed(ids=TARGETS, targets=IDS), InputError, "are logits, targets, sample_ids"),
     "ids of text": (changed(ids=[f"u{i}" for i in IDS]), SampleIdError, "sample_ids, but got list of <U3.*Indexed"),
     "a model's whole output": (changed(logits={"logits": LOGITS}), InputError, r"but got dict\..*output\.logits"),
     "a tuple of loss and logits": (changed(logits=(LOGITS.sum(), LOGITS)), InputError, r"but got tuple\..*output\.logits"),
@@ -383,7 +383,7 @@ def test_a_state_that_was_not_copied_is_not_restored_after_another_epoch() -> No
     recorder.load_state_dict(own)
     before = recorder.scores()["el2n"].values
     feed(recorder, 1, first=2)
-    with pytest.raises(InputError, match=r"as it was in epoch 2, but .* in epoch 3 by now\. Copy what is to be restored"):
+    with pytest.raises(InputError, match=r"as it was in epoch 2, but .* now in epoch 3\. Copy a state to restore"):
         recorder.load_state_dict(own)
     recorder.load_state_dict(copied)
     np.testing.assert_array_equal(recorder.scores()["el2n"].values, before)
@@ -605,7 +605,7 @@ def test_copies_of_a_whole_training_epoch_are_told(of_training: bool, recwarn: p
     recorder.end_epoch()
     told = [str(warning.message) for warning in recwarn]
     assert len(told) == of_training
-    assert all("4 samples, and 4 rows more that were dropped as copies" in text for text in told)
+    assert all("4 samples, and 4 more rows that were dropped as copies" in text for text in told)
 
 
 def test_a_recorder_belongs_to_the_ranks_that_write_its_store(tmp_path: Path) -> None:
@@ -630,7 +630,7 @@ def test_labels_of_samples_that_come_late_reach_the_store(tmp_path: Path) -> Non
     [
         ([5, 50], [0, 2], "but got 5. They may be the ids"), ([5, 100], [0, 2], "but got 5. Number them from 0.$"),
         ([5, 50], [0, 3], "but got 5. Number them from 0.$"), ([1, 3], [0, 60], "but got 3. Number them from 0.$"),
-        ([1, -100], [0, 2], "but got -100. Number them from 0, and leave rows without a label"),
+        ([1, -100], [0, 2], "but got -100. Number them from 0, and drop rows without a label"),
     ],
 )  # fmt: skip
 def test_targets_that_are_no_classes_are_told_what_they_may_be(targets: list[int], ids: list[int], advice: str) -> None:

@@ -91,7 +91,7 @@ def test_damage_is_seen(tmp_path: Path) -> None:
         with pytest.raises(CorruptFileError, match="not a complete score table"):
             read_scores(path)
     path.write_text("sample_id,el2n")
-    with pytest.raises(CorruptFileError, match=r"s\.parquet is no score table\."):
+    with pytest.raises(CorruptFileError, match=r"s\.parquet is not a score table\."):
         read_scores(path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pyarrow.parquet.ParquetFile", Mock(side_effect=PermissionError(13, "not for you")))
@@ -160,7 +160,7 @@ def test_a_table_that_lost_all_metadata_is_no_table_of_other_origin(written: tup
     pq.write_table(
         plain, path, use_dictionary=False, column_encoding={"sample_id": "DELTA_BINARY_PACKED"}, compression="none"
     )
-    with pytest.raises(CorruptFileError, match="what it says of itself is gone"):
+    with pytest.raises(CorruptFileError, match="its description is missing"):
         ScoreFile.open(path)
     pq.write_table(plain, path)
     assert read_scores(path).n == 40

@@ -297,7 +297,7 @@ class Obscure(Greedy):
 @pytest.mark.parametrize(
     ("scorer", "message"),
     [
-        (Obscure(), "the types of its parameters cannot be told: NameError: name 'Unheard'"),
+        (Obscure(), "the types of its parameters cannot be resolved: NameError: name 'Unheard'"),
         (Undecorated(), r"lacks @dataclass\(frozen=True\)"),
         (Endless(), "hard_end must be 'high' or 'low'"),
         (Demanding(2.0), "its parameter scale has no default"),
@@ -318,7 +318,7 @@ class Open(Greedy):
 
 def test_a_parameter_that_no_text_gives_says_so() -> None:
     assert build("scorer", {"open": Open}, "open", {}) == Open()
-    with pytest.raises(InputError, match=r"open's scale cannot be given by name, since it is float \| None"):
+    with pytest.raises(InputError, match=r"open's scale cannot be given as text, since its type is float \| None"):
         build("scorer", {"open": Open}, "open", {"scale": "3"})
 
 

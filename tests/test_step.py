@@ -135,7 +135,9 @@ def test_a_step_that_cannot_be_captured_is_trained_plainly(graphs: list[Graph], 
 
     monkeypatch.setattr(GraphedStep, "_train", waits)
     monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: Graph(ends=False))
-    with pytest.warns(UserWarning, match="goes on without CUDA graphs.*: operation not permitted when stream is capturing"):
+    with pytest.warns(
+        UserWarning, match="continues without CUDA graphs.*: operation not permitted when stream is capturing"
+    ):
         refused = fit(DIGITS, spec, 0, ids=ids)
     assert [graph.replays for graph in graphs] == [0]
     monkeypatch.undo()

@@ -200,7 +200,7 @@ def test_what_is_told_is_what_was_there() -> None:
     few = Pool(10, np.arange(10) % 2, None, 2, {name: values[-10:] for name, values in pool.aux.items()})
     told = select(Scores(scores.values[-10:]), few, 10, Learnable()).source["why"]["text"]
     assert told == (
-        "no suspects (too few samples to tell two humps from one: 10, not 50 at least); "
+        "no suspects (too few samples to tell two humps from one: 10, not at least 50); "
         "drew 10 of the 10 others, classes in proportion"
     )
 

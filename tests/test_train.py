@@ -150,7 +150,7 @@ def test_only_the_same_training_goes_on(tmp_path: Path, other: dict[str, Any]) -
     path = tmp_path / "c.safetensors"
     fit(DIGITS, SPEC, 0, checkpoint=path, until=1)
     changed: dict[str, Any] = {"spec": SPEC, "seed": 0, **other}
-    with pytest.raises(InputError, match="another recipe, seed, choice of samples or scale of the loss"):
+    with pytest.raises(InputError, match="another recipe, seed, choice of samples or loss scale"):
         fit(DIGITS, checkpoint=path, resume=True, **changed)
     assert fit(DIGITS, SPEC, 0, checkpoint=path, resume=True).epochs == SPEC.epochs
 
@@ -171,7 +171,7 @@ def test_resuming_without_a_checkpoint_cuts_no_store_unless_told_to(tmp_path: Pa
         values = {"loss": np.ones(1437, np.float32)}
         store.append(Frame(0, np.arange(1437), values, 1437))
         common: dict[str, Any] = {"checkpoint": tmp_path / "typo.safetensors", "resume": True, "until": 1}
-        with pytest.raises(InputError, match=r"as the recorder's store has 1 epochs to go on from, but there is none"):
+        with pytest.raises(InputError, match=r"since the recorder's store has 1 epochs to continue from, but there is none"):
             fit(DIGITS, SPEC, 0, recorder=Recorder(1437, 10, store=store), **common)
         assert store.epochs == 1
         fit(DIGITS, SPEC, 0, recorder=Recorder(1437, 10, store=store), restart=True, **common)

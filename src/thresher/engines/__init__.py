@@ -35,11 +35,11 @@ class Engine(Protocol):
         on_failure: Callable[[T, Exception], None] | None = None,
         admit: Callable[[T], bool] = ...,
     ) -> None:
-        """Run `call(item)` for every item, as many at a time as there are workers, and tell `on_result` of each end.
+        """Run `call(item)` for every item, as many at a time as there are workers, and pass each result to `on_result`.
 
-        An item that fails is told to `on_failure`, and the others go on; without it the first failure ends everything and
-        is raised. `admit` is asked just before an item would start; where it says no, the item is left out. An interrupt
-        ends the workers at once, whatever they are at, and passes through.
+        A failure is passed to `on_failure`, and the other items continue; without it the first failure ends everything and
+        is raised. `admit` is called just before an item would start; if it returns False, the item is skipped. An interrupt
+        ends the workers at once, whatever they are doing, and is raised.
         """
 
     def __enter__(self) -> Engine: ...
@@ -51,10 +51,10 @@ def make_engine(name: str, workers: int | None = None, address: str | None = Non
 
     `workers` is how many calls run at once (default: one per core, of this machine or of the cluster). `address` is that of
     a running Ray cluster; without one Ray uses the cluster that it finds, or starts one here. `gpus` is what each call
-    takes of a Ray cluster's GPUs.
+    uses of a Ray cluster's GPUs.
 
     Raises InputError for an unknown name, an address for another engine, or workers outside 1 to `MOST`;
-    MissingPackageError where Ray is not installed.
+    MissingPackageError if Ray is not installed.
 
     >>> make_engine("processes", workers=2).workers
     2
@@ -80,7 +80,7 @@ def check_engine(name: str, workers: int | None = None, address: str | None = No
     if workers is not None and not 1 <= workers <= MOST:
         raise InputError(f"Expected 1 to {MOST} workers, but got {workers}.")
     if address is not None and name != "ray":
-        raise InputError(f"Expected an address with the engine ray alone, but got {address!r} with {name}.")
+        raise InputError(f"Expected an address only with the engine ray, but got {address!r} with {name}.")
 
 
 def engine_of(device: str) -> str:

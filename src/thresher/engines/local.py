@@ -23,13 +23,13 @@ from thresher.errors import ThresherError
 
 T = TypeVar("T")
 _KILLED = (
-    "A worker process was killed; the system may have run out of memory. What is finished is kept: run the same command "
-    "again, with fewer at once (--jobs, --workers)."
+    "A worker process was killed; the system may have run out of memory. Finished work is kept: run the same command "
+    "again with fewer workers (--jobs, --workers)."
 )
 
 
 class WorkerDied(ThresherError, RuntimeError):
-    """A worker process ended without a word, as one that the system killed for its memory does."""
+    """A worker process ended without an error message, as when the system kills it for its memory use."""
 
 
 class Processes:

@@ -78,7 +78,7 @@ class Ray:
         except self._ray.exceptions.RayTaskError as error:  # what the function raised, wrapped
             failed(item, error.cause if isinstance(error.cause, Exception) else error)
         except self._ray.exceptions.RayError as error:
-            failed(item, WorkerDied(f"A task of Ray was lost and could not be run again: {error}"))
+            failed(item, WorkerDied(f"A Ray task was lost and could not be run again: {error}"))
         else:
             on_result(item, result)
 
@@ -93,7 +93,7 @@ class Ray:
         except (OSError, ValueError, RuntimeError) as error:
             raise InputError(
                 f"Expected a running Ray cluster at {self._address or 'the address Ray found'}, but: {error}. Start one "
-                "with `ray start --head` and give its address, or leave --address away to start one here."
+                "with `ray start --head` and give its address, or omit --address to start one here."
             ) from error
         self._mine = True
 

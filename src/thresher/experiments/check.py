@@ -81,7 +81,7 @@ class Verdict:
         """
         start = f"{self.method}, keep {self.keep:g}: "
         if self.holds is None:
-            return f"{start}the budget was too short to check it; give --budget-minutes more, or a smaller network"
+            return f"{start}the budget was too short to check it; raise --budget-minutes or use a smaller network"
         pairs = f"{len(self.gaps)} pair{'s' if len(self.gaps) > 1 else ''}"
         measured = f"to Random on a held-out tenth of the training set{self.changes} ({pairs}): "
         told = f"{start}{plus_minus(*self.gap, signed=True)} {measured}"
@@ -94,12 +94,12 @@ def check_asked(methods: Collection[str], minutes: float, n: int) -> None:
     if not any(parse_spec(label)[0] == AUTO for label in methods):
         raise InputError(
             f"Expected {AUTO} among the methods, since --check measures nothing else, but got {', '.join(methods)}. Add it "
-            "to --method, or leave --check away."
+            "to --method, or omit --check."
         )
     if not 0 < minutes < float("inf"):
         raise InputError(f"Expected --budget-minutes as a number above 0, such as 30, but got {minutes:g}.")
     if n < _FEWEST:
-        raise InputError(f"--check holds out a tenth of the training set, of {n} samples nothing. Leave --check away.")
+        raise InputError(f"--check holds out a tenth of the training set, which is none of {n} samples. Omit --check.")
 
 
 def check(
@@ -112,7 +112,7 @@ def check(
     `table` and `names` are the scores of `data`; `job` has the fields that the study's jobs share. `scaled` trainings have
     their loss multiplied by the scores of what they were selected by, Random's too, as in a study that scales all. Results
     are kept in `folder`, so that a check that was interrupted goes on. Pairs are started while `pace` has time for them;
-    `on_step` is told how many are done, and how many there are at most.
+    `on_step(done, most)` is called after each pair.
     """
     held = cached_data(job["data"], job["data_dir"], job["corrupt"], job["mislabel"], HOLDOUT)
     left, _ = split_rows(len(data.train), Holdout.parse(HOLDOUT))

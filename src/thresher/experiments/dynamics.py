@@ -25,7 +25,7 @@ OnStep = Callable[[float, float], None]
 
 
 def nothing(done: float, total: float) -> None:
-    """Tell nobody."""
+    """Do nothing."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def means(trajectory: Trajectory, on_step: OnStep = nothing) -> Means:
 def trajectories(trajectory: Trajectory, ids: Ids, on_step: OnStep = nothing) -> Floats:
     """Return the target probability of the samples `ids` (S,), sorted, in every epoch: (S, T), NaN where not seen.
 
-    `on_step(epochs read, of all)` is told of every epoch.
+    `on_step(done, total)` is called after every epoch.
     """
     found = np.full((len(ids), trajectory.epochs), np.nan, dtype=np.float32)
     for frame in trajectory.frames(["target_prob"], 0, trajectory.epochs):
@@ -119,7 +119,7 @@ def settling(source: Source, scorers: Iterable[Scorer], keep: float, on_step: On
     """Return for each scorer that follows the training how its ranking after some epochs agrees with the last one.
 
     Those that read an evaluation pass at the end, or nothing, have no earlier ranking and are left out.
-    `on_step(epochs read, of all)` is told of every epoch.
+    `on_step(done, total)` is called after every epoch.
     """
     if source.n > _MOST_RANKED:
         source = source.only(np.linspace(0, source.n - 1, _MOST_RANKED).astype(np.int64))

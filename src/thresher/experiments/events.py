@@ -1,4 +1,4 @@
-"""What a study tells while it works: `notify(event, details)`, made from what its parts count.
+"""Events of a study at work: `notify(event, details)`, made from the progress of its parts.
 
 data, notice    text
 step            label, done, total: of anything that takes long, as fine as it counts
@@ -23,7 +23,7 @@ Notify = Callable[[str, dict[str, Any]], None]
 
 
 def stepped(notify: Notify, label: str) -> Callable[[float, float], None]:
-    """Return an `on_step(done, total)` that tells of it as a step of what `label` says.
+    """Return an `on_step(done, total)` that reports a step with this `label`.
 
     >>> stepped(print, "scoring")(1, 5)
     step {'label': 'scoring', 'done': 1, 'total': 5}
@@ -32,7 +32,7 @@ def stepped(notify: Notify, label: str) -> Callable[[float, float], None]:
 
 
 def kind_of(job: Job) -> str:
-    """Return what tells a training from those beside it, apart from method, kept share and seed.
+    """Return what distinguishes a training from others, besides method, kept share and seed.
 
     >>> train = {"model": "small", "epochs": 60, "batch_size": 32}
     >>> kind_of(Job("tdds", 0.1, 144, "digits", None, "f", train, 0, mislabel="0.2"))
@@ -44,7 +44,7 @@ def kind_of(job: Job) -> str:
 
 
 def watched(notify: Notify, work: float | None = None) -> Callable[[Job, Progress], None]:
-    """Return an `on_epoch` of trainings that tells of it; `work` is given to one beside others, whose label is told, too."""
+    """Return an `on_epoch` that reports epochs; with `work`, for one training among others, the label is included."""
 
     def on_epoch(job: Job, progress: Progress) -> None:
         name = f"{job.method} {job.keep:g} (seed {job.seed})"

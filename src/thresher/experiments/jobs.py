@@ -132,7 +132,7 @@ def run_task(
     """Train, write the result file and return the result; a result that is there already is returned as it is.
 
     A training that was ended goes on from its checkpoint in the folder `unfinished`, which is written once a minute at most.
-    `on_epoch` is told of every epoch, where this runs in the process that asked. Raises BusyError while another process
+    `on_epoch` is called after every epoch, if this runs in the calling process. Raises BusyError while another process
     trains for the same file, FingerprintError where data or scores are not those the job was made for or the result is of
     other data, and what training raises.
     """
@@ -251,7 +251,7 @@ def run_jobs(
 
     `engine` says how; by default that of the device (`engines.engine_of`).
 
-    `on_epoch` is told of the epochs of trainings in this process.
+    `on_epoch` is called after the epochs of trainings in this process.
 
     The ranks of torch.distributed, where it is set up, deal the jobs out among them, and all return all results; every rank
     must make the call, with the same jobs; where they do not, all raise InputError.

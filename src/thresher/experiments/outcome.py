@@ -76,9 +76,9 @@ def mark_failed(outcome: Outcome, place: Place, notify: Notify, cell: Cell, erro
 
 @contextmanager
 def spared(fail: Callable[[Exception], None]) -> Iterator[None]:
-    """Tell `fail` of an error that need not be the others' too, such as memory that ran out; end the block there.
+    """Pass an error that need not affect others, such as running out of memory, to `fail`, and end the block there.
 
-    A full disk is everybody's, and a mistake in the program is to be seen: these pass.
+    A full disk affects all, and a programming error must be seen: these are raised.
     """
     try:
         yield
@@ -89,7 +89,7 @@ def spared(fail: Callable[[Exception], None]) -> Iterator[None]:
 
 
 def each(cells: Iterable[Cell], make: Callable[[Cell], Made], fail: Fail) -> dict[Cell, Made]:
-    """Return what `make` gives for every cell, without those for which it fails (`spared`): `fail` is told of them."""
+    """Return what `make` gives for every cell, without those for which it fails (`spared`): these go to `fail`."""
     made = {}
     for cell in cells:
         with spared(partial(fail, cell)):

@@ -101,7 +101,7 @@ def read_result(place: Place, cell: Cell) -> dict[str, Any] | None:
     if not whole or found.get("cell") != cell.to_json():
         raise CorruptFileError(
             f"Expected the result of {cell.method} at keep={cell.keep:g} on {cell.data} (seed {cell.seed}) in {path}, but "
-            "it holds something else. Move it away, and run again to make it anew."
+            "it holds something else. Move it away and run again to recreate it."
         )
     known = place.fingerprints(cell)
     if known is not None:

@@ -40,8 +40,8 @@ def check_recorded(scorer: Scorer) -> None:
     missing = lacking(scorer, RECORDED)
     if missing:
         raise InputError(
-            f"{scorer.name} reads {', '.join(missing)}, which is not recorded here, but {', '.join(RECORDED)}. Train in a "
-            f"loop of your own, with a Recorder that has {scorer.name} among its scorers, or a store of what it reads."
+            f"{scorer.name} reads {', '.join(missing)}, which is not recorded here (only {', '.join(RECORDED)} are). Train "
+            f"in your own loop, with a Recorder that has {scorer.name} among its scorers, or a store of what it reads."
         )
 
 
@@ -61,13 +61,13 @@ def record(
 ) -> Trajectory:
     """Train the surrogate and record it into `run/trajectory`; continue after a crash, skip when complete.
 
-    `until` stops after that many epochs of the schedule; a later call goes on from there. `on_epoch` and `on_step` are
-    told of what is done, as by `fit`.
+    `until` stops after that many epochs of the schedule; a later call continues from there. `on_epoch` and `on_step` are
+    called as by `fit`.
 
-    After `kill -9` at any moment the same call goes on from the last committed epoch, and the recording (and so every
-    score) is bit for bit that of an undisturbed run on the same CPU. The ranks of torch.distributed, where it is set up,
-    record together; every rank must make the call. Raises MissingFileError or CorruptFileError where a file of a
-    recording that is there is gone or cut off.
+    After `kill -9` at any moment the same call continues from the last committed epoch, and the recording (and so every
+    score) is bit for bit that of an uninterrupted run on the same CPU. The ranks of torch.distributed, if it is set up,
+    record together; every rank must make the call. Raises MissingFileError or CorruptFileError if a file of an existing
+    recording is missing or truncated.
     """
     ranks = current()
     folder, checkpoint = run / "trajectory", run / "checkpoints" / "surrogate.safetensors"
@@ -79,7 +79,7 @@ def record(
         store = TrajectoryWriter.resume(folder)
         if logits is not None and store.logits != logits:
             store.close()
-            raise RunDirectoryError(f"{folder} was begun with logits={store.logits}. Go on so, or choose another --out.")
+            raise RunDirectoryError(f"{folder} was begun with logits={store.logits}. Continue so, or choose another --out.")
     else:
         names = [s for s in RECORDED if eval_pass or not s.startswith(signals.EVAL_PREFIX)]
         info = {"fingerprint": data.fingerprint, "data": data.name, "train": spec.to_json(), "seed": seed}

@@ -42,8 +42,8 @@ _SUSPECTS = 24
 def report_run(out: Path, spec: StudySpec, results: Results, data_dir: Path | None, on_step: OnStep = nothing) -> Path:
     """Write `report.html` into the run directory `out` and return its path.
 
-    `results` is what `run_study` returns; `on_step` is told what is done of what there is. What the run does not have (no
-    recording, no full-data training) is left out.
+    `results` is what `run_study` returns; `on_step(done, total)` reports progress. What the run does not have (no recording,
+    no full-data training) is left out.
 
     Raises what reading gives: MissingFileError, CorruptFileError, or FingerprintError where `data_dir` holds other data
     than the run was made from.
@@ -57,7 +57,7 @@ def report_run(out: Path, spec: StudySpec, results: Results, data_dir: Path | No
 
 
 def gather(out: Path, spec: StudySpec, results: Results, data: Data, on_step: OnStep = nothing) -> Content:
-    """Return what the report of the run in `out` shows; `on_step` is told of its passes over the recording."""
+    """Return what the report of the run in `out` shows; `on_step` reports the passes over the recording."""
     store = out / "trajectory"
     trajectory = Trajectory.open(store) if (store / "manifest.json").exists() else None
     resolved = resolve_all(spec, spec.surrogate.epochs) if trajectory is None else resolve_recorded(spec, trajectory)
@@ -124,10 +124,10 @@ def _verdict(margins: Floats | None) -> str:
         return ""
     found = find_suspects(margins)
     if not found.mask.any():
-        return f"thresher suspects names nobody here: {found.reason}."
+        return f"thresher suspects finds none here: {found.reason}."
     return (
-        f"About {found.share:.1%} of the labels are wrong by the shape of the mean logit margins; thresher suspects names "
-        f"{int(found.mask.sum())} samples, of which the first are here."
+        f"About {found.share:.1%} of the labels are wrong, judging by the mean logit margins; thresher suspects finds "
+        f"{int(found.mask.sum())} samples, of which the first are shown here."
     )
 
 

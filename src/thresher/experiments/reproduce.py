@@ -70,7 +70,7 @@ def run_cells(cells: Iterable[Cell], place: Place, pace: Pace, notify: Notify = 
 
 
 def _rest_failed(cells: Iterable[Cell], outcome: Outcome, fail: Fail, error: Exception) -> None:
-    """Tell `fail` of the cells of which nothing has become yet."""
+    """Pass the cells without an outcome yet to `fail`."""
     _failed(outcome.open(cells), fail, error)
 
 
@@ -128,7 +128,7 @@ def _record(
 def recording_left(cells: Iterable[Cell], place: Place, fail: Fail) -> list[tuple[Data, TrainSpec, int]]:
     """Return (data, surrogate, epochs still to record) for every unfinished recording that these cells need.
 
-    `fail` is told of the cells for which that cannot be said.
+    Cells for which that cannot be determined are passed to `fail`.
     """
     groups: dict[str, list[Cell]] = {}
     for cell in cells:

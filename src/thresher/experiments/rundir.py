@@ -60,7 +60,7 @@ def read_training(path: Path) -> dict[str, Any]:
     wrong = [name for name in numbers if isinstance(result.get(name), bool) or not isinstance(result.get(name), int | float)]
     if wrong or not isinstance(result.get("method"), str):
         missing = ", ".join(wrong) or "method"
-        raise CorruptFileError(f"{path} is no whole result, it lacks {missing}. Delete it and run the same command again.")
+        raise CorruptFileError(f"{path} is incomplete: it lacks {missing}. Delete it and run the same command again.")
     return result
 
 

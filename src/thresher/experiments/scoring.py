@@ -21,7 +21,7 @@ def score(
 ) -> Columns:  # fmt: skip
     """Replay a store or dumps for these methods and write the score table; return the column of each (scorer, at).
 
-    `on_step` is told what is done of what there is.
+    `on_step(done, total)` reports progress.
     """
     names = column_names(resolved)
     source = open_source(source_path)

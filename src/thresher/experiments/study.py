@@ -71,7 +71,7 @@ def select_all(
 ) -> dict[tuple[str, float, int], Path]:  # fmt: skip
     """Write every coreset: one file per (method, keep), or one per seed where the selection draws at random.
 
-    What did not hold in a check is Random's. `notify` is told why a method took what it took, where it says so, and of
+    Where `auto` failed its check, the coreset is Random's. `notify` gets the explanations of methods that give one, and the
     classes that a coreset leaves without a sample.
     """
     lost = {(verdict.method, verdict.keep): verdict for verdict in verdicts if verdict.holds is False}
@@ -229,7 +229,7 @@ def run_study(
 ) -> list[dict[str, Any]]:
     """Run (or continue) a study in `out` and return its results, one record a training (`table` makes lines of them).
 
-    `notify(event, details)` is told of everything worth showing: steps, epochs, notices, finished trainings. The ranks of
+    `notify(event, details)` is called for everything worth showing: steps, epochs, notices, finished trainings. The ranks of
     torch.distributed, where it is set up, record together; then rank 0 scores and selects, and each takes its share of the
     coreset trainings, which are those of one process.
     """

@@ -1,6 +1,7 @@
 """`score_store`: from a recording of any size to a score file.
 
-A score needs nothing of other samples, so the buckets of a recording are scored apart, wherever an engine has workers.
+A score does not depend on other samples, so the buckets of a recording are scored separately, wherever an engine has
+workers.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ def score_store(
 ) -> None:  # fmt: skip
     """Replay recorded dynamics for these requests and write the score table to `out`, part by part.
 
-    The scores are those of `replay`, bit for bit, whoever makes them. Held at once are some parts' scores, the targets, and
-    the columns of scorers that must see all samples (`Scorer.reads_pool`). Official dumps are one part. `on_step` is
-    told what is done of what there is: parts, or epochs of parts.
+    The scores are those of `replay`, bit for bit, whatever the engine. Memory holds some parts' scores, the targets, and
+    the columns of scorers that must see all samples (`Scorer.reads_pool`). Official dumps are one part. `on_step(done,
+    total)` reports progress: parts, or epochs of parts.
 
     Raises what `replay` raises, before anything is read, and WorkerDied.
     """

@@ -42,9 +42,9 @@ def select_file(
     """Write the coreset that `thresher.select` would pick by a column of a score file to `out`; return its size.
 
     Same arguments, errors and bits as `thresher.select` and `Coreset.save`. Memory does not grow with the number of
-    samples, but with the largest class label (and the strata). `engine` says who reads; by default this process does, with
-    a thread that reads ahead. With Ray, all nodes must see the file under the same path. `on_step` is told in which pass
-    over the file it is (from 1), and how many samples of all that pass has read.
+    samples, but with the largest class label (and the strata). `engine` says where to read; by default this process does,
+    with a thread that reads ahead. With Ray, all nodes must see the file under the same path. `on_step(number, done, total)`
+    is called with the pass over the file (from 1), and the samples it has read of all.
 
     >>> import tempfile
     >>> from pathlib import Path

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 BUCKET = 65536
-"""Sample ids in one file of a store, where nobody says otherwise."""
+"""Sample ids per file of a store, by default."""
 
 MOST_BUCKETS = 1024
-"""Files of an epoch, where nobody says otherwise: the manifest names each, and is written anew with every epoch."""
+"""Files per epoch, by default: the manifest lists each, and is rewritten with every epoch."""
 
 
 @dataclass(frozen=True)
