@@ -164,7 +164,7 @@ def test_processes_that_were_forked_meanwhile_keep_no_run(tmp_path: Path, bystan
     [
         ({"methods": ()}, InputError, "at least one method"),
         ({"methods": ("nonsense",)}, UnknownNameError, "Expected a method, one of random"),
-        ({"methods": ("random", "last_loss")}, InputError, "last_loss reads loss, which is not recorded here (only correct"),
+        ({"methods": ("random", "last_loss")}, InputError, "last_loss reads loss, which is not recorded here"),
         ({"keeps": (1.5,)}, InputError, "share in"),
         ({"data": "mnist"}, UnknownNameError, "no data set 'mnist'"),
     ],

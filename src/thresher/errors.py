@@ -71,7 +71,7 @@ class FingerprintError(InputError):
         else:
             advice = f"The {kind} is of {of}, but this is {data}: add --data {of}, or {anew}."
         return cls(
-            f"Expected a {kind} of {data or 'the data set'} in use (fingerprint {fingerprint[:16]}), but {path} is of "
+            f"Expected a {kind} of {data or 'the data set'} at hand (fingerprint {fingerprint[:16]}), but {path} is of "
             f"{of or 'another one'} (fingerprint {str(told.get('fingerprint'))[:16]}). {advice}"
         )
 
