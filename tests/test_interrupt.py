@@ -64,12 +64,16 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.mark.parametrize("later", [0.3, 8.0], ids=["while workers start", "while they train"])
-def test_trainings_that_would_take_days_end_at_once(recorded: Path, tmp_path: Path, later: float) -> None:
+@pytest.mark.parametrize(
+    ("pattern", "later"),
+    [("coresets/*seed3.parquet", 0.3), ("results/random-0.1-2-*.lock", 1.0)],  # the second of two workers has begun
+    ids=["while workers start", "while they train"],
+)
+def test_trainings_that_would_take_days_end_at_once(recorded: Path, tmp_path: Path, pattern: str, later: float) -> None:
     out = Path(shutil.copytree(recorded, tmp_path / "run"))
     (finished,) = (out / "results").glob("*.json")
     before = finished.read_bytes()
     endless = ("run", "--out", str(out), *RECORDING, "--seeds", "1-3", "--epochs", "1000000")
-    interrupt(start(*endless), out, "coresets/*seed3.parquet", later)
+    interrupt(start(*endless), out, pattern, later)
     assert finished.read_bytes() == before
     assert list((out / "results").glob("*.json")) == [finished]
