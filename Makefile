@@ -38,7 +38,7 @@ test: .venv/done
 check: .venv/done
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	MYPY_NUM_WORKERS=2 $(BIN)/mypy
 
 bench: .venv/done
 	for script in score_dumps replay_grid recorder_overhead throughput imagenet_epoch packing scoring selection recorder_sizes store_sizes network_sizes import_time browsing; do \
