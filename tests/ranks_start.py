@@ -1,7 +1,8 @@
 """What torchrun does on one machine, but the ranks are forks of a process that has imported everything: imports are most of
 what they cost. `SIZE SCRIPT ...` calls the main of a file on that many ranks, `SIZE thresher ...` runs a command.
 
-The agent is torchrun's own. Jobs of tests/test_ranks_train.py and docs/distributed.md are started by torchrun itself.
+The agent is torchrun's own, but where several ranks have died when it looks, it tells of any: jobs that are killed, the calm
+one of tests/test_ranks_train.py and docs/distributed.md are started by torchrun itself.
 """
 
 from __future__ import annotations

@@ -42,9 +42,10 @@ def loop() -> ModuleType:
     return module
 
 
-def start(size: int, *arguments: Any) -> subprocess.Popen[bytes]:
-    """Start the script on `size` ranks."""
-    command = [sys.executable, SCRIPT.with_name("ranks_start.py"), size, SCRIPT, *arguments]
+def start(size: int, *arguments: Any, forked: bool = True) -> subprocess.Popen[bytes]:
+    """Start the script on `size` ranks; torchrun itself, not `forked`, tells which of several dead ranks was the first."""
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node")
+    command = [sys.executable, *((SCRIPT.with_name("ranks_start.py"),) if forked else torchrun), size, SCRIPT, *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(list(map(str, command)), env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
@@ -129,7 +130,7 @@ def test_a_state_of_each_rank_goes_on_to_the_same_bits(ran: tuple[int, Path], on
 def test_a_rank_killed_in_a_commit_costs_that_epoch_only(one: dict[str, Any], ran: tuple[int, Path], tmp_path: Path) -> None:
     size = ran[0]
     victim = 0  # which writes the manifest
-    process = start(size, tmp_path, victim)
+    process = start(size, tmp_path, victim, forked=False)
     said = process.communicate(timeout=600)[0].decode()
     assert process.returncode == 1, said
     assert f"rank      : {victim} (local_rank: {victim})\n  exitcode  : -9" in said

@@ -25,7 +25,7 @@ from thresher.trajectory.reader import Trajectory
 EPOCHS, SIZE = 4, 2
 COMMON = ("--epochs", EPOCHS, "--batch-size", 60)
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", SIZE, "-m", "thresher.cli")
-FORKED = (Path(__file__).with_name("ranks_start.py"), SIZE, "thresher")  # the same in half the time
+FORKED = (Path(__file__).with_name("ranks_start.py"), SIZE, "thresher")  # in half the time; of dead ranks any is told
 
 
 def start(how: tuple[Any, ...], *arguments: Any) -> subprocess.Popen[bytes]:
@@ -74,15 +74,13 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds a rank by /proc")
 @pytest.mark.parametrize(
-    ("how", "rank", "moment"),
-    [(TORCHRUN, 0, "epoch=0001"), (FORKED, 1, "epoch=0001*")],
-    ids=["in an epoch", "in a commit or soon after"],
+    ("rank", "moment"), [(0, "epoch=0001"), (1, "epoch=0001*")], ids=["in an epoch", "in a commit or soon after"]
 )
 def test_a_killed_rank_ends_all_and_the_same_command_goes_on(
-    calm: Path, tmp_path: Path, call: Any, how: tuple[Any, ...], rank: int, moment: str
+    calm: Path, tmp_path: Path, call: Any, rank: int, moment: str
 ) -> None:
     killed = tmp_path / "killed"
-    process = start(how, "record", "--out", killed, *COMMON)
+    process = start(TORCHRUN, "record", "--out", killed, *COMMON)
     wait_for(killed / "trajectory", moment, process)
     kill(process, rank)
     started = time.monotonic()
