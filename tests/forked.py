@@ -20,5 +20,6 @@ def run(script: str, arguments: list[str], action: str) -> None:
     runpy.run_path(script, run_name="__main__")
 
 
-os.chdir(globals()["folder"])
-run(*globals()["job"])
+if __name__ == "__main__":
+    os.chdir(globals()["folder"])
+    run(*globals()["job"])

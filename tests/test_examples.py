@@ -45,7 +45,7 @@ def test_it_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["torch._dynamo", "sklearn.datasets", "scipy.stats"])  # none of ours
         names = {"folder": str(tmp_path), "job": (str(path), arguments, action)}
-        process = context.Process(target=runpy.run_path, args=(str(FORKED), names))
+        process = context.Process(target=runpy.run_path, args=(str(FORKED), names, "__main__"))
         process.start()
         process.join()
         status, said, told = process.exitcode, *((tmp_path / name).read_text() for name in ("stdout", "stderr"))
