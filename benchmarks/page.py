@@ -11,7 +11,7 @@ import figure
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results"
 TITLES = {
     "score_dumps": "Scoring official dumps: whole process, imports included",
-    "score_dumps-epyc": "The same on another processor, with an earlier version",
+    "score_dumps-epyc": "The same on another processor",
     "replay_grid": "A grid of (T, K) from a store",
     "recorder_overhead": "What recording costs a training step",
     "throughput": "Training throughput",
