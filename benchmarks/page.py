@@ -11,7 +11,7 @@ import figure
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results"
 TITLES = {
     "score_dumps": "Scoring official dumps: whole process, imports included",
-    "score_dumps-epyc": "The same on another processor",
+    "score_dumps-epyc": "The same dumps on another processor",
     "replay_grid": "A grid of (T, K) from a store",
     "recorder_overhead": "What recording costs a training step",
     "throughput": "Training throughput",
@@ -26,6 +26,7 @@ TITLES = {
     "packing": "Several coreset trainings on one GPU",
     "scoring": "Scoring a store, by its size and with several workers",
     "selection": "Selecting a tenth from a score file, in bounded memory",
+    "selection-epyc": "The same selection on another processor",
     "import_time": "Import time",
     "browsing": "The report and the explorer in a browser",
 }
