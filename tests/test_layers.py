@@ -123,6 +123,9 @@ def test_scoring_leaves_pandas_alone(tmp_path: Path) -> None:
     run += f"app(['score', {str(tmp_path / 'dumps')!r}, '--window', '3', '--out', {str(scores)!r}], standalone_mode=False)"
     assert not loaded_by(run) & {"pandas", "torch", "multiprocessing"}
     assert scores.is_file()
+    select = f"['select', {str(scores)!r}, '--keep', '0.5', '--out', {str(tmp_path / 'kept.parquet')!r}]"
+    run = f"from thresher.cli import app\napp({select}, standalone_mode=False)"
+    assert not loaded_by(run) & {"pandas", "torch", "multiprocessing"}
     read = f"from pathlib import Path\nfrom thresher.score_table import read_scores\nread_scores(Path({str(scores)!r}))"
     assert "pyarrow.dataset" not in loaded_by(read)  # it reads in threads that may outlive the program
 

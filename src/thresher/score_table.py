@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from thresher.ahead import ahead
-from thresher.arrow import begins_as_parquet, labels, read_whole, table_of, values_crc
+from thresher.arrow import begins_as_parquet, labels, numbers, read_whole, table_of, values_crc
 from thresher.errors import CorruptFileError, InputError, MissingFileError
 from thresher.files import json_ready, parse_json, replacing, seal_of
 from thresher.places import as_place, fixed, for_arrow, staged
@@ -223,9 +223,9 @@ class ScoreFile:
                 batches = map(sums.add, batches)  # in the thread that reads ahead
             for batch in ahead(batches):
                 found = dict(zip(batch.schema.names, batch.columns, strict=True))
-                values = np.asarray(found[column].to_numpy(zero_copy_only=False), dtype=np.float32)
+                values = np.asarray(numbers(found[column]), dtype=np.float32)
                 targets = labels(found["target"]) if labelled else None
-                ids = found["sample_id"].to_numpy(zero_copy_only=False) if checked else None
+                ids = numbers(found["sample_id"]) if checked else None
                 for row in range(0, len(values), BLOCK):
                     rows = slice(row, row + BLOCK)
                     block = Block(start, values[rows], hard_end, None if targets is None else targets[rows])
