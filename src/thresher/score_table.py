@@ -111,8 +111,8 @@ def write_score_parts(
             for values, targets in parts:
                 arrays = [np.asarray(values[name], dtype=np.float32) for name in columns]
                 ids = np.arange(rows, rows + len(arrays[0]), dtype=np.int64)
-                numbers = [np.asarray(targets, dtype=np.int64)] if labelled else []
-                waiting.append(table_of([ids, *numbers, *arrays], schema))
+                classes = [np.asarray(targets, dtype=np.int64)] if labelled else []
+                waiting.append(table_of([ids, *classes, *arrays], schema))
                 rows += len(ids)
                 if sum(map(len, waiting)) >= _GROUP:
                     table = pa.concat_tables(waiting)

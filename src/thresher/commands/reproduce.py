@@ -46,13 +46,13 @@ def reproduce_command(
         say.result(_draw(Place(out, data_dir), dry_run, say))
         return
     there = _entries(target, scale, precision, compile_model)
-    wanted = _wanted(there, target, only)
+    wanted = _conditions(there, target, only)
     chosen = parse_seeds(seeds)
     device = pick_device(device)
     place = replace(_place(out, data_dir, device, jobs, engine, address), eval_every=eval_every)
     threads = place.threads
     pace = Pace.shared(device, threads, limit_minutes, place.processes or 1)
-    cells = list(dict.fromkeys(cell for entry in wanted for cell in entry.cells(chosen)))
+    cells = list(dict.fromkeys(cell for entry in there if wanted.admits(entry) for cell in entry.cells(chosen)))
     pictured = target == "all" and not only
     if dry_run:
         if pictured:
@@ -67,7 +67,7 @@ def reproduce_command(
         [target, scale, *([] if precision == "recipe" else [precision]), *(["compiled"] if compile_model else [])]
     )
     _write(rows, target, scale, place, name)
-    rows = [row for row in rows if row.entry in wanted]
+    rows = [row for row in rows if wanted.admits(row.entry)]
     say.wrote(*(out / f"{name}.{ending}" for ending in ("md", "csv", "html")))
     say.table(lambda: _view(rows))
     _tell(outcome, say)
@@ -118,12 +118,12 @@ def _entries(target: str, scale: str, precision: str, compile_model: bool) -> li
     return changed
 
 
-def _wanted(there: Sequence[Entry], target: str, only: str) -> list[Entry]:
+def _conditions(there: Sequence[Entry], target: str, only: str) -> Filter:
+    """Return what `--only` asks for. Raises InputError if no entry meets it."""
     conditions = Filter.parse(only, there)
-    wanted = [entry for entry in there if conditions.admits(entry)]
-    if not wanted:
+    if not any(map(conditions.admits, there)):
         raise InputError(f"No entry of {target} meets all of {only!r}. Drop one condition.")
-    return wanted
+    return conditions
 
 
 def _announce(cells: Sequence[Cell], place: Place, pace: Pace, say: Output) -> None:

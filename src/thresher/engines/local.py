@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor
 from concurrent.futures import wait as wait_for
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -87,7 +87,7 @@ class Processes:
                     except BrokenProcessPool:  # a worker died that had nothing to do: nobody's fault
                         waiting.insert(0, item)
                         broken = True
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
+            for future in wait_for(running, return_when=FIRST_COMPLETED).done:
                 item = running.pop(future)
                 try:
                     result = future.result()
