@@ -29,7 +29,8 @@ def make(path: Path, n: int) -> None:
     """Write a score file of n normal scores, chunk by chunk."""
     import numpy as np
 
-    from thresher.score_table import ScoreColumn, write_score_parts
+    from thresher.score_file import ScoreColumn
+    from thresher.score_table import write_score_parts
 
     rng, size = np.random.default_rng(0), 1 << 20
     sizes = [min(size, n - first) for first in range(0, n, size)]

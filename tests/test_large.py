@@ -16,14 +16,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from thresher import score_table
+from thresher import score_file, score_table
 from thresher.coreset import Coreset
 from thresher.engines import make_engine
+from thresher.engines.serial import Serial
 from thresher.errors import CorruptFileError, InputError, MissingSamplesError, TooFewEpochsError
 from thresher.large import scoring
 from thresher.large.scoring import score_store
 from thresher.large.selecting import FileSamples, select_file
-from thresher.ranking import cut
+from thresher.ranking import blocks, cut
 from thresher.ranking.blocks import Block, InMemory, reduce_blocks
 from thresher.ranking.cut import first_of
 from thresher.ranking.groups import Classes, Everybody
@@ -31,7 +32,8 @@ from thresher.ranking.keys import id_hash, key_values, order_keys
 from thresher.ranking.order import Ranking
 from thresher.registry import make_scorer, make_selector, scorers
 from thresher.replay import Request, replay
-from thresher.score_table import ScoreFile, read_scores, write_scores
+from thresher.score_file import ScoreColumn, ScoreFile
+from thresher.score_table import read_scores, write_scores
 from thresher.selection import select
 from thresher.selectors._base import Rule
 from thresher.selectors.stratified import Stratified
@@ -105,13 +107,14 @@ def test_the_hash_is_a_bijection_and_fair() -> None:
     digit=st.sampled_from([1, 3, 16]),
     low_is_hard=st.booleans(),
     sizes_known=st.booleans(),
+    glimpse=st.booleans(),
     data=st.data(),
 )  # fmt: skip
 def test_any_ranking_is_cut_where_a_sort_cuts_it(
     values: Any, classes: int, order: Literal["hardest", "easiest", "drawn"], few: int, digit: int, low_is_hard: bool,
-    sizes_known: bool, data: st.DataObject,
+    sizes_known: bool, glimpse: bool, data: st.DataObject,
 ) -> None:  # fmt: skip
-    """`few` 0 makes the histograms go through all bits of score and hash."""
+    """`few` 0 makes the histograms go through all bits of score and hash; a glimpse of so few samples guesses badly."""
     n = len(values)
     targets = np.arange(n) * 7 % classes
     counts = np.bincount(targets, minlength=classes)
@@ -120,6 +123,8 @@ def test_any_ranking_is_cut_where_a_sort_cuts_it(
     groups, ranking = Classes() if classes > 1 else Everybody(), Ranking(order, 11 if order == "drawn" else 0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cut, "_DIGIT_BITS", digit)
+        if glimpse:
+            small_glimpses(patch, 8, 4, 3)
         found = first_of(samples, ranking, groups, quotas, few, counts if sizes_known else None)
     assert samples.where(found).tolist() == sorted_way(values, targets, quotas, order, ranking.seed)
 
@@ -192,6 +197,60 @@ def test_a_draw_is_found_by_one_look_where_it_lies_as_expected(monkeypatch: pyte
     assert steps == ["_Guess"] if lucky else steps[:2] == ["_Guess", "_Histogram"]
 
 
+def small_glimpses(patch: pytest.MonkeyPatch, many: int, blocks_: int, rows: int) -> None:
+    """Have samples glimpsed from `many` on, so many blocks of so many rows."""
+    for module in (blocks, score_file):
+        for name, value in (("MANY", many), ("GLIMPSES", blocks_), ("GLIMPSE", rows)):
+            patch.setattr(module, name, value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "steps"),
+    [
+        ("random", ["_Guess"]),
+        ("many equal", ["_Histogram"]),  # too many lie where the cut must be, and that is seen beforehand
+        ("sorted", ["_Histogram"]),  # the blocks differ too much to tell
+        ("other", ["_Guess", "_Histogram"]),  # what was glimpsed is unlike the rest: the cut is elsewhere
+        ("crowded", ["_Guess", "_Histogram"]),  # and here far more lie there than expected
+    ],
+)
+def test_of_many_samples_a_glimpse_tells_where_to_look(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str, steps: list[str]
+) -> None:
+    n, keep, rows = 64_000, 6_400, 200
+    seen = np.arange(n) % (n // 32) < rows
+    values = np.random.default_rng(0).standard_normal(n).astype(np.float32)
+    if kind == "many equal":
+        values = np.float32(values > 0)
+    elif kind == "sorted":
+        values.sort()
+    elif kind == "other":
+        values[seen] += 5
+    elif kind == "crowded":
+        values[~seen] = 1.28 + values[~seen] / 1000
+    small_glimpses(monkeypatch, n, 32, rows)
+    monkeypatch.setattr(score_table, "GROUP", n // 32)
+    write_scores(tmp_path / "scores.parquet", {"x": Scores(values)})
+    ran: list[str] = []
+
+    def counted(self: Any, step: Any) -> Any:
+        ran.append(type(step).__name__)
+        return reduce(self, step)
+
+    for samples in (
+        InMemory(Scores(values), Pool(n)),
+        FileSamples(ScoreFile.open(tmp_path / "scores.parquet"), "x", Serial()),
+    ):
+        reduce = type(samples).reduce
+        monkeypatch.setattr(type(samples), "reduce", counted)
+        ran.clear()
+        found = samples.where(first_of(samples, Ranking("hardest"), Everybody(), np.array([keep]), few=5_000))
+        ids = found if isinstance(found, np.ndarray) else np.concatenate(list(found))
+        assert ids.tolist() == sorted_way(values, np.zeros(n), [keep], "hardest")
+        assert ran[: len(steps)] == steps
+        assert (ran == ["_Guess"]) == (kind == "random")
+
+
 def test_histograms_add_up_and_stay_small_with_many_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     n, classes = 300_000, 3_000
@@ -238,7 +297,7 @@ def test_a_file_gives_the_coreset_that_memory_gives(
     scores, pool = Scores(np.array(values), hard_end, {"scorer": "x"}), Pool(n, np.arange(n) * 5 % 3)
     path = tmp_path / "scores.parquet"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(score_table, "_GROUP", rows)
+        patch.setattr(score_table, "GROUP", rows)
         write_scores(path, {"x": scores}, pool.targets)
     select(scores, pool, keep, selector, seed).save(tmp_path / "memory.parquet")
     assert select_file(ScoreFile.open(path), "x", tmp_path / "file.parquet", keep, selector, seed) == keep
@@ -251,7 +310,7 @@ def stored(path: Path, n: int = 5_000) -> tuple[Scores, Pool]:
     rng = np.random.default_rng(3)
     scores, pool = Scores(np.round(rng.normal(size=n), 1), "low", {"scorer": "x"}), Pool(n, rng.integers(7, size=n))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(score_table, "_GROUP", 300)
+        patch.setattr(score_table, "GROUP", 300)
         write_scores(path, {"x": scores}, pool.targets)
     assert len(ScoreFile.open(path).group_rows) == -(-n // 300)
     return scores, pool
@@ -418,12 +477,12 @@ def test_scoring_names_what_it_cannot_do_before_it_reads(tmp_path: Path) -> None
 
 
 def test_row_groups_do_not_depend_on_the_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(score_table, "_GROUP", 10)
+    monkeypatch.setattr(score_table, "GROUP", 10)
     values = np.arange(47, dtype=np.float32)
     for name, sizes in {"one": [47], "some": [3, 30, 14], "many": [1] * 47}.items():
         stops = np.cumsum(sizes)
         parts = [({"x": values[a:b]}, None) for a, b in zip(stops - sizes, stops, strict=True)]
-        score_table.write_score_parts(tmp_path / name, {"x": score_table.ScoreColumn("high", {})}, False, parts)
+        score_table.write_score_parts(tmp_path / name, {"x": ScoreColumn("high", {})}, False, parts)
     assert len({(tmp_path / name).read_bytes() for name in ("one", "some", "many")}) == 1
     assert ScoreFile.open(tmp_path / "many").group_rows == (10, 10, 10, 10, 7)
 

@@ -11,7 +11,8 @@ from PIL import Image
 from thresher import Frame, Scores, Trajectory, TrajectoryWriter
 from thresher.data import load
 from thresher.replay import open_source
-from thresher.score_table import ScoreFile, write_scores
+from thresher.score_file import ScoreFile
+from thresher.score_table import write_scores
 
 
 @pytest.fixture

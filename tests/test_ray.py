@@ -17,7 +17,8 @@ from thresher.engines import make_engine
 from thresher.errors import CorruptFileError, InputError
 from thresher.large import scoring
 from thresher.large.selecting import select_file
-from thresher.score_table import ScoreFile, read_scores, write_scores
+from thresher.score_file import ScoreFile
+from thresher.score_table import read_scores, write_scores
 from thresher.selection import select
 from thresher.selectors.stratified import Stratified
 from thresher.selectors.top import Top
@@ -74,7 +75,7 @@ def table(path: Path, n: int = 6000) -> tuple[Scores, Pool]:
     rng = np.random.default_rng(1)
     scores, pool = Scores(np.round(rng.normal(size=n), 2)), Pool(n, rng.integers(5, size=n))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(score_table, "_GROUP", n // 20)
+        patch.setattr(score_table, "GROUP", n // 20)
         write_scores(path, {"x": scores}, pool.targets)
     return scores, pool
 

@@ -11,10 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from thresher import score_table
+from thresher import score_file, score_table
 from thresher.errors import CorruptFileError, InputError, MissingFileError
 from thresher.files import seal_of
-from thresher.score_table import ScoreFile, read_scores, write_scores
+from thresher.score_file import ScoreFile
+from thresher.score_table import read_scores, write_scores
 from thresher.types import Scores
 
 
@@ -177,9 +178,9 @@ def test_tables_without_checksums_are_read(tmp_path: Path) -> None:
 
 
 def test_checksums_go_by_row_group_whatever_the_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(score_table, "_GROUP", 10)
-    monkeypatch.setattr(score_table, "_BATCH", 7)
-    monkeypatch.setattr(score_table, "BLOCK", 3)
+    monkeypatch.setattr(score_table, "GROUP", 10)
+    monkeypatch.setattr(score_file, "_BATCH", 7)
+    monkeypatch.setattr(score_file, "BLOCK", 3)
     values = np.arange(25, dtype=np.float32)
     write_scores(tmp_path / "s.parquet", {"tdds": Scores(values)})
     file = ScoreFile.open(tmp_path / "s.parquet")

@@ -28,7 +28,8 @@ from thresher.experiments.study import StudySpec, record, run_study
 from thresher.large.scoring import score_store
 from thresher.large.selecting import select_file
 from thresher.replay import Request, open_source
-from thresher.score_table import ScoreFile, read_scores, write_scores
+from thresher.score_file import ScoreFile
+from thresher.score_table import read_scores, write_scores
 from thresher.scorers import AUM, TDDS
 from thresher.selectors.top import Top
 from thresher.train.checkpoint import load_checkpoint

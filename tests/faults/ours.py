@@ -26,7 +26,8 @@ from thresher.keep import keep_count
 from thresher.large.selecting import select_file
 from thresher.methods import METHODS, parse_methods, resolve
 from thresher.replay import Request, open_source, replay
-from thresher.score_table import ScoreFile, read_scores, write_scores
+from thresher.score_file import ScoreFile
+from thresher.score_table import read_scores, write_scores
 from thresher.scorers import EL2N, TDDS, Forgetting
 from thresher.selectors.top import Top
 from thresher.train.checkpoint import load_checkpoint, save_checkpoint

@@ -23,7 +23,7 @@ from thresher.large.scoring import score_store, usual_engine
 from thresher.methods import AUTO, find, parse_methods, parse_spec, resolve
 from thresher.places import seen_by_all, storage_errors
 from thresher.replay import Request, Source, grid_requests, open_source, provenance
-from thresher.score_table import ScoreFile
+from thresher.score_file import ScoreFile
 from thresher.scorers import TDDS, Entropy, Scorer
 
 

@@ -22,7 +22,8 @@ from thresher.keep import parse_keep, share_of
 from thresher.large.selecting import select_file
 from thresher.methods import ResolvedMethod, parse_spec, resolve
 from thresher.places import seen_by_all, storage_errors
-from thresher.score_table import ScoreColumn, ScoreFile, read_scores
+from thresher.score_file import ScoreColumn, ScoreFile
+from thresher.score_table import read_scores
 from thresher.scorers import Scorer
 from thresher.selectors._base import Rule
 from thresher.types import Pool

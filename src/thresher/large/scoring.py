@@ -18,7 +18,8 @@ from thresher.cores import cores
 from thresher.engines import Call, Engine
 from thresher.engines.serial import Serial
 from thresher.replay import Request, Source, check_requests, first_start, provenance, replay
-from thresher.score_table import ScoreColumn, write_score_parts
+from thresher.score_file import ScoreColumn
+from thresher.score_table import write_score_parts
 from thresher.trajectory.reader import Trajectory
 from thresher.types import Floats
 

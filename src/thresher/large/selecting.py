@@ -18,7 +18,7 @@ from thresher.engines import Engine
 from thresher.engines.serial import Serial
 from thresher.keep import Keep, keep_count
 from thresher.ranking.blocks import Block, Mask, Step, reduce_blocks
-from thresher.score_table import ScoreFile
+from thresher.score_file import ScoreFile
 from thresher.selection import check_found, check_picked, provenance
 from thresher.selectors._base import Rule
 from thresher.types import Ids, Pool, check_seed
@@ -129,6 +129,10 @@ class FileSamples:
         if first:
             check_found(self.n, health.missing, health.first_missing, health.infinite)
         return result
+
+    def glimpse(self) -> Iterator[Block]:
+        """Yield short blocks from all over the file, which this process reads."""
+        return self.file.glimpse(self.column)
 
     def where(self, mask: Mask) -> Iterator[Ids]:
         """Yield the ids that stay, sorted, in chunks; as many parts at a time are at work as there are workers."""

@@ -8,8 +8,9 @@ the histograms go on with the bits of the hash.
 
 Many groups share the memory of the histograms: their digits have fewer bits, and there are more of them.
 
-A draw ranks by hashes alone, which spread evenly, so where its cuts lie is known beforehand but for chance: where the sizes
-of the groups are known, one look at the samples around there finds them, without a histogram.
+Often it is known beforehand, but for chance, between which keys a cut lies: a draw ranks by hashes alone, which spread
+evenly, and of very many samples a few from all over tell. Then one look at the samples around there finds the cut, without a
+histogram; where it was not there, nothing is lost but that look.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from numpy.typing import NDArray
 
 from thresher.ranking.blocks import Block, Samples, Step
 from thresher.ranking.groups import Counts, Groups
-from thresher.ranking.keys import LAST, NAN, Hashes, Keys
+from thresher.ranking.guess import Between, of_draw, of_glimpse
+from thresher.ranking.keys import LAST, Hashes, Keys
 from thresher.ranking.order import Cut, Ranking
 
 FEW = 1 << 20
@@ -113,6 +115,14 @@ class _Found(NamedTuple):
     hash: Hashes
 
 
+class _Looked(NamedTuple):
+    """How many samples every group has before a guess, how many lie where it was made, and these, or none if too many."""
+
+    before: Counts
+    fetched: int
+    found: list[_Found]
+
+
 @dataclass(frozen=True, eq=False)
 class _Fetch(Step[list[_Found]]):
     """Fetches the candidates themselves."""
@@ -133,24 +143,30 @@ class _Fetch(Step[list[_Found]]):
 
 
 @dataclass(frozen=True, eq=False)
-class _Guess(Step[tuple[Counts, list[_Found]]]):
-    """Counts the samples of every open group before the key `low[g]`, and fetches those with keys up to `high[g]`."""
+class _Guess(Step[_Looked]):
+    """Counts the samples of every open group before the key `low[g]`, and fetches those up to `high[g]`, while they are not
+    more than `most`."""
 
     search: _Search
     low: Keys
     high: Keys
+    most: int
 
-    def __call__(self, block: Block) -> tuple[Counts, list[_Found]]:
+    def __call__(self, block: Block) -> _Looked:
         ranking = self.search.ranking
         group, key = self.search.groups.of(block), ranking.keys(block)
         if group is None:
-            group = np.zeros(len(block), dtype=np.int64)
-        lows, spans, open_ = self._by_group
-        low = lows[group]
-        before = np.bincount(group[key < low], minlength=len(self.low)).astype(np.int64)
-        rows = np.flatnonzero(key - low <= spans[group])  # below `low` it wraps around to more than any span
-        rows = rows[open_[group[rows]]]
-        return before, [_Found(group[rows], key[rows], ranking.hashes(block, rows))]
+            before = np.array([np.count_nonzero(key < self.low[0])])
+            rows = np.flatnonzero(key - self.low[0] <= self.high[0] - self.low[0])  # below `low` it wraps around to more
+            mine = np.zeros(len(rows), dtype=np.int64)
+        else:
+            lows, spans, open_ = self._by_group
+            low = lows[group]
+            before = np.bincount(group[key < low], minlength=len(self.low)).astype(np.int64)
+            rows = np.flatnonzero(key - low <= spans[group])
+            rows = rows[open_[group[rows]]]
+            mine = group[rows]
+        return self._bounded(_Looked(before, len(rows), [_Found(mine, key[rows], ranking.hashes(block, rows))]))
 
     @cached_property
     def _by_group(self) -> tuple[Keys, Keys, NDArray[np.bool_]]:
@@ -158,11 +174,14 @@ class _Guess(Step[tuple[Counts, list[_Found]]]):
         none = np.uint32(0)
         return np.append(self.low, none), np.append(self.high - self.low, none), np.append(self.search.open, False)
 
-    def merge(
-        self, one: tuple[Counts, list[_Found]], other: tuple[Counts, list[_Found]]
-    ) -> tuple[Counts, list[_Found]]:  # fmt: skip
-        one[1].extend(other[1])
-        return one[0] + other[0], one[1]
+    def merge(self, one: _Looked, other: _Looked) -> _Looked:
+        one.found.extend(other.found)
+        return self._bounded(_Looked(one.before + other.before, one.fetched + other.fetched, one.found))
+
+    def _bounded(self, looked: _Looked) -> _Looked:
+        if looked.fetched > self.most:  # the guess was none
+            looked.found.clear()
+        return looked
 
 
 def first_of(
@@ -172,7 +191,7 @@ def first_of(
 
     `quotas` is (G,) int64, no more than the group has; `sizes` (G,) says how many it has, where that is known: then a draw
     is found by one look. Exact whatever the scores, NaN and infinities too (NaN comes last). Memory: the histograms (8 MB
-    each, up to a million groups), and about `few` keys. Random scores of one group are read twice.
+    each, up to a million groups), and a few times `few` keys. Random scores of one group are read twice, very many once.
 
     >>> from thresher.ranking.blocks import InMemory
     >>> from thresher.ranking.groups import Everybody
@@ -186,7 +205,8 @@ def first_of(
     left = quotas.astype(np.int64)
     search = _Search(ranking, groups, left > 0, np.zeros(count, dtype=np.uint32), np.zeros(count, dtype=np.uint64))
     cut = Cut(ranking, groups, np.full(count, -1, dtype=np.int64), np.full(count, LAST))
-    if ranking.order == "drawn" and sizes is not None and _drawn_at_once(samples, search, cut, left, sizes, few):
+    guess = of_draw(left, sizes) if ranking.order == "drawn" else of_glimpse(samples, ranking, left)
+    if guess is not None and guess.size <= 2 * few and _is_there(samples, search, cut, left, guess, 8 * few):
         return cut
     width = max(1, min(_DIGIT_BITS, _TABLE_BITS - (count - 1).bit_length()))
     size, enough = samples.n, min(few, _HARDLY_ANY)
@@ -202,20 +222,11 @@ def first_of(
     return cut
 
 
-def _drawn_at_once(samples: Samples, search: _Search, cut: Cut, left: Counts, sizes: Counts, few: int) -> bool:
-    """Find the cuts of a draw around where they must be expected; return whether all were there.
-
-    Which share of a group's hashes lies before a number is binomial: six standard deviations hold it, and for the few of a
-    small share 36 samples more.
-    """
-    some = np.maximum(sizes, 1)  # an empty group is not open, whatever is reckoned for it
-    share = left / some
-    around = 6 * np.sqrt(share * (1 - share) / some) + 36 / some
-    low = (np.clip(share - around, 0, 1) * NAN).astype(np.uint32)
-    high = (np.clip(share + around, 0, 1) * NAN).astype(np.uint32)
-    if (sizes * ((high - low) / float(NAN)))[search.open].sum() > 2 * few:
+def _is_there(samples: Samples, search: _Search, cut: Cut, left: Counts, guess: Between, most: int) -> bool:
+    """Look for the cuts where they are guessed, and take them into `cut`; return whether all were there."""
+    before, fetched, found = samples.reduce(_Guess(search, guess.low, guess.high, most))
+    if fetched > most:
         return False
-    before, found = samples.reduce(_Guess(search, low, high))
     there = before + sum(np.bincount(one.group, minlength=len(left)) for one in found)
     if ((before >= left) | (there < left))[search.open].any():
         return False
@@ -251,7 +262,12 @@ def _narrowed(search: _Search, cut: Cut, counts: Counts, left: Counts, name: str
 def _ranked(found: list[_Found], cut: Cut, left: Counts, open_: NDArray[np.bool_]) -> None:
     """Rank the candidates and put the last one that stays into the cut of each open group."""
     group, key, hashes = (np.concatenate(column) for column in zip(*found, strict=True))
-    order = np.lexsort((hashes, key, group))
     groups = np.flatnonzero(open_)
-    last = order[np.searchsorted(group[order], groups) + left[groups] - 1]
+    places, firsts = group << _KEY_BITS | key, groups << _KEY_BITS
+    ranked = np.sort(places)
+    lasts = ranked[np.searchsorted(ranked, firsts) + left[groups] - 1]
+    tied = np.flatnonzero(lasts[np.minimum(np.searchsorted(lasts, places), len(lasts) - 1)] == places)
+    tied = tied[np.lexsort((hashes[tied], places[tied]))]  # hashes decide
+    above = np.searchsorted(ranked, lasts) - np.searchsorted(ranked, firsts)
+    last = tied[np.searchsorted(places[tied], lasts) + left[groups] - above - 1]
     cut.keys[groups], cut.hashes[groups] = key[last], hashes[last]
