@@ -173,9 +173,11 @@ def test_a_device_that_there_is_not(tmp_path: Path) -> None:
         small_recorder(device="gpu")
     with pytest.raises(InputError, match=r"Expected a torch device, .* but got 'gpu'"):
         fit(DIGITS, SHORT, 0, device="gpu")
-    if not torch.cuda.is_available():
-        with pytest.raises(InputError, match="but got 'cuda', and torch finds no GPU"):
-            fit(DIGITS, SHORT, 0, device="cuda")
+    there = torch.cuda.device_count()
+    for device in [f"cuda:{there}", *([] if there else ["cuda"])]:
+        for call in (lambda: fit(DIGITS, SHORT, 0, device=device), lambda: small_recorder(device=device)):  # noqa: B023
+            with pytest.raises(InputError, match=f"but got '{device}', and torch finds {there or 'no'} GPU"):
+                call()
 
 
 @pytest.mark.parametrize(

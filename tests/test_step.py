@@ -227,7 +227,13 @@ def test_no_two_trainings_have_one_stream(monkeypatch: pytest.MonkeyPatch) -> No
         finally:
             current.remove(entered)
 
-    fakes = {"is_available": lambda: True, "Stream": Stream, "stream": stream, "current_device": lambda: 0}
+    fakes = {
+        "is_available": lambda: True,
+        "device_count": lambda: 1,
+        "Stream": Stream,
+        "stream": stream,
+        "current_device": lambda: 0,
+    }
     for name, value in fakes.items():
         monkeypatch.setattr(torch.cuda, name, value)
     monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())

@@ -95,15 +95,20 @@ def tensor(value: ArrayLike, what: str = "values") -> Tensor:
 
 
 def as_device(device: torch.device | str) -> torch.device:
-    """Return a device by name. Raises InputError for an invalid name; whether the device exists is not checked.
+    """Return a device by name. Raises InputError for an invalid name, and for a GPU that is not there.
 
-    >>> as_device("cuda:1")
-    device(type='cuda', index=1)
+    >>> as_device("cpu")
+    device(type='cpu')
     """
     try:
-        return torch.device(device)
+        found = torch.device(device)
     except (RuntimeError, TypeError):
         raise InputError(f"Expected a torch device, such as 'cpu', 'cuda' or 'cuda:1', but got {device!r}.") from None
+    count = torch.cuda.device_count() if found.type == "cuda" else 0
+    if found.type == "cuda" and (found.index or 0) >= count:
+        there = f"{count or 'no'} GPU{'s' if count > 1 else ''}"
+        raise InputError(f"Expected an available device, but got {str(device)!r}, and torch finds {there}.")
+    return found
 
 
 def check_features(batch: Batch, need: bool) -> None:

@@ -66,8 +66,8 @@ def fixed(place: Path) -> Path:
     return place if is_remote(place) else place.absolute()
 
 
-def seen_by_all(path: Path, engine: str | None) -> Path:
-    """Return a path that means the same on all machines of a cluster, whatever folder their workers are in."""
+def for_engine(path: Path, engine: str | None) -> Path:
+    """Return a path that means the same on all machines of an engine's cluster, whatever folder their workers are in."""
     return path.resolve() if engine == "ray" and not is_remote(path) else path
 
 

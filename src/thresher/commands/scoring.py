@@ -21,7 +21,7 @@ from thresher.experiments.columns import name_pairs
 from thresher.keep import parse_keep, share_of
 from thresher.large.scoring import score_store, usual_engine
 from thresher.methods import AUTO, find, parse_methods, parse_spec, resolve
-from thresher.places import seen_by_all, storage_errors
+from thresher.places import for_engine, storage_errors
 from thresher.replay import Request, Source, grid_requests, open_source, provenance
 from thresher.score_file import ScoreFile
 from thresher.scorers import TDDS, Entropy, Scorer
@@ -45,7 +45,7 @@ def score_command(
     check_parquet(out, "score table")
     check_kind(out, "score table", lambda place: ScoreFile.open(place).ours)
     labels, windows, ats = parse_methods(method), parse_numbers(window, "--window"), parse_numbers(at, "--at")
-    opened = open_source(seen_by_all(source, engine))
+    opened = open_source(for_engine(source, engine))
     note_unfinished(source, opened, say)
     with Screen(say) as screen:
         requests = [

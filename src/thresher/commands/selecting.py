@@ -21,7 +21,7 @@ from thresher.experiments.scoring import choose, reasons
 from thresher.keep import parse_keep, share_of
 from thresher.large.selecting import select_file
 from thresher.methods import ResolvedMethod, parse_spec, resolve
-from thresher.places import seen_by_all, storage_errors
+from thresher.places import for_engine, storage_errors
 from thresher.score_file import ScoreColumn, ScoreFile
 from thresher.score_table import read_scores
 from thresher.scorers import Scorer
@@ -37,7 +37,7 @@ def select_command(
     engine: str, workers: int | None, address: str | None, say: Output,
 ) -> None:  # fmt: skip
     """Select a coreset from a score table."""
-    file = ScoreFile.open(seen_by_all(scores, engine))
+    file = ScoreFile.open(for_engine(scores, engine))
     check_parquet(out, "coreset")
     check_kind(out, "coreset", Coreset.load)
     if not file.columns:

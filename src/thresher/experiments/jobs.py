@@ -204,7 +204,7 @@ def train(
         "seconds": round(fitted.seconds, 3),
         "mean_loss_scale": _finite(fitted.mean_loss_scale),
         "threads": threads or before,
-        "environment": environment(),
+        "environment": environment(device),
     }
 
 

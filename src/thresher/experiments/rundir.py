@@ -112,15 +112,19 @@ def save_coreset(coreset: Coreset, path: Path) -> None:
         coreset.save(path)
 
 
-def environment() -> dict[str, Any]:
-    """Return the versions and hardware that numbers depend on; names no machine and no path."""
+def environment(device: str | None = None) -> dict[str, Any]:
+    """Return the versions and hardware that numbers depend on; names no machine and no path.
+
+    The GPU is that of `device`, None for another device; the first one where no device is given.
+    """
     import numpy
     import pyarrow
     import torch
 
     from thresher import __version__
 
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    asked = torch.device(device or "cuda")
+    gpu = torch.cuda.get_device_name(asked) if torch.cuda.is_available() and asked.type == "cuda" else None
     return {
         "thresher": __version__,
         "python": platform.python_version(),

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from thresher.arguments import as_device
-from thresher.errors import InputError
 from thresher.train.spec import TrainSpec
 
 Forward = Callable[[Tensor], Tensor]
@@ -212,8 +211,6 @@ def on_device(train: Callable[P, R]) -> Callable[P, R]:
         device = as_device(str(kwargs.get("device", "cpu")))
         if device.type != "cuda":
             return train(*args, **kwargs)
-        if not torch.cuda.is_available():
-            raise InputError(f"Expected an available device, but got {str(device)!r}, and torch finds no GPU.")
         with _STREAMS.one(device) as stream:
             stream.wait_stream(torch.cuda.current_stream(device))
             with _FASTEST, torch.cuda.device(device), torch.cuda.stream(stream):
