@@ -54,6 +54,15 @@ def numbers(values: pa.Array) -> NDArray[Any]:
     return np.frombuffer(values.buffers()[1], dtype, len(values), values.offset * dtype.itemsize)
 
 
+def all_numbers(values: pa.ChunkedArray) -> NDArray[Any]:
+    """Return a whole column of numbers as an array of its own, as `numbers` gives those of each chunk.
+
+    >>> all_numbers(pa.chunked_array([[0.5], [0.25, 1.0]], pa.float32())).tolist()
+    [0.5, 0.25, 1.0]
+    """
+    return np.concatenate([numbers(chunk) for chunk in values.chunks] or [numbers(pa.nulls(0, values.type))])
+
+
 def labels(values: pa.Array | pa.ChunkedArray) -> NDArray[np.int64]:
     """Return a column of class labels as (M,) int64. Raises ValueError where one is missing or is no whole number.
 
@@ -63,8 +72,7 @@ def labels(values: pa.Array | pa.ChunkedArray) -> NDArray[np.int64]:
     if values.null_count:
         raise ValueError(f"the target of {values.null_count} rows is missing")
     cast = values.cast(pa.int64())
-    whole: NDArray[np.int64] = numbers(cast) if isinstance(cast, pa.Array) else cast.to_numpy(zero_copy_only=False)
-    return whole
+    return numbers(cast) if isinstance(cast, pa.Array) else all_numbers(cast)
 
 
 def read_whole(content: bytes, columns: Sequence[str] | None = None) -> pa.Table:

@@ -92,7 +92,7 @@ class Coreset:
     @cached_property
     def digest(self) -> str:
         """SHA-256 (hex) of ids and weights: equal digests mean equal coresets."""
-        digest = hashlib.sha256(self.ids.astype("<i8").tobytes())
+        digest = hashlib.sha256(self.ids.astype("<i8", copy=False).data)
         if self.weights is not None:
             digest.update(b"weights" + self.weights.astype("<f4").tobytes())
         return digest.hexdigest()
@@ -243,7 +243,7 @@ def sidecar_path(path: Path) -> Path:
 def _read(cls: type[Coreset], path: Path) -> tuple[Coreset, dict[str, Any]]:
     import pyarrow as pa
 
-    from thresher.arrow import read_whole
+    from thresher.arrow import all_numbers, read_whole
 
     content = path.read_bytes()
     try:
@@ -256,8 +256,8 @@ def _read(cls: type[Coreset], path: Path) -> tuple[Coreset, dict[str, Any]]:
             raise _corrupt(path, "it is a score table, from which a coreset has yet to be selected")
         if info["format"] != _FORMAT:
             raise _corrupt(path, f"its format is {info['format']!r}, and this version of Thresher reads {_FORMAT}")
-        ids = table.column("sample_id").to_numpy()
-        weights = table.column("weight").to_numpy() if "weight" in table.column_names else None
+        ids = all_numbers(table.column("sample_id"))
+        weights = all_numbers(table.column("weight")) if "weight" in table.column_names else None
         if ids.dtype != np.int64 or table.column("sample_id").null_count:
             raise _corrupt(path, f"its ids are {ids.dtype}, not int64")
         coreset = cls(ids, weights, int(info["n"]), info["source"])

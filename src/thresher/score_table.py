@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from thresher.arrow import labels, read_whole, table_of, values_crc
+from thresher.arrow import all_numbers, labels, read_whole, table_of, values_crc
 from thresher.errors import InputError
 from thresher.files import json_ready, replacing, seal_of
 from thresher.places import as_place, staged
@@ -131,8 +131,8 @@ def read_scores(path: str | os.PathLike[str]) -> ScoreTable:
             sums = RunningSums(file, 0, table.column_names)
             for batch in table.to_batches():
                 sums.add(batch)
-        ids = table.column("sample_id").to_numpy()
-        columns = {name: Scores(table.column(name).to_numpy(), c.hard_end, c.source) for name, c in file.columns.items()}
+        ids = all_numbers(table.column("sample_id"))
+        columns = {name: Scores(all_numbers(table.column(name)), c.hard_end, c.source) for name, c in file.columns.items()}
         targets = labels(table.column("target")) if file.labelled else None
     if not np.array_equal(ids, np.arange(len(ids))):
         raise out_of_order(file.path, len(ids))

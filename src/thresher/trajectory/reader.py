@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from thresher.arrow import values_crc
+from thresher.arrow import all_numbers, values_crc
 from thresher.errors import CorruptFileError, InputError, MissingFileError, RunDirectoryError, UnknownNameError
 from thresher.places import as_place, fixed, for_arrow, is_remote
 from thresher.trajectory.layout import MANIFEST, FileEntry, Manifest, load_manifest
@@ -77,7 +77,7 @@ class Trajectory:
         """(N,) int64 class labels; None unless every sample's label is known."""
         if self.manifest.targets is None:
             return None
-        values = self._column(self._read(self.manifest.targets, ["target"]), "target").astype(np.int64)
+        values = all_numbers(self._read(self.manifest.targets, ["target"]).column("target")).astype(np.int64)
         return None if (values < 0).any() else values
 
     @cached_property
@@ -88,7 +88,7 @@ class Trajectory:
         table = self._read(self.manifest.features, ["sample_id", "feature"])
         rows = self._matrix(self.manifest.features, table, "feature")
         features = np.full((self.n, rows.shape[1]), np.nan, dtype=np.float32)
-        features[self._column(table, "sample_id")] = rows
+        features[all_numbers(table.column("sample_id"))] = rows
         return features
 
     def frames(self, names: Sequence[str], start: int = 0, stop: int | None = None) -> Iterator[Frame]:
@@ -118,9 +118,9 @@ class Trajectory:
             if wanted or not whole:
                 table = self._read(entry, wanted if whole else ["sample_id", *wanted])
                 for name in wanted:
-                    values[name][rows] = self._column(table, name)
+                    values[name][rows] = all_numbers(table.column(name))
                 if not whole:
-                    ids[rows] = self._column(table, "sample_id")
+                    ids[rows] = all_numbers(table.column("sample_id"))
                     self._check_ids(ids[rows], self.first_bucket + bucket, entry)
             row += entry.rows
         if m != self.n:
@@ -156,7 +156,7 @@ class Trajectory:
             rows = self._matrix(entry, table, "logits")
             if rows.shape[1] != self.num_classes:
                 raise self._corrupt(entry, f"its logits are of {rows.shape[1]} classes, not {self.num_classes}")
-            result[self._column(table, "sample_id") - self.start] = rows
+            result[all_numbers(table.column("sample_id")) - self.start] = rows
         return result
 
     def verify(self) -> None:
@@ -202,10 +202,6 @@ class Trajectory:
             if found.get(name) != crcs.get(name):
                 raise self._corrupt(entry, f"the values of {name} do not match their checksum")
         return table
-
-    def _column(self, table: pa.Table, name: str) -> NDArray[Any]:
-        values: NDArray[Any] = table.column(name).to_numpy()
-        return values
 
     def _matrix(self, entry: FileEntry, table: pa.Table, name: str) -> NDArray[Any]:
         """Return a column of fixed-size lists as (M, D)."""
