@@ -55,12 +55,13 @@ def numbers(values: pa.Array) -> NDArray[Any]:
 
 
 def all_numbers(values: pa.ChunkedArray) -> NDArray[Any]:
-    """Return a whole column of numbers as an array of its own, as `numbers` gives those of each chunk.
+    """Return a whole column of numbers as an array, as `numbers` gives those of each chunk: no copy of a single one.
 
     >>> all_numbers(pa.chunked_array([[0.5], [0.25, 1.0]], pa.float32())).tolist()
     [0.5, 0.25, 1.0]
     """
-    return np.concatenate([numbers(chunk) for chunk in values.chunks] or [numbers(pa.nulls(0, values.type))])
+    parts = [numbers(chunk) for chunk in values.chunks] or [numbers(pa.nulls(0, values.type))]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def labels(values: pa.Array | pa.ChunkedArray) -> NDArray[np.int64]:
