@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -175,9 +176,9 @@ def test_a_device_that_there_is_not(tmp_path: Path) -> None:
         fit(DIGITS, SHORT, 0, device="gpu")
     there = torch.cuda.device_count()
     for device in [f"cuda:{there}", *([] if there else ["cuda"])]:
-        for call in (lambda: fit(DIGITS, SHORT, 0, device=device), lambda: small_recorder(device=device)):  # noqa: B023
+        for call in (partial(fit, DIGITS, SHORT, 0), small_recorder):
             with pytest.raises(InputError, match=f"but got '{device}', and torch finds {there or 'no'} GPU"):
-                call()
+                call(device=device)
 
 
 @pytest.mark.parametrize(

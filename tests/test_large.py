@@ -229,7 +229,7 @@ def test_of_many_samples_a_glimpse_tells_where_to_look(
     elif kind == "crowded":
         values[~seen] = 1.28 + values[~seen] / 1000
     small_glimpses(monkeypatch, n, 32, rows)
-    monkeypatch.setattr(score_table, "GROUP", n // 32)
+    monkeypatch.setattr(score_table, "_GROUP", n // 32)
     write_scores(tmp_path / "scores.parquet", {"x": Scores(values)})
     ran: list[str] = []
 
@@ -297,7 +297,7 @@ def test_a_file_gives_the_coreset_that_memory_gives(
     scores, pool = Scores(np.array(values), hard_end, {"scorer": "x"}), Pool(n, np.arange(n) * 5 % 3)
     path = tmp_path / "scores.parquet"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(score_table, "GROUP", rows)
+        patch.setattr(score_table, "_GROUP", rows)
         write_scores(path, {"x": scores}, pool.targets)
     select(scores, pool, keep, selector, seed).save(tmp_path / "memory.parquet")
     assert select_file(ScoreFile.open(path), "x", tmp_path / "file.parquet", keep, selector, seed) == keep
@@ -310,7 +310,7 @@ def stored(path: Path, n: int = 5_000) -> tuple[Scores, Pool]:
     rng = np.random.default_rng(3)
     scores, pool = Scores(np.round(rng.normal(size=n), 1), "low", {"scorer": "x"}), Pool(n, rng.integers(7, size=n))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(score_table, "GROUP", 300)
+        patch.setattr(score_table, "_GROUP", 300)
         write_scores(path, {"x": scores}, pool.targets)
     assert len(ScoreFile.open(path).group_rows) == -(-n // 300)
     return scores, pool
@@ -477,7 +477,7 @@ def test_scoring_names_what_it_cannot_do_before_it_reads(tmp_path: Path) -> None
 
 
 def test_row_groups_do_not_depend_on_the_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(score_table, "GROUP", 10)
+    monkeypatch.setattr(score_table, "_GROUP", 10)
     values = np.arange(47, dtype=np.float32)
     for name, sizes in {"one": [47], "some": [3, 30, 14], "many": [1] * 47}.items():
         stops = np.cumsum(sizes)

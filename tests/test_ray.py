@@ -75,7 +75,7 @@ def table(path: Path, n: int = 6000) -> tuple[Scores, Pool]:
     rng = np.random.default_rng(1)
     scores, pool = Scores(np.round(rng.normal(size=n), 2)), Pool(n, rng.integers(5, size=n))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(score_table, "GROUP", n // 20)
+        patch.setattr(score_table, "_GROUP", n // 20)
         write_scores(path, {"x": scores}, pool.targets)
     return scores, pool
 

@@ -178,7 +178,7 @@ def test_tables_without_checksums_are_read(tmp_path: Path) -> None:
 
 
 def test_checksums_go_by_row_group_whatever_the_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(score_table, "GROUP", 10)
+    monkeypatch.setattr(score_table, "_GROUP", 10)
     monkeypatch.setattr(score_file, "_BATCH", 7)
     monkeypatch.setattr(score_file, "BLOCK", 3)
     values = np.arange(25, dtype=np.float32)

@@ -104,10 +104,11 @@ def as_device(device: torch.device | str) -> torch.device:
         found = torch.device(device)
     except (RuntimeError, TypeError):
         raise InputError(f"Expected a torch device, such as 'cpu', 'cuda' or 'cuda:1', but got {device!r}.") from None
-    count = torch.cuda.device_count() if found.type == "cuda" else 0
-    if found.type == "cuda" and (found.index or 0) >= count:
-        there = f"{count or 'no'} GPU{'s' if count > 1 else ''}"
-        raise InputError(f"Expected an available device, but got {str(device)!r}, and torch finds {there}.")
+    if found.type == "cuda":
+        count = torch.cuda.device_count()
+        if (found.index or 0) >= count:
+            there = f"{count or 'no'} GPU{'s' if count > 1 else ''}"
+            raise InputError(f"Expected an available device, but got {str(device)!r}, and torch finds {there}.")
     return found
 
 

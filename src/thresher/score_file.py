@@ -25,8 +25,6 @@ from thresher.ranking.blocks import BLOCK, GLIMPSE, GLIMPSES, MANY, Block
 from thresher.registry import usual_end
 from thresher.types import HardEnd
 
-GROUP = 1 << 20
-"""Rows of a row group."""
 _BATCH = 1 << 18  # rows that are read at once
 _BUFFER = 1 << 20  # bytes that are read at once; without, a column of a whole row group is
 KEY, SUMS = b"thresher", b"thresher.checksums"
@@ -101,9 +99,7 @@ class ScoreFile:
         wanted = [*(["sample_id"] if checked else []), *(["target"] if labelled else []), column]
         stop = len(self.group_rows) if stop is None else stop
         start, hard_end = sum(self.group_rows[:first]), self.columns[column].hard_end
-        with sound(self.path), pq.ParquetFile(
-            for_arrow(self.path), page_checksum_verification=True, buffer_size=_BUFFER, pre_buffer=False
-        ) as file:  # fmt: skip
+        with self._opened() as file:
             batches = file.iter_batches(_BATCH, row_groups=range(first, stop), columns=wanted, use_threads=False)
             if checked and self.checksums:
                 sums = RunningSums(self, first, [name for name in wanted if name != "sample_id"])  # ids are known beforehand
@@ -130,13 +126,19 @@ class ScoreFile:
         if self.n < MANY or groups < GLIMPSES // 2 or is_remote(self.path):
             return
         starts, hard_end = np.append(0, np.cumsum(self.group_rows)), self.columns[column].hard_end
+        with self._opened() as file:
+            for group in range(0, groups, -(-groups // GLIMPSES)):
+                batch = next(file.iter_batches(GLIMPSE, row_groups=[group], columns=[column], use_threads=False), None)
+                if batch is not None:
+                    yield Block(int(starts[group]), np.asarray(numbers(batch.column(0)), dtype=np.float32), hard_end)
+
+    @contextmanager
+    def _opened(self) -> Iterator[pq.ParquetFile]:
+        """Open the file to be read page by page, each checked."""
         with sound(self.path), pq.ParquetFile(
             for_arrow(self.path), page_checksum_verification=True, buffer_size=_BUFFER, pre_buffer=False
         ) as file:  # fmt: skip
-            for group in range(0, groups, -(-groups // GLIMPSES)):
-                for batch in file.iter_batches(GLIMPSE, row_groups=[group], columns=[column], use_threads=False):
-                    yield Block(int(starts[group]), np.asarray(numbers(batch.column(0)), dtype=np.float32), hard_end)
-                    break
+            yield file
 
 
 class RunningSums:

@@ -22,8 +22,10 @@ from thresher.arrow import all_numbers, labels, read_whole, table_of, values_crc
 from thresher.errors import InputError
 from thresher.files import json_ready, replacing, seal_of
 from thresher.places import as_place, staged
-from thresher.score_file import FIXED, GROUP, KEY, SUMS, RunningSums, ScoreColumn, ScoreFile, out_of_order, sound
+from thresher.score_file import FIXED, KEY, SUMS, RunningSums, ScoreColumn, ScoreFile, out_of_order, sound
 from thresher.types import Floats, Scores, as_labels, check_scores
+
+_GROUP = 1 << 20  # rows of a row group
 
 
 @dataclass(frozen=True)
@@ -91,10 +93,10 @@ def write_score_parts(
     sums: list[dict[str, int]] = []
 
     def write(table: pa.Table) -> None:
-        for first in range(0, max(1, len(table)), GROUP):
-            group = table.slice(first, GROUP)
+        for first in range(0, max(1, len(table)), _GROUP):
+            group = table.slice(first, _GROUP)
             sums.append({name: values_crc(group.column(name)) for name in schema.names})
-            writer.write_table(group, row_group_size=GROUP)
+            writer.write_table(group, row_group_size=_GROUP)
 
     with staged(as_place(path)) as local, replacing(local) as part, part.open("wb") as file:
         with pq.ParquetWriter(file, schema, use_dictionary=["target"] if labelled else False, **options) as writer:
@@ -105,9 +107,9 @@ def write_score_parts(
                 classes = [np.asarray(targets, dtype=np.int64)] if labelled else []
                 waiting.append(table_of([ids, *classes, *arrays], schema))
                 rows += len(ids)
-                if sum(map(len, waiting)) >= GROUP:
+                if sum(map(len, waiting)) >= _GROUP:
                     table = pa.concat_tables(waiting)
-                    whole = len(table) - len(table) % GROUP
+                    whole = len(table) - len(table) % _GROUP
                     write(table[:whole])
                     waiting = [table[whole:]]
             write(pa.concat_tables(waiting))
