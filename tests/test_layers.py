@@ -17,8 +17,8 @@ LEVELS = [
     {"signals", "keep", "ranking", "engines", "suspects", "learned"},
     {"scorers", "selectors", "trajectory", "coreset", "settings"},
     {"registry", "literature", "selection", "score_file", "score_table", "exchange"},
-    {"planning", "arguments", "intake", "pending", "memory", "spread", "recorder", "replay", "large"},
-    {"resolved", "methods", "derivation", "testing"},
+    {"planning", "recording", "replay", "large"},
+    {"recorder", "resolved", "methods", "derivation", "testing"},
     {"data", "models", "report", "tracking"},
     {"dynamic"},
     {"train"},
@@ -76,7 +76,7 @@ def test_one_module_talks_to_other_processes() -> None:
     users = {path.name for path in modules() if any(name.startswith("torch.distributed") for name in imports(path))}
     assert users == {"torchrun.py"}
     for path in (SOURCE / "scorers").glob("*.py"):
-        assert not any(name.startswith(("thresher.ranks", "thresher.spread")) for name in imports(path))
+        assert not any(name.startswith(("thresher.ranks", "thresher.recording")) for name in imports(path))
 
 
 @pytest.mark.parametrize("package", ["scorers", "selectors"])

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from thresher import intake, memory, pending
 from thresher.errors import InputError, SampleIdError
 from thresher.recorder import Recorder
+from thresher.recording import intake, memory, pending
 from thresher.scorers import AUM, EL2N, TDDS, Entropy, GraNd
 
 N, C = 200, 7

@@ -20,9 +20,9 @@ from thresher.planning import MEASURED, Setup
 from thresher.ranks import Alone
 from thresher.ranks.owners import Owners
 from thresher.recorder import Recorder
+from thresher.recording.collect import Collector
 from thresher.score_table import write_scores
 from thresher.scorers import TDDS
-from thresher.spread.collect import Collector
 from thresher.trajectory.writer import TrajectoryWriter
 from thresher.types import Frame, Scores
 
@@ -80,7 +80,7 @@ def test_rows_that_wait_are_as_wide_as_planned() -> None:
     evaluated = sorted(name for name in RECORDED if name.startswith("eval_"))
     collector = Collector(Alone(), Owners(n, 20, 2), train, evaluated, False)
     memory = Recorder(n, classes, extra_signals=RECORDED)._place()
-    from thresher.arguments import as_batch
+    from thresher.recording.arguments import as_batch
 
     rows = as_batch(*batch(n, classes, width), num_classes=classes)
     collector.add(memory, rows, 0)

@@ -16,17 +16,17 @@ from torch.distributed.tensor import DTensor, Shard
 from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from thresher import memory
-from thresher.arguments import as_batch
 from thresher.errors import InputError, MissingSamplesError, SampleIdError, TooFewEpochsError, UnknownNameError
 from thresher.ranks import Alone
 from thresher.ranks.owners import Owners
 from thresher.recorder import Recorder
+from thresher.recording import memory
+from thresher.recording.arguments import as_batch
+from thresher.recording.collect import Collector
+from thresher.recording.outbox import Outbox
 from thresher.replay import Request, replay
 from thresher.scorers import AUM, DUAL, EL2N, TDDS, ClassDistance, DynUnc, Entropy, Forgetting, GraNd
 from thresher.signals import SIGNALS
-from thresher.spread.collect import Collector
-from thresher.spread.outbox import Outbox
 from thresher.train.checkpoint import load_checkpoint, save_checkpoint
 from thresher.trajectory.reader import Trajectory
 from thresher.trajectory.writer import TrajectoryWriter

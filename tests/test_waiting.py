@@ -15,9 +15,9 @@ from thresher.models import build
 from thresher.ranks import Alone
 from thresher.ranks.owners import Owners
 from thresher.recorder import Recorder
+from thresher.recording.collect import Collector
 from thresher.scorers import EL2N, TDDS, LastLoss
 from thresher.signals import EVAL_PREFIX
-from thresher.spread.collect import Collector
 from thresher.train.spec import TrainSpec
 from thresher.train.step import Step
 

@@ -7,7 +7,7 @@ mixed-up input. Three lines in a loop:
     recorder.update(logits, targets, sample_ids)   # every batch, before the optimiser step
     recorder.end_epoch()                           # every epoch
 
-What it accepts and what it refuses is defined in `arguments` and `intake`. In a DistributedDataParallel loop the lines are
+What it accepts and what it refuses is defined in `recording`. In a DistributedDataParallel loop the lines are
 the same on every rank, and give the same scores: see `Recorder`.
 """
 
@@ -20,7 +20,10 @@ import numpy as np
 import torch
 
 from thresher import signals
-from thresher.arguments import (
+from thresher.ranks import Ranks, current, together
+from thresher.ranks.alike import check_alike, check_asked, check_same_epoch, check_still_alone
+from thresher.ranks.owners import Owners, even_bucket
+from thresher.recording.arguments import (
     ArrayLike,
     Batch,
     Duplicates,
@@ -32,14 +35,11 @@ from thresher.arguments import (
     known_targets,
     tensor,
 )
-from thresher.intake import check_epoch, no_samples
-from thresher.memory import DTYPES, Memory, check_apart, check_logits, check_state, check_together, check_use
-from thresher.ranks import Ranks, current, together
-from thresher.ranks.alike import check_alike, check_asked, check_same_epoch, check_still_alone
-from thresher.ranks.owners import Owners, even_bucket
+from thresher.recording.collect import Collector
+from thresher.recording.gather import everywhere, scores_of_all
+from thresher.recording.intake import check_epoch, no_samples
+from thresher.recording.memory import DTYPES, Memory, check_apart, check_logits, check_state, check_together, check_use
 from thresher.scorers._base import Scorer, State, as_scorers, check_count, check_evaluated, described, named
-from thresher.spread.collect import Collector
-from thresher.spread.gather import everywhere, scores_of_all
 from thresher.trajectory.writer import TrajectoryWriter
 from thresher.types import Frame, Pool, Scores, as_names
 

@@ -21,13 +21,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from thresher.arguments import tensor
 from thresher.coreset import Coreset
 from thresher.data.augment import permutation
 from thresher.data.batching import batch_sizes
 from thresher.dynamic._base import Live, Rule, draw_seed
 from thresher.errors import InputError
 from thresher.recorder import Recorder
+from thresher.recording.arguments import tensor
 from thresher.types import Pool, is_whole
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from thresher.arguments import as_device
+from thresher.recording.arguments import as_device
 from thresher.train.spec import TrainSpec
 
 Forward = Callable[[Tensor], Tensor]

@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thresher.arguments import Batch
 from thresher.errors import InputError
 from thresher.ranks import Ranks
 from thresher.ranks.owners import Owners
+from thresher.recording.arguments import Batch
 
 _BYTES = 32 << 20  # of a block of waiting rows, and of a round
 _ID, _TARGET, _STEP = range(3)

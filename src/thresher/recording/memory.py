@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from thresher import signals
-from thresher.arguments import Batch, Duplicates, tensor
 from thresher.errors import InputError
-from thresher.intake import Intake
-from thresher.pending import Pending, defers
+from thresher.recording.arguments import Batch, Duplicates, tensor
+from thresher.recording.intake import Intake
+from thresher.recording.pending import Pending, defers
 from thresher.scorers._base import Scorer
 from thresher.trajectory.writer import TrajectoryWriter
 from thresher.types import Floats, Frame, is_whole

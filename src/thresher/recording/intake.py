@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thresher.arguments import Batch, Duplicates, Missing
 from thresher.errors import InputError, MissingSamplesError, SampleIdError
-from thresher.pending import defers
+from thresher.recording.arguments import Batch, Duplicates, Missing
+from thresher.recording.pending import defers
 
 _FAULTS = (
     "ids out of range",

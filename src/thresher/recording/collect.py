@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from thresher import signals
-from thresher.arguments import Batch
 from thresher.errors import InputError
-from thresher.memory import Memory
 from thresher.ranks import Ranks, together
 from thresher.ranks.owners import Owners
-from thresher.spread.outbox import Arrived, Outbox
+from thresher.recording.arguments import Batch
+from thresher.recording.memory import Memory
+from thresher.recording.outbox import Arrived, Outbox
 
 
 class Collector:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from thresher.arguments import Batch
+from thresher.recording.arguments import Batch
 
 _VALUES = 1 << 23  # 32 MiB of float32 logits
 _KINDS = (torch.float32, torch.int64, torch.int64, torch.float32)

@@ -1,1 +1,0 @@
-"""What a recording on several ranks adds: rows on their way to the rank that owns their sample, and scores of all."""
