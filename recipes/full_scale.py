@@ -18,12 +18,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from thresher.boards.cells import Cell, Filter
+from thresher.boards.reproduce import Place, run_cells
+from thresher.boards.targets import entries
 from thresher.commands.training import pick_device
 from thresher.engines import engine_of
-from thresher.experiments.cells import Cell, Filter
 from thresher.experiments.pace import Pace
-from thresher.experiments.reproduce import Place, run_cells
-from thresher.experiments.targets import entries
 
 WANTED = [  # target, conditions, seeds
     ("table6", "data=cifar100 keep=0.1 batch=32 method=random,tdds T=none", range(3)),

@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 import torch
 
+from thresher.boards import reproduce
+from thresher.boards.board import board
+from thresher.boards.cells import Cell, Entry
+from thresher.boards.place import Place, read_result
+from thresher.boards.reproduce import _epochs_needed, recording_left, run_cells
 from thresher.coreset import Coreset
 from thresher.engines import make_engine
-from thresher.experiments import reproduce
-from thresher.experiments.board import board
-from thresher.experiments.cells import Cell, Entry
 from thresher.experiments.jobs import run_task
 from thresher.experiments.pace import Pace
-from thresher.experiments.place import Place, read_result
-from thresher.experiments.reproduce import _epochs_needed, recording_left, run_cells
 from thresher.scorers.el2n import EL2N
 from thresher.train.spec import TrainSpec
 
@@ -74,11 +74,11 @@ def test_a_recording_without_memory_costs_the_others_nothing_and_a_full_disk_sto
         return record
 
     lost, other = cell("el2n:epochs=3"), cell("random")
-    monkeypatch.setattr("thresher.experiments.reproduce.record", broken(torch.OutOfMemoryError("no memory")))
+    monkeypatch.setattr("thresher.boards.reproduce.record", broken(torch.OutOfMemoryError("no memory")))
     outcome = run_cells([lost, other], Place(tmp_path / "a"), Pace())
     assert (outcome.done, outcome.failed) == ([other], {lost: "OutOfMemoryError: no memory"})
     full = OSError(errno.ENOSPC, "No space left on device")
-    monkeypatch.setattr("thresher.experiments.reproduce.record", broken(full))
+    monkeypatch.setattr("thresher.boards.reproduce.record", broken(full))
     with pytest.raises(OSError, match="No space"):
         run_cells([lost, other], Place(tmp_path / "b"), Pace())
 
@@ -152,7 +152,7 @@ def test_equal_trainings_run_once(recorded: Path, tmp_path: Path, monkeypatch: p
         ran.append(task.job.method)
         return run_task(task, *rest)
 
-    monkeypatch.setattr("thresher.experiments.reproduce.run_task", counted)
+    monkeypatch.setattr("thresher.boards.reproduce.run_task", counted)
     first, second = cell("tdds:window=3:at=5"), cell("tdds:at=5:window=3")
     later = [cell(one.method, scale_loss="none") for one in (first, second)]  # digits' loss is not scaled in any case
     outcome = run_cells([first, second, replace(first, seed=1)], place, Pace(), lambda event, d: told.append((event, d)))
@@ -177,7 +177,7 @@ def test_a_training_that_fails_fails_its_twins(recorded: Path, tmp_path: Path, m
 
     shutil.copytree(recorded, tmp_path / "copy")
     place, pair = Place(tmp_path / "copy"), [cell("tdds:window=3:at=5"), cell("tdds:at=5:window=3")]
-    monkeypatch.setattr("thresher.experiments.reproduce.run_task", full)
+    monkeypatch.setattr("thresher.boards.reproduce.run_task", full)
     outcome = run_cells(pair, place, Pace())
     assert set(outcome.failed) == set(pair)
     assert all("out of memory" in json.loads(place.failure(one).read_text())["reason"] for one in pair)

@@ -76,9 +76,9 @@ def test_zsh_and_fish_are_answered(path: str) -> None:
 
 
 def test_the_names_are_those_that_there_are() -> None:
+    from thresher.boards.targets import TARGETS
     from thresher.commands.reproduce import PICTURE
     from thresher.data import NAMES
-    from thresher.experiments.targets import TARGETS
     from thresher.models import MODELS
 
     assert set(completion.DATA_SETS) == set(NAMES)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from thresher.experiments.cells import RULES
+from thresher.boards.cells import RULES
 
 ROOT = Path(__file__).parents[1]
 

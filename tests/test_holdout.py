@@ -10,15 +10,15 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from thresher.boards.board import BoardRow
+from thresher.boards.cells import Cell, Entry
+from thresher.boards.place import Place
 from thresher.cli import app
 from thresher.commands import tune
 from thresher.commands.tune import best, candidates
 from thresher.data import DatasetSplit, load
 from thresher.data.holdout import Holdout, PartSplit, hold_out, split_rows
 from thresher.errors import FailedTrainingsError, InputError
-from thresher.experiments.board import BoardRow
-from thresher.experiments.cells import Cell, Entry
-from thresher.experiments.place import Place
 from thresher.train.spec import TrainSpec
 
 DIGITS = load("digits")

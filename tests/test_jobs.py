@@ -15,16 +15,16 @@ import numpy as np
 import pytest
 
 from thresher import locks
+from thresher.boards.board import as_csv, board
+from thresher.boards.cells import Cell, Entry
+from thresher.boards.reproduce import Place, run_cells
 from thresher.coreset import Coreset
 from thresher.data import load
 from thresher.engines import make_engine
 from thresher.errors import BusyError
 from thresher.experiments import jobs
-from thresher.experiments.board import as_csv, board
-from thresher.experiments.cells import Cell, Entry
 from thresher.experiments.jobs import Job, Task, run_task
 from thresher.experiments.pace import Pace
-from thresher.experiments.reproduce import Place, run_cells
 from thresher.experiments.rundir import locked, save_coreset
 from thresher.experiments.tables import markdown, table
 from thresher.train.loop import Progress

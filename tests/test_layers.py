@@ -23,7 +23,7 @@ LEVELS = [
     {"dynamic"},
     {"train"},
     {"experiments"},
-    {"explore"},
+    {"boards", "explore"},
     {"commands"},
     {"cli", "integrations", "__main__"},
 ]

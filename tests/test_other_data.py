@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from thresher.boards import place as places
+from thresher.boards.board import board
+from thresher.boards.cells import Cell, Entry
+from thresher.boards.place import Place, read_result
+from thresher.boards.reproduce import run_cells
 from thresher.data import ArraySplit, Data, load
 from thresher.errors import FingerprintError, InputError, RunDirectoryError
-from thresher.experiments import place as places
-from thresher.experiments.board import board
-from thresher.experiments.cells import Cell, Entry
 from thresher.experiments.jobs import Job, Task, run_jobs, run_task
 from thresher.experiments.pace import Pace
-from thresher.experiments.place import Place, read_result
 from thresher.experiments.recording import record
-from thresher.experiments.reproduce import run_cells
 from thresher.experiments.rundir import RunDirectory, digest_of
 from thresher.train.spec import TrainSpec
 

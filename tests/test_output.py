@@ -19,12 +19,12 @@ import pytest
 from click.testing import CliRunner
 
 import thresher
+from thresher.boards import targets
+from thresher.boards.cells import Cell, Entry
 from thresher.cli import app, main
 from thresher.commands import bars
 from thresher.commands.output import Output
 from thresher.commands.screen import Screen, parallel
-from thresher.experiments import targets
-from thresher.experiments.cells import Cell, Entry
 from thresher.explore.server import Server
 from thresher.train.spec import TrainSpec
 

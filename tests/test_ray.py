@@ -137,10 +137,10 @@ def test_a_cluster_that_is_not_there() -> None:
 
 
 def test_experiments_on_a_cluster_give_the_same_coresets_and_results(tmp_path: Path, cluster: Any) -> None:
-    from thresher.experiments.cells import Cell
+    from thresher.boards.cells import Cell
+    from thresher.boards.place import Place, read_result
+    from thresher.boards.reproduce import run_cells
     from thresher.experiments.pace import Pace
-    from thresher.experiments.place import Place, read_result
-    from thresher.experiments.reproduce import run_cells
     from thresher.train.spec import TrainSpec
 
     spec = TrainSpec("tiny", epochs=1, batch_size=64, lr=0.05)

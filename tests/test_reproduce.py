@@ -13,21 +13,21 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from thresher.boards import targets
+from thresher.boards.board import HEADINGS, as_csv, as_markdown, board, columns, in_common, lines
+from thresher.boards.cells import Cell, Entry, Filter
+from thresher.boards.outcome import Outcome
+from thresher.boards.place import Place, read_result
+from thresher.boards.reproduce import recording_left, run_cells
+from thresher.boards.targets import SCALES, TARGETS, entries
 from thresher.cli import app
 from thresher.commands import reproduce as reproduce_command
 from thresher.commands.output import Output
 from thresher.data import load
 from thresher.errors import InputError
-from thresher.experiments import targets
-from thresher.experiments.board import HEADINGS, as_csv, as_markdown, board, columns, in_common, lines
-from thresher.experiments.cells import Cell, Entry, Filter
-from thresher.experiments.outcome import Outcome
 from thresher.experiments.pace import Pace
-from thresher.experiments.place import Place, read_result
 from thresher.experiments.recording import identity
-from thresher.experiments.reproduce import recording_left, run_cells
 from thresher.experiments.rundir import RunDirectory, digest_of, locked
-from thresher.experiments.targets import SCALES, TARGETS, entries
 from thresher.settings.tables import TABLES, PublishedNumber, published_table
 from thresher.train.spec import TrainSpec
 from thresher.trajectory.reader import Trajectory

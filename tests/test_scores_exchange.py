@@ -15,6 +15,8 @@ import torch
 from PIL import Image
 from sklearn.linear_model import SGDClassifier
 
+from thresher.boards import targets
+from thresher.boards.cells import Cell, Entry
 from thresher.coreset import Coreset
 from thresher.data import load
 from thresher.errors import (
@@ -29,8 +31,6 @@ from thresher.exchange.aum import read_aum, write_aum
 from thresher.exchange.cartography import dynamics_to_dumps, write_dynamics
 from thresher.exchange.explorer import write_explorer
 from thresher.exchange.frames import from_frame, to_arrow
-from thresher.experiments import targets
-from thresher.experiments.cells import Cell, Entry
 from thresher.integrations.cleanlab import cleanlab_inputs, label_quality, suspected_label_errors
 from thresher.recorder import Recorder
 from thresher.replay import Request, open_source, replay

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from thresher.experiments.cells import RULES
+from thresher.boards.cells import RULES
 from thresher.experiments.tables import FULL, RANDOM
 from thresher.experiments.tables import table as grouped
 from thresher.methods import parse_spec

@@ -12,21 +12,21 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from thresher.boards.board import LEGEND, BoardRow, as_csv, as_markdown, board, columns, in_common, lines, records
+from thresher.boards.cells import Cell, Entry, Filter
+from thresher.boards.outcome import Outcome, each, spared
+from thresher.boards.place import Place
+from thresher.boards.reproduce import recording_left, run_cells
+from thresher.boards.targets import PICTURE, TARGETS, entries
 from thresher.commands.corrupt import corruption_picture
 from thresher.commands.output import Output
 from thresher.commands.screen import Screen, parallel
 from thresher.commands.training import as_precision, check_eval_every, pick_device
 from thresher.engines import check_engine, engine_of
 from thresher.errors import FailedTrainingsError, InputError
-from thresher.experiments.board import LEGEND, BoardRow, as_csv, as_markdown, board, columns, in_common, lines, records
-from thresher.experiments.cells import Cell, Entry, Filter
 from thresher.experiments.defaults import parse_seeds
-from thresher.experiments.outcome import Outcome, each, spared
 from thresher.experiments.pace import Pace
-from thresher.experiments.place import Place
-from thresher.experiments.reproduce import recording_left, run_cells
 from thresher.experiments.rundir import environment
-from thresher.experiments.targets import PICTURE, TARGETS, entries
 from thresher.files import write_atomic
 from thresher.keep import keep_count
 from thresher.report.board import HeatMap, board_page

@@ -10,19 +10,19 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table
 
+from thresher.boards.board import BoardRow, as_csv, board, records
+from thresher.boards.cells import Cell, Entry
+from thresher.boards.outcome import Outcome
+from thresher.boards.place import Place
+from thresher.boards.reproduce import run_cells
 from thresher.commands.output import Output
 from thresher.commands.screen import Screen, parallel
 from thresher.commands.training import as_precision, pick_device
 from thresher.data.holdout import Holdout, included
 from thresher.derivation import grid
 from thresher.errors import FailedTrainingsError, InputError
-from thresher.experiments.board import BoardRow, as_csv, board, records
-from thresher.experiments.cells import Cell, Entry
 from thresher.experiments.defaults import adjusted, parse_keeps, parse_seeds, recipe, run_folder
-from thresher.experiments.outcome import Outcome
 from thresher.experiments.pace import Pace
-from thresher.experiments.place import Place
-from thresher.experiments.reproduce import run_cells
 from thresher.experiments.tables import RANDOM
 from thresher.files import write_atomic
 from thresher.methods import resolve

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from thresher.boards.cells import Cell, Entry
+from thresher.boards.place import Place, read_result
 from thresher.errors import CorruptFileError, FingerprintError
-from thresher.experiments.cells import Cell, Entry
-from thresher.experiments.place import Place, read_result
 from thresher.experiments.rundir import read_json
 from thresher.experiments.tables import RANDOM, mean_best, mean_interval
 from thresher.report.percent import gap_text, plus_minus

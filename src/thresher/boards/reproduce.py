@@ -17,23 +17,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from thresher.boards.cells import Cell
+from thresher.boards.outcome import Fail, Outcome, each, mark_failed, spared, work_of
+from thresher.boards.place import Place
+from thresher.boards.twins import adopt, paired, trained
 from thresher.data import Data
 from thresher.derivation import settle
 from thresher.errors import BusyError, CorruptFileError, MissingFileError
-from thresher.experiments.cells import Cell
 from thresher.experiments.columns import Columns, column_names
 from thresher.experiments.events import Notify, kind_of, stepped, watched
 from thresher.experiments.jobs import Job, OnEpoch, Task, run_task, values_digest
 from thresher.experiments.ledger import epochs_needed
-from thresher.experiments.outcome import Fail, Outcome, each, mark_failed, spared, work_of
 from thresher.experiments.pace import Pace
-from thresher.experiments.place import Place
 from thresher.experiments.recording import identity, record
 from thresher.experiments.rundir import RunDirectory, digest_of, refuse_other_data, save_coreset
 from thresher.experiments.scoring import choose, score, unrecorded
 from thresher.experiments.study import scales_loss
 from thresher.experiments.tables import FULL
-from thresher.experiments.twins import adopt, paired, trained
 from thresher.methods import ResolvedMethod, resolve
 from thresher.replay import Request, check_requests
 from thresher.score_table import read_scores

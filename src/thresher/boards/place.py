@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from thresher.boards.cells import Cell
 from thresher.data import Data
 from thresher.engines import Engine, make_engine
 from thresher.errors import CorruptFileError, ThresherError
-from thresher.experiments.cells import Cell
 from thresher.experiments.jobs import cached_data
 from thresher.experiments.rundir import read_json, refuse_other_data
 

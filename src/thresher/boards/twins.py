@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+from thresher.boards.cells import Cell
+from thresher.boards.place import Place
 from thresher.errors import ThresherError
-from thresher.experiments.cells import Cell
 from thresher.experiments.jobs import Job, Task
-from thresher.experiments.place import Place
 from thresher.experiments.rundir import locked, read_training
 from thresher.files import write_json
 

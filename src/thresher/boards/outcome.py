@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
+from thresher.boards.cells import Cell
+from thresher.boards.place import Place, read_result
 from thresher.errors import BusyError, CorruptFileError, FingerprintError, ThresherError
-from thresher.experiments.cells import Cell
 from thresher.experiments.events import Notify
-from thresher.experiments.place import Place, read_result
 from thresher.files import write_json
 
 Made = TypeVar("Made")

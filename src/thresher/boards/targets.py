@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
+from thresher.boards.cells import Cell, Entry
 from thresher.errors import InputError, nearest
-from thresher.experiments.cells import Cell, Entry
 from thresher.experiments.defaults import recipe
 from thresher.experiments.tables import FULL
 from thresher.settings.tables import PublishedNumber, published_table
