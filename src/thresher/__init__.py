@@ -13,6 +13,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from thresher.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from thresher.coreset import Coreset
     from thresher.recorder import Recorder
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
     from thresher.trajectory.reader import Trajectory
     from thresher.trajectory.writer import TrajectoryWriter
     from thresher.types import Frame, Pool, Scores
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "Coreset": "thresher.coreset",

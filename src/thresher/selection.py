@@ -14,6 +14,7 @@ from thresher.keep import Keep, keep_count
 from thresher.registry import make_selector
 from thresher.selectors._base import Selector
 from thresher.types import HardEnd, Pool, Scores, check_scores, check_seed
+from thresher.version import __version__
 
 
 def select(
@@ -121,8 +122,6 @@ def provenance(
     scorer: Mapping[str, Any], hard_end: HardEnd, selector: Selector, keep: Keep, count: int, seed: int
 ) -> dict[str, Any]:
     """Return a record of how a coreset was selected, JSON-ready; `scorer` is the provenance of the scores."""
-    from thresher import __version__
-
     return {
         "scorer": dict(scorer),
         "direction": f"hard end: {hard_end}",

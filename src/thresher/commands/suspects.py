@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from thresher import __version__
 from thresher.commands.output import Output
 from thresher.commands.pictures import load_for, picture_files, usual_data
 from thresher.commands.recorded import epochs_text, note_unfinished
@@ -25,6 +24,7 @@ from thresher.places import storage_errors
 from thresher.replay import Request, Source, open_source, replay
 from thresher.scorers.aum import AUM
 from thresher.suspects import Suspects, find_suspects
+from thresher.version import __version__
 
 SHOWN = 20
 Namer = Callable[[int], str]

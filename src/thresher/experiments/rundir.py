@@ -25,6 +25,7 @@ from thresher.files import parse_json, remove_parts, write_json
 from thresher.locks import free_lock, take_lock
 from thresher.ranks import Alone, Ranks, together
 from thresher.trajectory.layout import MANIFEST
+from thresher.version import __version__
 
 _LATELY_KNOWN = ("test_fingerprint",)
 """What runs of earlier versions do not say of themselves: it is compared where both sides know it."""
@@ -120,8 +121,6 @@ def environment(device: str | None = None) -> dict[str, Any]:
     import numpy
     import pyarrow
     import torch
-
-    from thresher import __version__
 
     asked = torch.device(device or "cuda")
     gpu = torch.cuda.get_device_name(asked) if torch.cuda.is_available() and asked.type == "cuda" else None

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from thresher import __version__
 from thresher.coreset import Coreset
 from thresher.errors import InputError
 from thresher.exchange.place import check_free
 from thresher.explore.run import OpenRun
+from thresher.version import __version__
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _FILTERS = ("score", "end", "keep", "classes", "coreset", "state", "low", "high", "lasso")

@@ -1,0 +1,3 @@
+"""The version, which coresets, results and recordings carry."""
+
+__version__ = "0.1.0"
