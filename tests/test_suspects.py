@@ -91,6 +91,15 @@ def test_a_small_hump_on_a_slope_must_be_argued_against_more_than_the_others_are
     assert (found.mask.sum(), found.reason) == (0, "the logit margins have one broad hump, without a valley")
 
 
+def test_a_hump_of_too_few_samples_is_not_called_a_broad_one() -> None:
+    """Two samples of 2000, far below all others: apart, and yet none is suspected, for another reason than width."""
+    rng = np.random.default_rng(0)
+    found = find_suspects(np.concatenate([rng.normal(-6, 0.2, 2), rng.normal(8, 0.5, 1998)]).astype(np.float32))
+    assert found.separation > 5
+    assert found.mask.sum() == 0
+    assert found.reason == "the lower of two humps holds about 2 of 2000 samples, too few to be told from a tail"
+
+
 @pytest.mark.parametrize("most", ["_MOST", "_DENSITY"])
 def test_no_class_stands_for_all_where_classes_take_turns(most: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every fourth sample, of a class without wrong labels, stood for all where there are more than are looked at."""

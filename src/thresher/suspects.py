@@ -26,6 +26,7 @@ DIP = 0.9
 """The highest density in a valley between two humps, as a share of the lower one's height."""
 SMALL = 0.25
 """The largest share of the samples in a hump without a dip; the halves of a flat distribution hold more."""
+_ENDS = 0.001  # the share of the samples at either end in which no valley is looked for: there a gap is soon found
 _MOST, _DENSITY = 200_000, 5_000  # samples that the mixture and the density are made from; more change nothing that matters
 
 
@@ -66,7 +67,8 @@ def find_suspects(margins: Floats) -> Suspects:
     - the lower one is argued against: m1 < 0;
     - it is a hump and not half of a broad one: the density of the margins dips between the centres to under 0.9 of the
       lower peak, or, as a small hump on a slope makes no dip, it holds under a quarter of the samples and is argued against
-      more than the others are argued for, m1 < -m2.
+      more than the others are argued for, m1 < -m2. No valley is looked for among the outermost thousandths of the samples,
+      so a hump of one or two in a thousand, whose centre lies there, is not told from a tail, however far away.
     Below m1 no sample is less suspect than one with a higher margin, though the tail of a wide upper hump may reach that
     far. Label noise that depends on the sample (a class that is systematically labelled as another) may form no separate
     hump and is not found. If the humps overlap, the start of the fit, and so the order of the samples, affects the samples
@@ -118,7 +120,13 @@ def find_suspects(margins: Floats) -> Suspects:
     elif pair[0] >= 0:
         reason = f"the lower of two humps is argued for, by {pair[0]:.1f} logits"
     elif not (on_a_slope or _dips(values, *pair)):
-        reason = "the logit margins have one broad hump, without a valley"
+        few = pair[0] < np.quantile(values, _ENDS)
+        count = round(float(mixture.weights_[low]) * len(values))
+        reason = (
+            f"the lower of two humps holds about {count} of {len(values)} samples, too few to be told from a tail"
+            if few
+            else "the logit margins have one broad hump, without a valley"
+        )
     if reason:
         return _nobody(margins, separation, pair, reason)
     wrong = mixture.predict_proba(values[:, None])[:, low]
@@ -151,7 +159,7 @@ def _dips(values: NDArray[np.float64], low: float, high: float) -> bool:
     """Whether the density has a valley between the two centres."""
     from scipy.stats import gaussian_kde
 
-    grid = np.linspace(np.quantile(values, 0.001), np.quantile(values, 0.999), 256)
+    grid = np.linspace(np.quantile(values, _ENDS), np.quantile(values, 1 - _ENDS), 256)
     density = gaussian_kde(_some(values, _DENSITY))(grid)
     between = np.flatnonzero((grid > low) & (grid < high))
     if not len(between):
