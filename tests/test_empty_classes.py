@@ -14,6 +14,8 @@ from thresher.coreset import Coreset
 from thresher.data import ArraySplit, Data, load
 from thresher.experiments.classes import emptied, emptied_text
 from thresher.experiments.dynamics import means
+from thresher.experiments.study import StudySpec, run_study
+from thresher.methods import resolve
 from thresher.recorder import Recorder
 from thresher.registry import make_scorer, make_selector, scorers, selectors
 from thresher.report import Content, Line, ScoreColumn, Selection, render
@@ -80,7 +82,39 @@ def test_a_class_that_is_due_more_than_half_a_sample_may_be_left_empty() -> None
     kept = select(Scores(np.linspace(0, 1, 300, dtype=np.float32)), Pool(300, targets), 3, selector).ids
     found = emptied(targets, kept)
     assert found == {3: 60, 4: 60}
-    assert emptied_text("el2n:balanced=true", selector, found).endswith("due less than one sample may get none: keep more")
+    told = emptied_text("el2n:balanced=true", selector, found, 3, 300)
+    assert told.endswith("due less than one sample may get none: keep more")
+
+
+def test_what_would_leave_a_class_empty_all_the_same_is_not_praised_as_the_help() -> None:
+    """Proportional quotas keep a tenth of 30 samples, but may keep none of one or nine."""
+    found, top = {0: 30, 1: 9, 2: 1}, make_selector("top")
+    told = emptied_text("el2n", top, found, 20, 200)
+    assert "2 (1 sample): el2n:balanced=true keeps classes in proportion, but 2 of these are due less than" in told
+    assert "but 1 of these is due less" in emptied_text("el2n", top, {0: 10, 1: 9}, 20, 200)
+    assert "but each of these is due less" in emptied_text("el2n", top, {1: 9, 2: 1}, 20, 200)
+    assert emptied_text("el2n", top, {0: 30, 1: 10}, 20, 200).endswith("el2n:balanced=true keeps classes in proportion")
+
+
+def test_the_method_that_is_named_as_the_help_can_be_asked_for() -> None:
+    """A label that says balanced=false already took none with balanced=true added."""
+    method = resolve("auto:balanced=false:late=false", "digits", 0.1)
+    told = emptied_text(method.name, method.selector, {0: 30}, 20, 200)
+    help_ = told.partition("): ")[2].partition(" ")[0]
+    assert resolve(help_, "digits", 0.1).selector == replace(method.selector, balanced=True)  # type: ignore[call-arg]
+
+
+def test_a_study_tells_which_draw_leaves_classes_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight of 1437 digits: Random leaves other classes empty with every seed, EL2N the same ones."""
+    monkeypatch.setattr("thresher.experiments.study.run_jobs", lambda *_, **__: [])  # no coreset need be trained
+    said: list[str] = []
+    spec = TrainSpec("tiny", epochs=3, batch_size=128, lr=0.05)
+    study = StudySpec("digits", spec, spec, ("random", "el2n"), (0.005,), (4, 5))
+    run_study(study, tmp_path, notify=lambda event, d: said.append(d["text"]) if event == "notice" else None)
+    assert [text.partition(" keeps none of")[0] for text in said if " keeps none of" in text] == [
+        "keep 0.005, seed 4: random",
+        "keep 0.005: el2n",
+    ]
 
 
 def test_a_coreset_that_leaves_classes_empty_trains(recorded: tuple[Data, Recorder, Path]) -> None:

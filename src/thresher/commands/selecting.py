@@ -75,7 +75,7 @@ def select_command(
         say.note("--keep 1 means one sample; 1.0 keeps everything")
     empty = _emptied(file, main, out)
     if empty:
-        say.note(emptied_text(method, resolved.selector, empty))
+        say.note(emptied_text(method, resolved.selector, empty, count, file.n))
     say.wrote(out)
     say.line(f"{out}: {count} of {file.n} samples by {resolved.name}")
     say.result({"kept": count, "samples": file.n, "method": resolved.name, "column": main, "seed": seed, "emptied": empty})

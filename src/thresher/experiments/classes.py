@@ -31,20 +31,31 @@ def emptied(targets: NDArray[np.int64], kept: Ids) -> dict[int, int]:
     return dict(zip(named.tolist(), counts[none].tolist(), strict=True))
 
 
-def emptied_text(method: str, selector: Selector, found: dict[int, int], names: Sequence[str] | None = None) -> str:
-    """Return a sentence on the classes that a method's coreset leaves empty, and what helps; "" where it leaves none.
+def emptied_text(
+    method: str, selector: Selector, found: dict[int, int], kept: int, of: int, names: Sequence[str] | None = None
+) -> str:  # fmt: skip
+    """Return a sentence on the classes that a method's coreset of `kept` of `of` samples leaves empty, and what helps; ""
+    where it leaves none.
 
     >>> from thresher.selectors import Top
-    >>> emptied_text("el2n", Top(), {1: 30}, ["cat", "dog"])
+    >>> emptied_text("el2n", Top(), {1: 30}, 20, 200, ["cat", "dog"])
     'el2n keeps none of class dog (30 samples): el2n:balanced=true keeps classes in proportion'
     """
     if not found:
         return ""
-    shown = [f"{names[number] if names else number} ({count} samples)" for number, count in list(found.items())[:_NAMED]]
+    sized = [(number, f"{count} sample{'' if count == 1 else 's'}") for number, count in list(found.items())[:_NAMED]]
+    shown = [f"{names[number] if names else number} ({size})" for number, size in sized]
     more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
     which = f"{'class' if len(found) == 1 else 'classes'} {', '.join(shown)}{more}"
     balanced = selector.params().get("balanced")
     if balanced is None:
         return f"{method} keeps none of {which}"
-    helps = "a class that is due less than one sample may get none: keep more" if balanced else ""
-    return f"{method} keeps none of {which}: {helps or f'{method}:balanced=true keeps classes in proportion'}"
+    if balanced:
+        return f"{method} keeps none of {which}: a class that is due less than one sample may get none: keep more"
+    label = ":".join(part for part in method.split(":") if part.partition("=")[0].strip() != "balanced")
+    helps = f"{label}:balanced=true keeps classes in proportion"
+    few = sum(count * kept < of for count in found.values())  # proportional quotas may leave these empty, too
+    if few:
+        told = "but each of these is" if few == len(found) else f"but {few} of these {'is' if few == 1 else 'are'}"
+        helps += f", {told} due less than one sample and may still get none: keep more"
+    return f"{method} keeps none of {which}: {helps}"

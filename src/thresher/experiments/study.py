@@ -85,11 +85,13 @@ def select_all(
         else:
             chosen = {s: choose(method, table_.columns, names, pool, keep, s, provenance) for s in spec.seeds}
         first = chosen[spec.seeds[0]]
-        empty = emptied_text(label, method.selector, emptied(data.train.targets, first.ids), data.class_names)
+        none_of = emptied(data.train.targets, first.ids)
+        empty = emptied_text(label, method.selector, none_of, len(first), pool.n, data.class_names)
         why = "" if fell_back(first) else reasons(first)  # the check has said so
-        for text in filter(None, (why, empty and f"keep {keep:g}: {empty}")):
-            notify("notice", {"text": text})
         drawn = any(not np.array_equal(c.ids, first.ids) for c in chosen.values())
+        which = f"keep {keep:g}, seed {spec.seeds[0]}" if drawn else f"keep {keep:g}"  # another draw leaves others empty
+        for text in filter(None, (why, empty and f"{which}: {empty}")):
+            notify("notice", {"text": text})
         for seed, coreset in chosen.items():
             suffix = f"-seed{seed}" if drawn else ""
             path = run / "coresets" / f"{file_stem(label, keep)}{suffix}.parquet"
