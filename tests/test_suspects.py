@@ -200,7 +200,7 @@ def test_what_is_told_is_what_was_there() -> None:
     scores, pool = noisy()
     why = select(scores, pool, 0.1, Learnable()).source["why"]
     assert f"two humps, separation {why['separation']:.1f})" in why["text"]
-    assert f"{why['late']} late ones (wrong in at least {why['late_from']:.0%} of the epochs)" in why["text"]
+    assert f"{why['late']} late ones (wrong in at least {int(100 * why['late_from'])}% of the epochs)" in why["text"]
     assert "A random draw would have held" in why["text"]
     suspects, right = find_suspects(pool.aux["logit_margin"]).mask, pool.aux["correctness"]
     open_late = late(right, 0.1, ~suspects) & ~suspects
@@ -212,6 +212,16 @@ def test_what_is_told_is_what_was_there() -> None:
         "no suspects (too few samples to tell two humps from one: 10, not at least 50); "
         "drew 10 of the 10 others, classes in proportion"
     )
+
+
+def test_a_share_of_epochs_is_told_that_all_late_ones_reach() -> None:
+    """Two thirds are no 67 %, and one is no many."""
+    right = np.append(np.ones(9, np.float32), np.float32(1 / 3))
+    pool = Pool(10, np.zeros(10, np.int64), None, 1, {"correctness": right, "logit_margin": right})
+    text = select(Scores(right), pool, 5, Learnable()).source["why"]["text"]
+    assert "; 1 late one (wrong in at least 66% of the epochs); drew 5 of the 9 others" in text
+    pool.aux["correctness"][9] = 0.71  # type: ignore[index]  # 0.29 in binary is a little less
+    assert "at least 29%" in select(Scores(right), pool, 2, Learnable()).source["why"]["text"]
 
 
 def test_without_suspects_only_the_late_are_left_out() -> None:

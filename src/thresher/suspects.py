@@ -120,11 +120,11 @@ def find_suspects(margins: Floats) -> Suspects:
     elif pair[0] >= 0:
         reason = f"the lower of two humps is argued for, by {pair[0]:.1f} logits"
     elif not (on_a_slope or _dips(values, *pair)):
-        few = pair[0] < np.quantile(values, _ENDS)
+        at_the_end = pair[0] < np.quantile(values, _ENDS)
         count = round(float(mixture.weights_[low]) * len(values))
         reason = (
             f"the lower of two humps holds about {count} of {len(values)} samples, too few to be told from a tail"
-            if few
+            if at_the_end
             else "the logit margins have one broad hump, without a valley"
         )
     if reason:

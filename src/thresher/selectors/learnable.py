@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -102,13 +103,14 @@ class Learnable(Selector):
             for of in (level, level[ids], level[hardest_first(scores.difficulty)[: len(ids)]])
         )
         first = round(float(1 - right[level == _LATE].max()), 4) if there["late"] else None
-        told = "" if first is None else f"{there['late']} late ones (wrong in at least {first:.0%} of the epochs); "
+        least = "" if first is None else f"{math.floor(round(100 * first, 2))}%"  # rounded up, it were not the least
+        told = f"{_late(there['late'])} (wrong in at least {least} of the epochs); " if least else ""
         of_random = {key: round(share * count) for key, count in there.items()}
         otherwise = (
-            f". A random draw would have held about {of_random['suspects']} suspects and {of_random['late']} late ones, "
+            f". A random draw would have held about {_suspects(of_random['suspects'])} and {_late(of_random['late'])}, "
             f"the hardest samples {hardest['suspects']} and {hardest['late']}"
         )
-        back = f", and {kept['late']} late ones and {kept['suspects']} suspects to fill up" if any(kept.values()) else ""
+        back = f", and {_late(kept['late'])} and {_suspects(kept['suspects'])} to fill up" if any(kept.values()) else ""
         return {
             **({} if found is None else found.to_json()),
             "late": there["late"],
@@ -128,13 +130,21 @@ def _correctness(pool: Pool) -> NDArray[np.float64]:
     return right
 
 
+def _late(count: int) -> str:
+    return f"{count} late one{'' if count == 1 else 's'}"
+
+
+def _suspects(count: int) -> str:
+    return f"{count} suspect{'' if count == 1 else 's'}"
+
+
 def _told(found: Suspects | None, n: int) -> str:
     if found is None:
         return "suspects were not searched for"
     count = int(found.mask.sum())
     if not count:
         return f"no suspects ({found.reason})"
-    return f"{count} suspects ({count / n:.1%}; the logit margins have two humps, separation {found.separation:.1f})"
+    return f"{_suspects(count)} ({count / n:.1%}; the logit margins have two humps, separation {found.separation:.1f})"
 
 
 def _aux(pool: Pool, name: str) -> NDArray[np.float32]:
