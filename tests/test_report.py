@@ -32,6 +32,7 @@ from thresher.report import (
 from thresher.report.agreement import spearman
 from thresher.report.gallery import galleries
 from thresher.report.map_data import map_data, sheet
+from thresher.report.percent import gap_text
 from thresher.score_table import write_scores
 from thresher.types import Frame, Scores
 
@@ -333,6 +334,14 @@ def test_next_to_nothing_has_no_sign() -> None:
     assert ">\u22120<" not in render(replace(content(), scores=(ScoreColumn("one", here), ScoreColumn("other", there))))
 
 
+def test_a_tie_with_random_has_no_sign() -> None:
+    """The mean of gaps of -2, 0 and +2 points, in binary fractions, is a little below 0."""
+    gaps = [100 * (one - 0.1) for one in (0.08, 0.1, 0.12)]
+    mean = sum(gaps) / 3
+    assert mean < 0
+    assert gap_text(mean, 4.97, 3, 3) == "+0.00 ± 4.97"
+
+
 def test_a_ledger_says_when_it_pays(page: str) -> None:
     # 90 s of surrogate and 1 s of scoring, 10 s on everything and 1.5 s on a coreset: 91 / 8.5 is 10.7 trainings.
     assert "<td>11th</td>" in page
@@ -402,7 +411,16 @@ def test_a_run_directory_becomes_a_report(tmp_path: Path) -> None:
     said = re.search(r"About ([\d.]+)% of the labels are wrong.* finds (\d+) samples", page)
     assert said is not None
     assert (float(said[1]), int(said[2])) == (pytest.approx(25, abs=0.1), n // 4)
+    assert f"finds {n // 4} samples: the first 24 of the lowest mean logit margins" in page
     assert str(tmp_path) not in page
+
+
+def test_of_what_is_shown_the_report_tells_how_many_are_suspects() -> None:
+    """The gallery goes on to the 24th of the lowest margins, however few samples are suspected."""
+    from thresher.experiments.reporting import _verdict
+
+    told = _verdict(np.concatenate([np.linspace(-6, -5.5, 3), np.linspace(5, 6, 97)]).astype(np.float32))
+    assert told.endswith("thresher suspects finds 3 samples: the first 3 of the lowest mean logit margins shown here.")
 
 
 def test_a_report_shows_the_coresets_of_its_own_trainings(tmp_path: Path) -> None:

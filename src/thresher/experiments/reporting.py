@@ -125,9 +125,11 @@ def _verdict(margins: Floats | None) -> str:
     found = find_suspects(margins)
     if not found.mask.any():
         return f"thresher suspects finds none here: {found.reason}."
-    return (
+    count = int(found.mask.sum())
+    return (  # what is shown may go on beyond the suspects
         f"About {found.share:.1%} of the labels are wrong, judging by the mean logit margins; thresher suspects finds "
-        f"{int(found.mask.sum())} samples, of which the first are shown here."
+        f"{count} sample{'s' if count > 1 else ''}: the first {min(count, _SUSPECTS)} of the lowest mean logit margins "
+        "shown here."
     )
 
 

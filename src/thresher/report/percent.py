@@ -10,8 +10,10 @@ def two_places(value: float) -> Decimal:
 
     >>> float(two_places(39.994999999999997)), float(two_places(-0.125))
     (40.0, -0.13)
+    >>> two_places(-1e-15)  # a tie, whose sign binary fractions left
+    Decimal('0.00')
     """
-    return Decimal(repr(round(float(value), 9))).quantize(Decimal("0.01"), ROUND_HALF_UP)
+    return Decimal(repr(round(float(value), 9) + 0.0)).quantize(Decimal("0.01"), ROUND_HALF_UP)
 
 
 def plus_minus(mean: float | None, half: float | None, signed: bool = False) -> str:
