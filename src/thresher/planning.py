@@ -212,9 +212,11 @@ def bytes_text(count: float) -> str:
 
     >>> bytes_text(2.5e12), bytes_text(1.28e9), bytes_text(3e6), bytes_text(52_000), bytes_text(999)
     ('2.5 TB', '1.28 GB', '3 MB', '52 kB', '999 bytes')
+    >>> bytes_text(999_700), bytes_text(2.5e15)
+    ('1 MB', '2.5 PB')
     """
-    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= size:
+    for unit, size in (("EB", 1e18), ("PB", 1e15), ("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= 0.9995 * size:  # what three digits make a thousand of the smaller unit is one of this
             return f"{count / size:.3g} {unit}"
     return f"{count:.0f} bytes"
 

@@ -90,8 +90,11 @@ def count(number: float) -> str:
 
     >>> count(43110), count(10_000_000), count(120)
     ('43.1 thousand', '10 million', '120')
+    >>> count(999_700), count(2.5e12)
+    ('1 million', '2.5 trillion')
     """
-    for size, word in ((1e9, "billion"), (1e6, "million"), (1e3, "thousand")):
-        if number >= 10 * size or (number >= size and word != "thousand"):
+    for size, word in ((1e12, "trillion"), (1e9, "billion"), (1e6, "million"), (1e3, "thousand")):
+        # what three digits make a thousand of the smaller one is one of this
+        if number >= 10 * size or (number >= 0.9995 * size and word != "thousand"):
             return f"{number / size:.3g} {word}"
     return f"{number:.0f}"
