@@ -118,6 +118,58 @@ def test_a_look_at_the_length_after_the_last_epoch_shows_nothing() -> None:
     assert sampler.shown == shown == sum(sampler.counts[:2])
 
 
+def test_samples_that_were_drawn_and_not_shown_are_told_once() -> None:
+    """As where a framework splits a rank's part again, or cuts an epoch to the length of its first."""
+    sampler = sampler_of(InfoBatch())
+    for epoch in range(3):
+        ids = np.array(list(sampler))[: N if epoch < 1 else 20]
+        sampler.recorder.update(logits_of(epoch, ids), ids % C, ids)
+        sampler.recorder.end_epoch()
+        if epoch == 1:
+            with pytest.warns(UserWarning, match=rf"Epoch 1 drew {sampler.counts[1]} samples, but the Recorder got 20\."):
+                len(sampler)
+    len(sampler)  # no second warning, which would be an error here
+    state = sampler.recorder.state_dict()
+    again = sampler_of(InfoBatch())
+    again.recorder.load_state_dict(state)
+    again.load_state_dict(sampler.state_dict())
+    show(again)
+
+
+def test_a_prepared_loader_counts_epochs_by_itself(tmp_path: Path) -> None:
+    """Accelerate's loaders pass their own count to the sampler: `loader.set_epoch` is what tells them better."""
+    accelerate = pytest.importorskip("accelerate", reason="needs accelerate: pip install 'thresher[accelerate]'")
+    from thresher.integrations.accelerate import attach
+
+    inputs, targets = torch.randn(N, 4, generator=torch.Generator().manual_seed(0)), torch.arange(N) % C
+    pairs, rule = Indexed(TensorDataset(inputs, targets)), Redraw("el2n", 0.5, every=3, warmup=2)
+
+    def train(stop: int, resume: bool = False) -> dict[int, list[int]]:
+        accelerator = accelerate.Accelerator(cpu=True)
+        sampler = sampler_of(rule)
+        attach(accelerator, sampler.recorder)
+        accelerator.register_for_checkpointing(sampler)
+        loader = accelerator.prepare(DataLoader(pairs, batch_size=8, sampler=sampler))
+        if resume:
+            accelerator.load_state(tmp_path / "state")
+            with pytest.raises(InputError, match=r"epoch 4, but got 0\..*call its set_epoch\(epoch\), not the sampler's"):
+                list(loader)
+        shown = {}
+        for epoch in range(sampler.recorder.epoch, stop):
+            loader.set_epoch(epoch)
+            batches = list(loader)
+            for ids, _, labels in batches:
+                sampler.recorder.update(logits_of(epoch, ids.numpy()), labels, ids)
+            sampler.recorder.end_epoch()
+            shown[epoch] = torch.cat([ids for ids, _, _ in batches]).tolist()
+        accelerator.save_state(tmp_path / "state")
+        return shown
+
+    whole = train(8)
+    train(4)
+    assert train(8, resume=True) == {epoch: whole[epoch] for epoch in range(4, 8)}
+
+
 def test_weights_are_float32_whatever_torchs_default() -> None:
     sampler = sampler_of(InfoBatch())
     show(sampler)

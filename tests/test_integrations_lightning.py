@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,10 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Sampler, Subset, TensorDataset
 
 from thresher import Recorder, TrajectoryWriter
+from thresher.coreset import Coreset
 from thresher.data import Indexed
+from thresher.dynamic import DynamicSampler, Redraw
+from thresher.dynamic._base import Live, everything
 from thresher.errors import InputError, MissingSamplesError, SampleIdError
 from thresher.scorers import AUM, TDDS
 
@@ -81,11 +85,11 @@ def fit(
     """Train four epochs of ten batches with a checkpoint an epoch."""
     module = options.pop("module", None) or Net()
     validation = DataLoader(PAIRS, batch_size=N) if options.pop("validate", False) else None
-    every = options.pop("every", None)
+    every, sampler = options.pop("every", None), options.pop("sampler", None) or Shuffled()
     keeper = ModelCheckpoint(dirpath=folder, save_top_k=-1, filename="{step}", every_n_train_steps=every)
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
     trainer = L.Trainer(callbacks=[RecorderCallback(recorder), keeper], **{"max_epochs": 4, **quiet, **options})
-    loader = DataLoader(Indexed(PAIRS) if dataset is None else dataset, batch_size=32, sampler=Shuffled())
+    loader = DataLoader(Indexed(PAIRS) if dataset is None else dataset, batch_size=32, sampler=sampler)
     trainer.fit(module, loader, validation, ckpt_path=resume)
     return trainer
 
@@ -189,6 +193,56 @@ class Mixed(Dataset[Any]):
         order = self.orders[self.reads // N]
         self.reads += 1
         return (int(order[index]), *PAIRS[index])
+
+
+class Pruned(ZeroNet):
+    """Keeps its sampler's draw in the checkpoints."""
+
+    def __init__(self, sampler: DynamicSampler) -> None:
+        super().__init__()
+        self.sampler, self.shown = sampler, {}
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        self.shown.setdefault(self.sampler.recorder.epoch, []).extend(batch[0].tolist())
+        return super().training_step(batch, batch_idx)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["sampler"] = self.sampler.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.sampler.load_state_dict(checkpoint["sampler"])
+
+
+class Growing(Redraw):
+    """Half of the samples first, all of them in the last epochs, so that epochs grow."""
+
+    def due(self, epoch: int, epochs: int) -> bool:
+        return epoch != 3
+
+    def draw(self, live: Live, seed: int) -> Coreset:
+        return super().draw(live, seed) if live.epoch < 4 else everything(live.pool.n)
+
+
+def test_dynamic_pruning_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
+    """Also with epochs that are longer than that in which it goes on, if Lightning asks how long they are."""
+
+    def prune(folder: str, resume: Path | None = None, **options: Any) -> dict[int, list[int]]:
+        rule = Growing("random", 0.5, every=1, warmup=0)
+        sampler = DynamicSampler(rule, Recorder(N, 10, rule.scorers, missing="allow"), epochs=6)
+        module = Pruned(sampler)
+        fit(sampler.recorder, tmp_path / folder, module=module, resume=resume, sampler=sampler, max_epochs=6, **options)
+        assert len(sampler) == N
+        return module.shown
+
+    whole = prune("whole", reload_dataloaders_every_n_epochs=1)
+    assert [len(ids) for ids in whole.values()] == [150] * 4 + [300] * 2
+    checkpoint = tmp_path / "whole" / "step=15.ckpt"  # the end of epoch 2; epoch 3 shows its draw once more
+    again = prune("again", checkpoint, reload_dataloaders_every_n_epochs=1)
+    assert again == {epoch: whole[epoch] for epoch in range(3, 6)}
+    with warnings.catch_warnings(record=True) as told:  # of Lightning's own too
+        warnings.simplefilter("always")
+        prune("cut", checkpoint)
+    assert any("Epoch 4 drew 300 samples, but the Recorder got 160" in str(warning.message) for warning in told)
 
 
 def test_shuffled_ids_are_noticed_and_not_scored(tmp_path: Path) -> None:

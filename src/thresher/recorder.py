@@ -92,7 +92,7 @@ class Recorder:
         check_use(scorers, extra, store)
         self.ranks = ranks or (current() if store is None else store.ranks)
         check_still_alone(self.ranks)
-        self.epoch = 0
+        self.epoch = self.seen = 0  # epochs committed; samples the training showed in the last one, 0 if not known
         self.scorers = as_scorers(scorers)
         self.store = store
         names = {need for scorer in self.scorers.values() for need in scorer.needs} | extra
@@ -207,7 +207,7 @@ class Recorder:
             self._collector.collect(memory, self.epoch)
         state = {"targets": self.epoch == 0 or memory.targets_incomplete, **memory.intake.seen()}
         parts = self.ranks.share(f"end_epoch {self.epoch}", state)
-        check_epoch(self.epoch, missing or self.missing, parts)
+        self.seen = check_epoch(self.epoch, missing or self.missing, parts)
         frame = memory.frame(self.epoch)
         if self.store is not None:
             shown = Frame(frame.epoch, frame.ids + self._span[0], frame.values, self.n)
@@ -292,7 +292,7 @@ class Recorder:
         check_same_epoch(self.ranks, int(state["epoch"]))
         if self.store is not None:  # last: what was refused above has cut nothing
             self.store.truncate(state["epoch"])
-        self.epoch = int(state["epoch"])
+        self.epoch, self.seen = int(state["epoch"]), 0
         for name in self.scorers:
             kept = state["states"].get(name, {})
             self._states[name] = {key: np.array(tensor(array).numpy()) for key, array in kept.items()}

@@ -12,6 +12,7 @@ The epoch is the Recorder's: call `recorder.update` every batch and `recorder.en
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -72,6 +73,7 @@ class DynamicSampler(Sampler[int]):
         self._epoch = -1  # of the draw
         self._coreset: Coreset | None = None
         self._weights: Tensor | None = None
+        self._warned = False
 
     @property
     def coreset(self) -> Coreset:
@@ -84,10 +86,25 @@ class DynamicSampler(Sampler[int]):
                 f"The Recorder is in epoch {epoch}, but the last draw was for epoch {self._epoch}. Restore the states of "
                 "Recorder and sampler that were saved together, and let the sampler show every epoch."
             )
+        self._look_back()
         drawn = self._draw(epoch) if self._coreset is None or self.rule.due(epoch, self.epochs) else self._coreset
         self._hold(epoch, drawn)
         self.counts.append(len(drawn))
         return drawn
+
+    def _look_back(self) -> None:
+        """Warn, once, if the epoch before showed fewer samples than it drew: frameworks leave some out without a word."""
+        seen = self.recorder.seen
+        if self._coreset is None or self._warned or not 0 < seen < len(self._coreset):
+            return
+        self._warned = True
+        warnings.warn(
+            f"Epoch {self._epoch} drew {len(self._coreset)} samples, but the Recorder got {seen}. Under Lightning use "
+            "Trainer(use_distributed_sampler=False, reload_dataloaders_every_n_epochs=1); under Accelerate do not prepare "
+            "the loader if there are several processes, since each rank has its part already. If the loader drops its last "
+            "batch, or you ended the epoch early, this is as it should be.",
+            UserWarning, stacklevel=3,
+        )  # fmt: skip
 
     def _draw(self, epoch: int) -> Coreset:
         live = Live(epoch, self.epochs, {}, Pool(self.recorder.n, num_classes=self.recorder.num_classes))
@@ -111,7 +128,8 @@ class DynamicSampler(Sampler[int]):
         if epoch != self.recorder.epoch:
             raise InputError(
                 f"Expected the Recorder's epoch {self.recorder.epoch}, but got {epoch}. Call recorder.end_epoch() after "
-                "every epoch, and restore the Recorder's state when a training is resumed."
+                "every epoch, and restore the Recorder's state when a training is resumed. A loader that Accelerate "
+                "prepared counts from 0 itself: call its set_epoch(epoch), not the sampler's."
             )
         _ = self.coreset
 
@@ -172,14 +190,17 @@ class DynamicSampler(Sampler[int]):
         return iter(padded[ranks.rank :: ranks.size].tolist())
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what the sampler needs to resume, the same on every rank; save the Recorder's state with it."""
+        """Return what the sampler needs to resume, the same on every rank; save the Recorder's state with it.
+
+        Its arrays are tensors, which checkpoints of any framework hold without pickled objects.
+        """
         held = self._coreset
         return {
             **self._identity(),
             "counts": list(self.counts),
             "epoch": self._epoch,
-            **({} if held is None else {"ids": held.ids, "source": dict(held.source)}),
-            **({} if held is None or held.weights is None else {"weights": held.weights}),
+            **({} if held is None else {"ids": torch.from_numpy(held.ids), "source": dict(held.source)}),
+            **({} if held is None or held.weights is None else {"weights": torch.from_numpy(held.weights)}),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -190,8 +190,8 @@ class Intake:
         self.copies = 0
 
 
-def check_epoch(epoch: int, missing: Missing, parts: Sequence[Mapping[str, Any]]) -> None:
-    """Raise what the parts of a data set (`Intake.seen`) lack together.
+def check_epoch(epoch: int, missing: Missing, parts: Sequence[Mapping[str, Any]]) -> int:
+    """Return how many samples were seen; raise what the parts of a data set (`Intake.seen`) lack together.
 
     That is what an accelerator's batches had wrong, no samples at all, or MissingSamplesError unless `missing` is "allow".
     """
@@ -220,6 +220,7 @@ def check_epoch(epoch: int, missing: Missing, parts: Sequence[Mapping[str, Any]]
             "is n.",
             UserWarning, stacklevel=3,
         )  # fmt: skip
+    return int(seen)
 
 
 def no_samples(epoch: int) -> MissingSamplesError:
