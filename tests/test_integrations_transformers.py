@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -237,6 +237,83 @@ def test_a_loop_that_starts_anew_with_smaller_batches_is_recorded_anew(tmp_path:
         assert trainer._train_batch_size < 32
         assert (recorder.epoch, store.epochs) == (3, 3)
         assert recorder._states["el2n"]["count"].tolist() == [3] * N
+
+
+class Own(nn.Module):
+    """A model of the user's own, which takes what it knows and nothing else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = nn.Linear(64, 10)
+
+    def forward(self, pixel_values: torch.Tensor, labels: torch.Tensor | None = None) -> Any:
+        logits = self.net(pixel_values.flatten(1))
+        loss = {} if labels is None else {"loss": nn.functional.cross_entropy(logits, labels)}
+        return {**loss, "logits": logits}
+
+
+def test_a_model_of_ones_own_never_sees_the_ids(tmp_path: Path) -> None:
+    """Nor where there are no labels, so that the Trainer computes no loss."""
+    recorder = Recorder(N, 10, scorers={"el2n": EL2N()})
+    trainer = trainer_of(recorder, tmp_path, Own(), learning_rate=0.0, num_train_epochs=1)
+    trainer.train()
+    unlabelled = Indexed([{"pixel_values": item["pixel_values"]} for item in IMAGES])
+    logits = torch.tensor(trainer.predict(unlabelled).predictions)
+    errors = logits.softmax(1) - nn.functional.one_hot(torch.tensor([item["labels"] for item in IMAGES]), 10)
+    np.testing.assert_allclose(recorder.scores()["el2n"].values, errors.norm(dim=1).numpy(), rtol=1e-5)
+
+
+class Answer(NamedTuple):
+    loss: torch.Tensor
+    logits: torch.Tensor
+
+
+class Named(Own):
+    """Its output has logits, but is no mapping."""
+
+    def forward(self, pixel_values: torch.Tensor, labels: torch.Tensor | None = None) -> Answer:
+        return Answer(**super().forward(pixel_values, labels))
+
+
+def test_an_output_may_be_a_named_tuple(tmp_path: Path) -> None:
+    one, other = new_recorder(), new_recorder()
+    trainer_of(one, tmp_path / "a", Own()).train()
+    trainer_of(other, tmp_path / "b", Named()).train()
+    same_scores(one, other)
+
+
+def test_a_trainer_has_one_recorder(tmp_path: Path) -> None:
+    trainer = trainer_of(new_recorder(), tmp_path)
+    with pytest.raises(InputError, match=r"has a Recorder already.*create a new Trainer and a new Recorder"):
+        attach(trainer, new_recorder())
+
+
+class Shorter(torch.utils.data.Sampler[int]):
+    """Shows everything first, then half of it."""
+
+    def __init__(self) -> None:
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return N // (1 + min(self.epoch, 1))
+
+    def __iter__(self) -> Any:
+        return iter(range(len(self)))
+
+
+def test_an_epoch_that_is_shorter_than_the_first_is_refused(tmp_path: Path) -> None:
+    """The Trainer counts the batches of an epoch once."""
+    recorder = new_recorder(missing="allow")
+    trainer = trainer_of(recorder, tmp_path)
+    sampler = Shorter()
+    trainer._get_train_sampler = lambda *arguments: sampler
+    with pytest.raises(InputError, match=r"Epoch 1 ended after 57% of the batches.*Give all epochs the same number"):
+        trainer.train()
+    assert recorder.epoch == 1
 
 
 def test_a_model_without_logits_is_refused(tmp_path: Path) -> None:

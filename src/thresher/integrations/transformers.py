@@ -40,10 +40,12 @@ def attach(trainer: Any, recorder: Recorder, *, sample_ids: str = SAMPLE_ID, tar
     restarts the loop with smaller batches, the recording restarts with it; a copy of the Recorder's state is kept for that
     during training.
 
-    Two methods of this trainer instance are wrapped, `compute_loss` and `train`, since callbacks see neither the logits nor
-    which checkpoint is resumed. During training, InputError is raised for batches without these columns, outputs without
-    logits, a training resumed without the Recorder's state, and a Recorder created for another number of processes; and
-    what the Recorder raises. Under torchrun, create the Recorder after the Trainer, which sets up the processes.
+    Three methods of this trainer instance are wrapped: `compute_loss` and `train`, since callbacks see neither the logits
+    nor which checkpoint is resumed, and `prediction_step`, so that no model sees the ids. InputError is raised for a Trainer
+    that has a Recorder already; during training, for batches without these columns, outputs without logits, an epoch that
+    ends before its last batch, a training resumed without the Recorder's state, and a Recorder created for another number
+    of processes; and what the Recorder raises. Under torchrun, create the Recorder after the Trainer, which sets up the
+    processes.
     """
     if not isinstance(trainer, _transformers.Trainer):
         raise InputError(
@@ -51,9 +53,15 @@ def attach(trainer: Any, recorder: Recorder, *, sample_ids: str = SAMPLE_ID, tar
             "order."
         )
     check_recorder(recorder)
+    if any(isinstance(callback, RecorderCallback) for callback in trainer.callback_handler.callbacks):
+        raise InputError(
+            "Expected a Trainer without a Recorder, but this one has a Recorder already. Give one Recorder all scorers; to "
+            "train again, create a new Trainer and a new Recorder."
+        )
     callback = RecorderCallback(recorder)
     trainer.add_callback(callback)
     trainer.compute_loss = _seeing_logits(trainer.compute_loss, recorder, sample_ids, targets)
+    trainer.prediction_step = _without_ids(trainer.prediction_step, sample_ids)
     trainer.train = _seeing_checkpoint(trainer.train, callback)
     # The Trainer drops columns that the model does not take before a batch is made; the ids are dropped after it instead.
     trainer._set_signature_columns_if_needed()
@@ -98,6 +106,16 @@ class RecorderCallback(_transformers.TrainerCallback):
         if float(state.epoch).is_integer():
             self.recorder.end_epoch()
 
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Refuse to go on after an epoch that ended before its last batch, unless the training ends with it."""
+        ended = control.should_training_stop or state.global_step >= state.max_steps
+        if not ended and not float(state.epoch).is_integer():
+            raise InputError(
+                f"Epoch {int(state.epoch)} ended after {float(state.epoch) % 1:.0%} of the batches that the Trainer counted "
+                "at its start, so it cannot be committed. Give all epochs the same number of batches, and let none end "
+                "early. For dynamic pruning with epochs of different sizes use Lightning, Accelerate or a loop of your own."
+            )
+
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Write the Recorder's state into the checkpoint folder; every process writes its own part."""
         save_checkpoint(state_path(_folder(args, state), self.recorder), self.recorder.state_dict())
@@ -110,8 +128,7 @@ def _seeing_logits(
 
     def seeing(model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
         if not model.training:
-            plain = {name: value for name, value in inputs.items() if name != sample_ids}
-            return compute_loss(model, plain, return_outputs=return_outputs, num_items_in_batch=num_items_in_batch)
+            return compute_loss(model, inputs, return_outputs=return_outputs, num_items_in_batch=num_items_in_batch)
         ids, labels = ids_of(inputs, sample_ids), column(inputs, targets, "targets")
         rest = {name: value for name, value in inputs.items() if name != sample_ids}
         found = compute_loss(model, rest, return_outputs=True, num_items_in_batch=num_items_in_batch)
@@ -121,15 +138,26 @@ def _seeing_logits(
                 f"{type(found).__name__}. End it with: return (loss, outputs) if return_outputs else loss."
             )
         loss, outputs = found
-        if not isinstance(outputs, Mapping) or "logits" not in outputs:
+        logits = outputs.get("logits") if isinstance(outputs, Mapping) else getattr(outputs, "logits", None)
+        if logits is None:
             raise InputError(
                 f"Expected a model whose output has logits, but {type(model).__name__} returned a {type(outputs).__name__}. "
-                "Use a model for sequence or image classification, with return_dict=True."
+                "Use a model for sequence or image classification, with return_dict=True; a model of your own must return "
+                "{'loss': loss, 'logits': logits}."
             )
-        recorder.update(outputs["logits"], labels, ids)
+        recorder.update(logits, labels, ids)
         return (loss, outputs) if return_outputs else loss
 
     return seeing
+
+
+def _without_ids(step: Callable[..., Any], sample_ids: str) -> Callable[..., Any]:
+    """Return a `prediction_step` whose model never sees the ids, also where there are no labels and so no loss."""
+
+    def without(model: Any, inputs: dict[str, Any], *arguments: Any, **options: Any) -> Any:
+        return step(model, {name: value for name, value in inputs.items() if name != sample_ids}, *arguments, **options)
+
+    return without
 
 
 def _seeing_checkpoint(train: Callable[..., Any], callback: RecorderCallback) -> Callable[..., Any]:
