@@ -96,6 +96,9 @@ def test_probabilities_are_checked() -> None:
         logits_of([[0, 1]])
     with pytest.raises(InputError, match=r"logits of shape \(B, 3\), but got \(2, 2\)"):
         record_rounds(Recorder(2, 3, scorers={"el2n": EL2N()}), [[0.5, 0.5]], [0, 1])
+    for rounds in ([np.full((2, 2), 0.5)], np.full((3, 2), 0.5)):  # of other samples; one round instead of many
+        with pytest.raises(InputError, match="all 3 samples in each round, but round 0 has 2 rows"):
+            record_rounds(Recorder(3, 2, scorers={"el2n": EL2N()}), rounds, [0, 1, 1])
 
 
 def test_a_column_is_found_or_named() -> None:

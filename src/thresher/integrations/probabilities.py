@@ -69,5 +69,11 @@ def record_rounds(
     ids = np.arange(len(labels)) if sample_ids is None else np.asarray(sample_ids)
     for number, probabilities in enumerate(rounds):
         if number >= recorder.epoch:
-            recorder.update(logits_of(probabilities), labels, ids)
+            logits = logits_of(probabilities)
+            if len(logits) != len(labels):
+                raise InputError(
+                    f"Expected the probabilities of all {len(labels)} samples in each round, but round {number} has "
+                    f"{len(logits)} rows. Pass an iterable of rounds, each with a row for every target."
+                )
+            recorder.update(logits, labels, ids)
             recorder.end_epoch()
