@@ -22,8 +22,8 @@ _HINTS = {
     "which adds the numbers.",
 }
 _SOFT = (
-    "For one-hot labels pass the class, labels.argmax(1); for smoothed or mixed ones (mixup, CutMix) the sample's original "
-    "class."
+    "For one-hot or smoothed labels pass the class, labels.argmax(1). The output for a mixed image (mixup, CutMix) belongs "
+    "to no single sample: pass the outputs of a pass over the unmixed set after each epoch instead."
 )
 
 
