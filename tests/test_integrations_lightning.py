@@ -23,7 +23,7 @@ from thresher.errors import InputError, MissingSamplesError, SampleIdError
 from thresher.scorers import AUM, TDDS
 
 L = pytest.importorskip("lightning.pytorch", reason="needs the package lightning: pip install 'thresher[lightning]'")
-from lightning.pytorch.callbacks import ModelCheckpoint  # noqa: E402
+from lightning.pytorch.callbacks import ModelCheckpoint, StochasticWeightAveraging  # noqa: E402
 
 from thresher.integrations.lightning import RecorderCallback  # noqa: E402
 
@@ -86,9 +86,10 @@ def fit(
     module = options.pop("module", None) or Net()
     validation = DataLoader(PAIRS, batch_size=N) if options.pop("validate", False) else None
     every, sampler = options.pop("every", None), options.pop("sampler", None) or Shuffled()
+    more = options.pop("more", [])
     keeper = ModelCheckpoint(dirpath=folder, save_top_k=-1, filename="{step}", every_n_train_steps=every)
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
-    trainer = L.Trainer(callbacks=[RecorderCallback(recorder), keeper], **{"max_epochs": 4, **quiet, **options})
+    trainer = L.Trainer(callbacks=[RecorderCallback(recorder), keeper, *more], **{"max_epochs": 4, **quiet, **options})
     loader = DataLoader(Indexed(PAIRS) if dataset is None else dataset, batch_size=32, sampler=sampler)
     trainer.fit(module, loader, validation, ckpt_path=resume)
     return trainer
@@ -193,6 +194,17 @@ class Mixed(Dataset[Any]):
         order = self.orders[self.reads // N]
         self.reads += 1
         return (int(order[index]), *PAIRS[index])
+
+
+def test_the_epoch_that_only_updates_batch_normalisation_is_not_recorded(tmp_path: Path) -> None:
+    """StochasticWeightAveraging adds it after the last epoch; nothing is learned in it."""
+    recorder, module = new_recorder(), Net()
+    module.net = nn.Sequential(nn.Linear(64, 16), nn.BatchNorm1d(16), nn.Linear(16, 10))
+    averaging = StochasticWeightAveraging(0.1, swa_epoch_start=2)
+    trainer = fit(recorder, tmp_path, module=module, more=[averaging])
+    assert trainer.current_epoch == 5
+    assert recorder.epoch == 4
+    assert not recorder.amid_epoch
 
 
 class Pruned(ZeroNet):

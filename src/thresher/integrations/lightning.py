@@ -34,8 +34,9 @@ class RecorderCallback(_lightning.Callback):
     An epoch is committed with its last batch, before any checkpoint of it is written, so `trainer.fit(ckpt_path=...)`
     resumes without gaps from any end-of-epoch checkpoint; `validate`, `test` and `predict` do not change the Recorder,
     whatever checkpoint they load. An epoch cut short by `max_steps` is not committed, and a `fast_dev_run` is not
-    recorded. Raises InputError for batches or outputs without these columns, for a training resumed without the Recorder's
-    state, and for a Recorder created for another number of processes; and what the Recorder raises.
+    recorded, nor is the additional epoch in which `StochasticWeightAveraging` only updates batch normalisation. Raises
+    InputError for batches or outputs without these columns, for a training resumed without the Recorder's state, and for a
+    Recorder created for another number of processes; and what the Recorder raises.
 
     With several devices the Recorder must be created after all processes have started: pass a function that creates it, such
     as `lambda: Recorder(...)`; it is called once, and `callback.recorder` is the result.
@@ -78,12 +79,12 @@ class RecorderCallback(_lightning.Callback):
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Refuse a training that is in another epoch than the Recorder."""
-        if not trainer.fast_dev_run:
+        if _trains(trainer):
             check_epoch(self.recorder, trainer.current_epoch)
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Record the batch, and commit the epoch with its last one."""
-        if trainer.fast_dev_run:
+        if not _trains(trainer):
             return
         if not isinstance(outputs, Mapping) or self._logits not in outputs:
             came = (sorted(map(str, outputs)) or None) if isinstance(outputs, Mapping) else "only a loss"
@@ -119,6 +120,11 @@ class RecorderCallback(_lightning.Callback):
         if len(states) != ranks.size:
             raise InputError(f"Expected a state of {ranks.size} rank(s), but got one of {len(states)}. Resume on as many.")
         self.recorder.load_state_dict(states[ranks.rank])
+
+
+def _trains(trainer: Any) -> bool:
+    """Return whether batches train the module: not in a trial run, nor in a pass that only updates batch normalisation."""
+    return not trainer.fast_dev_run and not getattr(trainer.fit_loop, "_skip_backward", False)
 
 
 def _with_tensors(node: Any) -> Any:
