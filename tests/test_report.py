@@ -30,6 +30,7 @@ from thresher.report import (
     render,
 )
 from thresher.report.agreement import spearman
+from thresher.report.balance import balances
 from thresher.report.gallery import galleries
 from thresher.report.map_data import map_data, sheet
 from thresher.report.percent import gap_text
@@ -156,6 +157,22 @@ def test_everything_is_escaped(page: str) -> None:
     assert "a&b<c>" not in page
     assert "<b>things" not in page
     assert "$x_1$" in page  # no mathematics is read into names
+
+
+def test_the_balance_of_classes_by_hand() -> None:
+    targets = np.repeat(np.arange(4), [6, 3, 1, 2])
+    kept = {"some": [0, 1, 2, 6, 7, 10], "even": [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11], "one": [0, 3]}
+    chosen = tuple(Selection(method, 0.5, np.array(ids)) for method, ids in kept.items())
+    base = Content("title", "text", targets, ("a", "b", "c", "d"), selections=chosen)
+    names, (some, even, one) = balances(base, 0.5)
+    assert names == ("a", "b", "c", "d")
+    assert (some.counts, some.shares) == ((3, 2, 0, 1), (0.5, 2 / 3, 0.0, 0.5))
+    assert (some.least, some.most, some.empty) == ("c: 0.0 %", "b: 66.7 %", 1)
+    assert some.even == pytest.approx(1.0114 / 1.1988, abs=1e-4)  # entropies of (3, 2, 1) of 6 and (6, 3, 1, 2) of 12
+    assert (even.even, even.empty) == (pytest.approx(1.0), 0)
+    assert f"{one.even:.3f}" == "0.000"  # without a sign
+    two = balances(replace(base, targets=np.repeat([0, 1], [9, 3])), 0.5)[1]
+    assert [(found.counts, found.even) for found in two[1:]] == [((9, 3), 1.0), ((2, 0), 0.0)]
 
 
 def test_names_from_right_to_left_leave_their_numbers_where_they_are() -> None:

@@ -58,4 +58,4 @@ def _said(name: str, share: float) -> str:
 
 def _entropy(counts: NDArray[np.int64]) -> float:
     shares = counts[counts > 0] / counts.sum()
-    return float(-(shares * np.log(shares)).sum())
+    return 0.0 - float((shares * np.log(shares)).sum())  # not negated: of a single class it would be -0
