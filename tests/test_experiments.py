@@ -200,10 +200,13 @@ def test_a_job_is_named_by_what_determines_it() -> None:
     assert job.digest == same.digest != other.digest
 
 
-def test_tables_pair_by_seed() -> None:
-    def result(method: str, seed: int, accuracy: float, keep: float = 0.1) -> dict[str, Any]:
-        return {"method": method, "keep": keep, "seed": seed, "test_accuracy": accuracy, "seconds": 1.0, "kept": 10}
+def result(method: str, seed: int, accuracy: float, keep: float = 0.1, **more: Any) -> dict[str, Any]:
+    """Return what a training leaves."""
+    base = {"method": method, "keep": keep, "seed": seed, "test_accuracy": accuracy, "seconds": 1.0, "kept": 10}
+    return {**base, **more}
 
+
+def test_tables_pair_by_seed() -> None:
     rows = table([result("random", 0, 0.5), result("random", 1, 0.6), result("tdds", 1, 0.7), result("tdds", 2, 0.9)])
     assert rows[0].method == "random"
     assert rows[1].gap_mean == pytest.approx(10)  # only seed 1 is shared
@@ -211,6 +214,25 @@ def test_tables_pair_by_seed() -> None:
     assert "| tdds | 0.1 | 10 | 80.00 ± 127.06 | +10.00 (1 pair) | 2 | 1.0 |" in markdown(rows)
     mean, half = mean_interval([1.0, 2.0])
     assert (mean, half) == (1.5, pytest.approx(6.353, abs=1e-3))
+
+
+def test_the_interval_of_a_gap_is_that_of_the_differences() -> None:
+    """Accuracies lie 11 points apart, differences 1; half an interval is 4.3027 / sqrt(3) times that."""
+    results = [result("random", seed, accuracy, 0.3) for seed, accuracy in enumerate((0.1, 0.2, 0.3))]  # another share
+    tdds = ((2, 0.77, 1), (0, 0.55, 1), (1, 0.66, 4))
+    results += [result("tdds", seed, accuracy, seconds=seconds) for seed, accuracy, seconds in tdds]
+    results += [result("random", seed, accuracy) for seed, accuracy in enumerate((0.5, 0.6, 0.7))]
+    assert "| tdds | 0.1 | 10 | 66.00 ± 27.33 | +6.00 ± 2.48 | 3 | 2.0 |" in markdown(table(results))
+
+
+def test_tables_begin_with_the_full_data_and_with_random_at_every_share() -> None:
+    wild = [result("tdds", seed, 0.1, diverged=True) for seed in (1, 2)]
+    others = [result("random", 0, 0.5), result("el2n", 0, 0.7, 0.3), result("tdds", 0, 0.9, 1.0)]
+    rows = table([result("tdds", 0, 0.6), *wild, *others, result("random", 0, 0.8, 1.0), result("full", 0, 0.9, 1.0)])
+    assert [(row.method, row.keep, row.n_pairs) for row in rows] == [
+        ("full", 1.0, 0), ("random", 1.0, 0), ("tdds", 1.0, 1), ("el2n", 0.3, 0), ("random", 0.1, 0), ("tdds", 0.1, 1),
+    ]  # fmt: skip
+    assert (rows[0].gap_mean, rows[-1].n_diverged) == (None, 2)
 
 
 @pytest.mark.parametrize("text", ["", "tdds,tdds", ","])

@@ -136,6 +136,30 @@ def test_a_gap_says_of_how_many_pairs_it_is(finished: tuple[Place, Outcome], tmp
     assert [row["pairs"] for row in csv.DictReader(as_csv(rows).splitlines())] == ["", "", "1", "1"]
 
 
+def test_a_board_pairs_what_differs_in_nothing_but_the_method(tmp_path: Path) -> None:
+    """Numbers by hand: 4.3027 / sqrt(3) times 11 for the accuracies, times 1 for their differences."""
+    random, tdds = entry("random"), entry("tdds:window=3:at=5")
+    others: list[dict[str, object]] = [{"keep": 0.3}, {"mislabel": "0.2"}, {"coreset": replace(CORESET, batch_size=32)}]
+    decoys = [entry("random", **changes) for changes in others]
+    place = Place(tmp_path)
+    (tmp_path / "results").mkdir()
+    trained = ((tdds, (0.55, 0.66, 0.77)), (random, (0.5, 0.6, 0.7)), *((decoy, (0.1, 0.4, 0.2)) for decoy in decoys))
+    for one, accuracies in trained:
+        for cell, accuracy in zip(one.cells((0, 1, 2)), accuracies, strict=True):
+            told = {"cell": cell.to_json(), "test_accuracy": accuracy, "steps": 9}
+            place.result(cell).write_text(json.dumps(told))
+    rows = board([tdds, random, *decoys], (0, 1, 2), place)
+    budget = "1 epochs, batch 64, 9 steps"
+    assert rows[0].texts() == ("50.00 ± 1.00", "66.00 ± 27.33", "3", "+16.00", "+6.00 ± 2.48", budget, "")
+    assert [row.gap for row in rows[1:]] == [None] * 4
+    line = next(csv.DictReader(as_csv(rows).splitlines()))
+    names = ("published", "published_std", "mean", "half_width", "n", "difference", "gap", "gap_half_width", "pairs")
+    assert [line[name] for name in names] == [
+        "50.0000", "1.0000", "66.0000", "27.3255", "3", "16.0000", "6.0000", "2.4841", "3",
+    ]  # fmt: skip
+    assert line["accuracies"] == "0:55.00 1:66.00 2:77.00"
+
+
 def test_results_of_other_machines_are_merged_by_copying(finished: tuple[Place, Outcome], tmp_path: Path) -> None:
     place, _ = finished
     shutil.copytree(place.root / "results", tmp_path / "results")
@@ -382,6 +406,17 @@ def test_heat_maps_need_a_grid() -> None:
     grids = reproduce_command.heat_maps(board(entries("figure7"), (0,), Place(Path("nowhere"))))
     assert [grid.title for grid in grids][:1] == ["TDDS on cifar10, keep 0.7: accuracy %"]
     assert (len(grids), grids[0].rows, len(grids[0].columns)) == (5, ("5", "10", "15", "20"), 10)
+
+
+def test_heat_maps_have_each_mean_in_its_place() -> None:
+    rows = board(entries("figure7", "small"), (0,), Place(Path("nowhere")))
+    told = [row.entry.labels for row in rows]
+    means = [float(labels["T"]) + float(labels["K"]) / 10 if "T" in labels else None for labels in told]
+    rows = [replace(row, accuracies={0: 1.0}, mean=mean) for row, mean in zip(rows, means, strict=True)]
+    grid = reproduce_command.heat_maps(rows)[0]
+    assert (grid.rows, grid.columns) == (("5", "10"), ("5", "10", "20", "30"))
+    assert grid.values == ((5.5, 10.5, 20.5, 30.5), (None, 11.0, 21.0, 31.0))
+    assert [grid.strength(value) for value in (5.5, 18.25, 31.0)] == [0.0, 0.5, 1.0]
 
 
 def test_heat_maps_say_where_their_means_are_of_unequal_seeds() -> None:

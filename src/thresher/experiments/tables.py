@@ -42,7 +42,8 @@ class Row:
 def mean_best(results: Sequence[Mapping[str, Any]]) -> float | None:
     """Return the mean in percent of the best accuracies over the epochs, None where a result does not tell its own.
 
-    >>> mean_best([{"best_test_accuracy": 0.5}, {"best_test_accuracy": 0.75}]), mean_best([{"test_accuracy": 0.5}])
+    >>> best = {"best_test_accuracy": 0.5}
+    >>> mean_best([best, {"best_test_accuracy": 0.75}]), mean_best([best, {"test_accuracy": 0.5}])
     (62.5, None)
     """
     bests = [float(r["best_test_accuracy"]) for r in results if r.get("best_test_accuracy") is not None]
