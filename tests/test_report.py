@@ -27,12 +27,15 @@ from thresher.report import (
     Selection,
     Settling,
     Suspects,
+    plots,
     render,
 )
-from thresher.report.agreement import spearman
+from thresher.report.agreement import overlap, ranks, spearman
 from thresher.report.balance import balances
-from thresher.report.gallery import galleries
+from thresher.report.costs import cost_lines, pays_from
+from thresher.report.gallery import _classes_to_show, _spread, galleries
 from thresher.report.map_data import map_data, sheet
+from thresher.report.page import _histograms, _tiles
 from thresher.report.percent import gap_text
 from thresher.score_table import write_scores
 from thresher.types import Frame, Scores
@@ -159,6 +162,27 @@ def test_everything_is_escaped(page: str) -> None:
     assert "$x_1$" in page  # no mathematics is read into names
 
 
+def test_galleries_go_from_end_to_end_and_count_what_was_kept() -> None:
+    values = np.array([3, 9, np.nan, 1, 7, 5], dtype=np.float32)
+    base = replace(content(n=6), targets=np.array([0, 0, 0, 1, 1, 1]), class_names=("a", "b"))
+    chosen = Selection("m", 0.5, np.array([1, 4, 5]), "s")
+    (made,) = galleries(replace(base, scores=(ScoreColumn("s", values),), selections=(chosen,)), 0.5)
+    assert [(t.sample_id, t.score) for t in made.highest] == [(1, "9"), (4, "7"), (5, "5"), (0, "3"), (3, "1")]
+    assert [t.sample_id for t in made.lowest] == [3, 0, 5, 4, 1]
+    assert [(row.name, row.kept, row.size) for row in made.classes] == [("a", 1, 3), ("b", 2, 3)]
+    assert [[t.sample_id for t in row.kept_examples] for row in made.classes] == [[1], [5, 4]]  # lowest score first
+    assert [[t.sample_id for t in row.dropped_examples] for row in made.classes] == [[0, 2], [3]]
+    ids = np.arange(5)
+    assert _spread(ids, np.array([50, 10, 40, 20, 30], dtype=np.float32), 3).tolist() == [1, 4, 0]
+
+
+def test_of_many_classes_those_with_the_largest_and_the_smallest_shares_are_shown() -> None:
+    targets = np.repeat(np.arange(12), [12, 24] * 6)  # of class c are kept c twelfths
+    kept = np.concatenate([np.arange(size) < label * size // 12 for label, size in enumerate([12, 24] * 6)])
+    assert _classes_to_show(targets, kept).tolist() == [11, 10, 9, 8, 7, 4, 3, 2, 1, 0]
+    assert _classes_to_show(targets[:180], kept[:180]).tolist() == list(range(10))
+
+
 def test_the_balance_of_classes_by_hand() -> None:
     targets = np.repeat(np.arange(4), [6, 3, 1, 2])
     kept = {"some": [0, 1, 2, 6, 7, 10], "even": [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11], "one": [0, 3]}
@@ -177,7 +201,9 @@ def test_the_balance_of_classes_by_hand() -> None:
 
 def test_names_from_right_to_left_leave_their_numbers_where_they_are() -> None:
     page = render(replace(content(), class_names=("one", "\u05e9\u05dc\u05d5\u05dd", "\u05e9")))
-    assert re.search("<h3><bdi>\u05e9\u05dc\u05d5\u05dd</bdi>: [0-9]+ of 20 kept", page)
+    kept = re.search(r"<h3><bdi>\u05e9\u05dc\u05d5\u05dd</bdi>: ([0-9]+) of 20 kept \(([0-9.]+) %\)", page)
+    assert kept is not None
+    assert float(kept[2]) == 5 * int(kept[1])
     assert re.search("<td>\u2068\u05e9(\u05dc\u05d5\u05dd)?\u2069: [0-9.]+ %</td>", page)
 
 
@@ -198,6 +224,7 @@ def test_every_method_and_section_appears(page: str) -> None:
         "provenance",
     ):
         assert f'<section id="{section}">' in page
+    assert '--v:1.00">100</td>' in page  # a score's correlation with itself
     assert "81.00 ± 1.50" in page
     assert "+1.00 ± 1.50" in page
     assert "−1.00 ± 1.50" in page
@@ -207,6 +234,112 @@ def test_a_gap_of_fewer_pairs_than_seeds_says_so() -> None:
     lines = [Line("tdds", 0.1, 6, 2, 80.0, 1.0, -0.02, None, 1.0, {0: 80.0, 1: 80.0}, 1)]
     assert "−0.02 (1 pair)" in render(replace(content(), lines=tuple(lines)))
     assert " pair)" not in render(replace(content(), lines=(replace(lines[0], n_pairs=2),)))
+
+
+def line(method: str, mean: float, half: float | None = 1.0, *gap: float | None) -> Line:
+    """Return a line of two seeds at a tenth of 60, with its gap and the gap's half-width where there are any."""
+    return Line(method, 0.1, 6, 2, mean, half, *(gap or (None, None)), 3.0, {0: mean - 1, 1: mean + 1})
+
+
+def test_a_gap_is_marked_where_its_interval_leaves_out_0() -> None:
+    lines = (
+        line("better", 84.0, 0.75, 4.0, 1.5), line("worse", 77.0, 0.75, -3.0, 1.5), line("open", 81.5, 0.75, 1.5, 1.5),
+        line("once", 82.0, None, 2.0, None),
+    )  # fmt: skip
+    page = render(Content("title", "text", np.zeros(60, np.int64), (), lines=lines))
+    cells = re.findall(r'<td data-value="[-.0-9]+"( class="\w+")?>([+\u2212][^<]*)</td>', page)
+    assert cells == [
+        (' class="above"', "+4.00 ± 1.50"),
+        (' class="below"', "\u22123.00 ± 1.50"),
+        ("", "+1.50 ± 1.50"),
+        ("", "+2.00"),
+    ]
+    assert page.count("84.00 ± 0.75") == 2  # in the table, and as the highest
+
+
+def test_the_numbers_above_everything_are_of_the_smallest_share() -> None:
+    random, better = line("random", 80.0), line("better", 84.0, 0.75, 4.0, 1.5)
+    more = tuple(replace(one, keep=0.5, kept=30, accuracy_mean=95.0) for one in (random, better))
+    full = Line("full", 1.0, 60, 1, 97.25, None, None, None, 9.0)
+    lines = (*more, random, line("worse", 77.0), better, full)
+    base = Content("title", "text", np.zeros(60, np.int64), (), lines=lines)
+    highest = ("Highest mean at 10 %: better", "84.00 ± 0.75 %", "+4.00 ± 1.50 points against Random")
+    assert _tiles(base) == [
+        ("Full training set", "97.25 %", "60 samples"), ("Random at 10 %", "80.00 ± 1.00 %", "6 samples"), highest,
+    ]  # fmt: skip
+    lucky = replace(random, accuracy_mean=90.0)
+    assert _tiles(replace(base, lines=(lucky, better)))[1:] == [highest]  # of the methods, whatever Random has
+
+
+def axes_of(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Let figures be painted, not drawn, and return the list that their axes go to."""
+    from matplotlib.figure import Figure
+
+    painted: list[Any] = []
+
+    def paint(size: object, alt: str, name: str, painter: Any) -> str:
+        painted.append(Figure().add_subplot())
+        painter(painted[-1])
+        return alt
+
+    monkeypatch.setattr(plots, "draw", paint)
+    return painted
+
+
+def bars(axes: Any) -> list[list[float]]:
+    """Return the ends of all error bars, across or upwards."""
+    ends = [segment for group in axes.containers for segment in group.lines[2][0].get_segments()]
+    return [sorted({round(float(value), 6) for value in end[:, int(end[0, 0] == end[1, 0])]}) for end in ends]
+
+
+def test_figures_show_the_intervals_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    painted = axes_of(monkeypatch)
+    here = (line("better", 84.0, 0.75, 4.0, 1.5), line("random", 80.0, 0.5), line("worse", 77.0, 0.25, -3.0, 1.5))
+    there = tuple(replace(one, keep=0.5, accuracy_mean=one.accuracy_mean + 10) for one in here)
+    full = Line("full", 1.0, 60, 3, 97.0, 2.0, None, None, 9.0)
+    published = (Published("better", 0.1, 86.0, 0.125), Published("better", 0.5, 95.0), Published("worse", 0.1, 79.0))
+    base = Content("title", "text", np.zeros(60, np.int64), (), lines=(*here, *there, full), published=published)
+    alt = plots.accuracy_by_method(base, 0.1, "a")
+    assert alt.endswith("at 10 % kept, best first: better 84.00, random 80.00, worse 77.00.")
+    assert bars(painted[0]) == [[76.75, 77.25], [79.5, 80.5], [83.25, 84.75]]  # the best on top
+    others = [(one.get_marker(), one.get_linestyle(), *one.get_xydata()[0].tolist()) for one in painted[0].lines]
+    assert [x for marker, _, x, y in others if marker == "o" and y < 0] == [76.0]  # its first seed
+    assert [(x, y) for marker, _, x, y in others if marker == "D"] == [(86.0, 2.0), (79.0, 0.0)]
+    assert [x for _, style, x, _ in others if style == ":"] == [80.0]
+    assert [x for _, style, x, _ in others if style == "--"] == [97.0]
+    plots.accuracy_by_keep(base, "b")
+    assert bars(painted[1])[:4] == [[83.25, 84.75], [93.25, 94.75], [79.5, 80.5], [89.5, 90.5]]
+    assert [(box.get_y(), box.get_height()) for box in painted[1].patches] == [(95.0, 4.0)]
+    told = dict(plots.beside_published(base, "c"))
+    assert told["better"].endswith("ours 84.00 at 10 %, 94.00 at 50 %; published 86.00 at 10 %, 95.00 at 50 %.")
+    assert bars(painted[2]) == [[85.875, 86.125], [95.0], [83.25, 84.75], [93.25, 94.75]]
+    assert painted[2].lines[0].get_xydata().tolist() == [[0.1, 80.0], [0.5, 90.0]]  # Random's
+
+
+def test_a_histogram_holds_every_sample_and_fills_in_the_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    painted = axes_of(monkeypatch)
+    values = np.arange(1003, dtype=np.float32) ** 2
+    values[[1001, 1002]] = np.nan, np.inf
+    columns = (ScoreColumn("s", values), ScoreColumn("t", values, "low"))
+    chosen = (Selection("m", 0.1, np.array([0, 1, 1000, 1001]), "s"),)
+    base = Content("title", "text", np.zeros(1003, np.int64), (), scores=columns, selections=chosen)
+    one, other = _histograms(base)
+    assert [(found.title, found.note) for found in (one, other)] == [
+        ("s (m)", "hard end: high; 1 without a score"),
+        ("t", "hard end: low; no method selects by it alone; 1 without a score"),
+    ]
+    assert one.svg == "Histogram of s (m) from 0 to 1e+06, median 2.5e+05; 4 kept samples are filled in."
+    every, kept = (patch.get_data() for patch in painted[0].patches)
+    assert (every.values.sum(), every.edges[0], every.edges[-1], len(every.values)) == (1001, 25.0, 990025.0, 40)
+    assert kept.values.tolist() == [2, *[0] * 38, 1]  # the outermost bars hold what lies beyond
+
+
+def test_what_a_report_is_of() -> None:
+    base = content()
+    assert base.keeps == (0.1, 0.5)  # the full data are no kept share
+    twice = replace(base, selections=tuple(replace(base.selections[0], seed=seed) for seed in (7, 3)))
+    assert twice.selected(0.1)["random"].seed == 7  # the first given
+    assert [base.class_name(target) for target in (-1, 2, 3)] == ["-1", "日本", "3"]
 
 
 def test_every_picture_is_described(page: str) -> None:
@@ -317,6 +450,13 @@ def test_the_map_holds_what_was_put_in(page: str) -> None:
     trajectories = numbers(packed["trajectories"], "u1").reshape(-1, 30)
     assert trajectories[0, 3] == 255
     np.testing.assert_allclose(trajectories[1] / 254, base.data_map.trajectories[1], atol=0.003)
+    variability = numbers(packed["x"], "<u2") / 65534 * packed["widest"]
+    np.testing.assert_allclose(variability, base.data_map.variability, atol=1e-5)
+    assert packed["widest"] == base.data_map.variability.max()
+    assert numbers(packed["target"], "<u2").tolist() == base.targets.tolist()
+    assert np.unpackbits(numbers(packed["planted"], "u1"), bitorder="little").nonzero()[0].tolist() == [5]
+    assert numbers(packed["shown"], "<u4").tolist() == base.data_map.shown.tolist()
+    assert numbers(packed["scores"][1]["values"], "<f4").tolist() == base.scores[1].values[base.data_map.shown].tolist()
     kept = np.unpackbits(numbers(packed["kept"][1]["bits"], "u1"), bitorder="little")[:N]
     assert np.flatnonzero(kept).tolist() == base.selected(0.1)[METHODS[1]].ids.tolist()
     sheet = Image.open(io.BytesIO(base64.b64decode(packed["sheet"]["src"].partition(",")[2])))
@@ -359,6 +499,44 @@ def test_a_tie_with_random_has_no_sign() -> None:
     assert gap_text(mean, 4.97, 3, 3) == "+0.00 ± 4.97"
 
 
+def test_agreement_of_methods_and_scores_by_hand() -> None:
+    kept = {"a": [0, 1, 2, 3], "b": [2, 3, 4, 5], "c": [3, 9]}
+    chosen = tuple(Selection(method, 0.4, np.array(ids)) for method, ids in kept.items())
+    columns = (
+        ScoreColumn("up", np.array([1, 2, 3, 100, np.nan], dtype=np.float32)),
+        ScoreColumn("down", np.array([4, 3, 1, 2, 9], dtype=np.float32), "low"),
+        ScoreColumn("constant", np.ones(5, dtype=np.float32)),
+    )
+    base = Content("title", "text", np.zeros(10, np.int64), (), selections=chosen, scores=columns)
+    found = overlap(base, 0.4, "40 %")
+    assert found is not None
+    assert (found.names, found.note) == (("a", "b", "c"), "by chance: 33 %")  # 10 of 3 times 10
+    assert found.cells == ((1.0, 0.5, 0.5), (0.5, 1.0, 0.5), (0.5, 0.5, 1.0))
+    matrix = ranks(base)
+    assert matrix is not None
+    assert matrix.cells[0] == (pytest.approx(1.0), pytest.approx(0.8), None)  # 1 - 6 (1 + 1) / (4 (16 - 1))
+    assert matrix.cells[2] == (None, None, None)
+    assert [matrix.strength(value) for value in (-0.5, 0.25, None)] == [0.5, 0.25, 0.0]
+    assert spearman(np.array([1.0, np.nan]), np.array([2.0, 3.0])) is None
+
+
+def test_costs_by_hand() -> None:
+    """A third of the surrogate is 30 of 90 s, and 1500 passes; scoring is 16 s; a training saves 15 s, 750 passes."""
+    costs = (Cost("short", 0.1, 10, 5.0, 250), Cost("random", 0.1, 0, 5.0, 250), Cost("all", 1.0, 30, 20.0, 1000))
+    spent = Ledger(30, 4500, 90.0, 16.0, 1000, 20.0, costs)
+    base = Content("title", "text", np.zeros(10, np.int64), (), ledger=spent)
+    short, random, everything = cost_lines(base)
+    assert (short.seconds, short.seconds_share, short.pays_seconds) == ("5.0 s", "25 %", "4th")
+    assert (short.passes, short.passes_share, short.pays_passes) == ("250", "25 %", "3rd")  # two save 1500
+    assert (random.pays_seconds, random.pays_passes) == ("1st", "1st")
+    assert (everything.seconds_share, everything.pays_seconds, everything.pays_passes) == ("100 %", "never", "never")
+    unknown = cost_lines(replace(base, ledger=replace(spent, full_seconds=None)))[0]
+    assert (unknown.seconds_share, unknown.pays_seconds, unknown.pays_passes) == ("–", "–", "3rd")
+    assert [pays_from(n, 2, 1) for n in (1, 10, 11, 12, 20, 22, 110, 112)] == [
+        "2nd", "11th", "12th", "13th", "21st", "23rd", "111th", "113th",
+    ]  # fmt: skip
+
+
 def test_a_ledger_says_when_it_pays(page: str) -> None:
     # 90 s of surrogate and 1 s of scoring, 10 s on everything and 1.5 s on a coreset: 91 / 8.5 is 10.7 trainings.
     assert "<td>11th</td>" in page
@@ -387,7 +565,7 @@ def test_a_run_directory_becomes_a_report(tmp_path: Path) -> None:
     data = load("digits")
     n = len(data.train)
     train = TrainSpec("tiny", epochs=12)
-    spec = StudySpec("digits", train, train, ("random", "tdds", "ccs"), (0.1,), (0, 1), (0, 1))
+    spec = StudySpec("digits", train, replace(train, epochs=3), ("random", "tdds", "ccs"), (0.1,), (0, 1), (0, 1))
     rng = np.random.default_rng(0)
     store = TrajectoryWriter.create(tmp_path / "trajectory", n, 10, ["target_prob", "correct", "logit_margin"])
     margins = rng.normal(np.where(np.arange(n) < n // 4, -4, 4), 0.5).astype(np.float32)  # a quarter is argued against
@@ -429,7 +607,22 @@ def test_a_run_directory_becomes_a_report(tmp_path: Path) -> None:
     assert said is not None
     assert (float(said[1]), int(said[2])) == (pytest.approx(25, abs=0.1), n // 4)
     assert f"finds {n // 4} samples: the first 24 of the lowest mean logit margins" in page
+    assert "17.2 thousand passes in 12 epochs" in page
+    assert "4311 passes" in page  # 3 epochs on everything
+    first = re.search(r"Lowest mean logit margin</h3>.*?data-sample=\"(\d+)\".*?<br>(.*?)</li>", page, re.DOTALL)
+    assert first is not None
+    assert first.groups() == (str(margins.argmin()), f"{margins.min():.3g}")
     assert str(tmp_path) not in page
+
+
+def test_a_line_has_the_accuracy_of_every_seed_in_percent() -> None:
+    from thresher.experiments.reporting import _lines
+
+    base = {"method": "random", "kept": 6, "seconds": 1.0}
+    trained = ((0.1, 3, 0.5), (0.1, 7, 0.75), (0.2, 3, 0.875))
+    results = [{**base, "keep": keep, "seed": seed, "test_accuracy": accuracy} for keep, seed, accuracy in trained]
+    found = {one.keep: (one.accuracy_mean, one.accuracies) for one in _lines(results)}
+    assert found == {0.1: (62.5, {3: 50.0, 7: 75.0}), 0.2: (87.5, {3: 87.5})}
 
 
 def test_of_what_is_shown_the_report_tells_how_many_are_suspects() -> None:

@@ -71,7 +71,7 @@ def pays_from(before: float | None, full: float | None, each: float) -> str:
 def duration(seconds: float | None) -> str:
     """Return a duration in words.
 
-    >>> duration(0.25), duration(75), duration(7300), duration(None)
+    >>> duration(0.25), duration(74.6), duration(7300), duration(None)
     ('0.25 s', '1 min 15 s', '2 h 2 min', 'not measured')
     """
     if seconds is None:
