@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -115,6 +116,23 @@ def test_a_store_and_scores_take_the_disk_that_is_planned(tmp_path: Path) -> Non
         assert (tmp_path / "scores.parquet").stat().st_size == pytest.approx(planned, rel=0.05)
 
 
+def test_sizes_on_four_ranks_by_hand() -> None:
+    """A rank owns 251 of 1001 samples; a row is 24 + 4 (6 + 300) bytes, and 24 + 4 (4 + 16) of the evaluation pass."""
+    setup = Setup(1001, 300, 5, ranks=4, features=16, workers=5)
+    assert planning.state_bytes(setup, window=10) == 251 * (4 * 300 + 4 * 12 + 12 + 4 * 10)
+    assert planning.feature_bytes(setup) == 251 * 64
+    assert planning.row_bytes(setup) == (1248, 104)
+    assert planning.waiting_bytes(setup) == 251 * 1352
+    assert planning.memory_bytes(setup) == 251 * (1260 + 64 + 1352)
+    assert planning.network_bytes(setup) == 3 * 1001 * 1352 / 4
+    assert planning.store_bytes(setup) == 1001 * (4 * (8 * 5 - 2 + 4) + 8 + 64)
+    assert planning.score_bytes(setup) == 1001 * 26
+    seconds = 251 * 300 * 5 * MEASURED.record_seconds + 1001 * 240 / 4 / MEASURED.write_bytes
+    assert planning.record_seconds(setup) == pytest.approx(seconds)
+    assert planning.scoring_seconds(setup) == pytest.approx(1001 * MEASURED.score_seconds)
+    assert planning.row_bytes(Setup(1001, 300, 5, ranks=4, features=0)) == (1248, 0)
+
+
 def test_times_are_those_of_the_benchmarks() -> None:
     def load(name: str) -> Any:
         found = json.loads((RESULTS / f"{name}.json").read_text())
@@ -152,6 +170,11 @@ def test_pruning_pays_there_and_not_before(keep: Any, surrogate: int) -> None:
     assert gain(found.trainings - 1, 1e12) <= 0
 
 
+def test_a_training_that_brings_back_what_was_spent_does_not_pay_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "MEASURED", replace(MEASURED, overhead=0.0))
+    assert planning.payback(Setup(100, 10, 4), 0.5, 2).trainings == 2  # half of one is spent and saved by each
+
+
 def test_keeping_everything_never_pays(call: Any) -> None:
     assert planning.payback(Setup(1000, 10, 9), 1.0, 3) == planning.Payback(None, math.inf)
     assert "never pays" in call("plan", "--n", 1000, "--classes", 10, "--epochs", 9, "--keep", "1.0")
@@ -186,7 +209,8 @@ def test_the_command_prints_what_the_functions_say(call: Any) -> None:
         (("--gpus", 10**8), "ranks of at most 1e+06"), (("--n", 10**27), "n of at most 1e+15"),
         (("--classes", 1), "classes of at least 2"), (("--gpus", 0), "ranks of at least 1"),
         (("--keep", "2.5"), "keep as a share"), (("--n", 0), "n of"),
-        (("--surrogate-epochs", 91), "surrogate of 1 to 90"), (("--log-probs", "int8"), "float32 or float16"),
+        (("--surrogate-epochs", 91), "surrogate of 1 to 90"), (("--surrogate-epochs", 0), "surrogate of 1 to 90"),
+        (("--log-probs", "int8"), "float32 or float16"),
     ],
 )  # fmt: skip
 def test_impossible_plans(option: tuple[Any, ...], message: str, call: Any) -> None:

@@ -210,8 +210,8 @@ def payback(setup: Setup, keep: Keep, surrogate_epochs: int) -> Payback:
 def bytes_text(count: float) -> str:
     """Return bytes for people.
 
-    >>> bytes_text(2.5e12), bytes_text(1.28e9), bytes_text(3e6), bytes_text(52_000), bytes_text(999)
-    ('2.5 TB', '1.28 GB', '3 MB', '52 kB', '999 bytes')
+    >>> bytes_text(2.5e12), bytes_text(1.28e9), bytes_text(3e6), bytes_text(1000), bytes_text(999)
+    ('2.5 TB', '1.28 GB', '3 MB', '1 kB', '999 bytes')
     >>> bytes_text(999_700), bytes_text(2.5e15)
     ('1 MB', '2.5 PB')
     """
@@ -224,8 +224,8 @@ def bytes_text(count: float) -> str:
 def seconds_text(seconds: float) -> str:
     """Return seconds for people.
 
-    >>> seconds_text(0.05), seconds_text(75), seconds_text(102), seconds_text(300), seconds_text(9000), seconds_text(4e5)
-    ('0.05 s', '75 s', '102 s', '5.0 min', '2.5 h', '4.6 days')
+    >>> [seconds_text(seconds) for seconds in (0.05, 5.44, 102, 120, 9000, 4e5)]
+    ['0.05 s', '5.4 s', '102 s', '2.0 min', '2.5 h', '4.6 days']
     """
     for unit, size, least in (("days", 86400, 172800), ("h", 3600, 7200), ("min", 60, 120)):
         if seconds >= least:
