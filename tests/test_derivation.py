@@ -71,6 +71,7 @@ def test_of_equals_the_longest_is_best_and_the_smallest_window() -> None:
     for share in (MOST_LATE, 0.6):  # a third may be late, no more
         assert best([Setting(*pair, share) for pair in pairs]) == Setting(20, 5, share)
     assert best([Setting(5, 5, MOST_LATE), Setting(10, 5, MOST_LATE + 1e-9)]).epochs == 5
+    assert best([Setting(5, 5, 0.1), Setting(10, 5, MOST_LATE)]).epochs == 10
     assert best([Setting(5, 5, 0.7), Setting(10, 5, 0.5), Setting(20, 5, 0.6)]).epochs == 10
 
 
@@ -88,6 +89,22 @@ def test_methods_that_wait_are_settled_and_others_left_alone(tmp_path: Path) -> 
     assert settled["random"] is methods["random"]
     assert resolve("tdds", "cifar10", 0.1).derive is False
     assert resolve("tdds:at=auto", "cifar10", 0.1).derive is True
+
+
+def test_each_method_is_settled_for_its_own_kept_share(tmp_path: Path) -> None:
+    source, shares = record(tmp_path / "t"), {"few": 0.1, "many": 0.7}
+    settled = settle({k: resolve("tdds:at=auto", "digits", keep, T) for k, keep in shares.items()}, shares, source)
+    wanted = {k: derive(source, keep) for k, keep in shares.items()}
+    assert wanted["few"] != wanted["many"]
+    for k, found in settled.items():
+        assert (found.at, found.scorer) == (wanted[k].epochs, TDDS(window=wanted[k].window))
+        assert f" {wanted[k].late:.0%} of what it keeps is learned late" in found.notice
+
+
+def test_five_epochs_are_enough_to_settle(tmp_path: Path) -> None:
+    source = record(tmp_path / "t", epochs=5)
+    (found,) = settle({0: resolve("tdds:at=auto", "digits", 0.1, 5)}, {0: 0.1}, source).values()
+    assert (found.derive, found.at, found.scorer) == (False, 5, TDDS(window=5))
 
 
 def test_recordings_that_tell_nothing_leave_methods_as_they_are(tmp_path: Path) -> None:
