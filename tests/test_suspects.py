@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from thresher.errors import InputError
 from thresher.learned import late
 from thresher.selection import select
 from thresher.selectors._quota import class_quotas
 from thresher.selectors.learnable import Learnable
-from thresher.suspects import find_suspects
+from thresher.suspects import Suspects, find_suspects
 from thresher.types import Pool, Scores
 
 
@@ -57,9 +58,10 @@ def test_two_humps_of_right_labels_have_no_suspects() -> None:
 
 def test_a_wide_lower_hump_does_not_reach_over_the_upper_one() -> None:
     rng = np.random.default_rng(2)
-    margins = np.concatenate([rng.normal(-6, 3, 600), rng.normal(2, 0.5, 1400)]).astype(np.float32)
+    margins = np.concatenate([rng.normal(-6, 3, 600), rng.normal(2, 0.5, 1400), [5, 6]]).astype(np.float32)
     found = find_suspects(margins)
     assert not found.mask[margins > 3.5].any()
+    assert found.wrong[-2:].tolist() == [0, 0]
     assert found.mask[:600].mean() > 0.95
 
 
@@ -70,6 +72,21 @@ def test_what_is_argued_against_most_is_suspected_most() -> None:
     found = find_suspects(margins)
     assert found.mask[np.argsort(margins)[:1000]].all()
     assert (np.diff(found.wrong[np.argsort(margins)]) <= 1e-6).all()
+
+
+@pytest.mark.parametrize(("distance", "separation"), [(1.8, 1.63), (2.4, 2.13)])
+def test_humps_count_as_two_from_a_separation_of_2(distance: float, separation: float) -> None:
+    """Evenly spread quantiles, 3 of 20 in the lower hump, which the fit finds a little nearer than it is."""
+    upper, lower = (norm.ppf((np.arange(n) + 0.5) / n) for n in (17_000, 3000))
+    found = find_suspects(np.concatenate([0.3 + upper, 0.3 - distance + lower]).astype(np.float32))
+    assert found.separation == pytest.approx(separation, abs=0.1)
+    assert found.mask.any() == (separation > 2)
+
+
+def test_a_shallow_valley_is_a_valley() -> None:
+    """Two humps of 2 and 3 fifths, 3 standard deviations apart: in between the density is 0.8 of the lower peak."""
+    found = find_suspects(humps(1600, n=4000, distance=3.0))
+    assert found.share == pytest.approx(0.4, abs=0.04)
 
 
 def test_a_small_hump_on_a_slope_is_found() -> None:
@@ -100,13 +117,35 @@ def test_a_hump_of_too_few_samples_is_not_called_a_broad_one() -> None:
     assert found.reason == "the lower of two humps holds about 2 of 2000 samples, too few to be told from a tail"
 
 
+def test_separation_and_share_are_those_of_the_two_humps() -> None:
+    """Ashman's D of N(-3, 1) and N(5, 4^2): 8 / sqrt(17 / 2) = 2.74."""
+    rng = np.random.default_rng(0)
+    found = find_suspects(np.concatenate([rng.normal(5, 4, 40_000), rng.normal(-3, 1, 10_000)]).astype(np.float32))
+    assert found.separation == pytest.approx(2.74, abs=0.15)
+    assert found.centres == (pytest.approx(-3, abs=0.2), pytest.approx(5, abs=0.4))
+    assert found.share == pytest.approx(float(found.wrong.mean()), abs=1e-6)
+    np.testing.assert_array_equal(found.mask, found.wrong > 0.5)
+
+
+def test_what_is_written_of_suspects_is_rounded_and_no_more() -> None:
+    nobody = np.zeros(3, np.float32)
+    found = Suspects(nobody, np.array([True, False, True]), nobody, 0.123456, 2.3456, (-1.23456, 4.0))
+    assert found.to_json() == {"suspects": 2, "share": 0.1235, "separation": 2.35, "centres": [-1.235, 4.0]}
+
+
+def test_fifty_samples_are_enough_to_tell_humps_apart() -> None:
+    margins = np.concatenate([np.linspace(-6, -4, 10), np.linspace(2, 4, 40)]).astype(np.float32)
+    assert find_suspects(margins).mask.sum() == 10
+    assert "too few samples" in find_suspects(margins[:49]).reason
+
+
 @pytest.mark.parametrize("most", ["_MOST", "_DENSITY"])
 def test_no_class_stands_for_all_where_classes_take_turns(most: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every fourth sample, of a class without wrong labels, stood for all where there are more than are looked at."""
+    """Every second sample, of classes without wrong labels, stood for all where there are more than are looked at."""
     monkeypatch.setattr(f"thresher.suspects.{most}", 2000)
     rng = np.random.default_rng(0)
     margins = rng.normal(4.5, 1, 8000)
-    wrong = (np.arange(8000) % 4 > 0) & (rng.random(8000) < 0.4)
+    wrong = (np.arange(8000) % 2 > 0) & (rng.random(8000) < 0.4)
     margins[wrong] = rng.normal(-4, 1, wrong.sum())
     order = rng.permutation(8000)
     found, shuffled = (find_suspects(m.astype(np.float32)) for m in (margins, margins[order]))
