@@ -22,7 +22,7 @@ from PIL import Image
 from thresher.coreset import Coreset
 from thresher.data import load
 from thresher.errors import FingerprintError, InputError, MissingFileError
-from thresher.experiments.dynamics import means, settling, spread_over_map, trajectories
+from thresher.experiments.dynamics import _agreement, means, settling, spread_over_map, trajectories
 from thresher.experiments.ledger import epochs_needed, ledger
 from thresher.experiments.study import StudySpec, resolve_all
 from thresher.explore.export import export
@@ -35,6 +35,8 @@ from thresher.scorers.el2n import EL2N
 from thresher.scorers.random import Random
 from thresher.train.spec import TrainSpec
 from thresher.trajectory.reader import Trajectory
+from thresher.trajectory.writer import TrajectoryWriter
+from thresher.types import Frame, Scores
 
 
 @pytest.fixture(scope="module")
@@ -273,6 +275,35 @@ def test_trajectories_and_means_agree(small_run: Path) -> None:
     assert int(np.nanargmin(found.target_prob)) in spread_over_map(found, 700)
 
 
+def test_means_are_over_the_epochs_in_which_a_sample_was_seen(tmp_path: Path) -> None:
+    names, nan = ("target_prob", "correct", "error_norm", "logit_margin"), np.nan
+    seen: list[tuple[list[int], list[list[float]]]] = [
+        ([0, 1, 2], [[0.25, 0.5, 1.0], [0, 1, 1], [3, 2, 1], [-4, 1, 8]]),
+        ([0, 2], [[0.75, 0.5], [1, 1], [1, 5], [2, 0]]),
+        ([1], [[nan], [nan], [nan], [nan]]),
+    ]  # fmt: skip
+    with TrajectoryWriter.create(tmp_path / "t", 4, 2, names) as store:
+        for epoch, (ids, values) in enumerate(seen):
+            rows = dict(zip(names, np.array(values, dtype=np.float32), strict=True))
+            store.append(Frame(epoch, np.array(ids), rows, 4))
+    trajectory = Trajectory.open(tmp_path / "t")
+    found = means(trajectory)
+    for of, wanted in (
+        (found.target_prob, [0.5, 0.5, 0.75, nan]), (found.variability, [0.25, 0, 0.25, nan]),
+        (found.correct, [0.5, 1, 1, nan]), (found.error_norm, [2, 2, 3, nan]), (found.logit_margin, [-1, 1, 4, nan]),
+    ):  # fmt: skip
+        np.testing.assert_array_equal(of, np.array(wanted, dtype=np.float32))
+    rows = trajectories(trajectory, np.array([1, 2, 3]))
+    np.testing.assert_array_equal(rows, np.array([[0.5, nan, nan], [1, 0.5, nan], [nan] * 3], dtype=np.float32))
+
+
+def test_rankings_agree_by_their_hard_ends_over_samples_that_both_have() -> None:
+    early, last = (Scores(np.array(v, dtype=np.float32), "low") for v in ([1, 2, 3, 4, np.nan], [2, 1, 3, 4, 0]))
+    assert _agreement(early, last, 1) == (pytest.approx(0.8), 0.0)  # 1 - 6 (1 + 1) / (4 (16 - 1)); the lowest differ
+    assert _agreement(early, last, 3) == (pytest.approx(0.8), 1.0)
+    assert _agreement(early, last, 5) == (pytest.approx(0.8), 1.0)  # more than there are
+
+
 def test_rankings_settle_at_one(small_run: Path) -> None:
     trajectory = Trajectory.open(small_run / "trajectory")
     (found,) = settling(trajectory, [EL2N(), Random()], 0.1)
@@ -302,12 +333,27 @@ def test_the_log_is_the_ledger(small_run: Path, tmp_path: Path) -> None:
     assert ledger(tmp_path / "none", 1437, 5, 5, resolved, results).surrogate_seconds is None
 
 
+def test_costs_are_means_over_seeds_and_random_needs_no_surrogate(tmp_path: Path) -> None:
+    train = TrainSpec("tiny", epochs=6)
+    resolved = resolve_all(StudySpec("digits", train, train, ("random", "el2n"), (0.1,), (0, 1), (0, 1)), 6)
+    methods = (("random", (1.0, 3.0)), ("el2n", (2.0, 7.0)))
+    results = [{"method": m, "keep": 0.1, "kept": 10, "seconds": s} for m, times in methods for s in times]
+    (tmp_path / "log").write_text("".join(f'{{"event": "scored", "seconds": {s}}}\n' for s in (5.0, 4.0)))
+    found = ledger(tmp_path / "log", 100, 6, 40, resolved, results)
+    assert (found.epochs, found.surrogate_passes, found.full_passes, found.full_seconds) == (6, 600, 4000, None)
+    assert (found.surrogate_seconds, found.scoring_seconds) == (None, 4.0)  # scored again: the last time counts
+    assert [(c.method, c.epochs, c.seconds, c.passes) for c in found.costs] == [
+        ("random", 0, 2.0, 400), ("el2n", 6, 4.5, 400),
+    ]  # fmt: skip
+
+
 def test_a_method_is_charged_the_epochs_that_it_reads() -> None:
     def needed(label: str, data: str = "cifar10", keep: float = 0.1) -> int:
         return epochs_needed(resolve(label, data, keep, epochs_available=200), 200)
 
     assert [needed(label) for label in ("el2n", "el2n:epochs=3", "aum", "tdds")] == [10, 3, 200, 10]
     assert [needed("dual", keep=0.3), needed("tdds", keep=0.3), needed("tdds:at=5:window=5")] == [30, 80, 5]
+    assert needed("el2n:epochs=2:selector=learnable") == 200  # which reads margins of every epoch
     auto = replace(resolve("tdds:at=auto", "cifar10", 0.1, epochs_available=200), at=20, derive=False)
     assert epochs_needed(auto, 200) == 200  # the whole recording was read to derive it
 
@@ -340,5 +386,14 @@ def test_published_curves_stand_beside_their_own_kind() -> None:
     for corrupt in ("intended:share=0.06", "intended:noise=0.5", "published-code:blur=7"):
         assert published_curve(replace(spec, corrupt=corrupt)) == ((), "")
     assert published_curve(replace(spec, data="digits")) == ((), "")
+    middle, note = published_curve(replace(spec, coreset=replace(train, batch_size=64)))
+    found = [(p.method, round(p.keep, 6), p.accuracy, p.std) for p in middle]
+    assert found == [("random", 0.2, 57.79, 0.24), ("tdds", 0.2, 63.01, 0.12)]
+    assert note.endswith("Table 6; resnet18, 200 epochs, batch 64.")
+    cross, note = published_curve(replace(spec, methods=("tdds",), coreset=replace(train, model="vgg16")))
+    assert {round(p.keep, 6): p.accuracy for p in cross} == {0.7: 74.23, 0.5: 70.66, 0.3: 64.08}
+    assert note.endswith("Table 8; vgg16, 200 epochs, batch 128.")
+    doubtful = replace(spec, data="cifar10", coreset=replace(train, model="resnet50"))
+    assert {p.method for p in published_curve(doubtful)[0]} == {"tdds"}  # Random's may be another network's
     own = published_curve(replace(spec, methods=("tdds:window=5",)))[0]
     assert all(p.method != "tdds:window=5" for p in own)  # other settings are another method
