@@ -117,6 +117,13 @@ def test_a_study_tells_which_draw_leaves_classes_empty(tmp_path: Path, monkeypat
     ]
 
 
+def test_three_classes_are_named_and_more_are_counted() -> None:
+    top = make_selector("top", {})
+    assert "more" not in emptied_text("el2n", top, dict.fromkeys(range(3), 9))
+    told = emptied_text("el2n", top, dict.fromkeys(range(4), 9))
+    assert "classes 0 (9 samples), 1 (9 samples), 2 (9 samples) and 1 more:" in told
+
+
 def test_a_coreset_that_leaves_classes_empty_trains(recorded: tuple[Data, Recorder, Path]) -> None:
     data = recorded[0]
     ids = np.flatnonzero(data.train.targets == 2)

@@ -14,6 +14,7 @@ import pytest
 from thresher.coreset import Coreset
 from thresher.data import load
 from thresher.errors import BusyError, CorruptFileError, FingerprintError, InputError, RunDirectoryError, UnknownNameError
+from thresher.experiments.columns import name_pairs
 from thresher.experiments.defaults import parse_keeps
 from thresher.experiments.jobs import Job, Task, run_task
 from thresher.experiments.recording import identity
@@ -22,6 +23,7 @@ from thresher.experiments.study import StudySpec, notices, resolve_all, run_stud
 from thresher.experiments.tables import markdown, mean_interval, table
 from thresher.methods import parse_methods
 from thresher.score_table import read_scores
+from thresher.scorers import AUM, EL2N, TDDS, Random
 from thresher.train.spec import TrainSpec
 
 SURROGATE = TrainSpec("tiny", epochs=5, batch_size=64, lr=0.05)
@@ -198,6 +200,17 @@ def test_a_job_is_named_by_what_determines_it() -> None:
     same = Job("other name", 0.1, 144, "digits", "elsewhere", "f", CORESET.to_json(), 0, "there.parquet", "digest")
     other = Job("tdds", 0.1, 144, "digits", None, "f", CORESET.to_json(), 1, "here.parquet", "digest")
     assert job.digest == same.digest != other.digest
+
+
+def test_columns_are_named_by_what_tells_them_apart() -> None:
+    two = [(TDDS(window=window), 20) for window in (5, 10)]
+    assert list(name_pairs(two).values()) == ["tdds[K=5]", "tdds[K=10]"]
+    pairs: list[tuple[Any, int | None]] = [*two, (TDDS(window=10), 30), (EL2N(), 3), (EL2N(), 5), (Random(), None)]
+    pairs += [(AUM(), None), (AUM(margin="logit"), None)]
+    assert list(name_pairs(pairs).values()) == [
+        "tdds[K=5,T=20]", "tdds[K=10,T=20]", "tdds[K=10,T=30]", "el2n[T=3]", "el2n[T=5]", "random",
+        "aum[margin=prob]", "aum[margin=logit]",
+    ]  # fmt: skip
 
 
 def result(method: str, seed: int, accuracy: float, keep: float = 0.1, **more: Any) -> dict[str, Any]:
