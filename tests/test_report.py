@@ -27,6 +27,7 @@ from thresher.report import (
     Selection,
     Settling,
     Suspects,
+    curves,
     plots,
     render,
 )
@@ -282,7 +283,8 @@ def axes_of(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         painter(painted[-1])
         return alt
 
-    monkeypatch.setattr(plots, "draw", paint)
+    for module in (plots, curves):
+        monkeypatch.setattr(module, "draw", paint)
     return painted
 
 
@@ -314,6 +316,26 @@ def test_figures_show_the_intervals_of_the_table(monkeypatch: pytest.MonkeyPatch
     assert told["better"].endswith("ours 84.00 at 10 %, 94.00 at 50 %; published 86.00 at 10 %, 95.00 at 50 %.")
     assert bars(painted[2]) == [[85.875, 86.125], [95.0], [83.25, 84.75], [93.25, 94.75]]
     assert painted[2].lines[0].get_xydata().tolist() == [[0.1, 80.0], [0.5, 90.0]]  # Random's
+
+
+def test_figures_show_when_rankings_settle_and_what_classes_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    painted = axes_of(monkeypatch)
+    settled = (Settling("a", (2, 9), (0.25, 1.0), (0.5, 1.0)), Settling("b", (4, 9), (0.75, 1.0), (0.125, 1.0)))
+    chosen = (Selection("some", 0.5, np.array([0, 1, 2, 7])), Selection("one", 0.5, np.array([6])))
+    base = Content("title", "text", np.repeat([0, 1], [6, 2]), ("x", "y"), settling=settled, selections=chosen)
+    (_, correlation), (caption, _) = curves.settling(base)
+    assert correlation.endswith(": a 0.25 after 2 epochs; b 0.75 after 4 epochs; 1 at the end.")
+    assert caption == "Share of the hardest 10 % that are the hardest 10 % at the end"
+    points = [[one.get_xydata().tolist() for one in axes.lines] for axes in painted]
+    assert points == [[[[2, 0.25], [9, 1]], [[4, 0.75], [9, 1]]], [[[2, 0.5], [9, 1]], [[4, 0.125], [9, 1]]]]
+    names, found = balances(base, 0.5)
+    alt = curves.balance(found, 0.5, names)
+    assert alt is not None
+    assert alt.endswith("2 classes at 50 %: some from x: 50.0 % to x: 50.0 %; one from x: 0.0 % to y: 50.0 %.")
+    assert [label.get_text() for label in painted[2].get_yticklabels()] == ["one", "some"]  # the first on top
+    dots = [one.get_xydata().tolist() for one in painted[2].lines if one.get_marker() == "o"]
+    assert dots == [[[0, 0], [50, 0]], [[50, 1], [50, 1]]]
+    assert painted[2].lines[-1].get_xdata() == [50.0, 50.0]  # the whole set's proportions
 
 
 def test_a_histogram_holds_every_sample_and_fills_in_the_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -554,7 +576,13 @@ def test_large_images_are_scaled_down() -> None:
     assert len(data_uri(image)) < 10_000
 
 
-def test_a_run_directory_becomes_a_report(tmp_path: Path) -> None:
+def test_nothing_is_said_of_labels_where_a_sample_has_no_margin() -> None:
+    from thresher.experiments.reporting import _verdict
+
+    assert [_verdict(margins) for margins in (None, np.array([1, np.nan], dtype=np.float32))] == ["", ""]
+
+
+def test_a_run_directory_becomes_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from thresher.data import load
     from thresher.experiments.columns import column_names
     from thresher.experiments.reporting import report_run
@@ -593,6 +621,7 @@ def test_a_run_directory_becomes_a_report(tmp_path: Path) -> None:
     (tmp_path / "env.json").write_text(json.dumps({"torch": "2.0", "gpu": None}))
     (tmp_path / "coresets" / "damaged.parquet").write_bytes(b"PAR1")
     Coreset(np.array([1]), None, n, {"fingerprint": "another"}).save(tmp_path / "coresets" / "foreign.parquet")
+    monkeypatch.setattr("thresher.experiments.reporting.SHOWN", 30)
     path = report_run(tmp_path, spec, results, None)
     page = path.read_text()
     assert page.count("A coreset is left out: ") == 2
@@ -607,6 +636,11 @@ def test_a_run_directory_becomes_a_report(tmp_path: Path) -> None:
     assert said is not None
     assert (float(said[1]), int(said[2])) == (pytest.approx(25, abs=0.1), n // 4)
     assert f"finds {n // 4} samples: the first 24 of the lowest mean logit margins" in page
+    assert "<dt>Kept shares</dt><dd>10 %</dd>" in page
+    shown = re.search(r'"shown":"([^"]+)"', page)
+    assert shown is not None
+    worst = np.argsort(margins)[:24].tolist()  # the suspects are among those whose trajectory is there
+    assert set(worst) < set(np.frombuffer(base64.b64decode(shown[1]), "<u4").tolist())
     assert "17.2 thousand passes in 12 epochs" in page
     assert "4311 passes" in page  # 3 epochs on everything
     first = re.search(r"Lowest mean logit margin</h3>.*?data-sample=\"(\d+)\".*?<br>(.*?)</li>", page, re.DOTALL)
@@ -648,6 +682,8 @@ def test_a_report_shows_the_coresets_of_its_own_trainings(tmp_path: Path) -> Non
     resolved = {("random", 0.1): resolve("random", "digits", 0.1)}
     (shown,), told = _selections(tmp_path, resolved, data, results)
     assert (shown.seed, shown.ids.tolist(), told) == (2, [2, 9], [])
+    (shown,), _ = _selections(tmp_path, resolved, data, [])  # where nothing is told of the trainings
+    assert shown.seed == 0
 
 
 def test_the_command_in_the_report_makes_the_same_study(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
