@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from thresher.coreset import Coreset
 from thresher.data import load
 from thresher.errors import FingerprintError, InputError, MissingFileError
 from thresher.experiments.dynamics import _agreement, means, settling, spread_over_map, trajectories
-from thresher.experiments.ledger import epochs_needed, ledger
+from thresher.experiments.ledger import Clock, epochs_needed, ledger
 from thresher.experiments.study import StudySpec, resolve_all
 from thresher.explore.export import export
 from thresher.explore.run import OpenRun, open_run, split_name
@@ -33,6 +34,7 @@ from thresher.methods import resolve
 from thresher.score_table import read_scores, write_scores
 from thresher.scorers.el2n import EL2N
 from thresher.scorers.random import Random
+from thresher.scorers.tdds import TDDS
 from thresher.train.spec import TrainSpec
 from thresher.trajectory.reader import Trajectory
 from thresher.trajectory.writer import TrajectoryWriter
@@ -308,6 +310,8 @@ def test_rankings_settle_at_one(small_run: Path) -> None:
     trajectory = Trajectory.open(small_run / "trajectory")
     (found,) = settling(trajectory, [EL2N(), Random()], 0.1)
     assert (found.name, found.at[-1], found.correlation[-1], found.overlap[-1]) == ("el2n", 5, 1.0, 1.0)
+    (late,) = settling(trajectory, [TDDS(window=4)], 0.1)
+    assert late.at == (4, 5)  # before there is no score of a window of 4
     assert 0 < found.overlap[0] < 1
     assert found.correlation[0] < found.correlation[-2] < 1
 
@@ -338,13 +342,26 @@ def test_costs_are_means_over_seeds_and_random_needs_no_surrogate(tmp_path: Path
     resolved = resolve_all(StudySpec("digits", train, train, ("random", "el2n"), (0.1,), (0, 1), (0, 1)), 6)
     methods = (("random", (1.0, 3.0)), ("el2n", (2.0, 7.0)))
     results = [{"method": m, "keep": 0.1, "kept": 10, "seconds": s} for m, times in methods for s in times]
-    (tmp_path / "log").write_text("".join(f'{{"event": "scored", "seconds": {s}}}\n' for s in (5.0, 4.0)))
+    lines = [{"event": "epoch", "epoch": epoch, "seconds": 2.0} for epoch in range(1, 6)]  # the last one is missing
+    lines += [{"event": "scored", "seconds": seconds} for seconds in (5.0, 4.0)]
+    (tmp_path / "log").write_text("\n".join(map(json.dumps, lines)))
     found = ledger(tmp_path / "log", 100, 6, 40, resolved, results)
     assert (found.epochs, found.surrogate_passes, found.full_passes, found.full_seconds) == (6, 600, 4000, None)
     assert (found.surrogate_seconds, found.scoring_seconds) == (None, 4.0)  # scored again: the last time counts
     assert [(c.method, c.epochs, c.seconds, c.passes) for c in found.costs] == [
         ("random", 0, 2.0, 400), ("el2n", 6, 4.5, 400),
     ]  # fmt: skip
+
+
+def test_the_clock_writes_how_long_each_took_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks, told = iter((10.0, 12.0, 15.5, 20.0, 21.25)), list[tuple[str, float]]()
+    monkeypatch.setattr("thresher.experiments.ledger.time", SimpleNamespace(perf_counter=lambda: next(ticks)))
+    clock = Clock(lambda event, **details: told.append((event, details["seconds"])))
+    clock.epoch(1)
+    clock.epoch(2)
+    clock.start()
+    clock.stage("scored")
+    assert told == [("epoch", 2.0), ("epoch", 3.5), ("scored", 1.25)]
 
 
 def test_a_method_is_charged_the_epochs_that_it_reads() -> None:
