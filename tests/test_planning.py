@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from thresher import planning
+from thresher.commands.planning import rows
 from thresher.errors import InputError
 from thresher.experiments.recording import RECORDED
 from thresher.planning import MEASURED, Setup
@@ -131,6 +132,21 @@ def test_sizes_on_four_ranks_by_hand() -> None:
     assert planning.record_seconds(setup) == pytest.approx(seconds)
     assert planning.scoring_seconds(setup) == pytest.approx(1001 * MEASURED.score_seconds)
     assert planning.row_bytes(Setup(1001, 300, 5, ranks=4, features=0)) == (1248, 0)
+
+
+def test_the_command_adds_up_by_hand(call: Any) -> None:
+    setup = Setup(1001, 300, 5, ranks=4, features=16, log_prob_bytes=2, workers=2)
+    said = {title: (value, about) for title, value, about in rows(setup)}
+    assert said["memory per rank"] == ("521 kB", "state 166 kB, features 16.1 kB, waiting rows 339 kB")
+    assert said["network per epoch, all ranks"] == (
+        "937 kB", "4 ranks, all to all; 1.02 MB in the epoch of the evaluation pass",
+    )  # fmt: skip
+    assert said["disk"] == ("266 kB", "store 240 kB (12 signals), scores 26 kB")
+    assert said["scoring"][1] == "six methods in one pass, 2 cores"
+    plan = ("plan", "--n", 1000, "--classes", 10, "--epochs", 9, "--keep", "0.3", "--features", 0)
+    told = call(*plan, "--log-probs", "float16")
+    assert "pruning to 300 samples pays" in told
+    assert "state 64 kB, features 0 bytes" in told  # 2 x 10 + 4 x 8 + 12 bytes a sample
 
 
 def test_times_are_those_of_the_benchmarks() -> None:
