@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ def measured(method: str, accuracies: dict[int, float]) -> BoardRow:
 
 def test_settings_are_compared_on_the_seeds_that_all_have() -> None:
     first, second, third = (f"tdds:at={length}:window=10" for length in (10, 30, 20))
-    rows = [measured("random", {0: 99.0, 1: 99.0}), measured(first, {0: 60.0, 1: 60.0}), measured(second, {0: 90.0})]
+    rows = [measured("random", {0: 99.0, 1: 99.0}), measured(first, {0: 88.0, 1: 99.0}), measured(second, {0: 90.0})]
     rows += [measured(third, {0: 85.0}), measured("tdds:at=5:window=5", {})]
     found = best(rows)  # the time ended in the second seed, after its first setting
     assert found is not None
@@ -106,6 +107,13 @@ def test_tuning_says_what_failed(tmp_path: Path) -> None:
     assert "trainings failed; the first: MissingFileError: Expected the folders train and val" in str(result.exception)
     assert "No setting could be compared." in result.output
     assert "budget" not in result.output
+
+
+def test_the_table_has_the_interval_of_each_number() -> None:
+    row = replace(measured("tdds:at=5:window=5", {0: 60.0, 1: 62.0}), half=2.5, gap=1.5, gap_half=0.5, pairs=2)
+    assert [list(column.cells) for column in tune._view([row], "a part").columns] == [
+        ["tdds:at=5:window=5"], ["61.00 ± 2.50"], ["+1.50 ± 0.50"], ["2"],
+    ]  # fmt: skip
 
 
 def test_tuning_ends_with_a_setting(tmp_path: Path) -> None:
