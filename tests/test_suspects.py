@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,8 @@ from thresher.selection import select
 from thresher.selectors._quota import class_quotas
 from thresher.selectors.learnable import Learnable
 from thresher.suspects import Suspects, find_suspects
-from thresher.types import Pool, Scores
+from thresher.trajectory.writer import TrajectoryWriter
+from thresher.types import Frame, Pool, Scores
 
 
 def humps(wrong: int, n: int = 2000, distance: float = 4.0) -> Any:
@@ -289,6 +292,27 @@ def test_learnable_says_what_it_lacks() -> None:
             select(scores, Pool(pool.n, pool.targets, aux=others), 0.1, Learnable())
     with pytest.raises(InputError, match="correctness in"):
         select(scores, Pool(pool.n, pool.targets, aux={**pool.aux, "correctness": scores.values - 9}), 0.1, Learnable())
+
+
+def test_the_command_shows_the_most_suspect_and_counts_the_others(tmp_path: Path, call: Any) -> None:
+    margins = np.concatenate([np.linspace(2, 6, 175), np.linspace(-4, -6, 25)]).astype(np.float32)
+    with TrajectoryWriter.create(tmp_path / "store", 200, 7, ["logit_margin"]) as store:
+        store.append(Frame(0, np.arange(200), {"logit_margin": margins}, 200), targets=np.arange(200) % 7)
+    told = call("suspects", tmp_path / "store").splitlines()
+    assert "about 12.5% wrong labels: 25 suspects (separation 9." in told[0]
+    assert told[0].endswith(", centres -5.00 and +4.00)")
+    assert [line.split() for line in told[2:4]] == [["199", "3", "-6.00", "1.000"], ["198", "2", "-5.92", "1.000"]]
+    assert (len(told), told[-1]) == (23, "... and 5 more; --out writes all of them")
+    call("suspects", tmp_path / "store", "--out", tmp_path / "s.csv")
+    with (tmp_path / "s.csv").open() as file:
+        found = list(csv.DictReader(file))
+    assert [int(row["sample_id"]) for row in found] == list(range(199, 174, -1))
+    assert {name: float(value) for name, value in found[0].items()} == {
+        "sample_id": 199,
+        "target": 3,
+        "margin": -6,
+        "wrong": 1,
+    }
 
 
 def test_margins_of_epochs_are_no_mean_margins() -> None:
