@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -15,11 +16,12 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from thresher.coreset import Coreset, sidecar_path, write_coreset
 from thresher.data import Indexed
 from thresher.errors import CorruptFileError, FingerprintError, InputError, MissingFileError, SampleIdError
+from thresher.exchange.samples import sampler
 
 SOURCE = {"method": "tdds", "keep": 0.3, "fingerprint": "abc", "epochs": [0, 90], "seed": 7, "params": {"window": 10}}
 
@@ -109,6 +111,16 @@ def test_subset_keeps_ids_through_a_loader() -> None:
 def test_subset_of_another_size_is_refused(size: int) -> None:
     with pytest.raises(FingerprintError, match="10 samples"):
         small().subset(TensorDataset(torch.zeros(size)))
+
+
+@pytest.mark.parametrize("use", [lambda kept, data: kept.subset(data), sampler])
+def test_a_stream_is_told_what_to_do(use: Any) -> None:
+    class Stream(IterableDataset[int]):
+        def __iter__(self) -> Iterator[int]:
+            return iter(range(10))
+
+    with pytest.raises(InputError, match=r"a length, .* but got Stream\. .* `coreset\.mask`"):
+        use(small(), Stream())
 
 
 def test_fingerprint(tmp_path: Path) -> None:

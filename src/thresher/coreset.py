@@ -100,17 +100,28 @@ class Coreset:
     def subset(self, dataset: Dataset[Any]) -> Subset[Any]:
         """Return a `torch.utils.data.Subset` of exactly these samples of the original, unpruned `dataset`.
 
-        Raises FingerprintError if the data set has another number of samples than the one selected from.
+        Raises FingerprintError if the data set has another number of samples than the one selected from, InputError if it
+        has no length, as a stream.
         """
         from torch.utils.data import Subset
 
-        size = len(dataset)  # type: ignore[arg-type]
+        self.check_size(dataset)
+        return Subset(dataset, self.ids.tolist())
+
+    def check_size(self, dataset: object) -> None:
+        """Raise what `subset` does for a data set that is not the one selected from."""
+        try:
+            size = len(dataset)  # type: ignore[arg-type]
+        except TypeError:
+            raise InputError(
+                f"Expected a data set with a length, whose sample i is dataset[i], but got {type(dataset).__name__}. From a "
+                "stream take those samples whose number, counted from 0, is True in `coreset.mask`."
+            ) from None
         if size != self.n:
             raise FingerprintError(
                 f"Expected the data set of {self.n} samples that this coreset was selected from, but got {size} samples. "
                 "Give the full, unpruned training set."
             )
-        return Subset(dataset, self.ids.tolist())
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write `path` (Parquet) and `path` + `.json`; a crash leaves the old file or the new one, never a partial one."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from thresher.coreset import Coreset
-from thresher.errors import FingerprintError, InputError
+from thresher.errors import InputError
 
 if TYPE_CHECKING:
     from torch.utils.data import SubsetRandomSampler
@@ -21,13 +21,13 @@ def sampler(coreset: Coreset, dataset: Sized, seed: int = 0) -> SubsetRandomSamp
     """Return a torch sampler of the kept samples of the full `dataset`, in a new random order every epoch.
 
     `DataLoader(Indexed(dataset), sampler=sampler(coreset, dataset))` keeps the original sample ids. Under
-    DistributedDataParallel use `DistributedSampler(coreset.subset(dataset))`. Raises FingerprintError if `dataset` has
-    another number of samples.
+    DistributedDataParallel use `DistributedSampler(coreset.subset(dataset))`. Raises what `Coreset.subset` raises
+    for another data set.
     """
     import torch
     from torch.utils.data import SubsetRandomSampler
 
-    _check_size(coreset, dataset)
+    coreset.check_size(dataset)
     return SubsetRandomSampler(coreset.ids.tolist(), generator=torch.Generator().manual_seed(seed))
 
 
@@ -39,7 +39,7 @@ def select_rows(coreset: Coreset, dataset: Any) -> Any:
     """
     if not callable(getattr(dataset, "select", None)) or isinstance(dataset, dict):
         raise InputError(f"Expected a datasets.Dataset, but got {type(dataset).__name__}. Of a DatasetDict name the split.")
-    _check_size(coreset, dataset)
+    coreset.check_size(dataset)
     return dataset.select(coreset.ids.tolist())
 
 
@@ -50,7 +50,7 @@ def mark_rows(coreset: Coreset, dataset: Any, column: str = "kept") -> Any:
     """
     if not callable(getattr(dataset, "add_column", None)):
         raise InputError(f"Expected a datasets.Dataset, but got {type(dataset).__name__}. Of a DatasetDict name the split.")
-    _check_size(coreset, dataset)
+    coreset.check_size(dataset)
     if column in dataset.column_names:
         raise InputError(f"The data set already has a column {column}. Choose another name.")
     return dataset.add_column(column, coreset.mask.tolist())
@@ -64,11 +64,3 @@ def of_rows(dataset: Any, column: str = "kept") -> Coreset:
     if mask.dtype != np.bool_:
         raise InputError(f"Expected a boolean column {column}, but got {mask.dtype}.")
     return Coreset(np.flatnonzero(mask), None, len(mask), {"column": column})
-
-
-def _check_size(coreset: Coreset, dataset: Sized) -> None:
-    if len(dataset) != coreset.n:
-        raise FingerprintError(
-            f"Expected the data set of {coreset.n} samples that this coreset was selected from, but got {len(dataset)} "
-            "samples. Give the full, unpruned training set."
-        )
