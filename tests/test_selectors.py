@@ -280,6 +280,19 @@ def test_select_says_what_it_works_with(changed: dict[str, Any], message: str) -
         select(**({"scores": Scores(np.ones(3)), "pool": Pool(3), "keep": 0.5, "selector": Top()} | changed))
 
 
+@pytest.mark.parametrize("kind", ["int8", "uint8", "int32", "uint32", "uint64", ">i8"])
+@pytest.mark.parametrize("name", ["learnable", "near_median", "stratified", "top", "uniform"])
+def test_labels_of_any_integer_type_give_the_same_coreset(name: str, kind: str) -> None:
+    """Strata and bins of the classes are numbered far beyond what a byte holds."""
+    rng = np.random.default_rng(0)
+    targets, values = rng.integers(0, 10, 400), rng.random(400, dtype=np.float32)
+    selector, aux = make_selector(name, {"balanced": True}), {"correctness": values, "logit_margin": values}
+    pools = [Pool(400, labels, aux=aux) for labels in (targets, targets.astype(kind))]
+    one, other = (select(Scores(values), pool, 0.3, selector) for pool in pools)
+    assert one.digest == other.digest
+    assert pools[0].targets is targets
+
+
 def test_labels_may_be_a_list_and_must_be_integers() -> None:
     pool = Pool(4, [0, 1, 0, 1])  # type: ignore[arg-type]
     assert select(Scores(np.arange(4.0)), pool, 2, Top(balanced=True)).ids.tolist() == [2, 3]

@@ -118,14 +118,17 @@ class Frame:
 
 
 def as_labels(targets: Any) -> NDArray[np.int64]:
-    """Return class labels as an (N,) integer array; raises InputError for labels that are not integers."""
-    labels: NDArray[np.int64] = np.asarray(targets)
+    """Return class labels as (N,) int64, without a copy where they are; raises InputError for labels that are not integers.
+
+    Groups are numbered by them, and a narrower type has no room for the numbers.
+    """
+    labels = np.asarray(targets)
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise InputError(
             f"Expected targets as (N,) integer class labels, but got {labels.dtype} of shape {labels.shape}. Turn class "
             "names into numbers: np.unique(labels, return_inverse=True)[1]."
         )
-    return labels
+    return labels.astype(np.int64, copy=False)
 
 
 @dataclass(frozen=True)
