@@ -639,6 +639,17 @@ def test_targets_that_are_no_classes_are_told_what_they_may_be(targets: list[int
         recorder.update(torch.zeros(2, 3), torch.tensor(targets), torch.tensor(ids))
 
 
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "uint32", "uint64"])
+def test_labels_that_are_known_may_be_of_any_integer_type(kind: str) -> None:
+    known = np.array([0, 2, 1], dtype=kind)
+    recorder = Recorder(3, 3, {"el2n": EL2N()}, targets=known)
+    recorder.update(torch.zeros(3, 3), known, torch.arange(3))
+    recorder.end_epoch()
+    assert recorder.pool().targets.tolist() == [0, 2, 1]  # type: ignore[union-attr]
+    with pytest.raises(InputError, match=r"in \[0, 2\), but sample 1 has 2 \(1 such labels\)"):
+        Recorder(3, 2, {"el2n": EL2N()}, targets=known)
+
+
 def test_what_is_no_signal_is_refused_before_anything_is_recorded() -> None:
     with pytest.raises(UnknownNameError, match="but got 'losss'"):
         Recorder(N, C, extra_signals=["losss"])

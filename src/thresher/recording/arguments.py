@@ -146,10 +146,11 @@ def known_targets(targets: ArrayLike, n: int, num_classes: int) -> Tensor:
             f"Expected targets as {n} integer labels, one per sample in the order of the ids, but got shape "
             f"{tuple(labels.shape)} of {labels.dtype}."
         )
+    labels = labels.to(torch.int64, copy=True)  # torch compares no unsigned integers above 8 bits
     wrong = torch.nonzero((labels < 0) | (labels >= num_classes))[:, 0]
     if len(wrong):
         raise InputError(
             f"Expected targets in [0, {num_classes}), but sample {int(wrong[0])} has {int(labels[wrong[0]])} "
             f"({len(wrong)} such labels). Number the classes from 0."
         )
-    return labels.to(torch.int64, copy=True)
+    return labels
