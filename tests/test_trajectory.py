@@ -82,6 +82,21 @@ def test_what_is_written_is_read(n: int, bucket_size: int, holes: list[float], s
                 np.testing.assert_array_equal(wanted.values[signal], found.values[signal])
 
 
+def test_what_comes_in_another_byte_order_is_read_as_the_same_numbers(tmp_path: Path) -> None:
+    """Arrow takes the bytes of an array as they are, and labels turned round are large numbers, not errors."""
+    ids, targets = np.arange(4).astype(">i8"), np.array([0, 1, 2, 1], ">i8")
+    features = np.arange(8, dtype=">f4").reshape(4, 2)
+    with TrajectoryWriter.create(tmp_path / "t", 4, 3, ["loss"], logits="float32") as store:
+        frame = Frame(0, ids, {"loss": features[:, 0]}, 4)
+        store.append(frame, np.ones((4, 3), ">f4"), targets=targets, features=features)
+    opened = Trajectory.open(tmp_path / "t")
+    np.testing.assert_array_equal(opened.targets, targets)
+    np.testing.assert_array_equal(opened.features, features)
+    (read,) = opened.frames(["loss"], 0, 1)
+    np.testing.assert_array_equal(read.ids, ids)
+    np.testing.assert_array_equal(read.values["loss"], features[:, 0])
+
+
 def test_targets_features_logits_and_info_come_back(tmp_path: Path) -> None:
     features, logits = np.random.default_rng(0).normal(size=(2, 10, 4)).astype(np.float32)
     features[3] = np.nan

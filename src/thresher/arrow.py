@@ -18,12 +18,15 @@ from numpy.typing import NDArray
 
 
 def column(values: NDArray[Any]) -> pa.Array:
-    """Return (M,) numbers as a column without nulls; NaN stays NaN. The memory is shared where it is contiguous.
+    """Return (M,) numbers as a column without nulls; NaN stays NaN. The memory is shared where it is contiguous, and of this
+    machine's byte order.
 
     >>> column(np.array([0.5, np.nan], dtype=np.float32)).to_pylist()
     [0.5, nan]
+    >>> column(np.array([1, 2], dtype=">i8")).to_pylist()
+    [1, 2]
     """
-    packed = np.ascontiguousarray(values)
+    packed = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("="))  # Arrow takes the bytes as they are
     return pa.Array.from_buffers(pa.from_numpy_dtype(packed.dtype), len(packed), [None, pa.py_buffer(packed)])
 
 
