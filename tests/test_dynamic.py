@@ -136,6 +136,23 @@ def test_samples_that_were_drawn_and_not_shown_are_told_once() -> None:
     show(again)
 
 
+def test_a_draw_that_was_lost_with_the_samplers_state_is_told() -> None:
+    rule = Redraw("el2n", 0.5, every=3, warmup=2)
+    sampler = sampler_of(rule)
+    for _ in range(4):
+        show(sampler)
+    state, draw = sampler.recorder.state_dict(), sampler.state_dict()
+    for restored in (True, False):
+        again = sampler_of(rule)
+        again.recorder.load_state_dict(state)
+        if restored:
+            again.load_state_dict(draw)
+            assert again.coreset.ids.tolist() == sampler.coreset.ids.tolist()
+            continue
+        with pytest.warns(UserWarning, match=r"Epoch 4 shows the draw of an earlier epoch, which .* so it draws now"):
+            again.set_epoch(4)
+
+
 def test_a_prepared_loader_counts_epochs_by_itself(tmp_path: Path) -> None:
     """Accelerate's loaders pass their own count to the sampler: `loader.set_epoch` is what tells them better."""
     accelerate = pytest.importorskip("accelerate", reason="needs accelerate: pip install 'thresher[accelerate]'")

@@ -87,7 +87,14 @@ class DynamicSampler(Sampler[int]):
                 "Recorder and sampler that were saved together, and let the sampler show every epoch."
             )
         self._look_back()
-        drawn = self._draw(epoch) if self._coreset is None or self.rule.due(epoch, self.epochs) else self._coreset
+        due = self.rule.due(epoch, self.epochs)
+        if self._coreset is None and epoch and not due and self.rule.reads(epoch, self.epochs):
+            warnings.warn(
+                f"Epoch {epoch} shows the draw of an earlier epoch, which this sampler does not have, so it draws now. If a "
+                "training is resumed, restore the sampler's state with the Recorder's: sampler.load_state_dict(...).",
+                UserWarning, stacklevel=3,
+            )  # fmt: skip
+        drawn = self._draw(epoch) if self._coreset is None or due else self._coreset
         self._hold(epoch, drawn)
         self.counts.append(len(drawn))
         return drawn
