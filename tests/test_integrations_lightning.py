@@ -86,10 +86,10 @@ def fit(
     module = options.pop("module", None) or Net()
     validation = DataLoader(PAIRS, batch_size=N) if options.pop("validate", False) else None
     every, sampler = options.pop("every", None), options.pop("sampler", None) or Shuffled()
-    more = options.pop("more", [])
+    more, callback = options.pop("more", []), options.pop("callback", None) or RecorderCallback(recorder)
     keeper = ModelCheckpoint(dirpath=folder, save_top_k=-1, filename="{step}", every_n_train_steps=every)
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
-    trainer = L.Trainer(callbacks=[RecorderCallback(recorder), keeper, *more], **{"max_epochs": 4, **quiet, **options})
+    trainer = L.Trainer(callbacks=[callback, keeper, *more], **{"max_epochs": 4, **quiet, **options})
     loader = DataLoader(Indexed(PAIRS) if dataset is None else dataset, batch_size=32, sampler=sampler)
     trainer.fit(module, loader, validation, ckpt_path=resume)
     return trainer
@@ -194,6 +194,15 @@ class Mixed(Dataset[Any]):
         order = self.orders[self.reads // N]
         self.reads += 1
         return (int(order[index]), *PAIRS[index])
+
+
+def test_a_recorder_that_this_process_does_not_have_is_explained(tmp_path: Path) -> None:
+    """As before `fit`, or after one whose processes have ended."""
+    callback = RecorderCallback(new_recorder)
+    with pytest.raises(InputError, match=r"not called in this process.*Use strategy='ddp'"):
+        _ = callback.recorder
+    fit(new_recorder(), tmp_path, max_epochs=1, callback=callback)
+    assert callback.recorder.epoch == 1
 
 
 def test_the_epoch_that_only_updates_batch_normalisation_is_not_recorded(tmp_path: Path) -> None:

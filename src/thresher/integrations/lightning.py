@@ -39,7 +39,9 @@ class RecorderCallback(_lightning.Callback):
     Recorder created for another number of processes; and what the Recorder raises.
 
     With several devices the Recorder must be created after all processes have started: pass a function that creates it, such
-    as `lambda: Recorder(...)`; it is called once, and `callback.recorder` is the result.
+    as `lambda: Recorder(...)`; it is called once, and `callback.recorder` is the result. With strategies that start and end
+    their processes within `fit` (`ddp_spawn`, `ddp_fork`, `ddp_notebook`) the Recorder ends with them, and then
+    `callback.recorder` raises InputError.
 
     >>> from thresher.scorers import EL2N
     >>> callback = RecorderCallback(Recorder(100, 10, scorers={"el2n": EL2N()}))
@@ -62,14 +64,24 @@ class RecorderCallback(_lightning.Callback):
         self._make = None if isinstance(recorder, Recorder) else recorder
         self._strategy: Any = None
         self._stage = "fit"
-        if isinstance(recorder, Recorder):
-            self.recorder = recorder
+        self._recorder = recorder if isinstance(recorder, Recorder) else None
+
+    @property
+    def recorder(self) -> Recorder:
+        """The Recorder; raises InputError if this process has none."""
+        if self._recorder is None:
+            raise InputError(
+                "Expected a Recorder, but the function that creates it was not called in this process. `fit` calls it in "
+                "the processes that train; those of ddp_spawn, ddp_fork and ddp_notebook end with `fit`. Use "
+                "strategy='ddp', or call scores() in on_train_end, or give the Recorder a store."
+            )
+        return self._recorder
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Create the Recorder, now that the processes have started; Lightning restores states after this."""
         self._strategy, self._stage = trainer.strategy, stage
         if self._make is not None:
-            self.recorder, self._make = self._make(), None
+            self._recorder, self._make = self._make(), None
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Refuse a training with another number of processes than the Recorder's, or one the Recorder does not belong to."""
