@@ -107,6 +107,8 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
         with tarfile.open(path, "r|*") as shard:  # a stream: nothing is sought, members are forgotten as they pass
             for member in shard:
                 shard.members = []  # type: ignore[attr-defined]  # else the list grows with every file of the shard
+                if member.isdir():  # of which nothing is written; `tar -cf shard.tar .` begins with the folder itself
+                    continue
                 check_inside(member.name, path)
                 if not member.isreg() or _ASIDE.match(member.name) or not _KEYED.match(member.name):
                     continue
