@@ -7,6 +7,7 @@ in a text file (one per line), a CSV or Parquet file with a column `uid`, or a .
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from thresher.types import Ids
 
 PAIR = np.dtype("u8,u8")
 Uids = np.ndarray[Any, np.dtype[np.void]]
+_UID = re.compile("[0-9a-fA-F]{32}")  # int() would take 0x for digits, too
 
 
 def parse_uids(texts: Sequence[str], where: str = "the uids") -> Uids:
@@ -33,12 +35,9 @@ def parse_uids(texts: Sequence[str], where: str = "the uids") -> Uids:
     pairs = np.empty(len(texts), dtype=PAIR)
     for row, text in enumerate(texts):
         text = text.strip()
-        try:
-            if len(text) != 32 or not (text.isascii() and text.isalnum()):
-                raise ValueError
-            pairs[row] = (int(text[:16], 16), int(text[16:], 16))
-        except ValueError:
-            raise InputError(f"Expected uids of 32 hexadecimal digits in {where}, but row {row} is {text[:40]!r}.") from None
+        if not _UID.fullmatch(text):
+            raise InputError(f"Expected uids of 32 hexadecimal digits in {where}, but row {row} is {text[:40]!r}.")
+        pairs[row] = (int(text[:16], 16), int(text[16:], 16))
     return pairs
 
 
