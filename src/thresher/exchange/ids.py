@@ -125,8 +125,11 @@ def csv_rows(path: Path, needed: tuple[str, ...]) -> Iterator[tuple[int, dict[st
                         path, reader.line_num, f"it has {len(row)} of {len(header)} fields (is the file truncated?)"
                     )
                 yield reader.line_num, dict(zip(header, row, strict=True))
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise _bad_line(path, reader.line_num + 1, str(error)) from None
+        except csv.Error as error:
+            raise _bad_line(path, reader.line_num, str(error)) from None
+        except UnicodeDecodeError as error:  # in what was read ahead of the reader
+            ahead = error.object[: error.start].count(b"\n")
+            raise _bad_line(path, reader.line_num + 1 + ahead, str(error)) from None
 
 
 def whole_number(text: str, path: Path, line: int) -> int:
