@@ -194,6 +194,7 @@ BAD_JSONL = {
     "nan": LINE.replace("2.0", "NaN"), "text": LINE.replace("2.0", '"x"'),
     "classes change": LINE + '{"guid": 1, "logits_epoch_0": [1.0, 2.0, 3.0], "gold": 1}',
     "no id": LINE.replace("0,", "null,", 1), "nested": "[" * 100_000, "huge": LINE.replace("2.0", "1" + "0" * 400),
+    "more than 32 bits": LINE.replace("2.0", "1e39"),
 }  # fmt: skip
 
 

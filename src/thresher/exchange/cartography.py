@@ -159,7 +159,8 @@ def _read_epoch(path: Path, epoch: int) -> tuple[list[Guid], NDArray[np.float32]
                 or not isinstance(label, int)
             ):
                 raise TypeError("guid must be an integer or a string, gold an integer")
-            row = np.array(logits, dtype=np.float32)
+            with np.errstate(over="ignore"):  # what 32 bits cannot hold is not finite, and told below
+                row = np.array(logits, dtype=np.float32)
             if row.ndim != 1 or len(row) < 2 or not np.isfinite(row).all() or (rows and len(row) != len(rows[0])):
                 raise ValueError(f"expected {len(rows[0]) if rows else 'at least 2'} finite logits")
             if not 0 <= label < len(row):
