@@ -21,7 +21,9 @@ from thresher.coreset import Coreset
 from thresher.data import load
 from thresher.errors import (
     CorruptFileError,
+    FingerprintError,
     InputError,
+    MissingFileError,
     MissingSamplesError,
     RunDirectoryError,
     SampleIdError,
@@ -410,3 +412,164 @@ def test_numbers_that_32_bits_cannot_hold_are_refused(tmp_path: Path) -> None:
     (tmp_path / "aum_values.csv").write_text("sample_id,aum\n0,1e300\n")
     with pytest.raises(CorruptFileError, match=r"line 2.*'1e300' is not a finite 32-bit number"):
         read_aum(tmp_path / "aum_values.csv", 2)
+
+
+def test_frames_need_every_column_once_and_a_number_in_every_row() -> None:
+    ids = pa.array([1, 0])
+    cases: list[tuple[Any, type[ThresherError], str]] = [
+        (pa.Table.from_arrays([ids, ids, ids], ["sample_id", "a", "a"]), InputError, "every column once"),
+        (pa.table({"sample_id": [0, None]}), SampleIdError, "integer in every row"),
+        (pa.table({"sample_id": pa.array([], pa.int64())}), MissingSamplesError, "there is none"),
+        (pa.table({"sample_id": [0, 1, 3]}), MissingSamplesError, "sample 2 has none"),
+        (pa.table({"sample_id": [-1, 0]}), SampleIdError, "-1 is negative"),
+        (pa.table({"sample_id": [0, 1], "target": [0.5, 1.0]}), InputError, "numbers in the column target, but got double"),
+        (pa.table({"sample_id": [0, 1], "a": [True, False]}), InputError, "numbers in the column a, but got bool"),
+    ]
+    for frame, error, said in cases:
+        with pytest.raises(error, match=said):
+            from_frame(frame)
+    frame = {"sample_id": ids, "target": [7, 5], "rank": [3, 4], "aum": [0.5, None], "__index_level_0__": [8, 9]}
+    read = from_frame(pa.table(frame), {"rank": "low"})
+    assert read.targets is not None
+    assert (read.targets.tolist(), list(read.columns)) == ([5, 7], ["rank", "aum"])
+    assert read.columns["rank"].values.tolist() == [4.0, 3.0]
+    assert np.isnan(read.columns["aum"].values).tolist() == [True, False]
+    assert [scores.hard_end for scores in read.columns.values()] == ["low", "low"]
+    assert from_frame(pa.table(frame), {"aum": "high"}).columns["aum"].hard_end == "high"
+
+
+def test_aum_files_hold_the_largest_margin_first(tmp_path: Path) -> None:
+    path = tmp_path / "aum_values.csv"
+    write_aum(Scores(np.ones(40, np.float32), "low"), path)
+    assert list(np.loadtxt(path, delimiter=",", skiprows=1)[:, 0]) == list(range(40))  # where they are equal, by id
+    path.unlink()
+    write_aum(Scores(np.array([0.1, 2.0, np.nan, 2.0], np.float32), "low"), path)
+    assert path.read_text() == "sample_id,aum\n1,2.0\n3,2.0\n0,0.1\n"
+    with pytest.raises(RunDirectoryError, match="already exists"):
+        write_aum(Scores(np.zeros(2, np.float32), "low"), path)
+    read = read_aum(path, 5)
+    assert (read.hard_end, read.source["params"]) == ("low", {"margin": "logit", "skip": 0})
+    assert np.isnan(read.values).tolist() == [False, False, True, False, True]
+    with pytest.raises(InputError, match="these scores say high"):
+        write_aum(Scores(np.zeros(2, np.float32)), tmp_path / "other.csv")
+    path.write_text("sample_id,aum\n0,1\n1,2\n0,3\n")
+    with pytest.raises(SampleIdError, match="line 4 has 0 again"):
+        read_aum(path, 2)
+
+
+def dynamics(folder: Path, *epochs: list[tuple[Any, Any, Any]]) -> Path:
+    """Write cartography's files of (guid, logits, gold)."""
+    folder.mkdir(parents=True)
+    for epoch, rows in enumerate(epochs):
+        lines = [json.dumps({"guid": guid, f"logits_epoch_{epoch}": row, "gold": gold}) for guid, row, gold in rows]
+        (folder / f"dynamics_epoch_{epoch}.jsonl").write_text("\n\n".join(lines))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("guids", "listed"),
+    [([2, 0, 1], [0, 1, 2]), ([7, 0, 3], [7, 0, 3]), (["2", "0", "1"], ["2", "0", "1"]), ([0, "1", 2], [0, "1", 2])],
+    ids=str,
+)
+def test_guids_that_count_are_the_sample_ids(guids: list[Any], listed: list[Any], tmp_path: Path) -> None:
+    rows = [(guid, [float(place), 9.0, 8.0], place) for place, guid in enumerate(guids)]
+    place = dynamics(tmp_path / "a", rows, rows[::-1])
+    (place / "dynamics_epoch_2.jsonl.old").write_text("notes")
+    assert dynamics_to_dumps(place, tmp_path / "out") == listed
+    assert json.loads((tmp_path / "out" / "guids.json").read_text()) == listed
+    dumps, back = OfficialDumps(tmp_path / "out"), [guids.index(guid) for guid in listed]
+    assert dumps.targets is not None
+    assert (dumps.epochs, dumps.targets.tolist()) == (2, back)
+    for epoch in range(2):
+        assert dumps.rows(epoch, np.arange(3))[:, 0].tolist() == back
+
+
+FIRST = [(0, [1.0, 2.0], 1), (1, [3.0, 4.0], 0)]
+
+
+@pytest.mark.parametrize(
+    ("second", "error", "said"),
+    [
+        ([FIRST[0], (2, [1.0, 2.0], 0)], SampleIdError, "guid 2 is new there"),
+        (FIRST[:1], MissingSamplesError, "Expected the 2 samples of epoch 0 .* but it has 1"),
+        ([FIRST[0], (1, [3.0, 4.0], 1)], InputError, "same classes and labels"),
+        ([(0, [1.0, 2.0, 0.0], 1), (1, [3.0, 4.0, 0.0], 0)], InputError, "same classes and labels"),
+        ([FIRST[0], (True, [3.0, 4.0], 0)], CorruptFileError, "line 3, .* guid must be"),
+        ([FIRST[0], (1, [3.0, 4.0], False)], CorruptFileError, "gold an integer"),
+        ([FIRST[0], (1, [3.0, 4.0], -1)], CorruptFileError, "gold -1 is not one of 2 classes"),
+        ([(0, [1.0], 0)], CorruptFileError, "expected at least 2 finite logits"),
+        ([(0, [[1.0, 2.0], [1.0, 2.0]], 0)], CorruptFileError, "expected at least 2 finite logits"),
+    ],
+)
+def test_dynamics_of_other_samples_are_refused(second: Any, error: type[ThresherError], said: str, tmp_path: Path) -> None:
+    place = dynamics(tmp_path / "a", FIRST, second)
+    with pytest.raises(error, match=said) as refused:
+        dynamics_to_dumps(place, tmp_path / "out")
+    assert "dynamics_epoch_1.jsonl" in str(refused.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_dynamics_without_a_first_epoch_are_none(tmp_path: Path) -> None:
+    place = dynamics(tmp_path / "a", FIRST, FIRST, FIRST)
+    for epoch, left in ((1, "0, 2"), (0, "2")):
+        (place / f"dynamics_epoch_{epoch}.jsonl").unlink()
+        with pytest.raises(MissingFileError, match=rf"without a gap, .* there are epochs \[{left}\]"):
+            dynamics_to_dumps(place, tmp_path / "out")
+
+
+def test_neither_dumps_nor_dynamics_are_replaced_without_force(recording: Trajectory, tmp_path: Path) -> None:
+    place = dynamics(tmp_path / "a", FIRST)
+    dynamics_to_dumps(place, tmp_path / "out")
+    with pytest.raises(RunDirectoryError, match=r"0_Output\.npy already exists"):
+        dynamics_to_dumps(place, tmp_path / "out")
+    dynamics_to_dumps(place, tmp_path / "out", force=True)
+    write_dynamics(recording, tmp_path / "model")
+    with pytest.raises(RunDirectoryError, match=r"dynamics_epoch_0\.jsonl already exists"):
+        write_dynamics(recording, tmp_path / "model")
+
+
+def test_dynamics_want_logits_targets_and_every_sample(tmp_path: Path) -> None:
+    kinds: dict[str, dict[str, Any]] = {"bare": {}, "unlabelled": {"logits": "float32"}, "holes": {"logits": "float32"}}
+    for name, options in kinds.items():
+        with TrajectoryWriter.create(tmp_path / name, 3, 2, ["loss"], **options) as store:
+            ids = np.arange(3) if name != "holes" else np.array([0, 2])
+            frame = Frame(0, ids, {"loss": np.ones(len(ids), np.float32)}, 3)
+            logits = np.ones((len(ids), 2), np.float32) if options else None
+            store.append(frame, logits, targets=None if name == "unlabelled" else np.zeros(3, np.int64))
+    for name in ("bare", "unlabelled"):
+        with pytest.raises(InputError, match="Expected a recording with logits and targets"):
+            write_dynamics(Trajectory.open(tmp_path / name), tmp_path / "out")
+    with pytest.raises(MissingSamplesError, match="sample 1 is missing from epoch 0"):
+        write_dynamics(Trajectory.open(tmp_path / "holes"), tmp_path / "out")
+    assert not (tmp_path / "out" / "training_dynamics").exists()
+
+
+class Named:
+    """Two pictures, named from where the program runs."""
+
+    root = Path("pictures")
+
+    def __len__(self) -> int:
+        return 2
+
+    def path(self, sample_id: int) -> Path:
+        return self.root / f"{sample_id}.png"
+
+
+def test_the_explorers_table_has_the_columns_that_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    scores = {"el2n": Scores(np.array([0.1, 0.5], np.float32))}
+    write_explorer("bare.csv", Named(), ScoreTable(2, None, scores))
+    at = tmp_path.resolve() / "pictures"
+    assert Path("bare.csv").read_text() == f"filepath,sample_id,el2n\n{at}/0.png,0,0.1\n{at}/1.png,1,0.5\n"
+    labelled = ScoreTable(2, np.array([1, 0]), scores)
+    write_explorer("labelled.csv", Named(), labelled)
+    assert [line.split(",")[2] for line in Path("labelled.csv").read_text().splitlines()] == ["label", "1", "0"]
+    write_explorer("named.csv", Named(), labelled, class_names=("cat", "dog"))
+    assert [line.split(",")[2] for line in Path("named.csv").read_text().splitlines()] == ["label", "dog", "cat"]
+    with pytest.raises(RunDirectoryError, match="already exists"):
+        write_explorer("named.csv", Named(), labelled)
+    three = ScoreTable(3, None, {"el2n": Scores(np.zeros(3, np.float32))})
+    for table, coreset in ((three, None), (three, Coreset([0], None, 3)), (labelled, Coreset([0], None, 3))):
+        with pytest.raises(FingerprintError, match=r"they have \[2, 3\] samples"):
+            write_explorer("other.csv", Named(), table, coreset)
