@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from click.testing import CliRunner
 
 from thresher.boards.board import BoardRow
 from thresher.boards.cells import Cell, Entry
+from thresher.boards.outcome import Outcome
 from thresher.boards.place import Place
 from thresher.cli import app
 from thresher.commands import tune
@@ -114,6 +116,16 @@ def test_the_table_has_the_interval_of_each_number() -> None:
     assert [list(column.cells) for column in tune._view([row], "a part").columns] == [
         ["tdds:at=5:window=5"], ["61.00 ± 2.50"], ["+1.50 ± 0.50"], ["2"],
     ]  # fmt: skip
+
+
+def test_the_best_setting_stands_first(tmp_path: Path) -> None:
+    told: list[Any] = []
+    say: Any = SimpleNamespace(table=lambda made: told.append(made()), line=told.append, result=told.append)
+    means = {"random": 70.0, "tdds:at=5:window=5": 60.0, "tdds:at=9:window=5": 80.0}
+    rows = [measured(method, {0: mean}) for method, mean in means.items()]
+    tune._tell(rows, say, Place(tmp_path), Outcome(), "a part")
+    assert list(told[0].columns[0].cells) == ["tdds:at=9:window=5", "random", "tdds:at=5:window=5"]
+    assert told[1].startswith("best: --method tdds:at=9:window=5, of 2 compared on seed 0")
 
 
 def test_tuning_ends_with_a_setting(tmp_path: Path) -> None:

@@ -141,12 +141,15 @@ def test_the_command_adds_up_by_hand(call: Any) -> None:
     assert said["network per epoch, all ranks"] == (
         "937 kB", "4 ranks, all to all; 1.02 MB in the epoch of the evaluation pass",
     )  # fmt: skip
+    unevaluated = {title: about for title, _, about in rows(replace(setup, features=0))}
+    assert unevaluated["network per epoch, all ranks"] == "4 ranks, all to all"
     assert said["disk"] == ("266 kB", "store 240 kB (12 signals), scores 26 kB")
     assert said["scoring"][1] == "six methods in one pass, 2 cores"
     plan = ("plan", "--n", 1000, "--classes", 10, "--epochs", 9, "--keep", "0.3", "--features", 0)
     told = call(*plan, "--log-probs", "float16")
     assert "pruning to 300 samples pays" in told
     assert "state 64 kB, features 0 bytes" in told  # 2 x 10 + 4 x 8 + 12 bytes a sample
+    assert json.loads(call(*plan, "--json"))["kept"] == 300
 
 
 def test_times_are_those_of_the_benchmarks() -> None:

@@ -138,7 +138,7 @@ def test_a_gap_says_of_how_many_pairs_it_is(finished: tuple[Place, Outcome], tmp
 
 def test_a_board_pairs_what_differs_in_nothing_but_the_method(tmp_path: Path) -> None:
     """Numbers by hand: 4.3027 / sqrt(3) times 11 for the accuracies, times 1 for their differences."""
-    random, tdds = entry("random"), entry("tdds:window=3:at=5")
+    random, tdds = entry("random"), replace(entry("tdds:window=3:at=5"), remark="doubtful")
     others: list[dict[str, object]] = [{"keep": 0.3}, {"mislabel": "0.2"}, {"coreset": replace(CORESET, batch_size=32)}]
     decoys = [entry("random", **changes) for changes in others]
     place = Place(tmp_path)
@@ -147,10 +147,11 @@ def test_a_board_pairs_what_differs_in_nothing_but_the_method(tmp_path: Path) ->
     for one, accuracies in trained:
         for cell, accuracy in zip(one.cells((0, 1, 2)), accuracies, strict=True):
             told = {"cell": cell.to_json(), "test_accuracy": accuracy, "steps": 9}
+            told |= {"trained_as": "tdds"} if one is tdds else {}
             place.result(cell).write_text(json.dumps(told))
     rows = board([tdds, random, *decoys], (0, 1, 2), place)
-    budget = "1 epochs, batch 64, 9 steps"
-    assert rows[0].texts() == ("50.00 ± 1.00", "66.00 ± 27.33", "3", "+16.00", "+6.00 ± 2.48", budget, "")
+    budget, remark = "1 epochs, batch 64, 9 steps", "trained once, as tdds; doubtful"
+    assert rows[0].texts() == ("50.00 ± 1.00", "66.00 ± 27.33", "3", "+16.00", "+6.00 ± 2.48", budget, remark)
     assert [row.gap for row in rows[1:]] == [None] * 4
     line = next(csv.DictReader(as_csv(rows).splitlines()))
     names = ("published", "published_std", "mean", "half_width", "n", "difference", "gap", "gap_half_width", "pairs")

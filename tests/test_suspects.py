@@ -303,6 +303,9 @@ def test_the_command_shows_the_most_suspect_and_counts_the_others(tmp_path: Path
     assert told[0].endswith(", centres -5.00 and +4.00)")
     assert [line.split() for line in told[2:4]] == [["199", "3", "-6.00", "1.000"], ["198", "2", "-5.92", "1.000"]]
     assert (len(told), told[-1]) == (23, "... and 5 more; --out writes all of them")
+    with TrajectoryWriter.create(tmp_path / "fewer", 195, 7, ["logit_margin"]) as store:
+        store.append(Frame(0, np.arange(195), {"logit_margin": margins[:195]}, 195))
+    assert "more" not in call("suspects", tmp_path / "fewer")  # of 20 all are shown
     call("suspects", tmp_path / "store", "--out", tmp_path / "s.csv")
     with (tmp_path / "s.csv").open() as file:
         found = list(csv.DictReader(file))
