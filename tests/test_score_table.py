@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import numpy as np
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from thresher import score_file, score_table
+from thresher.coreset import Coreset
 from thresher.errors import CorruptFileError, InputError, MissingFileError
 from thresher.files import seal_of
 from thresher.score_file import ScoreFile
@@ -54,6 +56,17 @@ def test_tables_of_other_tools_work(tmp_path: Path) -> None:
     )
     ends = {name: column.hard_end for name, column in read_scores(path).columns.items()}
     assert ends == {"mine": "high", "correctness": "low", "aum[T=3]": "low"}
+
+
+def test_a_text_in_a_table_of_another_tool_is_no_damage(tmp_path: Path, call: Any) -> None:
+    path, core = tmp_path / "s.parquet", tmp_path / "c.parquet"
+    columns = {"sample_id": range(9), "mine": np.arange(9.0), "file": list("abcdefghi"), "seen": [True] * 9}
+    pq.write_table(pa.table(columns), path)
+    with pytest.raises(InputError, match=r"numbers in the column file of .*, but got string\. Drop the column"):
+        read_scores(path)
+    assert "column file" in call.refused("select", path, "--method", "el2n", "--column", "file", "--keep", 2, "--out", core)
+    call("select", path, "--method", "el2n", "--column", "mine", "--keep", 2, "--out", core)  # which reads no other column
+    assert Coreset.load(core).ids.tolist() == [7, 8]
 
 
 @pytest.mark.parametrize(

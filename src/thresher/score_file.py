@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from thresher.ahead import ahead
 from thresher.arrow import begins_as_parquet, labels, numbers, values_crc
-from thresher.errors import CorruptFileError, MissingFileError
+from thresher.errors import CorruptFileError, InputError, MissingFileError
 from thresher.files import parse_json, seal_of
 from thresher.places import as_place, fixed, for_arrow, is_remote
 from thresher.ranking.blocks import BLOCK, GLIMPSE, GLIMPSES, MANY, Block
@@ -47,7 +47,8 @@ class ScoreFile:
 
     `group_rows` are the numbers of rows of its row groups, the smallest parts that a worker reads alone; `checksums` are
     those of the values of each group's columns, none in tables from other tools and in the earliest ones. `ours` says that
-    the file was written by Thresher, judging by its metadata.
+    the file was written by Thresher, judging by its metadata. `no_numbers` are the columns that cannot be scores, which
+    tables from other tools may have, with their types.
     """
 
     path: Path
@@ -58,6 +59,7 @@ class ScoreFile:
     group_rows: tuple[int, ...]
     checksums: tuple[Mapping[str, int], ...] = ()
     ours: bool = False
+    no_numbers: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> ScoreFile:
@@ -86,7 +88,19 @@ class ScoreFile:
             if not told_of_file.keys() & {KEY, SUMS} and _laid_out_by_us(metadata):
                 raise ValueError("its description is missing")
             sums = _checksums(told_of_file, header, len(rows))
-            return cls(path, metadata.num_rows, "target" in names, columns, header.get("info", {}), rows, sums, bool(about))
+            kinds = {name: file.schema_arrow.field(name).type for name in columns}
+            texts = {name: str(kind) for name, kind in kinds.items() if not (about or _numeric(kind))}  # in ours, damage
+            labelled, info = "target" in names, header.get("info", {})
+            return cls(path, metadata.num_rows, labelled, columns, info, rows, sums, bool(about), texts)
+
+    def check_numbers(self, *columns: str) -> None:
+        """Raise InputError if one of these columns holds anything but numbers."""
+        for name in columns:
+            if name in self.no_numbers:
+                raise InputError(
+                    f"Expected numbers in the column {name} of {self.path}, but got {self.no_numbers[name]}. Drop the "
+                    "column or convert it."
+                )
 
     def blocks(
         self, column: str, *, first: int = 0, stop: int | None = None, labelled: bool = False, checked: bool = True
@@ -94,8 +108,9 @@ class ScoreFile:
         """Yield the blocks of a score column in the row groups `first` to `stop - 1`, with labels if requested.
 
         `checked` also checks the sample id of every row and the checksums of all values. Raises CorruptFileError if the file
-        is damaged.
+        is damaged, InputError if the column holds no numbers.
         """
+        self.check_numbers(column)
         wanted = [*(["sample_id"] if checked else []), *(["target"] if labelled else []), column]
         stop = len(self.group_rows) if stop is None else stop
         start, hard_end = sum(self.group_rows[:first]), self.columns[column].hard_end
@@ -164,6 +179,13 @@ class RunningSums:
                     raise ValueError(f"the values of {wrong[0]} do not match their checksum")
                 self._group, self._seen, self._sums = self._group + 1, 0, dict.fromkeys(self._sums, 0)
         return batch
+
+
+def _numeric(kind: pa.DataType) -> bool:
+    """Return whether a column of this type can be read as float32; one without any value has no score."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    fits = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal, pa.types.is_null)
+    return any(fit(kind) for fit in fits)
 
 
 def _laid_out_by_us(metadata: pq.FileMetaData) -> bool:
