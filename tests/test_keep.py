@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from thresher.dynamic import parse_rule
 from thresher.errors import InputError
 from thresher.keep import keep_count, keep_share, parse_keep, share_of
+from thresher.methods import resolve
 
 
 @pytest.mark.parametrize(
@@ -51,6 +53,17 @@ def test_text() -> None:
             keep_share(text)
     with pytest.raises(InputError, match="at least one sample"):
         keep_count(0, 0.5)
+
+
+def test_a_count_is_not_asked_for_where_only_a_share_will_do() -> None:
+    with pytest.raises(InputError, match=r"share .* but got 500\. Of a count k of n samples give k / n\."):
+        resolve("auto", "digits", 500)
+    with pytest.raises(InputError, match=r"share .* but got 3\.0\. Of a count"):
+        parse_rule("redraw:method=el2n:keep=3")
+    with pytest.raises(InputError, match=r"or as a count of samples, but got 2\.5\."):
+        keep_count(10, 2.5)
+    with pytest.raises(InputError, match=r"or as a count of samples, but got '2\.5'\."):
+        parse_keep("2.5")
 
 
 @given(st.integers(1, 10**7), st.data())

@@ -27,14 +27,23 @@ def keep_share(keep: float | str) -> Fraction:
     >>> keep_share(0.1)
     Fraction(1, 10)
     """
+    share = _share(keep)
+    if share is None:
+        raise InputError(
+            f"Expected keep as a share in (0, 1] such as 0.1 (keeps a tenth), but got {keep!r}. Of a count k of n samples "
+            "give k / n."
+        )
+    return share
+
+
+def _share(keep: object) -> Fraction | None:
+    """Return the exact fraction that a share in (0, 1] denotes, None for anything else."""
     try:
-        near = float(keep)  # first, so that "1e-999999999" is not written out as a fraction
+        near = float(keep)  # type: ignore[arg-type]  # first, so that "1e-999999999" is not written out as a fraction
         share = Fraction(str(keep).strip()) if 0 < near <= 1 else Fraction(0)
     except (TypeError, ValueError):
-        raise _share_error(keep) from None
-    if not 0 < share <= 1:
-        raise _share_error(keep)
-    return share
+        return None
+    return share if 0 < share <= 1 else None
 
 
 def keep_count(n: int, keep: Keep) -> int:
@@ -61,7 +70,10 @@ def keep_count(n: int, keep: Keep) -> int:
                 "A share is written with a point: 0.1 keeps a tenth, 1.0 everything."
             )
         return int(keep)
-    return n - int((1 - keep_share(keep)) * n)
+    share = _share(keep)
+    if share is None:
+        raise _share_error(keep)
+    return n - int((1 - share) * n)
 
 
 def share_of(n: int, keep: Keep) -> float:
@@ -102,7 +114,8 @@ def parse_keep(text: str) -> int | float:
         share = float(stripped)
     except ValueError:
         raise _share_error(text) from None
-    keep_share(share)
+    if _share(share) is None:
+        raise _share_error(text)
     return share
 
 
