@@ -64,8 +64,9 @@ def test_a_text_in_a_table_of_another_tool_is_no_damage(tmp_path: Path, call: An
     pq.write_table(pa.table(columns), path)
     with pytest.raises(InputError, match=r"numbers in the column file of .*, but got string\. Drop the column"):
         read_scores(path)
-    assert "column file" in call.refused("select", path, "--method", "el2n", "--column", "file", "--keep", 2, "--out", core)
-    call("select", path, "--method", "el2n", "--column", "mine", "--keep", 2, "--out", core)  # which reads no other column
+    wanted = ("select", path, "--method", "el2n", "--keep", 2, "--out", core, "--column")
+    assert "column file" in call.refused(*wanted, "file")
+    call(*wanted, "mine")  # which reads no other column
     assert Coreset.load(core).ids.tolist() == [7, 8]
 
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 
 def column(values: NDArray[Any]) -> pa.Array:
-    """Return (M,) numbers as a column without nulls; NaN stays NaN. The memory is shared where it is contiguous, and of this
-    machine's byte order.
+    """Return (M,) numbers as a column without nulls; NaN stays NaN. The memory is shared where it is contiguous and in
+    this machine's byte order.
 
     >>> column(np.array([0.5, np.nan], dtype=np.float32)).to_pylist()
     [0.5, nan]

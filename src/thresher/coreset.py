@@ -100,8 +100,8 @@ class Coreset:
     def subset(self, dataset: Dataset[Any]) -> Subset[Any]:
         """Return a `torch.utils.data.Subset` of exactly these samples of the original, unpruned `dataset`.
 
-        Raises FingerprintError if the data set has another number of samples than the one selected from, InputError if it
-        has no length, as a stream.
+        Raises FingerprintError if the data set has another number of samples than the one selected from, InputError if
+        it has no length, as a stream.
         """
         from torch.utils.data import Subset
 
@@ -114,8 +114,8 @@ class Coreset:
             size = len(dataset)  # type: ignore[arg-type]
         except TypeError:
             raise InputError(
-                f"Expected a data set with a length, whose sample i is dataset[i], but got {type(dataset).__name__}. From a "
-                "stream take those samples whose number, counted from 0, is True in `coreset.mask`."
+                f"Expected a data set with a length, whose sample i is dataset[i], but got {type(dataset).__name__}. "
+                "From a stream take those samples whose number, counted from 0, is True in `coreset.mask`."
             ) from None
         if size != self.n:
             raise FingerprintError(

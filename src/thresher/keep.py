@@ -30,8 +30,8 @@ def keep_share(keep: float | str) -> Fraction:
     share = _share(keep)
     if share is None:
         raise InputError(
-            f"Expected keep as a share in (0, 1] such as 0.1 (keeps a tenth), but got {keep!r}. Of a count k of n samples "
-            "give k / n."
+            f"Expected keep as a share in (0, 1] such as 0.1 (keeps a tenth), but got {keep!r}. Of a count k of n "
+            "samples give k / n."
         )
     return share
 

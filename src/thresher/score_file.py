@@ -89,7 +89,8 @@ class ScoreFile:
                 raise ValueError("its description is missing")
             sums = _checksums(told_of_file, header, len(rows))
             kinds = {name: file.schema_arrow.field(name).type for name in columns}
-            texts = {name: str(kind) for name, kind in kinds.items() if not (about or _numeric(kind))}  # in ours, damage
+            # in our own tables these are damage, which is seen when they are read
+            texts = {name: str(kind) for name, kind in kinds.items() if not (about or _numeric(kind))}
             labelled, info = "target" in names, header.get("info", {})
             return cls(path, metadata.num_rows, labelled, columns, info, rows, sums, bool(about), texts)
 

@@ -124,8 +124,8 @@ def read_scores(path: str | os.PathLike[str]) -> ScoreTable:
     """Return the table at `path`.
 
     A table from another tool works too if it has `sample_id` = 0..N-1; its scores count as high = hard, except columns
-    named after a scorer whose low scores are hard (`aum`, `correctness`). Raises MissingFileError or CorruptFileError, and
-    InputError if another tool's table has a column that holds no numbers.
+    named after a scorer whose low scores are hard (`aum`, `correctness`). Raises MissingFileError or CorruptFileError,
+    and InputError if another tool's table has a column that holds no numbers.
     """
     file = ScoreFile.open(path)
     file.check_numbers(*file.columns)

@@ -67,8 +67,8 @@ def find_suspects(margins: Floats) -> Suspects:
     - the lower one is argued against: m1 < 0;
     - it is a hump and not half of a broad one: the density of the margins dips between the centres to under 0.9 of the
       lower peak, or, as a small hump on a slope makes no dip, it holds under a quarter of the samples and is argued against
-      more than the others are argued for, m1 < -m2. No valley is looked for among the outermost thousandths of the samples,
-      so a hump of one or two in a thousand, whose centre lies there, is not told from a tail, however far away.
+      more than the others are argued for, m1 < -m2. No valley is looked for among the outermost thousandths of the
+      samples, so a hump of one or two in a thousand, whose centre lies there, is not told from a tail, however far.
     Below m1 no sample is less suspect than one with a higher margin, though the tail of a wide upper hump may reach that
     far. Label noise that depends on the sample (a class that is systematically labelled as another) may form no separate
     hump and is not found. If the humps overlap, the start of the fit, and so the order of the samples, affects the samples

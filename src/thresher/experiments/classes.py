@@ -34,8 +34,8 @@ def emptied(targets: NDArray[np.int64], kept: Ids) -> dict[int, int]:
 def emptied_text(
     method: str, selector: Selector, found: dict[int, int], kept: int, of: int, names: Sequence[str] | None = None
 ) -> str:  # fmt: skip
-    """Return a sentence on the classes that a method's coreset of `kept` of `of` samples leaves empty, and what helps; ""
-    where it leaves none.
+    """Return a sentence on the classes that a method's coreset of `kept` of `of` samples leaves empty, and what helps;
+    "" where it leaves none.
 
     >>> from thresher.selectors import Top
     >>> emptied_text("el2n", Top(), {1: 30}, 20, 200, ["cat", "dog"])

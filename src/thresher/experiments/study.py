@@ -89,7 +89,7 @@ def select_all(
         empty = emptied_text(label, method.selector, none_of, len(first), pool.n, data.class_names)
         why = "" if fell_back(first) else reasons(first)  # the check has said so
         drawn = any(not np.array_equal(c.ids, first.ids) for c in chosen.values())
-        which = f"keep {keep:g}, seed {spec.seeds[0]}" if drawn else f"keep {keep:g}"  # another draw leaves others empty
+        which = f"keep {keep:g}" + (f", seed {spec.seeds[0]}" if drawn else "")  # another draw leaves others empty
         for text in filter(None, (why, empty and f"{which}: {empty}")):
             notify("notice", {"text": text})
         for seed, coreset in chosen.items():
