@@ -118,7 +118,7 @@ class Frame:
 
 
 def as_labels(targets: Any) -> NDArray[np.int64]:
-    """Return class labels as (N,) int64, without a copy where they are; raises InputError for what are no integers.
+    """Return class labels as (N,) int64, without a copy where they are; raises InputError if they are not integers.
 
     Groups are numbered by them, and a narrower type has no room for the numbers.
     """
