@@ -20,7 +20,7 @@ from thresher.data import Indexed
 from thresher.dynamic import DynamicSampler, Redraw
 from thresher.dynamic._base import Live, everything
 from thresher.errors import InputError, MissingSamplesError, SampleIdError
-from thresher.scorers import AUM, TDDS
+from thresher.scorers import AUM, TDDS, Entropy
 
 L = pytest.importorskip("lightning.pytorch", reason="needs the package lightning: pip install 'thresher[lightning]'")
 from lightning.pytorch.callbacks import ModelCheckpoint, StochasticWeightAveraging  # noqa: E402
@@ -214,6 +214,39 @@ def test_the_epoch_that_only_updates_batch_normalisation_is_not_recorded(tmp_pat
     assert trainer.current_epoch == 5
     assert recorder.epoch == 4
     assert not recorder.amid_epoch
+
+
+class Evaluation(L.Callback):
+    """A pass over the training set: in time for the epoch's commit, or after it."""
+
+    def __init__(self, recorder: Recorder, late: bool) -> None:
+        self.recorder, self.late, self.logits = recorder, late, torch.empty(0)
+
+    def on_train_batch_end(self, trainer: Any, module: Any, *rest: Any) -> None:
+        if trainer.is_last_batch and not self.late:
+            self.look(module)
+
+    def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
+        if self.late:
+            self.look(module)
+
+    def look(self, module: Any) -> None:
+        with torch.no_grad():
+            self.logits = module.net(PAIRS.tensors[0])
+        self.recorder.update_eval(self.logits, Y, torch.arange(N))
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_an_evaluation_pass_comes_before_the_epoch_is_committed(tmp_path: Path, late: bool) -> None:
+    recorder = Recorder(N, 10, scorers={"entropy": Entropy()})
+    evaluation, callback = Evaluation(recorder, late), RecorderCallback(recorder)
+    with warnings.catch_warnings(record=True) as told:  # of Lightning's own too
+        warnings.simplefilter("always")
+        fit(recorder, tmp_path, callback=evaluation, more=[callback], max_epochs=2)
+    assert late == any("pass came after epoch 1 was committed" in str(warning.message) for warning in told)
+    probabilities = evaluation.logits.softmax(1)
+    expected = -(probabilities * (probabilities + 1e-10).log()).sum(1).numpy()
+    assert late != np.allclose(recorder.scores()["entropy"].values, expected, rtol=1e-5)
 
 
 class Pruned(ZeroNet):

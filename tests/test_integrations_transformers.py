@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from torch.utils.data import IterableDataset
 from thresher import Recorder, Trajectory, TrajectoryWriter
 from thresher.data import Indexed
 from thresher.errors import InputError, MissingSamplesError, SampleIdError
-from thresher.scorers import AUM, EL2N, TDDS, MeanProb
+from thresher.scorers import AUM, EL2N, TDDS, Entropy, MeanProb
 
 pytest.importorskip("accelerate", reason="needs the package accelerate: pip install 'thresher[accelerate]'")
 transformers = pytest.importorskip("transformers", reason="needs transformers: pip install 'thresher[transformers]'")
@@ -281,6 +282,40 @@ def test_an_output_may_be_a_named_tuple(tmp_path: Path) -> None:
     trainer_of(one, tmp_path / "a", Own()).train()
     trainer_of(other, tmp_path / "b", Named()).train()
     same_scores(one, other)
+
+
+class Evaluation(transformers.TrainerCallback):  # type: ignore[name-defined,misc]
+    """A pass over the training set: in time for the epoch's commit, or after it."""
+
+    def __init__(self, recorder: Recorder, late: bool) -> None:
+        self.recorder, self.late, self.logits = recorder, late, torch.empty(0)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+        if float(state.epoch).is_integer() and not self.late:
+            self.look(rest["model"])
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+        if self.late:
+            self.look(rest["model"])
+
+    def look(self, model: Any) -> None:
+        with torch.no_grad():
+            self.logits = model(torch.tensor(np.stack([item["pixel_values"] for item in IMAGES])))["logits"]
+        self.recorder.update_eval(self.logits, [item["labels"] for item in IMAGES], torch.arange(N))
+
+
+def test_an_evaluation_pass_comes_before_the_epoch_is_committed(tmp_path: Path) -> None:
+    for late in (False, True):
+        recorder = Recorder(N, 10, scorers={"entropy": Entropy()})
+        arguments = trainer_of(new_recorder(), tmp_path, num_train_epochs=2, save_strategy="no").args
+        evaluation = Evaluation(recorder, late)
+        trainer = transformers.Trainer(Own(), arguments, train_dataset=Indexed(IMAGES), callbacks=[evaluation])
+        attach(trainer, recorder)
+        with pytest.warns(UserWarning, match="pass came after epoch 1 was committed") if late else nullcontext():
+            trainer.train()
+        probabilities = evaluation.logits.softmax(1)
+        expected = -(probabilities * (probabilities + 1e-10).log()).sum(1).numpy()
+        assert late != np.allclose(recorder.scores()["entropy"].values, expected, rtol=1e-5)
 
 
 def test_a_trainer_has_one_recorder(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,19 @@ def check_start(recorder: Recorder, step: int) -> None:
             f"The training resumes after {step} steps, but the Recorder is empty. Resume from a checkpoint that was written "
             "while this Recorder was attached."
         )
+
+
+def check_end(recorder: Recorder) -> None:
+    """Warn if an evaluation pass came after the last epoch was committed, so that it is in no score."""
+    state = recorder.state_dict()
+    waits = bool((state["memory"]["eval_visits"] > 0).any()) or bool(state.get("waiting", {}).get("eval"))
+    if waits and not recorder.amid_epoch:
+        warnings.warn(
+            f"An evaluation pass came after epoch {recorder.epoch - 1} was committed with its last batch, so it is in "
+            "no score, and passes after earlier epochs counted for the next one. Call update_eval at an epoch's last "
+            "batch, in a callback that comes before the Recorder's.",
+            UserWarning, stacklevel=3,
+        )  # fmt: skip
 
 
 def check_processes(recorder: Recorder, processes: int) -> None:

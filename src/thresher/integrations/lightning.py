@@ -17,7 +17,15 @@ import torch
 
 from thresher.data.base import SAMPLE_ID
 from thresher.errors import InputError
-from thresher.integrations._common import check_epoch, check_processes, check_recorder, check_start, column, ids_of
+from thresher.integrations._common import (
+    check_end,
+    check_epoch,
+    check_processes,
+    check_recorder,
+    check_start,
+    column,
+    ids_of,
+)
 from thresher.models._base import optional_package
 from thresher.recorder import Recorder
 
@@ -110,6 +118,10 @@ class RecorderCallback(_lightning.Callback):
         self.recorder.update(outputs[self._logits], column(batch, targets, "targets"), ids_of(batch, ids))
         if trainer.is_last_batch:
             self.recorder.end_epoch()
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        """Warn of an evaluation pass that came too late for the last epoch."""
+        check_end(self.recorder)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the Recorder's state with tensors in place of arrays, which torch reads without unpickling objects.

@@ -15,6 +15,7 @@ from typing import Any
 from thresher.data.base import SAMPLE_ID
 from thresher.errors import InputError
 from thresher.integrations._common import (
+    check_end,
     check_epoch,
     check_processes,
     check_recorder,
@@ -94,8 +95,9 @@ class RecorderCallback(_transformers.TrainerCallback):
             self.start = copy.deepcopy(self.recorder.state_dict())
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Drop the state that the training began with."""
+        """Drop the state that the training began with; warn of an evaluation pass that came too late."""
         self.start = None
+        check_end(self.recorder)
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Refuse a training that is in another epoch than the Recorder."""
