@@ -126,6 +126,21 @@ def test_the_best_setting_stands_first(tmp_path: Path) -> None:
     tune._tell(rows, say, Place(tmp_path), Outcome(), "a part")
     assert list(told[0].columns[0].cells) == ["tdds:at=9:window=5", "random", "tdds:at=5:window=5"]
     assert told[1].startswith("best: --method tdds:at=9:window=5, of 2 compared on seed 0")
+    assert "Random" not in told[1]
+    assert told[2]["above_random"] == 10.0
+
+
+@pytest.mark.parametrize(
+    ("random", "said"),
+    [({0: 83.0, 1: 99.0}, "the best is 3.00 points below it"), ({0: 80.0}, "the best is on a par with it")],
+)
+def test_where_random_is_as_good_tuning_says_so(tmp_path: Path, random: dict[int, float], said: str) -> None:
+    told: list[Any] = []
+    say: Any = SimpleNamespace(table=lambda made: None, line=told.append, result=told.append)
+    rows = [measured("random", random), measured("tdds:at=5:window=5", {0: 80.0}), measured("tdds:at=9:window=5", {0: 60.0})]
+    tune._tell(rows, say, Place(tmp_path), Outcome(), "a part")
+    assert f"no setting is above Random here: {said}\n" in told[0]
+    assert told[1]["above_random"] == 80.0 - random[0]
 
 
 def test_tuning_ends_with_a_setting(tmp_path: Path) -> None:

@@ -29,10 +29,9 @@ class BoardRow:
     """One line. Accuracies and gaps in percent; half-widths are of two-sided 95 % Student t intervals, None below two seeds.
 
     `gap` is the mean over shared seeds, which are `pairs`, of (this accuracy - Random's) with the same data, model, kept
-    share and recipe;
-    `difference` is ours minus published; `status` is "" or says what keeps the line from being complete. `trained_as` names
-    the method whose trainings these are where this one's are equal to them and were not run again. `best` is the mean of the
-    best accuracies over the epochs, chosen on the test set, where all trainings told theirs.
+    share and recipe; `difference` is ours minus published; `status` is "" or says what keeps the line from being complete.
+    `trained_as` names the method whose trainings these are where this one's are equal to them and were not run again. `best`
+    is the mean of the best accuracies over the epochs, chosen on the test set, where all trainings told theirs.
     """
 
     entry: Entry

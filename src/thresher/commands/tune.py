@@ -84,11 +84,15 @@ def candidates(data: str, keep: float, surrogate: TrainSpec) -> list[str]:
 
 @dataclass(frozen=True)
 class Choice:
-    """The best setting, out of `settings` that were compared by their means over the same `seeds`."""
+    """The best setting, out of `settings` that were compared by their means over the same `seeds`.
+
+    It is `above_random` points better than Random on those of the seeds that Random has too, None if there are none.
+    """
 
     row: BoardRow
     settings: int
     seeds: tuple[int, ...]
+    above_random: float | None = None
 
 
 def best(rows: Sequence[BoardRow]) -> Choice | None:
@@ -103,7 +107,10 @@ def best(rows: Sequence[BoardRow]) -> Choice | None:
     shared = tuple(sorted(seed for seed in count if count[seed] == len(tried)))
     seeds = shared or (max(sorted(count), key=lambda seed: count[seed]),)
     compared = [row for row in tried if row.accuracies.keys() >= set(seeds)]
-    return Choice(max(compared, key=lambda row: sum(row.accuracies[seed] for seed in seeds)), len(compared), seeds)
+    first = max(compared, key=lambda row: sum(row.accuracies[seed] for seed in seeds))
+    random = next((row.accuracies for row in rows if row.entry.cell.method == RANDOM), {})
+    gaps = [first.accuracies[seed] - random[seed] for seed in seeds if seed in random]
+    return Choice(first, len(compared), seeds, sum(gaps) / len(gaps) if gaps else None)
 
 
 def _entry(template: Cell, method: str) -> Entry:
@@ -120,6 +127,18 @@ def _view(run: Sequence[BoardRow], measured_on: str) -> Table:
     return view
 
 
+def _beside_random(gap: float | None) -> str:
+    """Return a line where the best setting is no better than Random on the same seeds, else "".
+
+    >>> _beside_random(1.5), _beside_random(-2.0)
+    ('', 'no setting is above Random here: the best is 2.00 points below it\\n')
+    """
+    if gap is None or gap > 0:
+        return ""
+    how = f"{plus_minus(-gap, None)} points below it" if gap < 0 else "on a par with it"
+    return f"no setting is above Random here: the best is {how}\n"
+
+
 def _tell(rows: Sequence[BoardRow], say: Output, place: Place, outcome: Outcome, measured_on: str) -> None:
     run = sorted((row for row in rows if row.mean is not None), key=lambda row: -(row.mean or 0.0))
     say.table(lambda: _view(run, measured_on))
@@ -134,10 +153,11 @@ def _tell(rows: Sequence[BoardRow], say: Output, place: Place, outcome: Outcome,
         say.line(
             f"best: --method {choice.row.entry.cell.method}, of {choice.settings} compared on "
             f"{'seeds' if len(choice.seeds) > 1 else 'seed'} {', '.join(map(str, choice.seeds))}{note}\n"
-            f"{place.root} holds all results; run again with more minutes to try more"
+            f"{_beside_random(choice.above_random)}{place.root} holds all results; run again with more minutes to try more"
         )
     say.result({
         "best": choice and choice.row.entry.cell.method,
         "compared": choice and {"settings": choice.settings, "seeds": choice.seeds},
+        "above_random": choice and choice.above_random,
         "measured_on": measured_on, "rows": records(run), "not_tried": left, "results": place.root,
     })  # fmt: skip
