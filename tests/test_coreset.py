@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 from thresher.coreset import Coreset, sidecar_path, write_coreset
 from thresher.data import Indexed
 from thresher.errors import CorruptFileError, FingerprintError, InputError, MissingFileError, SampleIdError
+from thresher.exchange.ids import read_csv
 from thresher.exchange.samples import sampler
 
 SOURCE = {"method": "tdds", "keep": 0.3, "fingerprint": "abc", "epochs": [0, 90], "seed": 7, "params": {"window": 10}}
@@ -182,11 +183,19 @@ def test_no_file(tmp_path: Path) -> None:
         Coreset.load(tmp_path / "core.parquet")
 
 
-@pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1PAR1", b"sample_id\n1\n", b"{}"])
-def test_no_parquet(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1PAR1"])
+def test_what_was_cut_off(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "core.parquet").write_bytes(content)
-    with pytest.raises(CorruptFileError):
+    with pytest.raises(CorruptFileError, match=r"a complete coreset file .*[^.]\. Move it away and select again\.$"):
         Coreset.load(tmp_path / "core.parquet")
+
+
+def test_a_list_of_ids_becomes_a_coreset_as_the_error_says(tmp_path: Path) -> None:
+    (tmp_path / "kept.csv").write_text("sample_id\n1\n")
+    with pytest.raises(CorruptFileError, match=r"kept\.csv is not a coreset file\. .*read_csv\(path, n\)\.save"):
+        Coreset.load(tmp_path / "kept.csv")
+    read_csv(tmp_path / "kept.csv", 3).save(tmp_path / "kept.parquet")
+    assert Coreset.load(tmp_path / "kept.parquet", n=3).ids.tolist() == [1]
 
 
 def test_another_parquet_file(tmp_path: Path) -> None:

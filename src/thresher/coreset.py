@@ -257,6 +257,9 @@ def _read(cls: type[Coreset], path: Path) -> tuple[Coreset, dict[str, Any]]:
     from thresher.arrow import all_numbers, read_whole
 
     content = path.read_bytes()
+    if content and not content.startswith(b"PAR1"):
+        made = "thresher.exchange.ids.read_csv(path, n).save('kept.parquet') makes one of a CSV file of ids"
+        raise CorruptFileError(f"{path} is not a coreset file. Give one that `thresher select` wrote; in Python, {made}.")
     try:
         table = read_whole(content)
         metadata = table.schema.metadata or {}
@@ -277,7 +280,7 @@ def _read(cls: type[Coreset], path: Path) -> tuple[Coreset, dict[str, Any]]:
     except CorruptFileError:
         raise
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError, OverflowError) as error:
-        raise _corrupt(path, f"{type(error).__name__}: {error}") from error
+        raise _corrupt(path, f"{type(error).__name__}: {str(error).rstrip('.')}") from error
     if not whole:
         raise _corrupt(path, "its ids or weights do not match their checksum")
     if not sealed:
