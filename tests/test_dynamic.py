@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from thresher.coreset import Coreset
 from thresher.data import Indexed, load
 from thresher.dynamic import DynamicSampler, Fixed, InfoBatch, Redraw, Rule, parse_rule
-from thresher.dynamic._base import Live
+from thresher.dynamic._base import Live, draw_seed
 from thresher.errors import FingerprintError, InputError, MissingSamplesError, TooFewEpochsError, UnknownNameError
 from thresher.methods import METHODS
 from thresher.recorder import Recorder
@@ -199,7 +199,8 @@ def test_weights_are_float32_whatever_torchs_default() -> None:
 
 
 @pytest.mark.parametrize(
-    ("epochs", "delta", "pruned"), [(8, 0.875, range(1, 7)), (10, 0.875, range(1, 9)), (5, 0.0, range(0))]
+    ("epochs", "delta", "pruned"),
+    [(8, 0.875, range(1, 7)), (10, 0.875, range(1, 9)), (5, 0.0, range(0)), (4, 1.0, range(1, 4))],
 )
 def test_infobatch_shows_everything_first_and_last(epochs: int, delta: float, pruned: range) -> None:
     sampler = sampler_of(InfoBatch(delta=delta), epochs)
@@ -461,3 +462,146 @@ def test_several_ranks_draw_and_train_as_one(tmp_path: Path) -> None:
     done = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert sorted(path.name for path in tmp_path.glob("done-*")) == ["done-0", "done-1"], done.stderr
+
+
+def test_a_state_goes_to_its_own_coreset_length_and_data_set_alone() -> None:
+    one, other = (Fixed(Coreset(np.array(ids), None, N)) for ids in ([0, 1], [0, 2]))
+    with pytest.raises(InputError, match=r"with rule=\['fixed'"):
+        sampler_of(other).load_state_dict(sampler_of(one).state_dict())
+    state = sampler_of(InfoBatch()).state_dict()
+    with pytest.raises(InputError, match="with epochs=9, but got 8"):
+        sampler_of(InfoBatch(), epochs=9).load_state_dict(state)
+    larger = Recorder(N + 1, C, InfoBatch().scorers, missing="allow")
+    with pytest.raises(InputError, match=f"with n={N + 1}, but got {N}"):
+        DynamicSampler(InfoBatch(), larger, epochs=8).load_state_dict(state)
+
+
+def test_a_state_holds_the_draw_with_its_weights_and_is_not_changed_by_going_on(tmp_path: Path) -> None:
+    sampler, resumed = sampler_of(InfoBatch()), sampler_of(InfoBatch())
+    assert float(resumed.weights.max()) == 1  # of a first epoch, to be forgotten with the state
+    show(sampler)
+    drawn = sampler.coreset
+    state, recorded = sampler.state_dict(), sampler.recorder.state_dict()
+    save_checkpoint(tmp_path / "state", {"sampler": state, "recorder": recorded})
+    show(sampler)
+    assert len(sampler) < N
+    assert state["counts"] == [N, len(drawn)]
+    loaded = load_checkpoint(tmp_path / "state")
+    resumed.load_state_dict(loaded["sampler"])
+    resumed.recorder.load_state_dict(loaded["recorder"])
+    assert (resumed.coreset.digest, resumed.coreset.source) == (drawn.digest, drawn.source)
+    assert sorted(set(resumed.weights.tolist())) == sorted({0.0, *drawn.weights.tolist()})  # type: ignore[union-attr]
+
+
+def test_what_is_shown_counts_from_the_draw_on() -> None:
+    sampler = sampler_of(Fixed(Coreset(np.arange(5), None, N)), epochs=2)
+    shown = [sampler.shown]
+    for _ in range(2):
+        sampler.set_epoch(sampler.recorder.epoch)
+        shown.append(sampler.shown)
+        show(sampler)
+    len(sampler)
+    assert [*shown, sampler.shown] == [0, 5, 10, 10]
+    assert (sampler.counts, sampler.steps(2, 2)) == ([5, 5, 5], 6)
+
+
+class Alike:
+    """Three ranks that say the same."""
+
+    size = 3
+
+    def __init__(self, rank: int) -> None:
+        self.rank = rank
+
+    def share(self, topic: str, value: Any = None) -> list[Any]:
+        return [value] * 3
+
+    def exchange(self, rows: Any, counts: Any) -> Any:
+        raise AssertionError("nothing is recorded")
+
+
+@pytest.mark.parametrize("count", [1, 4, 6])
+def test_every_rank_gets_as_many_of_a_draw_and_none_is_left_out(count: int) -> None:
+    rule = Fixed(Coreset(np.arange(count), None, N))
+    order = list(sampler_of(rule))
+    recorders = [Recorder(N, C, {}, missing="allow", ranks=Alike(rank)) for rank in range(3)]
+    parts = [list(DynamicSampler(rule, recorder, epochs=1)) for recorder in recorders]
+    padded = {1: order * 3, 4: order + order[:2], 6: order}[count]
+    assert parts == [padded[0::3], padded[1::3], padded[2::3]]
+    assert len(DynamicSampler(rule, recorders[0], epochs=1)) == len(padded) / 3
+
+
+def test_losses_that_are_not_one_a_sample_are_refused() -> None:
+    sampler = sampler_of(Fixed(Coreset(np.array([0, 1]), None, N)))
+    assert float(sampler.mean(torch.tensor([1.0, 4.0]), torch.tensor([0, 1]))) == 2.5
+    for losses, ids in (
+        (torch.ones(2, 1), torch.zeros(2, 1)),
+        (torch.ones(2), torch.zeros(3)),
+        (torch.ones(()), torch.ones(())),
+    ):
+        with pytest.raises(InputError, match='reduction="none"'):
+            sampler.mean(losses, ids.long())
+
+
+def test_a_redraw_by_its_name_takes_what_is_not_its_own_for_its_method() -> None:
+    assert parse_rule("redraw") == Redraw("tdds", 0.5, every=5, warmup=10)
+    text = "redraw:method=aum:margin=logit:skip=1:keep=0.3:warmup=2"
+    assert parse_rule(text, "cifar10") == Redraw("aum:margin=logit:skip=1", 0.3, warmup=2, dataset="cifar10")
+    assert parse_rule("redraw:dataset=cifar100", "cifar10").params()["dataset"] == "cifar100"
+
+
+def test_a_redraw_has_the_settings_published_for_its_data_set_and_share() -> None:
+    windows = {keep: Redraw("tdds", keep, dataset="cifar10").scorers["redraw"].params()["window"] for keep in (0.1, 0.3)}
+    assert windows == {0.1: 5, 0.3: 10}  # Zhang et al. 2024, for 90 and 70 % pruned
+    sampler = sampler_of(Redraw("tdds", 0.1, every=1, warmup=5, dataset="cifar10"), epochs=7)
+    for _ in range(5):
+        show(sampler)
+    source = sampler.coreset.source
+    assert (source["method"], source["notice"]) == ("tdds", sampler.rule.resolved.notice)  # type: ignore[attr-defined]
+    assert "published for cifar10" in source["notice"]
+
+
+def test_a_warm_up_of_less_than_nothing_is_refused() -> None:
+    with pytest.raises(InputError, match="warmup >= 0 epochs, but got 5 and -1"):
+        Redraw("random", warmup=-1)
+
+
+def test_a_redraw_counts_its_epochs_from_the_warm_up_on() -> None:
+    rule = Redraw("random", every=3, warmup=4)
+    assert [epoch for epoch in range(11) if rule.due(epoch, 11)] == [0, 4, 7, 10]
+
+
+def test_a_fixed_coreset_comes_in_a_new_order_every_epoch_and_for_every_seed() -> None:
+    rule = Fixed(Coreset(np.arange(20), None, N))
+    sampler, other = sampler_of(rule), sampler_of(rule, seed=1)
+    orders = [show(sampler), show(sampler), show(other)]
+    assert len(set(map(tuple, orders))) == 3
+
+
+def test_a_sampler_that_joins_late_draws_at_once() -> None:
+    recorder = sampler_of(Redraw("random", 0.4, every=5, warmup=1)).recorder
+    for epoch in range(3):
+        recorder.update(logits_of(epoch, np.arange(N)), np.arange(N) % C, np.arange(N))
+        recorder.end_epoch()
+    assert len(DynamicSampler(Redraw("random", 0.4, every=5, warmup=1), recorder, epochs=8)) == 25  # 24.4 of 61
+
+
+def test_a_sampler_ahead_of_its_recorder_and_one_of_other_settings_are_refused() -> None:
+    sampler, behind = sampler_of(InfoBatch()), sampler_of(InfoBatch())
+    show(sampler)
+    show(sampler)
+    behind.load_state_dict(sampler.state_dict())
+    with pytest.raises(InputError, match="epoch 0, but the last draw was for epoch 1"):
+        len(behind)
+    recorder = Recorder(N, C, Redraw("tdds:window=4").scorers, missing="allow")
+    with pytest.raises(InputError, match=r"needs the scores \['redraw'\]"):
+        DynamicSampler(Redraw("tdds:window=3"), recorder, epochs=8)
+    for epochs, seed in ((0, 0), (1.0, 0), (1, -1), (1, 0.5)):
+        with pytest.raises(InputError, match="Expected epochs >= 1 and seed >= 0, integers"):
+            sampler_of(InfoBatch(), epochs=epochs, seed=seed)  # type: ignore[arg-type]
+
+
+def test_draws_hang_on_the_seed_and_stay_the_same_on_every_machine() -> None:
+    one, other = (sampler_of(Redraw("random", 0.4, every=1, warmup=0), seed=seed).coreset for seed in (0, 1))
+    assert one.ids.tolist() != other.ids.tolist()
+    assert draw_seed(3, 2) == 4279062613
