@@ -400,3 +400,49 @@ def test_the_picture_shows_every_kind() -> None:
         corruption_picture(digits, Corruption(), (0, 1437))
     with pytest.raises(InputError, match="1 to 50 samples"):
         corruption_picture(digits, Corruption(), tuple(range(51)))
+
+
+def test_the_samples_stay_the_same_on_every_machine() -> None:
+    assert [np.flatnonzero(assigned(25, Corruption()) == code).tolist() for code in range(1, 6)] == [
+        [6],
+        [18],
+        [0],
+        [24],
+        [14],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "strength", "wanted"),
+    [
+        ("random_occlusion", {"occlusion": 0.25}, occlude(PICTURE, side=0.25)),
+        ("resolution", {"resolution": 1.0}, PICTURE),
+        ("motion_blur", {"blur": 4.0}, motion_blur(PICTURE, length=4)),
+        ("gaussian_noise", {"noise": 0.0, "noise_mean": 1.0}, np.full_like(PICTURE, 255)),
+    ],
+)
+def test_a_strength_is_that_of_its_kind(kind: str, strength: dict[str, float], wanted: NDArray[np.uint8]) -> None:
+    made = corrupted_image(PICTURE, kind, 0, Corruption("published-code", **strength))  # type: ignore[arg-type]
+    assert np.array_equal(made, wanted)
+    assert not np.array_equal(corrupted_image(PICTURE, kind, 0, Corruption("published-code")), wanted)
+
+
+def test_fog_without_density_changes_nothing_and_lies_at_the_centre_of_any_form() -> None:
+    clear = corrupted_image(PICTURE, "fog", 0, Corruption(fog=0.0)).astype(int)
+    assert np.abs(clear - PICTURE).max() <= 1
+    wide = fog(np.full((16, 32, 1), 255, np.uint8))[..., 0]
+    square = fog(np.full((32, 32, 1), 255, np.uint8))[..., 0]
+    assert np.array_equal(wide, square[8:24])
+    assert np.array_equal(fog(np.full((32, 16, 1), 255, np.uint8))[..., 0], wide.T)
+
+
+def test_a_rectangle_stays_within_the_picture_and_may_touch_every_border() -> None:
+    assert not occlude(PICTURE, side=1.0).any()
+    hidden = np.argwhere(occlude(np.ones((64, 32, 1), np.uint8))[..., 0] == 0)
+    assert (hidden.min(axis=0).tolist(), hidden.max(axis=0).tolist()) == ([10, 5], [41, 20])
+    places = set()
+    for seed in range(60):
+        hidden = np.argwhere(occlude(np.ones((4, 2, 1), np.uint8), np.random.default_rng(seed))[..., 0] == 0)
+        assert len(hidden) == 2
+        places.add(tuple(hidden.min(axis=0).tolist()))
+    assert places == {(top, left) for top in range(3) for left in range(2)}

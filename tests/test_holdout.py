@@ -171,3 +171,21 @@ def test_tuning_on_a_folder_that_the_name_tells_goes_to_one_folder(monkeypatch: 
     for data in ("folder:size=32:/some/pictures", "cifar10"):
         assert CliRunner().invoke(app, ["tune", "--data", data, "--keep", "0.2", "--budget-minutes", "1"]).exception
     assert places == [Path("runs/tune-folder_size=32"), Path("runs/tune-cifar10")]
+
+
+def test_the_parts_stay_the_same_on_every_machine_and_in_order() -> None:
+    left, held = split_rows(10, Holdout(0.3))
+    assert (left.tolist(), held.tolist()) == ([2, 4, 5, 6, 7, 8, 9], [0, 1, 3])
+    assert split_rows(10, Holdout(0.3, 1))[1].tolist() != held.tolist()
+    assert len(split_rows(100, Holdout(0.29))[1]) == 29  # 0.29 * 100 is 28.999... in binary
+    part = hold_out(DIGITS, Holdout(0.3))
+    rows = split_rows(1437, Holdout(0.3))
+    assert all((np.diff(some) > 0).all() for some in rows)
+    for split, wanted in zip((part.train, part.test), rows, strict=True):
+        assert split.targets.tolist() == DIGITS.train.targets[wanted].tolist()
+
+
+def test_a_part_read_late_is_known_by_its_images() -> None:
+    rows = np.array([0, 2])
+    grey, black = (DatasetSplit([(np.full((8, 8, 1), level, np.uint8), 0)] * 3) for level in (9, 0))
+    assert list(PartSplit(grey, rows).content()) != list(PartSplit(black, rows).content())

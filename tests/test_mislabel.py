@@ -240,3 +240,14 @@ def test_published_settings_are_still_found() -> None:
         "folder",
         "folder_size=32",
     ]
+
+
+def test_the_labels_stay_the_same_on_every_machine() -> None:
+    flipped, noisy = flip_targets(np.arange(10) % 5, 5, Mislabeling(0.3))
+    assert (np.flatnonzero(flipped).tolist(), noisy[flipped].tolist()) == ([0, 6, 9], [1, 3, 1])
+
+
+def test_the_data_set_itself_may_still_be_written_to() -> None:
+    data = load("digits")
+    mislabel_data(data, "0.2")
+    assert data.train.targets.flags.writeable
