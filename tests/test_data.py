@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset
 
 from thresher.data import ArraySplit, Data, DatasetSplit, Indexed, load
-from thresher.data.augment import Draws, flip_and_crop
+from thresher.data.augment import Draws, flip_and_crop, permutation
 from thresher.data.base import Augment, as_uint8
 from thresher.data.batching import Batch, Batches, batch_sizes
 from thresher.errors import InputError, SampleIdError, UnknownNameError
@@ -189,6 +190,9 @@ def test_bad_images(images: torch.Tensor) -> None:
         {"mean": (0.5,)},
         {"std": (0.1, 0.0, 0.1)},
         {"std": (0.1, float("nan"), 0.1)},
+        {"std": (0.1, float("inf"), 0.1)},
+        {"std": (0.1, 0.1)},
+        {"test": ArraySplit(torch.from_numpy(IMAGES), np.full(23, 4))},
         {"augment": "cutout"},
         {"image_size": 32},
         {"channels": 1, "mean": (0.5,), "std": (0.5,)},
@@ -483,3 +487,64 @@ def test_images_of_another_size_are_named() -> None:
 def test_data_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         load("digits").name = "other"  # type: ignore[misc]
+
+
+def test_the_fingerprint_covers_every_image() -> None:
+    images = np.zeros((5000, 1, 2, 2), np.uint8)
+    prints = set()
+    for changed in (0, 4095, 4096, 4999):
+        images[changed] = 1
+        split = ArraySplit(torch.from_numpy(images.copy()), np.zeros(5000, np.int64))
+        prints.add(data_of(split, image_size=2, channels=1, mean=(0.5,), std=(0.5,)).fingerprint)
+    assert len(prints) == 4
+
+
+def test_the_test_fingerprint_is_that_of_the_images_whatever_the_name() -> None:
+    few = ArraySplit(torch.from_numpy(IMAGES[:3]), TARGETS[:3])
+    one, other = data_of(arrays()), data_of(few, name="other", test=arrays())
+    assert one.test_fingerprint == other.test_fingerprint != data_of(few).test_fingerprint
+
+
+def test_pictures_of_the_same_bytes_in_another_shape_are_others() -> None:
+    wide, high = (DatasetSplit([(np.zeros(shape, np.uint8), 0)]) for shape in ((2, 8, 3), (8, 2, 3)))
+    assert data_of(wide).fingerprint != data_of(high).fingerprint
+
+
+def test_a_split_is_sent_to_workers_without_its_copy_on_the_device() -> None:
+    split = arrays()
+    placed = split.images_on(torch.device("meta"))
+    assert split.images_on(torch.device("meta")) is placed
+    sent = pickle.loads(pickle.dumps(split))
+    assert not sent._placed
+    assert torch.equal(sent.images, split.images)
+
+
+@pytest.mark.parametrize("augment_as", ["crop_flip", "crop"])
+def test_crops_reach_an_eighth_beyond_the_side_and_what_is_read_is_not_mirrored(augment_as: Augment) -> None:
+    draws = Draws.of_epoch(23, 2, augment_as == "crop_flip", 3, 1, torch.device("cpu"))
+    shown = ArraySplit(flip_and_crop(torch.from_numpy(IMAGES), draws.flip, draws.top, draws.left, 2), TARGETS)
+    expected = by_id(batches(shown, train=False).epoch(0))
+    assert all(torch.equal(image, expected[i]) for i, image in by_id(batches(augment_as=augment_as).epoch(1)).items())
+
+
+def test_parts_that_hold_nothing_of_a_batch_are_left_out() -> None:
+    parts = [list(batches(batch_size=11, train=False, part=(rank, 3)).epoch(0)) for rank in range(3)]
+    assert [[len(ids) for _, _, ids in part] for part in parts] == [[3, 3], [4, 4], [4, 4, 1]]
+
+
+def test_orders_and_crops_stay_the_same_on_every_machine() -> None:
+    """A training that is gone on with elsewhere sees what it would have seen here."""
+    draws = Draws.of_epoch(8, 4, True, 3, 2, torch.device("cpu"))
+    found = [permutation(8, 3, 2).tolist(), draws.top.tolist(), draws.left.tolist(), draws.flip.int().tolist()]
+    assert found == [
+        [0, 5, 2, 3, 7, 6, 1, 4],
+        [0, 1, 1, 4, 8, 8, 0, 3],
+        [1, 6, 5, 1, 7, 6, 1, 6],
+        [1, 0, 0, 0, 1, 1, 1, 0],
+    ]
+
+
+def test_digits_are_the_same_in_every_year() -> None:
+    data = load("digits")
+    assert data.fingerprint == "43c20efa659f49491a366d46a53a6f79ba1a4526334fe1cde149c9d48d910021"
+    assert (*data.mean, *data.std) == pytest.approx((0.30558037237, 0.37595032299), rel=1e-9)

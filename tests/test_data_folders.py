@@ -322,3 +322,70 @@ def test_a_class_whose_name_is_no_text_can_be_written_of(tmp_path: Path) -> None
     assert data.class_names == ("cat", r"d\xfcg", r"\xff")
     assert data.train.image(1).shape == (8, 8, 3)
     assert rb"no picture in val (\xff)" in data.describe().encode()
+
+
+def test_val_goes_before_test(root: Path) -> None:
+    write(root / "test" / "cat" / "1.png")
+    write(root / "test" / "cat" / "2.png")
+    assert load_folder(root).test.targets.tolist() == [1]
+
+
+def test_no_more_than_three_classes_without_pictures_are_named(root: Path) -> None:
+    for name in ("eel", "fox"):
+        write(root / "train" / name / "0.png")
+    assert load_folder(root).describe().endswith("3 classes have no picture in val (cat, eel, fox)")
+    write(root / "train" / "gnu" / "0.png")
+    assert load_folder(root).describe().endswith("4 classes have no picture in val (cat, eel, fox, ...)")
+
+
+def test_a_pipe_is_no_picture(root: Path) -> None:
+    os.mkfifo(root / "train" / "cat" / "7.png")
+    assert len(load_folder(root).train) == 7
+
+
+def test_another_seed_cuts_another_part(root: Path) -> None:
+    data = load_folder(root, image_size=16)
+    one, other = (Batches(data, data.train, 7, train=True, augment=True, seed=seed) for seed in (1, 2))
+    first, second = (
+        dict(zip(ids.tolist(), images, strict=True)) for images, _, ids in (next(b.epoch(0)) for b in (one, other))
+    )
+    assert not torch.equal(first[0], second[0])
+
+
+def test_a_random_part_is_of_the_published_sizes_anywhere_and_half_are_mirrored() -> None:
+    """Every pixel tells its row and its column."""
+    side = 200
+    image = np.zeros((side, side, 3), np.uint8)
+    image[..., 0], image[..., 1] = np.arange(side)[:, None], np.arange(side)
+    found = []
+    for seed in range(400):
+        part = resized_crop(image, 20, np.random.default_rng(seed)).astype(int)
+        (top, left), (bottom, right) = part[0, 0, :2], part[-1, -1, :2]
+        rows, columns = (bottom - top) / 0.95 / side, abs(right - left) / 0.95 / side  # from centre to centre of 20 pixels
+        middle = (top + bottom) / 2 / side, (left + right) / 2 / side
+        found.append((rows * columns, columns / rows, rows, right < left, *middle))
+    area, ratio, rows, mirrored, down, across = np.array(found).T
+    assert (rows > 0).all()
+    assert (0.06 < area.min() < 0.12, 0.9 < area.max() < 1.05, abs(area.mean() - 0.5) < 0.05) == (True, True, True)
+    assert 0.7 < ratio.min() < 0.8 < 1.25 < ratio.max() < 1.45
+    assert abs(np.log(ratio).mean()) < 0.02
+    assert abs(mirrored.mean() - 0.5) < 0.08
+    small = area < 0.3
+    for middle in (down[small], across[small]):
+        assert middle.min() < 0.3
+        assert middle.max() > 0.7
+
+
+@pytest.mark.parametrize("shape", [(10, 400), (400, 10)])
+def test_of_a_picture_too_narrow_for_any_part_the_middle_is_shown(shape: tuple[int, int]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    middle = image[:, 193:206] if shape[1] == 400 else image[193:206]  # 13 is 4/3 of 10, rounded
+    whole = np.asarray(Image.fromarray(middle).resize((16, 16), Image.Resampling.BILINEAR))
+    shown = {resized_crop(image, 16, np.random.default_rng(seed)).tobytes() for seed in range(20)}
+    assert shown == {whole.tobytes(), whole[:, ::-1].tobytes()}
+
+
+def test_a_centre_between_two_pixels_is_rounded_as_by_torchvision() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (18, 23, 3), dtype=np.uint8)
+    assert np.array_equal(centre_crop(image, 16), image[1:17, 4:20])  # 3.5 is rounded to 4
+    assert np.array_equal(centre_crop(image.transpose(1, 0, 2), 16), image[1:17, 4:20].transpose(1, 0, 2))
