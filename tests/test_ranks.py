@@ -6,6 +6,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -16,9 +17,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+import torch.distributed as dist
 from torch._subclasses import FakeTensorMode
 
+from thresher.errors import InputError, OtherRankError, RankLostError
+from thresher.ranks import Alone, current, together
 from thresher.ranks import torchrun as torchrun_module
+from thresher.ranks.alike import check_same_epoch
 from thresher.ranks.owners import Owners, even_bucket
 from thresher.recorder import Recorder
 from thresher.replay import Request, open_source, replay
@@ -223,3 +228,73 @@ def test_every_sample_has_one_owner_and_ranks_own_about_as_many(n: int, size: in
     assert owners.bucket_size <= max(65536, -(-n // 1024))  # about a thousand buckets at most
     for rank, (first, end) in enumerate(spans):
         assert owners.buckets(rank).start * owners.bucket_size == first or first == end
+
+
+class Said:
+    """Ranks of which the others say what is given; keeps what this one, the first, said."""
+
+    rank = 0
+
+    def __init__(self, *others: Any) -> None:
+        self.others, self.size, self.said = others, 1 + len(others), list[Any]()
+
+    def share(self, topic: str, value: Any = None) -> list[Any]:
+        self.said.append(value)
+        return [value, *self.others]
+
+    def exchange(self, rows: Any, counts: Any) -> Any:
+        raise AssertionError("no rows are sent")
+
+
+def test_states_of_other_epochs_are_refused() -> None:
+    check_same_epoch(Said(3, 3), 3)
+    with pytest.raises(InputError, match=r"they are of \[3, 3, 4\]"):
+        check_same_epoch(Said(3, 4), 3)
+
+
+def test_what_a_rank_fails_of_is_said_in_words_even_where_it_has_none() -> None:
+    for error, words in ((ValueError(), "ValueError"), (ValueError("a\n b"), "a b"), (OSError(28, "No space"), "No space")):
+        ranks = Said(None)
+        with pytest.raises(type(error)), together(ranks, "open"):
+            raise error
+        assert len(ranks.said) == 1
+        assert words in ranks.said[0]
+        assert "\n" not in ranks.said[0]
+    said = r"Rank 2 could not go on \(open\), so none does: ValueError"
+    with pytest.raises(OtherRankError, match=said), together(Said(None, "ValueError"), "open"):
+        pass
+
+
+def test_of_a_lost_rank_nobody_is_told() -> None:
+    ranks = Said(None)
+    with pytest.raises(RankLostError, match="gone"), together(ranks, "open"):
+        raise RankLostError("gone")
+    assert not ranks.said
+
+
+@pytest.fixture
+def group_of_one() -> Iterator[None]:
+    """A process group of this process alone."""
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+def test_a_group_of_one_process_is_one_that_works_alone(group_of_one: None) -> None:
+    assert isinstance(current(), Alone)
+
+
+def test_a_model_that_becomes_parallel_has_seen_nothing(group_of_one: None) -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    torchrun_module.parallel(model, torch.arange(12.0).view(4, 3))
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_files_of_a_store_are_at_most_as_large_as_one_process_writes_them() -> None:
+    assert even_bucket(1, 1) == even_bucket(65536 * 1024, 1) == 65536
+    assert even_bucket(65536 * 1024 + 1, 1) == 65537
+    assert Owners(10, 3, 4).bounds.tolist() == [0, 3, 6, 9, 10]
+    assert [Owners(7, 3, 2).span(rank) for rank in range(2)] == [(0, 3), (3, 7)]
+    assert (Owners(7, 3, 2).largest, even_bucket(7, 2), even_bucket(200_000, 2)) == (4, 4, 50_000)
