@@ -6,6 +6,7 @@ import io
 import math
 import pickle
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -446,3 +447,16 @@ def test_a_rectangle_stays_within_the_picture_and_may_touch_every_border() -> No
         assert len(hidden) == 2
         places.add(tuple(hidden.min(axis=0).tolist()))
     assert places == {(top, left) for top in range(3) for left in range(2)}
+
+
+def test_the_picture_takes_any_class_name_as_it_is() -> None:
+    images = np.stack([PICTURE] * 4)
+
+    def drawn(*names: str) -> NDArray[Any]:
+        return shown(corruption_picture(replace(data_of(images), class_names=names), Corruption(), (0, 1, 2, 3)))
+
+    plain = drawn("a", "b", "c", "d")
+    odd = drawn(r"$\frac$", "$x$", "\N{DOG FACE}", "long " * 50)  # no formula, no such letter in the font, no room
+    assert odd.shape == plain.shape
+    assert (odd != 255).any(-1).sum() > 0.7 * (plain != 255).any(-1).sum()  # the images are nearly as large
+    assert not np.array_equal(drawn("$x$", "b", "c", "d"), drawn("x", "b", "c", "d"))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import textwrap
+import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -61,13 +63,16 @@ def corruption_picture(
             place.imshow(_shown(corrupted_image(image, kind, sample_id, spec)), cmap="gray", vmin=0, vmax=255)
             place.set_xticks([])
             place.set_yticks([])
-        label = data.class_names[int(data.train.targets[sample_id])]
-        row[0].set_ylabel(f"{label}\n({sample_id})", rotation=0, ha="right", va="center")
+        name = data.class_names[int(data.train.targets[sample_id])]
+        label = "\n".join([*textwrap.wrap(name, 24, max_lines=4), f"({sample_id})"])  # a long line would squeeze the images
+        row[0].set_ylabel(label, rotation=0, ha="right", va="center", parse_math=False)  # in a name $ is no formula
         on_step(number, len(ids) + 1)
     for place, kind in zip(places[0], KINDS, strict=True):
         place.set_title(kind.replace("_", " "), fontsize="medium")
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a box takes its place, and the id is below
+        figure.savefig(buffer, format="png", metadata={"Software": None})
     on_step(1, 1)
     return buffer.getvalue()
 
