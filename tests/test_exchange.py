@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import sys
 import tarfile
 from contextlib import suppress
 from pathlib import Path
@@ -447,8 +448,12 @@ def test_the_command_writes_every_format(folder: Path, shards: list[Path], tmp_p
 def test_the_data_set_is_the_coresets_own(folder: Path, tmp_path: Path, call: Any) -> None:
     """Its size is in the name, and so in the fingerprint; flipped labels change neither files nor ids."""
     pictures: Any = load("folder", folder).train
-    for name, mislabel in (("folder:size=32", None), ("folder:size=32+mislabel=0.2:seed=0", "0.2:seed=0")):
-        data = load("folder:size=32", folder, mislabel=mislabel)
+    for name, mislabel, corrupt in (
+        ("folder:size=32", None, None),
+        ("folder:size=32+mislabel=0.2:seed=0", "0.2:seed=0", None),
+        ("folder:size=32+corrupt=intended:noise=1e+20", None, "intended:noise=1e20"),
+    ):
+        data = load("folder:size=32", folder, mislabel=mislabel, corrupt=corrupt)
         path = tmp_path / f"{name}.parquet"
         Coreset(KEPT.ids, None, N, {"fingerprint": data.fingerprint, "data": name}).save(path)
         call("export", path, "--to", "folder", "--data-dir", folder, "--out", tmp_path / f"{name}-pictures")
@@ -492,6 +497,19 @@ def test_suspects_are_named_by_their_files_and_left_out(folder: Path, tmp_path: 
     train_it = ("--data", "folder:size=32", "--data-dir", folder, "--mislabel", "0.2:seed=0", "--model", "tiny")
     short = ("--epochs", 1, "--batch-size", 16, "--jobs", 1, "--seeds", 0, "--device", "cpu")
     assert "suspects left" in call("train", "--coreset", others, *train_it, *short, "--out", tmp_path / "trained")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a file system that takes any character in a name")
+def test_a_suspect_stays_on_its_line_whatever_its_name(folder: Path, tmp_path: Path, call: Any) -> None:
+    shutil.copytree(folder, tmp_path / "odd")
+    for path in list((tmp_path / "odd" / "train").rglob("*.png")):
+        path.rename(path.with_name(f"{path.stem}\n.png"))
+    margins = np.where(np.arange(N) % 5 == 3, -6, 6) + RNG.normal(0, 0.5, N)
+    with TrajectoryWriter.create(tmp_path / "store", N, 10, ["logit_margin"], info={"data": "folder"}) as store:
+        store.append(Frame(0, np.arange(N), {"logit_margin": margins.astype(np.float32)}, N))
+    told = call("suspects", tmp_path / "store", "--data-dir", tmp_path / "odd", "--out", tmp_path / "s.csv")
+    assert [line.endswith(r"\n.png") for line in told.splitlines()[2:14]] == [True] * 12
+    assert '\n.png"\n' in (tmp_path / "s.csv").read_text()  # a program gets the name of the file
 
 
 def test_the_command_refuses_what_does_not_belong(folder: Path, tmp_path: Path, call: Any) -> None:
@@ -583,6 +601,18 @@ def test_pictures_that_are_not_those_of_the_coreset_leave_no_folder(folder: Path
     with pytest.raises(MissingFileError, match="is gone now"):
         export_folder(KEPT, train, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["pictures"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a file system that takes a backslash in a name")
+def test_pictures_with_backslashes_in_their_names_are_exported(tmp_path: Path) -> None:
+    """As unpacking an archive from Windows leaves them."""
+    for half in ("train", "val"):
+        for name in ("cat", "d\\g"):
+            (tmp_path / half / name).mkdir(parents=True)
+            Image.new("RGB", (4, 4)).save(tmp_path / half / name / "a\\0.png")
+    pictures: Any = load("folder", tmp_path).train
+    assert export_folder(Coreset(np.array([1]), None, 2), pictures, tmp_path / "out", how="copy") == 1
+    assert (tmp_path / "out" / "train" / "d\\g" / "a\\0.png").is_file()
 
 
 def test_a_copy_keeps_its_time_and_every_picture_is_a_step(folder: Path, tmp_path: Path) -> None:
@@ -764,8 +794,9 @@ def test_what_leads_out_or_lies_inside_is_told_from_what_looks_like_it(tmp_path:
     for source in ("out", "out/train/cat", "other/../out/a"):
         with pytest.raises(RunDirectoryError, match="is inside"):
             check_apart([tmp_path / "elsewhere", tmp_path / source], tmp_path / "out")
-    assert check_inside("a..b/..c.png", tmp_path) == "a..b/..c.png"
-    for name in ("", ".", "a/..", "a\0b"):
+    for name in ("a..b/..c.png", "a\\b.png", "a\\..b.png"):  # a backslash is a letter, and leads nowhere elsewhere
+        assert check_inside(name, tmp_path) == name
+    for name in ("", ".", "a/..", "a\0b", "..\\b", "a\\../b", "\\b", "c:\\b"):
         with pytest.raises(InputError, match="leads out"):
             check_inside(name, tmp_path)
     with pytest.raises(InputError, match=r"Name it \.parquet"):

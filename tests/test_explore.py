@@ -21,13 +21,13 @@ import pytest
 from PIL import Image
 
 from thresher.coreset import Coreset
-from thresher.data import load
+from thresher.data import load, split_name
 from thresher.errors import FingerprintError, InputError, MissingFileError
 from thresher.experiments.dynamics import _agreement, means, settling, spread_over_map, trajectories
 from thresher.experiments.ledger import Clock, epochs_needed, ledger
 from thresher.experiments.study import StudySpec, resolve_all
 from thresher.explore.export import export
-from thresher.explore.run import OpenRun, open_run, split_name
+from thresher.explore.run import OpenRun, open_run
 from thresher.explore.server import Server
 from thresher.files import seal_of
 from thresher.methods import resolve

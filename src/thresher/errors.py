@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # the last two end a line, too
 _ADVICE = {
     errno.ENOSPC: "Free some space and run the same command again.",
     errno.EDQUOT: "Free some space and run the same command again.",
@@ -110,6 +112,16 @@ def one_line(error: ThresherError | OSError) -> str:
         return " ".join(str(error).split())
     advice = _ADVICE.get(error.errno or 0, "")
     return " ".join(f"{error}. Files that were complete before are intact. {advice}".split())
+
+
+def printable(text: str) -> str:
+    """Return a text, such as the name of a file, with its control characters escaped: it stays on one line, and a terminal
+    takes no command from it.
+
+    >>> print(printable("line\\nbreak"), printable("\\x1b[2J"), printable("Käse"))
+    line\\nbreak \\x1b[2J Käse
+    """
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

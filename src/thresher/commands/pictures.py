@@ -29,19 +29,18 @@ def usual_data(told: Mapping[str, Any], *, pictures: bool = False) -> str:
 def load_for(told: Mapping[str, Any], data: str, data_dir: Path | None) -> tuple[Data, Data]:
     """Return the data set `data` unchanged, and as it is to be compared with the provenance `told`: corrupted and
     mislabelled as that says, if it names this data set. Raises what `thresher.data.load` raises."""
-    from thresher.data import load
+    from thresher.data import load, split_name
     from thresher.data.corrupt import corrupt_data
     from thresher.data.mislabel import mislabel_data
 
     plain = load(data, data_dir)
-    name, *changes = str(told.get("data") or "").split("+")
+    name, changes = split_name(str(told.get("data") or ""))
     changed = plain
     if name == plain.name:
-        for key, _, spec in (change.partition("=") for change in changes):
-            if key == "corrupt":
-                changed = corrupt_data(changed, spec).data
-            elif key == "mislabel":
-                changed = mislabel_data(changed, spec).data
+        if "corrupt" in changes:
+            changed = corrupt_data(changed, changes["corrupt"]).data
+        if "mislabel" in changes:
+            changed = mislabel_data(changed, changes["mislabel"]).data
     return plain, changed
 
 

@@ -18,7 +18,7 @@ from thresher.commands.pictures import load_for, picture_files, usual_data
 from thresher.commands.recorded import epochs_text, note_unfinished
 from thresher.commands.screen import Screen
 from thresher.coreset import Coreset
-from thresher.errors import FingerprintError, InputError
+from thresher.errors import FingerprintError, InputError, printable
 from thresher.exchange.place import check_free, check_kind, check_parquet, same_file, write_new
 from thresher.places import storage_errors
 from thresher.replay import Request, Source, open_source, replay
@@ -81,7 +81,7 @@ def _tell(found: Suspects, opened: Source, shown: list[dict[str, Any]], say: Out
         f"{'sample_id':>10} {'target':>7} {'margin':>8} {'wrong':>6}{path}"
     )
     for row in shown:
-        place = f"  {row['path']}" if path else ""
+        place = f"  {printable(row['path'])}" if path else ""
         say.line(f"{row['sample_id']:>10} {row.get('target', ''):>7} {row['margin']:>8.2f} {row['wrong']:>6.3f}{place}")
     if count > SHOWN:
         say.line(f"... and {count - SHOWN} more{more}")

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 from thresher.data.base import ArraySplit, Data, DatasetSplit, Indexed, Split
 from thresher.errors import InputError, UnknownNameError, nearest
 
-__all__ = ["NAMES", "OWN", "ArraySplit", "Data", "DatasetSplit", "Indexed", "Split", "load", "name_parts", "pathless"]
+__all__ = [
+    "NAMES", "OWN", "ArraySplit", "Data", "DatasetSplit", "Indexed", "Split", "load", "name_parts", "pathless", "split_name",
+]  # fmt: skip
 
 NAMES = ("digits", "cifar10", "cifar100", "imagenet", "folder")
 OWN = ("folder", "imagenet")
 """Data sets that are folders of pictures, which are resized."""
 _LARGEST = 4096  # pixels a side
+_CHANGE = re.compile(r"\+(corrupt|mislabel|holdout)=")  # a number may hold a plus of its own
 
 
 def load(
@@ -89,6 +93,18 @@ def pathless(name: str) -> str:
     """
     kind, size, _ = name_parts(name)
     return f"{kind}:size={size}" if size else kind
+
+
+def split_name(name: str) -> tuple[str, dict[str, str]]:
+    """Return what `load` takes for a data set that carries its changes in its name.
+
+    >>> split_name("cifar10+corrupt=intended+mislabel=0.2:seed=1")
+    ('cifar10', {'corrupt': 'intended', 'mislabel': '0.2:seed=1'})
+    >>> split_name("digits+corrupt=intended:noise=1e+20")
+    ('digits', {'corrupt': 'intended:noise=1e+20'})
+    """
+    kind, *parts = _CHANGE.split(name)  # the name, then each change's key and value
+    return kind, dict(zip(parts[::2], parts[1::2], strict=True))
 
 
 def _load(name: str, root: Path | str | None, image_size: int) -> Data:

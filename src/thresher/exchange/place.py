@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from thresher.errors import InputError, RunDirectoryError, ThresherError
 from thresher.files import check_plain, parse_json, part_of, sync_folder, write_atomic, write_json
@@ -168,11 +168,14 @@ def check_apart(sources: Iterable[Path], out: Path) -> None:
 def check_inside(name: str, where: Path) -> str:
     """Return a relative file name, or raise InputError if it would lead out of the folder that it is written to.
 
-    >>> check_inside("train/3/0007.png", Path("images.tar"))
-    'train/3/0007.png'
+    A backslash is a letter like any other here and a separator elsewhere: the name must stay inside in both readings.
+
+    >>> check_inside("train/3/0007.png", Path("images.tar")), check_inside("train/front\\\\1.png", Path("images.tar"))
+    ('train/3/0007.png', 'train/front\\\\1.png')
     """
-    parts = PurePosixPath(name).parts
-    if not parts or name.startswith("/") or ".." in parts or "\\" in name or "\0" in name:
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    elsewhere = name.startswith("/") or ("\\" in name and PureWindowsPath(name).anchor)
+    if not PurePosixPath(name).parts or elsewhere or ".." in parts or "\0" in name:
         raise InputError(
             f"Expected plain relative names in {where}, but it holds {name!r}, which leads out of the folder it is unpacked "
             "to. Nothing was written; do not trust this file."

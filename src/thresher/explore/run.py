@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thresher.coreset import Coreset
-from thresher.data import Data, load
+from thresher.data import Data, load, split_name
 from thresher.errors import FingerprintError, InputError, MissingFileError, ThresherError, one_line
 from thresher.experiments.dynamics import Means, means, trajectories
 from thresher.experiments.rundir import read_json
@@ -29,7 +28,6 @@ from thresher.types import Ids, Scores
 _HELD = 1 << 25
 """Sample-epochs whose trajectories are kept in memory (128 MB); beyond, each is read when it is asked for."""
 SELECTIONS = "selections"
-_CHANGE = re.compile(r"\+(corrupt|mislabel|holdout)=")  # a number may hold a plus of its own
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,15 +190,3 @@ def _data(path: Path, trajectory: Trajectory, data_dir: Path | None) -> tuple[Da
             f"{data.fingerprint[:16]}. Give the --data-dir it was recorded with."
         )
     return data, ""
-
-
-def split_name(name: str) -> tuple[str, dict[str, str]]:
-    """Return what `thresher.data.load` takes for a data set that carries its changes in its name.
-
-    >>> split_name("cifar10+corrupt=intended+mislabel=0.2:seed=1")
-    ('cifar10', {'corrupt': 'intended', 'mislabel': '0.2:seed=1'})
-    >>> split_name("digits+corrupt=intended:noise=1e+20")
-    ('digits', {'corrupt': 'intended:noise=1e+20'})
-    """
-    kind, *parts = _CHANGE.split(name)  # the name, then each change's key and value
-    return kind, dict(zip(parts[::2], parts[1::2], strict=True))
