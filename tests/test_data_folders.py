@@ -389,3 +389,14 @@ def test_a_centre_between_two_pixels_is_rounded_as_by_torchvision() -> None:
     image = np.random.default_rng(0).integers(0, 256, (18, 23, 3), dtype=np.uint8)
     assert np.array_equal(centre_crop(image, 16), image[1:17, 4:20])  # 3.5 is rounded to 4
     assert np.array_equal(centre_crop(image.transpose(1, 0, 2), 16), image[1:17, 4:20].transpose(1, 0, 2))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a file system that takes any character in a name")
+def test_control_characters_in_a_class_name_are_shown_escaped(tmp_path: Path) -> None:
+    """They would break the tables, and a terminal would obey them; a file's own path stays as it is."""
+    for half, name in (("train", "cat"), ("train", "two\nlines"), ("train", "\x1b[2J"), ("val", "cat")):
+        write(tmp_path / half / name / "0.png")
+    data = load_folder(tmp_path)
+    assert data.class_names == (r"\x1b[2J", "cat", r"two\nlines")
+    assert r"no picture in val (\x1b[2J, two\nlines)" in data.describe()
+    assert folder_split(data).name(2) == "train/two\nlines/0.png"

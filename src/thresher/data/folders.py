@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from thresher.data.base import Data, as_targets
-from thresher.errors import CorruptFileError, InputError, MissingFileError
+from thresher.errors import CorruptFileError, InputError, MissingFileError, printable
 from thresher.places import fixed
 from thresher.types import is_whole
 
@@ -71,10 +71,10 @@ class FolderSplit:
 def load_folder(root: Path | str, *, image_size: int = 224) -> Data:
     """Return the pictures in `root/train` and `root/val` (or `root/test`), one folder per class.
 
-    Class names are those of the training folders, sorted; bytes that are not UTF-8 are escaped. A class folder may hold
-    folders; hidden files, symbolic links and files that are not pictures are skipped. Raises MissingFileError if a split
-    is missing, InputError if a training class has no picture, there is only one class, or the test split has a class that
-    the training split lacks.
+    Class names are those of the training folders, sorted; control characters and bytes that are not UTF-8 are escaped. A
+    class folder may hold folders; hidden files, symbolic links and files that are not pictures are skipped. Raises
+    MissingFileError if a split is missing, InputError if a training class has no picture, there is only one class, or the
+    test split has a class that the training split lacks.
     """
     root = fixed(Path(root))
     if not is_whole(image_size) or image_size < 1:
@@ -108,7 +108,7 @@ def load_folder(root: Path | str, *, image_size: int = 224) -> Data:
         raise InputError(f"Expected pictures in the class folders of {test_root}, but there is none.")
     untested = [names[c] for c in np.flatnonzero(np.bincount(test.targets, minlength=len(names)) == 0)]
     remark = _remark(passed, untested, test_root.name)
-    return Data("folder", train, test, tuple(map(_text, names)), _MEAN, _STD, "imagenet", image_size, 3, remark)
+    return Data("folder", train, test, tuple(map(_shown, names)), _MEAN, _STD, "imagenet", image_size, 3, remark)
 
 
 @dataclass
@@ -128,7 +128,7 @@ def _remark(passed: _Passed, untested: list[str], half: str) -> str:
     if passed.links:
         words.append(f"{_count(passed.links, 'symbolic link is', 'symbolic links are')} skipped")
     if untested:
-        told = ", ".join([*map(_text, untested[:3]), *(["..."] if len(untested) > 3 else [])])
+        told = ", ".join([*map(_shown, untested[:3]), *(["..."] if len(untested) > 3 else [])])
         words.append(f"{_count(untested, 'class has', 'classes have')} no picture in {half} ({told})")
     return "; ".join(words)
 
@@ -140,6 +140,11 @@ def _count(found: list[str], one: str, many: str) -> str:
 def _text(name: str | bytes) -> str:
     """Return a file's name as text that can be written anywhere: bytes that are not UTF-8 are escaped."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _shown(name: str) -> str:
+    """Return a class's name as tables, pages and pictures show it."""
+    return printable(_text(name))
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
