@@ -66,7 +66,14 @@ def test_what_is_found(root: Path) -> None:
 
 def test_test_is_another_name_for_val(root: Path) -> None:
     (root / "val").rename(root / "test")
-    assert len(load_folder(root).test) == 1
+    data = load_folder(root)
+    assert len(data.test) == 1
+    assert "not used" not in data.describe()
+    write(root / "val" / "cat" / "1.png")
+    write(root / "val" / "cat" / "2.png")
+    data = load_folder(root)
+    assert len(data.test) == 2
+    assert "the folder test is not used, since there is val" in data.describe()
 
 
 def test_pictures_are_read_when_asked_for(root: Path) -> None:
@@ -132,6 +139,15 @@ def test_a_palette_with_transparency(tmp_path: Path) -> None:
     image = Image.new("RGBA", (6, 4), (10, 200, 30, 255)).convert("P", palette=Image.Palette.ADAPTIVE)
     image.save(tmp_path / "a.png", transparency=bytes([255, 0, 128]))
     assert read_picture(tmp_path / "a.png")[0, 0].tolist() == [10, 200, 30]
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.float32])
+def test_values_without_a_known_range_are_refused(tmp_path: Path, kind: type[np.generic]) -> None:
+    """They were cut off at 255: [0, 1] became black."""
+    Image.fromarray(np.linspace(0, 1, 12, dtype=kind).reshape(3, 4)).save(tmp_path / "a.tif")
+    (tmp_path / "a.tif").rename(tmp_path / "a.png")
+    with pytest.raises(CorruptFileError, match=r"a\.png cannot be read as a picture \(its TIFF values of 32 bits"):
+        read_picture(tmp_path / "a.png")
 
 
 TEXTURE = b"DDS \x7c" + bytes(75) + b"\x11" + bytes(47)  # of a kind that Pillow knows, but not in this form
@@ -236,6 +252,29 @@ def test_what_is_not_used_is_told(root: Path) -> None:
     assert "no picture" not in load("folder", root).describe()
 
 
+def test_pictures_beside_the_class_folders_are_told(root: Path) -> None:
+    for half, name in (("train", "a.JPG"), ("train", ".b.png"), ("val", "c.gif")):
+        (root / half / name).write_bytes(b"")
+    assert "; 2 pictures are in no class folder and not used" in load_folder(root).describe()
+
+
+def test_ids_go_class_by_class(root: Path) -> None:
+    write(root / "train" / "cat 2" / "0.png")  # all paths sorted together, it would come before cat/0.png
+    split = folder_split(load_folder(root))
+    assert [split.name(i) for i in (0, 4, 5, 6)] == [
+        "train/cat/0.png", "train/cat/4.png", "train/cat 2/0.png", "train/dog/a/deep.bmp"
+    ]  # fmt: skip
+
+
+def test_a_class_folder_may_be_a_link(root: Path) -> None:
+    before = load_folder(root)
+    (root / "train" / "cat").rename(root / "cats")
+    os.symlink(root / "cats", root / "train" / "cat")
+    after = load_folder(root)
+    assert after.fingerprint == before.fingerprint
+    assert "link" not in after.describe()
+
+
 def test_names_that_are_nearly_right(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match=r"no 'siz' in 'folder:siz=32' \(did you mean size\?\)"):
         load("folder:siz=32", root)
@@ -269,7 +308,7 @@ def test_links_that_are_passed_over_are_told(root: Path) -> None:
 
 def test_a_test_class_without_training(root: Path) -> None:
     write(root / "val" / "wolf" / "1.png")
-    with pytest.raises(InputError, match="lacks: wolf"):
+    with pytest.raises(InputError, match=r"lacks: wolf\. Remove these folders, or add"):
         load_folder(root)
 
 

@@ -69,10 +69,11 @@ class FolderSplit:
 
 
 def load_folder(root: Path | str, *, image_size: int = 224) -> Data:
-    """Return the pictures in `root/train` and `root/val` (or `root/test`), one folder per class.
+    """Return the pictures in `root/train` and `root/val` (`root/test` where there is no `val`), one folder per class.
 
     Class names are those of the training folders, sorted; control characters and bytes that are not UTF-8 are escaped. A
-    class folder may hold folders; hidden files, symbolic links and files that are not pictures are skipped. Raises
+    class folder may be a symbolic link and hold folders; hidden files, symbolic links in it and files that are not pictures
+    are skipped. Samples are numbered class by class, in each in the order of their sorted paths. Raises
     MissingFileError if a split is missing, InputError if a training class has no picture, there is only one class, or the
     test split has a class that the training split lacks.
     """
@@ -90,16 +91,19 @@ def load_folder(root: Path | str, *, image_size: int = 224) -> Data:
     if not names:
         raise InputError(f"Expected one folder per class in {root / 'train'}, but there is none.")
     if len(names) < 2:
-        raise InputError(f"Expected at least 2 classes in {root / 'train'}, but there is only {names[0]}.")
+        raise InputError(f"Expected at least 2 classes in {root / 'train'}, but there is only {_shown(names[0])}.")
     unknown = sorted(set(_class_folders(test_root)) - set(names))
     if unknown:
-        raise InputError(f"{test_root} has classes that {root / 'train'} lacks: {', '.join(unknown[:5])}.")
+        raise InputError(
+            f"Expected in {test_root} only classes that {root / 'train'} has, but it lacks: "
+            f"{', '.join(map(_shown, unknown[:5]))}. Remove these folders, or add their training pictures."
+        )
     passed = _Passed()
     train = _split(root / "train", names, passed)
     empty = [names[c] for c in np.flatnonzero(np.bincount(train.targets, minlength=len(names)) == 0)]
     if empty:
         raise InputError(
-            f"Training class without a picture in {root / 'train'}: {', '.join(empty[:5])}. "
+            f"Training class without a picture in {root / 'train'}: {', '.join(map(_shown, empty[:5]))}. "
             f"Only {', '.join(SUFFIXES)} are read, neither other formats ({len(passed.others)} found) nor symbolic links. "
             "Remove the empty folder or fill it."
         )
@@ -107,26 +111,33 @@ def load_folder(root: Path | str, *, image_size: int = 224) -> Data:
     if not len(test):
         raise InputError(f"Expected pictures in the class folders of {test_root}, but there is none.")
     untested = [names[c] for c in np.flatnonzero(np.bincount(test.targets, minlength=len(names)) == 0)]
-    remark = _remark(passed, untested, test_root.name)
+    spare = "test" if test_root.name == "val" and (root / "test").is_dir() else ""
+    remark = _remark(passed, untested, test_root.name, spare)
     return Data("folder", train, test, tuple(map(_shown, names)), _MEAN, _STD, "imagenet", image_size, 3, remark)
 
 
 @dataclass
 class _Passed:
-    """Names that were skipped: of pictures in formats that are not read, and of links to pictures or folders."""
+    """Names that were skipped: of pictures in formats that are not read, of links to pictures or folders, and of pictures
+    that lie beside the class folders."""
 
     others: list[str] = field(default_factory=list)
     links: list[str] = field(default_factory=list)
+    beside: list[str] = field(default_factory=list)
 
 
-def _remark(passed: _Passed, untested: list[str], half: str) -> str:
-    """Return a remark on pictures that are not used and classes without test pictures."""
+def _remark(passed: _Passed, untested: list[str], half: str, spare: str) -> str:
+    """Return a remark on pictures that are not used, also those of the folder `spare`, and classes without test pictures."""
     words, others = [], passed.others
     if others:
         endings = ", ".join(sorted({Path(name).suffix.lower() for name in others}))
         words.append(f"{_count(others, 'picture is', 'pictures are')} not read ({endings}): convert them to .png or .jpg")
     if passed.links:
         words.append(f"{_count(passed.links, 'symbolic link is', 'symbolic links are')} skipped")
+    if passed.beside:
+        words.append(f"{_count(passed.beside, 'picture is', 'pictures are')} in no class folder and not used")
+    if spare:
+        words.append(f"the folder {spare} is not used, since there is {half}")
     if untested:
         told = ", ".join([*map(_shown, untested[:3]), *(["..."] if len(untested) > 3 else [])])
         words.append(f"{_count(untested, 'class has', 'classes have')} no picture in {half} ({told})")
@@ -164,6 +175,9 @@ def _gone(path: Path) -> MissingFileError:
 
 
 def _rgb(picture: Image.Image) -> Image.Image:
+    # such as a TIFF file under another name; Pillow would cut values off at 255, whatever stands for white
+    if picture.mode == "F" or (picture.mode == "I" and picture.format not in ("PNG", "PPM")):
+        raise ValueError(f"its {picture.format} values of 32 bits have no known range")
     if picture.mode.startswith("I"):  # 16 bits: Pillow would cut values off at 255 instead of scaling them
         grey = np.asarray(picture).astype(np.int64) >> 8
         return Image.fromarray(grey.clip(0, 255).astype(np.uint8)).convert("RGB")
@@ -181,6 +195,9 @@ def _split(root: Path, names: list[str], passed: _Passed) -> FolderSplit:
     """Return the pictures of all classes; what is skipped is added to `passed`."""
     paths: list[str] = []
     targets: list[int] = []
+    with os.scandir(root) as entries:
+        named = (e.name for e in entries if not e.is_dir() and not e.name.startswith("."))
+        passed.beside += [name for name in named if name.lower().endswith((*SUFFIXES, *OTHERS))]
     for target, name in enumerate(names):
         found = sorted(_pictures(root / name, name, passed)) if (root / name).is_dir() else []
         paths += found
