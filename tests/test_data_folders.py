@@ -283,6 +283,15 @@ def test_names_that_are_nearly_right(root: Path, monkeypatch: pytest.MonkeyPatch
         load(root.name)
 
 
+def test_two_folders_are_one_too_many(root: Path, tmp_path: Path) -> None:
+    """The one in the name was read, and the other passed over."""
+    with pytest.raises(InputError, match=r"Expected one folder of pictures, but got .*elsewhere beside it\. Omit one"):
+        load(f"folder:{root}", tmp_path / "elsewhere")
+    assert len(load(f"folder:{root}", root / "train" / "..").train) == 7
+    with pytest.raises(InputError, match="Expected the image folder of 'folder:size=8:': give --data-dir"):
+        load("folder:size=8:")
+
+
 def test_a_class_of_links_counts_as_empty(root: Path) -> None:
     (root / "train" / "bird").mkdir()
     os.symlink(root / "train" / "cat" / "0.png", root / "train" / "bird" / "0.png")

@@ -33,8 +33,8 @@ def load(
 
     "digits" needs no files. "cifar10" and "cifar100" are read from the official archive or folder in `root` (default:
     the folder `data`). "folder" reads images in the ImageNet layout (`root/train/CLASS`, `root/val/CLASS`) from `root`,
-    "folder:PATH" from PATH, and "imagenet" is the same under that name. Images are resized to `image_size`, or to the size
-    in the name, as in "folder:size=32" and "imagenet:size=64".
+    "folder:PATH" from PATH (then without `root`), and "imagenet" is the same under that name. Images are resized to
+    `image_size`, or to the size in the name, as in "folder:size=32" and "imagenet:size=64".
 
     `corrupt` corrupts training images ("intended:share=0.04:seed=0", see `thresher.data.corrupt`), `mislabel` flips training
     labels ("0.2:seed=0", see `thresher.data.mislabel`), and `holdout` then replaces the test set by a part of the training
@@ -122,8 +122,10 @@ def _load(name: str, root: Path | str | None, image_size: int) -> Data:
         from thresher.data.folders import load_folder
 
         where = Path(path) if path else root
+        if path and root is not None and Path(path).resolve() != Path(root).resolve():
+            raise InputError(f"Expected one folder of pictures, but got {path} in {name!r} and {root} beside it. Omit one.")
         if where is None:
-            raise InputError(f"Expected the image folder of {name}: give --data-dir DIR, or the name folder:PATH.")
+            raise InputError(f"Expected the image folder of {name!r}: give --data-dir DIR, or the name folder:PATH.")
         data = load_folder(where, image_size=size or image_size)
         return replace(data, name=f"{kind}:size={size}" if size else kind)
     from thresher.data.cifar import load_cifar
