@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import os
 import shutil
@@ -771,6 +772,17 @@ def test_a_pool_without_samples_has_no_uids(tmp_path: Path) -> None:
     np.save(tmp_path / "table.npy", parse_uids(["ab" * 16]).reshape(1, 1))
     with pytest.raises(CorruptFileError, match="u8,u8"):
         read_uids(tmp_path / "table.npy", parse_uids(["ab" * 16]))
+
+
+def test_a_path_with_the_end_of_a_line_in_it_comes_back(tmp_path: Path) -> None:
+    """It was not quoted, and this package refused its own file."""
+    names = ["a\nb.png", "a\rb.png", "a\r\nb.png", 'a"b.png', "a,b.png", " a.png", "", "a.png"]
+    kept = Coreset(np.arange(0, 16, 2), None, 16)
+    write_csv(kept, tmp_path / "kept.csv", name=lambda sample_id: names[sample_id // 2])
+    assert same(read_csv(tmp_path / "kept.csv", 16), kept)
+    with (tmp_path / "kept.csv").open(newline="") as file:
+        assert [row["path"] for row in csv.DictReader(file)] == names
+    assert (tmp_path / "kept.csv").read_bytes().endswith(b"\n14,a.png\n")
 
 
 def test_a_sampler_is_seeded_and_a_mark_fits_its_rows() -> None:

@@ -57,8 +57,8 @@ def quoted(text: str) -> str:
     ('train/cat/1.png', '"train/a,b/1.png"')
     """
     buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="").writerow([text])
-    return buffer.getvalue()
+    csv.writer(buffer, lineterminator="\r\n").writerow([text])  # what may end a line is quoted, and no more
+    return buffer.getvalue().removesuffix("\r\n")
 
 
 def read_csv(path: PathText, n: int, source: Mapping[str, Any] | None = None) -> Coreset:
