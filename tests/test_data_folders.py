@@ -321,6 +321,16 @@ def test_a_test_class_without_training(root: Path) -> None:
         load_folder(root)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a file system that keeps both names apart")
+def test_a_test_class_that_only_looks_like_a_training_class(root: Path) -> None:
+    write(root / "train" / "Bär" / "1.png")
+    write(root / "val" / "Ba\u0308r" / "1.png")
+    with pytest.raises(
+        InputError, match=r"lacks: .*\. 'Ba\\u0308r' and 'B\\xe4r' look the same: rename one as the other\. "
+    ):
+        load_folder(root)
+
+
 def test_no_test_pictures(root: Path) -> None:
     (root / "val" / "dog" / "1.webp").unlink()
     with pytest.raises(InputError, match="Expected pictures"):

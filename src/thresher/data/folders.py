@@ -6,6 +6,7 @@ Pictures are listed once, sorted by path so that sample ids are stable, and read
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,7 +97,8 @@ def load_folder(root: Path | str, *, image_size: int = 224) -> Data:
     if unknown:
         raise InputError(
             f"Expected in {test_root} only classes that {root / 'train'} has, but it lacks: "
-            f"{', '.join(map(_shown, unknown[:5]))}. Remove these folders, or add their training pictures."
+            f"{', '.join(map(_shown, unknown[:5]))}. {_same_looks(unknown, names)}"
+            "Remove these folders, or add their training pictures."
         )
     passed = _Passed()
     train = _split(root / "train", names, passed)
@@ -156,6 +158,16 @@ def _text(name: str | bytes) -> str:
 def _shown(name: str) -> str:
     """Return a class's name as tables, pages and pictures show it."""
     return printable(_text(name))
+
+
+def _same_looks(unknown: list[str], names: list[str]) -> str:
+    """Return a hint if two names differ in their bytes only, as those of macOS and Linux do, so that they look the same."""
+    composed = {unicodedata.normalize("NFC", name): name for name in names}
+    twins = [name for name in unknown if unicodedata.normalize("NFC", name) in composed]
+    if not twins:
+        return ""
+    other = composed[unicodedata.normalize("NFC", twins[0])]
+    return f"{twins[0]!a} and {other!a} look the same: rename one as the other. "
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
