@@ -84,6 +84,12 @@ def test_balanced_ccs_can_cut_all_that_is_pruned(sizes: tuple[int, ...], keep: f
     assert np.bincount(targets[coreset.ids], minlength=len(sizes)).tolist() == class_quotas(targets, len(coreset)).tolist()
 
 
+def test_a_cutoff_that_was_subtracted_drops_what_its_decimal_does() -> None:
+    """1 - 0.9 is a float just below 0.1."""
+    scores = Scores(np.arange(100, dtype=np.float32))
+    assert select(scores, Pool(100), 90, Stratified(cutoff=1 - 0.9)).ids.tolist() == list(range(90))
+
+
 def literal_strata(values: Any, cutoff: float, strata: int, keep: int) -> tuple[list[list[int]], list[int]]:
     """Return the members of each stratum and how many of them are drawn, as Algorithm 1 of CCS says; high = hard."""
     left = sorted(range(len(values)), key=lambda i: values[i])[: len(values) - int(cutoff * len(values))]

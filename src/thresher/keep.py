@@ -15,6 +15,7 @@ Keep = int | float | str
 """A count (int), a share in (0, 1] (float), or either as a string."""
 
 _DIGITS = 18  # of a count of samples
+_NOISE = Fraction(1, 2**52)  # how far from the decimal meant a sum or difference of shares lies at most: 1 - 0.7, 0.1 + 0.2
 
 
 def keep_share(keep: float | str) -> Fraction:
@@ -46,16 +47,30 @@ def _share(keep: object) -> Fraction | None:
     return share if 0 < share <= 1 else None
 
 
+def share_times(share: Fraction, n: int) -> Fraction:
+    """Return `share * n`, as a whole number where the share is that number's but for a float's rounding.
+
+    `1 - 0.7` is a float just above 0.3: of 50 000 samples it would keep one more than 0.3 does.
+
+    >>> share_times(Fraction(str(1 - 0.7)), 50000), share_times(Fraction("0.15"), 10)
+    (Fraction(15000, 1), Fraction(3, 2))
+    """
+    product = share * n
+    whole = round(product)
+    return Fraction(whole) if abs(product - whole) <= _NOISE * n and whole else product
+
+
 def keep_count(n: int, keep: Keep) -> int:
     """Return how many of `n` samples `keep` asks for: a count unchanged, a share as `N - floor((1 - keep) * N)`.
 
     This is the rule of the official TDDS code (it removes `trunc(P * N)` samples), in exact rational arithmetic. CCS, DUAL
-    and others truncate `keep * N` instead, which is one sample fewer if the product is not an integer.
+    and others truncate `keep * N` instead, which is one sample fewer if the product is not an integer. A share that differs
+    from a whole number of samples by no more than a float's rounding is that number.
 
     Raises InputError for a share outside (0, 1] or a count outside [1, N].
 
-    >>> keep_count(50000, 0.1), keep_count(50000, 123), keep_count(1281167, "0.7")
-    (5000, 123, 896817)
+    >>> keep_count(50000, 0.1), keep_count(50000, 123), keep_count(1281167, "0.7"), keep_count(50000, 1 - 0.7)
+    (5000, 123, 896817, 15000)
     """
     if n < 1:
         raise InputError(f"Expected a data set of at least one sample, but got n={n}.")
@@ -73,7 +88,7 @@ def keep_count(n: int, keep: Keep) -> int:
     share = _share(keep)
     if share is None:
         raise _share_error(keep)
-    return n - int((1 - share) * n)
+    return n - int(n - share_times(share, n))
 
 
 def share_of(n: int, keep: Keep) -> float:
@@ -87,7 +102,7 @@ def share_of(n: int, keep: Keep) -> float:
     if not isinstance(value, int | np.integer):
         return float(value)
     share = count / n
-    while keep_count(n, share) > count:  # the nearest decimal may lie just above
+    while n - int((1 - keep_share(share)) * n) > count:  # the nearest decimal may lie just above
         share = float(np.nextafter(share, 0))
     return share
 
@@ -114,7 +129,10 @@ def parse_keep(text: str) -> int | float:
         share = float(stripped)
     except ValueError:
         raise _share_error(text) from None
-    if _share(share) is None:
+    plain = (
+        stripped.isascii() and "_" not in stripped and not stripped.lstrip("+-").isdigit()
+    )  # +1 and 0_1 are 1.0 to Python
+    if not plain or _share(share) is None:
         raise _share_error(text)
     return share
 

@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import Any, TypeVar
 
 from thresher.errors import InputError, nearest
+from thresher.keep import share_times
 
 T = TypeVar("T")
 
@@ -53,12 +54,12 @@ def exact(share: float) -> Fraction:
 
 
 def exact_count(share: float, n: int) -> int:
-    """Return floor(share n) in exact arithmetic.
+    """Return floor(share n) in exact arithmetic, of a share that was subtracted too.
 
-    >>> exact_count(0.29, 100), int(0.29 * 100)
-    (29, 28)
+    >>> exact_count(0.29, 100), int(0.29 * 100), exact_count(1 - 0.9, 100)
+    (29, 28, 10)
     """
-    return math.floor(exact(share) * n)
+    return math.floor(share_times(exact(share), n))
 
 
 def check_numbers(spec: Any, limits: dict[str, tuple[float, float]]) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thresher.errors import InputError
+from thresher.keep import share_times
 from thresher.ranking.blocks import Block, Mask, Samples, Step
 from thresher.ranking.cut import first_of
 from thresher.ranking.groups import Groups
@@ -64,14 +65,15 @@ class Stratified(Rule):
     def kept(self, samples: Samples, keep: int, rng: np.random.Generator) -> Mask:
         """Return the mask of the drawn samples."""
         n, share = samples.n, Fraction(str(self.cutoff))
-        if n - int(share * n) < keep:
+        drops = int(share_times(share, n))
+        if n - drops < keep:
             raise InputError(
                 f"Expected a cutoff that leaves {keep} of {n} samples, but cutoff={self.cutoff} drops the "
-                f"{int(share * n)} hardest and leaves {n - int(share * n)}. Use a cutoff of at most 1 - keep = "
+                f"{drops} hardest and leaves {n - drops}. Use a cutoff of at most 1 - keep = "
                 f"{1 - keep / n:.4g}, or keep fewer."
             )
         samples, groups, sizes, quotas = grouped(samples, keep, self.name, self.balanced)
-        dropped = np.array([min(int(share * int(m)), int(m - k)) for m, k in zip(sizes, quotas, strict=True)])
+        dropped = np.array([min(int(share_times(share, int(m))), int(m - k)) for m, k in zip(sizes, quotas, strict=True)])
         rest = _Rest(groups, first_of(samples, Ranking("hardest"), groups, dropped) if dropped.any() else None)
         low, high = samples.reduce(_Range(rest, len(sizes)))
         strata = _Strata(rest, low, high, self.strata)

@@ -10,6 +10,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from thresher.keep import share_times
 from thresher.ranking.keys import id_hash
 from thresher.registry import fault_of
 from thresher.selectors._base import Selector
@@ -48,7 +49,7 @@ def check_selector(selector: Selector) -> None:
 
 def at_most(selector: Selector, n: int) -> int:
     """Return how many of n samples the selector can keep: all, except the share that a `cutoff` drops on purpose."""
-    return n - int(Fraction(str(selector.params().get("cutoff", 0))) * n)
+    return n - int(share_times(Fraction(str(selector.params().get("cutoff", 0))), n))
 
 
 def check_declaration(selector: Selector) -> None:
