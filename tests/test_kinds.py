@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from thresher import Coreset, Frame, Pool, Recorder, Scores, Trajectory, TrajectoryWriter
+from thresher import Coreset, Frame, Pool, Recorder, Scores, Trajectory, TrajectoryWriter, select
 from thresher.data import load
 from thresher.dynamic import DynamicSampler, Fixed, InfoBatch, Redraw
 from thresher.errors import InputError, MissingFileError
@@ -263,6 +263,48 @@ def test_numbers_of_samples_are_integers() -> None:
         Coreset(np.array([0]), ["a"], 10)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="Expected numeric margins"):
         find_suspects("abc")  # type: ignore[arg-type]
+
+
+def test_scores_are_what_stands_there_not_what_lies_below_a_mask() -> None:
+    half = torch.tensor([0.5, 0.25], requires_grad=True)
+    assert Scores(half).values.tolist() == Scores(half.bfloat16()).values.tolist() == [0.5, 0.25]  # type: ignore[arg-type]
+    masked = np.ma.masked_array([0.5, 9.0], [False, True])
+    np.testing.assert_array_equal(Scores(masked).values, np.array([0.5, np.nan], np.float32))
+    assert Scores(np.ma.masked_array([0.5, 9.0])).values.tolist() == [0.5, 9.0]
+    for values, wanted in (
+        (np.array([1j, 2.0]), "numeric scores, but got a ndarray of complex128"),
+        (torch.tensor([1j, 2.0]), "numeric scores, but got a Tensor of torch.complex64"),
+        (np.array(["2024-01-01"], "M8[D]"), r"numeric scores, but got a ndarray of datetime64\[D\]"),
+        (torch.tensor([0.5, 0.0]).to_sparse(), "numeric scores, but got a Tensor of torch.float32"),
+        (np.array([1.0, -1e300]), r"32-bit numbers as scores, but got -1e\+300"),
+        ([10**400], "numeric scores"),
+    ):
+        with pytest.raises(InputError, match=wanted):
+            Scores(values)  # type: ignore[arg-type]
+    assert np.isinf(Scores(np.array([np.inf, 1.0])).values[0])
+
+
+def test_masked_ids_labels_and_logits_are_refused() -> None:
+    masked = np.ma.masked_array([0, 1], [False, True])
+    recorder = Recorder(2, 2, {"el2n": EL2N()})
+    logits = np.ma.masked_array(np.eye(2, dtype=np.float32), [[0, 1], [0, 0]])
+    for call, wanted in (
+        (lambda: Pool(2, masked), "targets without a mask, but 1 of 2 are masked"),
+        (lambda: Coreset(masked, None, 2), "ids without a mask, but 1 of 2 are masked"),
+        (lambda: recorder.update(logits, [0, 1], [0, 1]), "logits without a mask, but 1 of 4 are masked"),
+        (lambda: recorder.update(np.eye(2), masked, [0, 1]), "targets without a mask"),
+        (lambda: recorder.update(np.eye(2), [0, 1], masked), "sample_ids without a mask"),
+        (
+            lambda: recorder.update(torch.eye(2).to_sparse(), [0, 1], [0, 1]),
+            "logits as a dense tensor, but got a torch.sparse",
+        ),
+        (lambda: recorder.update(torch.eye(2, device="meta"), [0, 1], [0, 1]), "one on meta"),
+    ):
+        with pytest.raises(InputError, match=wanted):
+            call()  # type: ignore[no-untyped-call]
+    scores, texts = Scores(np.arange(2.0)), Pool(2, aux={"mean_prob": np.array(["a", "b"])})  # type: ignore[dict-item]
+    with pytest.raises(InputError, match="numeric scores"):
+        select(scores, texts, 1, Beta())
 
 
 def test_names_that_are_none(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ import numpy as np
 from thresher.errors import CorruptFileError, FingerprintError, InputError, MissingFileError, SampleIdError
 from thresher.files import check_plain, json_ready, parse_json, part_of, replacing, seal_of, sync_folder, write_atomic
 from thresher.places import as_place, is_remote, send
-from thresher.types import Floats, Ids, is_whole
+from thresher.types import Floats, Ids, as_floats, as_whole_array, is_whole
 
 if TYPE_CHECKING:
     from torch.utils.data import Dataset, Subset
@@ -54,7 +54,7 @@ class Coreset:
     def __post_init__(self) -> None:
         if not is_whole(self.n):
             raise InputError(f"Expected n, the number of samples selected from, as an integer, but got {self.n!r}.")
-        ids = np.asarray(self.ids)
+        ids = as_whole_array(self.ids, "ids")
         if ids.ndim != 1 or ids.dtype.kind not in "iu" or not len(ids):
             raise SampleIdError(f"Expected (k,) integer ids, at least one, but got {ids.dtype} of shape {ids.shape}.")
         ids = ids.astype(np.int64)
@@ -65,8 +65,8 @@ class Coreset:
         object.__setattr__(self, "ids", ids)
         if self.weights is not None:
             try:
-                weights = np.asarray(self.weights, dtype=np.float32)
-            except (TypeError, ValueError):  # texts
+                weights = as_floats(self.weights)
+            except InputError:  # texts
                 raise InputError("Expected weights as numbers, one per id, but got something else.") from None
             if weights.shape != ids.shape or not np.isfinite(weights).all():
                 raise InputError(f"Expected {len(ids)} finite weights, one per id, but got shape {weights.shape}.")

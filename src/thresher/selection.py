@@ -13,7 +13,7 @@ from thresher.errors import InputError, MissingSamplesError, SampleIdError
 from thresher.keep import Keep, keep_count
 from thresher.registry import make_selector
 from thresher.selectors._base import Selector
-from thresher.types import HardEnd, Pool, Scores, check_scores, check_seed
+from thresher.types import HardEnd, Pool, Scores, as_floats, check_scores, check_seed
 from thresher.version import __version__
 
 
@@ -47,7 +47,7 @@ def select(
     n = pool.n
     _check(scores.values, n, "score")
     for name, values in pool.aux.items():
-        _check(np.asarray(values), n, name)
+        _check(as_floats(values), n, name)
     if pool.targets is not None and pool.targets.shape != (n,):
         raise InputError(f"Expected {n} targets, one per sample, but got shape {pool.targets.shape}.")
     count = keep_count(n, keep)

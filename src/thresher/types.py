@@ -117,12 +117,55 @@ class Frame:
         return Frame(self.epoch, self.ids[~lacking], values, self.n)
 
 
+def on_host(given: Any) -> Any:
+    """Return a tensor as one that NumPy can read, from whatever device and graph, and everything else as it is."""
+    return given.detach().cpu() if hasattr(given, "detach") and hasattr(given, "cpu") else given
+
+
+def as_whole_array(given: Any, what: str) -> NDArray[Any]:
+    """Return an array without a copy where there is one. Raises InputError, in which it is called `what`, for one with
+    masked entries: NumPy would take what lies below the mask."""
+    if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
+        raise InputError(
+            f"Expected {what} without a mask, but {int(np.ma.getmaskarray(given).sum())} of {given.size} are masked. Fill "
+            "them in, or leave them out: array.compressed()."
+        )
+    return np.asarray(on_host(given))
+
+
+def as_floats(given: Any) -> Floats:
+    """Return scores as float32, without a copy where they are; missing and masked ones are NaN.
+
+    Raises InputError for what are no numbers, and for finite ones that float32 cannot hold.
+
+    >>> as_floats(np.ma.masked_array([0.5, 2.0], [False, True])).tolist()
+    [0.5, nan]
+    """
+    plain = on_host(given)
+    if isinstance(plain, np.ma.MaskedArray):
+        plain = np.ma.filled(plain.astype(np.float64), np.nan)
+    elif "bfloat16" in str(getattr(plain, "dtype", "")):  # NumPy has none
+        plain = plain.float()
+    try:
+        found = np.asarray(plain)
+        if found.dtype.kind in "cmMV":  # imaginary parts would be dropped, and days and seconds counted
+            raise TypeError
+        with np.errstate(over="ignore"):
+            values: Floats = np.asarray(plain, dtype=np.float32)
+    except (TypeError, ValueError, OverflowError):  # texts, sequences of unequal parts
+        came = f" of {given.dtype}" if hasattr(given, "dtype") else " with other values"
+        raise InputError(f"Expected numeric scores, but got a {type(given).__name__}{came}.") from None
+    if found.dtype.kind == "f" and found.dtype.itemsize > 4 and (lost := np.isinf(values) & np.isfinite(found)).any():
+        raise InputError(f"Expected 32-bit numbers as scores, but got {found[lost][0]:g}. Scale them, or use ranks.")
+    return values
+
+
 def as_labels(targets: Any) -> NDArray[np.int64]:
     """Return class labels as (N,) int64, without a copy where they are; raises InputError if they are not integers.
 
     Groups are numbered by them, and a narrower type has no room for the numbers.
     """
-    labels = np.asarray(targets)
+    labels = as_whole_array(targets, "targets")
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise InputError(
             f"Expected targets as (N,) integer class labels, but got {labels.dtype} of shape {labels.shape}. Turn class "
@@ -182,8 +225,8 @@ class Scores:
 
     `values` is (N,) float32, NaN where a sample was never (or not often enough) observed; `hard_end` says which end
     is hard ("high": large means hard or informative, "low": small does); `source` is JSON-ready provenance
-    (scorer name, parameters, epochs). Raises InputError for values that are not numbers or not of shape (N,), and for
-    another `hard_end`.
+    (scorer name, parameters, epochs). Arrays, tensors and columns of data frames are taken; masked and missing values are
+    NaN. Raises InputError for values that are not 32-bit numbers or not of shape (N,), and for another `hard_end`.
 
     >>> Scores(np.array([0.5, -0.25]), "low").difficulty.tolist()
     [-0.5, 0.25]
@@ -194,10 +237,7 @@ class Scores:
     source: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        try:
-            values = np.asarray(self.values, dtype=np.float32)
-        except (TypeError, ValueError):  # texts, sequences of unequal parts
-            raise InputError(f"Expected numeric scores, but got a {type(self.values).__name__} with other values.") from None
+        values = as_floats(self.values)
         if values.ndim != 1:
             raise InputError(f"Expected scores of shape (N,), one per sample, but got shape {values.shape}.")
         object.__setattr__(self, "values", values)

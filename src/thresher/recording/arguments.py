@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from thresher.errors import InputError, SampleIdError
-from thresher.types import is_whole
+from thresher.types import as_whole_array, is_whole
 
 ArrayLike = Any
 Missing = Literal["error", "allow"]
@@ -79,15 +79,19 @@ def tensor(value: ArrayLike, what: str = "values") -> Tensor:
                 f"Expected {what} as an ordinary tensor, but got a {type(value).__name__}, of which each rank holds a part. "
                 "Pass full_tensor(), which all ranks that hold a part must call."
             )
+        if value.layout != torch.strided or value.is_nested or value.is_meta:
+            came = "nested one" if value.is_nested else f"{value.layout} one on {value.device}"
+            raise InputError(f"Expected {what} as a dense tensor, but got a {came}. Pass to_dense(), or rows of one length.")
         return value.detach()
+    value = as_whole_array(value, what) if isinstance(value, np.ma.MaskedArray) else value
     try:
         array = np.ascontiguousarray(value)
         if array.dtype.isnative and array.dtype.kind in "biufc":
             return torch.from_numpy(array if array.flags.writeable else array.copy())
         came = type(value).__name__ + ("" if array.dtype == object else f" of {array.dtype}")
         foreign = array.dtype.kind in "biufc"
-    except (TypeError, ValueError):  # sequences of unequal parts, or of tensors on an accelerator
-        came, foreign = type(value).__name__, False
+    except (TypeError, ValueError):  # sequences of unequal parts, or of tensors on an accelerator; 128 bits
+        came, foreign = type(value).__name__ + (f" of {value.dtype}" if hasattr(value, "dtype") else ""), False
     hint = "Convert to native byte order: array.astype(array.dtype.newbyteorder('='))." if foreign else _HINTS.get(what, "")
     kind = SampleIdError if what == "sample_ids" else InputError
     expected = "integer sample_ids" if what == "sample_ids" else f"{what} as a tensor or an array of numbers"
