@@ -86,6 +86,16 @@ def test_a_file_url_is_a_path(recorded: Path, tmp_path: Path, call: Any) -> None
     assert len(Coreset.load((tmp_path / "kept.parquet").as_uri())) == 100
 
 
+def test_a_file_url_of_more_than_a_path_is_no_other_file(tmp_path: Path) -> None:
+    """What follows # and ? is no path to a URL, nor is what stands before the first slash: both named another file."""
+    for name in ("a#b", "a?b", "a b", "a%20b", "#", "?"):
+        assert as_place((tmp_path / name).as_uri()) == as_place(tmp_path / name) == tmp_path / name
+        assert as_place(f"FILE://localhost{(tmp_path / name).as_uri().removeprefix('file://')}") == tmp_path / name
+    for url in ("file:///data/a#b", "file:///data/a?b=1", "file:///data/a#", "file:///data/a?", "file://data/a", "file://"):
+        with pytest.raises(InputError, match="with # as %23"):
+            as_place(url)
+
+
 def test_scoring_and_selecting_where_everything_is_in_a_bucket(
     bucket: str, recorded: Path, tmp_path: Path, call: Any
 ) -> None:

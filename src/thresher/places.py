@@ -26,7 +26,7 @@ def as_place(text: PathText) -> Path:
     """Return the place that a path or a URL names; `file://` is a path. A place comes back as it is.
 
     What comes back for a URL is no `pathlib.Path`, but answers like one. Raises MissingPackageError where the packages for a
-    URL are not installed, InputError for a URL of a kind that nothing here reads.
+    URL are not installed, InputError for a URL of a kind that nothing here reads, or of a file that names more than a path.
 
     >>> as_place("file:///data/my%20run/trajectory").as_posix(), is_remote(as_place("runs/digits"))
     ('/data/my run/trajectory', False)
@@ -36,8 +36,8 @@ def as_place(text: PathText) -> Path:
     scheme, mark, _ = text.partition("://")
     if not mark:
         return Path(text)
-    if scheme == "file":
-        return Path(unquote(urlsplit(text).path))
+    if scheme.lower() == "file":
+        return _of_file_url(text)
     try:
         from upath import UPath
     except ImportError:
@@ -50,6 +50,17 @@ def as_place(text: PathText) -> Path:
     except ValueError as error:
         raise InputError(f"Expected a path, or a URL such as s3://bucket/name, but got {text!r}: {error}.") from None
     return cast(Path, place)
+
+
+def _of_file_url(text: str) -> Path:
+    """Return the path of a file's URL. Raises InputError where a part of it is none: it would be another file's."""
+    parts = urlsplit(text)
+    if parts.netloc not in ("", "localhost") or parts.query or parts.fragment or not parts.path or text[-1] in "?#":
+        raise InputError(
+            f"Expected the URL of a file as file:///absolute/path, with # as %23 and ? as %3F, but got {text!r}. Give the "
+            "path itself: it may hold any character."
+        )
+    return Path(unquote(parts.path))
 
 
 def is_remote(place: object) -> bool:
