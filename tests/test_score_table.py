@@ -84,6 +84,32 @@ def test_labels_of_other_tools_that_are_none_are_refused(tmp_path: Path, target:
 
 
 @pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (pa.array([0, 1], pa.timestamp("s")), r"numbers in the column mine of .*, but got timestamp\[.+\]\. Drop"),
+        (pa.array(["a", "b"]), "numbers in the column mine of .*, but got string"),
+        (pa.array([[0.5], [1.0]]), "numbers in the column mine of .*, but got list"),
+        (pa.array([1e300, 0.0]), r"32-bit numbers in the column mine of .*, but got 1e\+300\. Scale"),
+    ],
+)
+def test_scores_of_other_tools_that_are_none_are_refused(tmp_path: Path, column: pa.Array, message: str) -> None:
+    path = tmp_path / "s.parquet"
+    pq.write_table(pa.table({"sample_id": [0, 1], "mine": column}), path)
+    with pytest.raises(InputError, match=message):
+        read_scores(path)
+    with pytest.raises(InputError, match=message):
+        list(ScoreFile.open(path).blocks("mine"))
+
+
+def test_decimals_and_dictionaries_of_other_tools_are_numbers(tmp_path: Path) -> None:
+    values, path = [0.5, 0.25, 0.5], tmp_path / "s.parquet"
+    for column in (pa.array(values).cast(pa.decimal128(18, 6)), pa.array(values).dictionary_encode(), pa.array(values)):
+        pq.write_table(pa.table({"mine": column, "sample_id": pa.array([0, 1, 2], pa.uint64())}), path)
+        assert read_scores(path).columns["mine"].values.tolist() == values
+        assert [block.values.tolist() for block in ScoreFile.open(path).blocks("mine")] == [values]
+
+
+@pytest.mark.parametrize(
     "bad", [{}, {"sample_id": Scores(np.zeros(2))}, {"a": Scores(np.zeros(2)), "b": Scores(np.zeros(3))}]
 )
 def test_impossible_tables(tmp_path: Path, bad: dict[str, Scores]) -> None:

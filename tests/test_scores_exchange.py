@@ -418,11 +418,17 @@ def test_frames_need_every_column_once_and_a_number_in_every_row() -> None:
     ids = pa.array([1, 0])
     cases: list[tuple[Any, type[ThresherError], str]] = [
         (pa.Table.from_arrays([ids, ids, ids], ["sample_id", "a", "a"]), InputError, "every column once"),
-        (pa.table({"sample_id": [0, None]}), SampleIdError, "integer in every row"),
+        (pa.table({"sample_id": [0, None]}), SampleIdError, "integer in every row of sample_id, but 1 rows have none"),
         (pa.table({"sample_id": pa.array([], pa.int64())}), MissingSamplesError, "there is none"),
         (pa.table({"sample_id": [0, 1, 3]}), MissingSamplesError, "sample 2 has none"),
         (pa.table({"sample_id": [-1, 0]}), SampleIdError, "-1 is negative"),
-        (pa.table({"sample_id": [0, 1], "target": [0.5, 1.0]}), InputError, "numbers in the column target, but got double"),
+        (
+            pa.table({"sample_id": [0, 1], "target": [0.5, 1.0]}),
+            InputError,
+            "labels in the column target, but got double.*0.5",
+        ),
+        (pa.table({"sample_id": [0, 1], "target": ["a", "b"]}), InputError, "labels in the column target, but got string"),
+        (pa.table({"sample_id": [0], "target": pa.array([2**63], pa.uint64())}), InputError, "not in range"),
         (pa.table({"sample_id": [0, 1], "a": [True, False]}), InputError, "numbers in the column a, but got bool"),
     ]
     for frame, error, said in cases:
@@ -436,6 +442,16 @@ def test_frames_need_every_column_once_and_a_number_in_every_row() -> None:
     assert np.isnan(read.columns["aum"].values).tolist() == [True, False]
     assert [scores.hard_end for scores in read.columns.values()] == ["low", "low"]
     assert from_frame(pa.table(frame), {"aum": "high"}).columns["aum"].hard_end == "high"
+
+
+def test_whole_floats_are_labels_and_decimals_scores() -> None:
+    """pandas makes labels floats where it joins, and DuckDB reads 0.5 as a decimal."""
+    half = pa.array([0.5, 0.25]).cast(pa.decimal128(18, 6))
+    for target in (pa.array([7.0, 5.0]), pa.array([7, 5]).cast(pa.decimal128(38, 0)), pa.array([7, 5], pa.uint8())):
+        read = from_frame(pa.table({"sample_id": [1, 0], "target": target, "el2n": half}))
+        assert read.targets is not None
+        assert (read.targets.tolist(), read.targets.dtype) == ([5, 7], np.int64)
+        assert read.columns["el2n"].values.tolist() == [0.25, 0.5]
 
 
 def test_aum_files_hold_the_largest_margin_first(tmp_path: Path) -> None:

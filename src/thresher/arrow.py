@@ -16,6 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from thresher.errors import InputError
+
 
 def column(values: NDArray[Any]) -> pa.Array:
     """Return (M,) numbers as a column without nulls; NaN stays NaN. The memory is shared where it is contiguous and in
@@ -65,6 +67,25 @@ def all_numbers(values: pa.ChunkedArray) -> NDArray[Any]:
     """
     parts = [numbers(chunk) for chunk in values.chunks] or [numbers(pa.nulls(0, values.type))]
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def floats(values: pa.Array | pa.ChunkedArray, where: str) -> NDArray[np.float32]:
+    """Return a column of scores as (M,) float32, the missing ones NaN, without a copy where they are. Raises InputError,
+    which names it by `where`, for what are no numbers (dates are none) and for finite ones that float32 cannot hold.
+
+    >>> floats(pa.array([0.5, None]), "the column el2n").tolist()
+    [0.5, nan]
+    """
+    kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
+    fits = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal, pa.types.is_null)
+    if not any(fit(kind) for fit in fits):
+        raise InputError(f"Expected numbers in {where}, but got {kind}. Drop the column or convert it.")
+    found = all_numbers(values) if isinstance(values, pa.ChunkedArray) else numbers(values)
+    with np.errstate(over="ignore"):
+        made: NDArray[np.float32] = np.asarray(found, dtype=np.float32)
+    if found.dtype == np.float64 and (lost := np.isinf(made) & np.isfinite(found)).any():
+        raise InputError(f"Expected 32-bit numbers in {where}, but got {found[lost][0]:g}. Scale the column, or use ranks.")
+    return made
 
 
 def labels(values: pa.Array | pa.ChunkedArray) -> NDArray[np.int64]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from thresher.ahead import ahead
-from thresher.arrow import begins_as_parquet, labels, numbers, values_crc
+from thresher.arrow import begins_as_parquet, floats, labels, numbers, values_crc
 from thresher.errors import CorruptFileError, InputError, MissingFileError
 from thresher.files import parse_json, seal_of
 from thresher.places import as_place, fixed, for_arrow, is_remote
@@ -31,6 +31,10 @@ KEY, SUMS = b"thresher", b"thresher.checksums"
 """What the file's metadata hold: the description of the columns, and the checksums of their values."""
 FIXED = ("sample_id", "target")
 """The columns that are no scores."""
+_ANEW = (
+    "Move it away and score again. If another tool wrote it: thresher.exchange.frames.from_frame takes rows in any order, "
+    "and thresher.score_table.write_scores writes what it returns."
+)
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,7 @@ class ScoreFile:
 
     `group_rows` are the numbers of rows of its row groups, the smallest parts that a worker reads alone; `checksums` are
     those of the values of each group's columns, none in tables from other tools and in the earliest ones. `ours` says that
-    the file was written by Thresher, judging by its metadata. `no_numbers` are the columns that cannot be scores, which
-    tables from other tools may have, with their types.
+    the file was written by Thresher, judging by its metadata.
     """
 
     path: Path
@@ -59,7 +62,6 @@ class ScoreFile:
     group_rows: tuple[int, ...]
     checksums: tuple[Mapping[str, int], ...] = ()
     ours: bool = False
-    no_numbers: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> ScoreFile:
@@ -88,20 +90,8 @@ class ScoreFile:
             if not told_of_file.keys() & {KEY, SUMS} and _laid_out_by_us(metadata):
                 raise ValueError("its description is missing")
             sums = _checksums(told_of_file, header, len(rows))
-            kinds = {name: file.schema_arrow.field(name).type for name in columns}
-            # in our own tables these are damage, which is seen when they are read
-            texts = {name: str(kind) for name, kind in kinds.items() if not (about or _numeric(kind))}
             labelled, info = "target" in names, header.get("info", {})
-            return cls(path, metadata.num_rows, labelled, columns, info, rows, sums, bool(about), texts)
-
-    def check_numbers(self, *columns: str) -> None:
-        """Raise InputError if one of these columns holds anything but numbers."""
-        for name in columns:
-            if name in self.no_numbers:
-                raise InputError(
-                    f"Expected numbers in the column {name} of {self.path}, but got {self.no_numbers[name]}. Drop the "
-                    "column or convert it."
-                )
+            return cls(path, metadata.num_rows, labelled, columns, info, rows, sums, bool(about))
 
     def blocks(
         self, column: str, *, first: int = 0, stop: int | None = None, labelled: bool = False, checked: bool = True
@@ -111,7 +101,6 @@ class ScoreFile:
         `checked` also checks the sample id of every row and the checksums of all values. Raises CorruptFileError if the file
         is damaged, InputError if the column holds no numbers.
         """
-        self.check_numbers(column)
         wanted = [*(["sample_id"] if checked else []), *(["target"] if labelled else []), column]
         stop = len(self.group_rows) if stop is None else stop
         start, hard_end = sum(self.group_rows[:first]), self.columns[column].hard_end
@@ -122,7 +111,7 @@ class ScoreFile:
                 batches = map(sums.add, batches)  # in the thread that reads ahead
             for batch in ahead(batches):
                 found = dict(zip(batch.schema.names, batch.columns, strict=True))
-                values = np.asarray(numbers(found[column]), dtype=np.float32)
+                values = floats(found[column], f"the column {column} of {self.path}")
                 targets = labels(found["target"]) if labelled else None
                 ids = numbers(found["sample_id"]) if checked else None
                 for row in range(0, len(values), BLOCK):
@@ -146,7 +135,8 @@ class ScoreFile:
             for group in range(0, groups, -(-groups // GLIMPSES)):
                 batch = next(file.iter_batches(GLIMPSE, row_groups=[group], columns=[column], use_threads=False), None)
                 if batch is not None:
-                    yield Block(int(starts[group]), np.asarray(numbers(batch.column(0)), dtype=np.float32), hard_end)
+                    values = floats(batch.column(0), f"the column {column} of {self.path}")
+                    yield Block(int(starts[group]), values, hard_end)
 
     @contextmanager
     def _opened(self) -> Iterator[pq.ParquetFile]:
@@ -182,13 +172,6 @@ class RunningSums:
         return batch
 
 
-def _numeric(kind: pa.DataType) -> bool:
-    """Return whether a column of this type can be read as float32; one without any value has no score."""
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    fits = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal, pa.types.is_null)
-    return any(fit(kind) for fit in fits)
-
-
 def _laid_out_by_us(metadata: pq.FileMetaData) -> bool:
     """Return whether ids are encoded as by `write_score_parts`, which differs from Arrow's defaults."""
     chunks = [metadata.row_group(0).column(k) for k in range(metadata.num_columns)] if metadata.num_row_groups else []
@@ -215,13 +198,13 @@ def sound(path: Path) -> Iterator[None]:
     """Turn what reading a damaged file may raise into one clear error."""
     try:
         yield
-    except (CorruptFileError, PermissionError):
+    except (CorruptFileError, InputError, PermissionError):
         raise
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError, AttributeError) as error:
         if not begins_as_parquet(as_place(path)):
             raise CorruptFileError(f"{path} is not a score table. Give one that `thresher score` wrote.") from error
-        raise CorruptFileError(f"{path} is not a complete score table ({error}). Move it away and score again.") from error
+        raise CorruptFileError(f"{path} is not a complete score table ({error}). {_ANEW}") from error
 
 
 def out_of_order(path: Path, n: int) -> CorruptFileError:
-    return CorruptFileError(f"Expected sample_id 0 to {n - 1}, ascending, in {path}. Move it away and score again.")
+    return CorruptFileError(f"Expected sample_id 0 to {n - 1}, ascending, in {path}. {_ANEW}")

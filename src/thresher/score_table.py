@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from thresher.arrow import all_numbers, labels, read_whole, table_of, values_crc
+from thresher.arrow import all_numbers, floats, labels, read_whole, table_of, values_crc
 from thresher.errors import InputError
 from thresher.files import json_ready, replacing, seal_of
 from thresher.places import as_place, staged
@@ -128,7 +128,6 @@ def read_scores(path: str | os.PathLike[str]) -> ScoreTable:
     and InputError if another tool's table has a column that holds no numbers.
     """
     file = ScoreFile.open(path)
-    file.check_numbers(*file.columns)
     with sound(file.path):
         table = read_whole(file.path.read_bytes())
         if file.checksums:
@@ -136,7 +135,10 @@ def read_scores(path: str | os.PathLike[str]) -> ScoreTable:
             for batch in table.to_batches():
                 sums.add(batch)
         ids = all_numbers(table.column("sample_id"))
-        columns = {name: Scores(all_numbers(table.column(name)), c.hard_end, c.source) for name, c in file.columns.items()}
+        columns = {
+            name: Scores(floats(table.column(name), f"the column {name} of {file.path}"), told.hard_end, told.source)
+            for name, told in file.columns.items()
+        }
         targets = labels(table.column("target")) if file.labelled else None
     if not np.array_equal(ids, np.arange(len(ids))):
         raise out_of_order(file.path, len(ids))

@@ -36,8 +36,8 @@ def from_frame(frame: Any, hard_end: Mapping[str, HardEnd] | None = None) -> Sco
     """Return a score table from a data frame with `sample_id`, in any order, and numeric columns; `target` is optional.
 
     `hard_end` maps columns to their hard end; by default it is "low" for columns named after scorers whose low scores are
-    hard (`aum`, `correctness`, `mean_prob`) and "high" for all others. Missing values become NaN (never observed); other
-    columns that are not numeric are refused.
+    hard (`aum`, `correctness`, `mean_prob`) and "high" for all others. Missing values become NaN (never observed); columns
+    that are not numeric are refused, and labels that are not whole.
 
     Raises InputError (not a data frame, no sample_id, a text column), SampleIdError (ids duplicated, negative or not
     integers) or MissingSamplesError (a sample has no row).
@@ -62,15 +62,10 @@ def from_frame(frame: Any, hard_end: Mapping[str, HardEnd] | None = None) -> Sco
         if name == "sample_id" or name.startswith("__index_level_"):  # an index of pandas without a name
             continue
         kind = table.column(name).type
-        if name == "target" and pa.types.is_integer(kind) and not table.column(name).null_count:
-            targets = table.column(name).to_numpy().astype(np.int64)[order]
+        if name == "target":
+            targets = _labels(table.column(name))[order]
             continue
-        if name == "target" and table.column(name).null_count:
-            raise InputError(
-                f"Expected a label in every row of target, but {table.column(name).null_count} labels are missing. "
-                "Fill them in, or drop the column."
-            )
-        if name == "target" or not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
+        if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)):
             raise InputError(f"Expected numbers in the column {name}, but got {kind}. Drop the column or convert it.")
         values = single(table.column(name).cast(pa.float64(), safe=False).to_numpy(), f"the column {name}")
         end = (hard_end or {}).get(name) or usual_end(name)
@@ -78,11 +73,32 @@ def from_frame(frame: Any, hard_end: Mapping[str, HardEnd] | None = None) -> Sco
     return ScoreTable(len(order), targets, columns)
 
 
+def _labels(column: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Return class labels, which a data frame may hold as whole floats: pandas does after a join."""
+    import pyarrow as pa
+
+    from thresher.arrow import labels
+
+    if column.null_count:
+        raise InputError(
+            f"Expected a label in every row of target, but {column.null_count} labels are missing. "
+            "Fill them in, or drop the column."
+        )
+    try:
+        if pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):
+            return labels(column)
+        why = "Drop the column or convert it."
+    except pa.ArrowInvalid as error:
+        why = f"{error}. Drop the column or convert it."
+    raise InputError(f"Expected integer class labels in the column target, but got {column.type}. {why}")
+
+
 def _order(column: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.int64]]:
     import pyarrow as pa
 
     if not pa.types.is_integer(column.type) or column.null_count:
-        raise SampleIdError(f"Expected an integer in every row of sample_id, but got {column.type}.")
+        came = f"{column.null_count} rows have none" if column.null_count else f"got {column.type}"
+        raise SampleIdError(f"Expected an integer in every row of sample_id, but {came}. Convert the column, or drop rows.")
     ids = column.to_numpy().astype(np.int64)
     order: np.ndarray[Any, np.dtype[np.int64]] = np.argsort(ids, kind="stable")
     _check_ids(ids[order])
