@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +21,7 @@ from thresher import score_file, score_table
 from thresher.coreset import Coreset
 from thresher.engines import make_engine
 from thresher.engines.serial import Serial
-from thresher.errors import CorruptFileError, InputError, MissingSamplesError, TooFewEpochsError
+from thresher.errors import CorruptFileError, InputError, MissingSamplesError, RunDirectoryError, TooFewEpochsError
 from thresher.large import scoring
 from thresher.large.scoring import score_store
 from thresher.large.selecting import FileSamples, select_file
@@ -380,6 +381,23 @@ def test_a_damaged_page_is_seen_and_no_coreset_is_left(tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(CorruptFileError, match="score again"):
         select_file(ScoreFile.open(path), "x", tmp_path / "c.parquet", 0.1, Top(balanced=True))
+    assert [p.name for p in tmp_path.iterdir()] == ["scores.parquet"]
+
+
+def test_a_table_that_is_replaced_between_two_passes_is_told(tmp_path: Path) -> None:
+    """It was told as a fault of the selector, which kept another number than it was asked for, or not at all."""
+    path, other = tmp_path / "scores.parquet", tmp_path / "other.parquet"
+    for seed, place in enumerate((path, other)):
+        write_scores(place, {"x": Scores(np.random.default_rng(seed).random(5000, dtype=np.float32))})
+    os.utime(other, ns=(0, path.stat().st_mtime_ns + 1))  # of a file system that tells time coarsely
+    file = ScoreFile.open(path)
+
+    def replace(number: int, done: int, total: int) -> None:
+        if number == 1 and done == total:
+            os.replace(other, path)
+
+    with pytest.raises(RunDirectoryError, match="was replaced or written to while it was read"):
+        select_file(file, "x", tmp_path / "c.parquet", 500, Top(), on_step=replace)
     assert [p.name for p in tmp_path.iterdir()] == ["scores.parquet"]
 
 

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from thresher.ahead import ahead
 from thresher.arrow import begins_as_parquet, floats, labels, numbers, values_crc
-from thresher.errors import CorruptFileError, InputError, MissingFileError
+from thresher.errors import CorruptFileError, InputError, MissingFileError, RunDirectoryError
 from thresher.files import parse_json, seal_of
 from thresher.places import as_place, fixed, for_arrow, is_remote
 from thresher.ranking.blocks import BLOCK, GLIMPSE, GLIMPSES, MANY, Block
@@ -51,7 +51,7 @@ class ScoreFile:
 
     `group_rows` are the numbers of rows of its row groups, the smallest parts that a worker reads alone; `checksums` are
     those of the values of each group's columns, none in tables from other tools and in the earliest ones. `ours` says that
-    the file was written by Thresher, judging by its metadata.
+    the file was written by Thresher, judging by its metadata. `stamp` is the size and time that a local file had.
     """
 
     path: Path
@@ -62,6 +62,7 @@ class ScoreFile:
     group_rows: tuple[int, ...]
     checksums: tuple[Mapping[str, int], ...] = ()
     ours: bool = False
+    stamp: tuple[int, int] | None = None
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> ScoreFile:
@@ -69,6 +70,7 @@ class ScoreFile:
         path = fixed(as_place(path))
         if not path.is_file():
             raise MissingFileError(f"Expected a score table at {path}, but there is none. Write one with `thresher score`.")
+        stamp = _stamp_of(path)
         with sound(path), pq.ParquetFile(for_arrow(path)) as file:
             names, metadata = file.schema_arrow.names, file.metadata
             told_of_file = metadata.metadata or {}
@@ -90,8 +92,8 @@ class ScoreFile:
             if not told_of_file.keys() & {KEY, SUMS} and _laid_out_by_us(metadata):
                 raise ValueError("its description is missing")
             sums = _checksums(told_of_file, header, len(rows))
-            labelled, info = "target" in names, header.get("info", {})
-            return cls(path, metadata.num_rows, labelled, columns, info, rows, sums, bool(about))
+            n, labelled, info = metadata.num_rows, "target" in names, header.get("info", {})
+            return cls(path, n, labelled, columns, info, rows, sums, bool(about), stamp)
 
     def blocks(
         self, column: str, *, first: int = 0, stop: int | None = None, labelled: bool = False, checked: bool = True
@@ -140,11 +142,22 @@ class ScoreFile:
 
     @contextmanager
     def _opened(self) -> Iterator[pq.ParquetFile]:
-        """Open the file to be read page by page, each checked."""
+        """Open the file to be read page by page, each checked. Raises RunDirectoryError if another one took its place since
+        it was described: what is read several times must be the same each time."""
         with sound(self.path), pq.ParquetFile(
             for_arrow(self.path), page_checksum_verification=True, buffer_size=_BUFFER, pre_buffer=False
         ) as file:  # fmt: skip
+            if self.stamp is not None and _stamp_of(self.path) != self.stamp:
+                raise RunDirectoryError(f"{self.path} was replaced or written to while it was read. Read it again.")
             yield file
+
+
+def _stamp_of(path: Path) -> tuple[int, int] | None:
+    """Return what tells a local file from the one that takes its place."""
+    if is_remote(path):
+        return None
+    about = path.stat()
+    return about.st_size, about.st_mtime_ns
 
 
 class RunningSums:
@@ -198,7 +211,7 @@ def sound(path: Path) -> Iterator[None]:
     """Turn what reading a damaged file may raise into one clear error."""
     try:
         yield
-    except (CorruptFileError, InputError, PermissionError):
+    except (CorruptFileError, InputError, RunDirectoryError, PermissionError):
         raise
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError, AttributeError) as error:
         if not begins_as_parquet(as_place(path)):
