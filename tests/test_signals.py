@@ -62,6 +62,19 @@ def test_ranges_are_wide_enough_for_extreme_outputs():
         assert ((values >= signal.low) & (values <= signal.high)).all(), name
 
 
+@pytest.mark.parametrize("convert", [np.asarray, torch.as_tensor], ids=["numpy", "torch"])
+@pytest.mark.parametrize("classes", [3, 1000, 20_000])
+def test_the_signed_change_falls_below_0_by_what_the_guard_does_for_every_class(classes, convert):
+    """Sure of a class, then 0.77 of the guard in every other one, where u ln(1 + u) - u is least."""
+    probs = np.full((1, classes), 0.77e-8)
+    probs[0, 0] = 1 - probs[0, 1:].sum()
+    before = np.log(np.eye(1, classes) + signals.LOG_GUARD).astype(np.float32)
+    out = signals.Outputs(convert(np.log(probs).astype(np.float32)), convert(np.zeros(1, np.int64)), None, convert(before))
+    found = float(signals.signed_change(out)[0])
+    assert signals.SIGNALS["signed_change"].low <= found <= 1e-6
+    assert found == pytest.approx(-3.3e-9 * classes, rel=0.25, abs=1e-6)
+
+
 def test_unknown_signal_names_the_choices():
     with pytest.raises(UnknownNameError, match="target_prob"):
         signals.resolve("tp")

@@ -52,10 +52,10 @@ class Recorder:
     an open `TrajectoryWriter`; each epoch is committed to it before the scorers see it. `extra_signals` are recorded in
     addition to those that the scorers need. Give at least one of scorers, store and extra_signals; `scorers={}` records
     nothing on purpose. `log_probs` is the dtype of the remembered log-probabilities: with "float32" TDDS's state is
-    4(C+K) bytes per sample; "float16" halves the C part, at a relative error of the score of about 1e-3.
-    `missing="allow"` commits epochs in which samples are missing (they keep their state). `duplicates="first"` keeps the
-    first of several rows of one sample in an epoch, as padded samplers produce them; "error", the default in a single
-    process, refuses them. `device` is where the memory lives; by default the device of the first logits.
+    4(C+K) bytes per sample; "float16" halves the C part, at a relative error of the score of about 1e-3, a tenth where
+    logits hardly change. `missing="allow"` commits epochs in which samples are missing (they keep their state).
+    `duplicates="first"` keeps the first of several rows of one sample in an epoch, as padded samplers produce them;
+    "error", the default in a single process, refuses them. `device` is where the memory lives, by default the first logits'.
 
     On several ranks of torch.distributed (`ranks`; by default the process group that is set up; `thresher.ranks.Alone()`
     records in this process alone), each rank feeds whatever its sampler shows it. A rank keeps the state of the samples it
