@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 from thresher.errors import (
     CorruptFileError,
@@ -75,8 +76,20 @@ def test_the_fast_way_is_the_signal_itself(tmp_path: Path) -> None:
     source = OfficialDumps(dump(tmp_path / "d", epochs=4), threads=3)
     fast, general = (list(source.frames(names, 1, 4)) for names in (["change"], ["change", "loss"]))
     for one, other in zip(fast, general, strict=True):
-        np.testing.assert_allclose(one.values["change"], other.values["change"], rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(one.values["change"], other.values["change"])
+    for epoch, frame in enumerate(fast, 1):
+        logs = np.log(softmax(LOGITS[epoch - 1 : epoch + 1].astype(np.float64), axis=2) + 1e-8)
+        wanted = np.abs(softmax(LOGITS[epoch].astype(np.float64), axis=1) * (logs[1] - logs[0])).sum(1)
+        np.testing.assert_allclose(frame.values["change"], wanted, rtol=1e-5, atol=1e-6)
     assert np.isnan(next(source.frames(["change"])).values["change"]).all()
+
+
+def test_a_score_of_dumps_is_the_same_whatever_is_scored_beside_it(tmp_path: Path) -> None:
+    source, tdds = open_source(dump(tmp_path / "d")), Request("tdds", TDDS(window=5))
+    alone = replay(source, [tdds])["tdds"].values
+    for other in (EL2N(), TDDS(window=5, absolute=False)):
+        for exact in (False, True):
+            np.testing.assert_array_equal(replay(source, [tdds, Request("b", other)], exact)["tdds"].values, alone)
 
 
 @pytest.mark.parametrize("scale", [1.0, 300.0], ids=["usual", "huge"])

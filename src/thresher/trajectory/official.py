@@ -25,7 +25,7 @@ from thresher.ahead import ahead
 from thresher.cores import cores
 from thresher.errors import InputError, MissingFileError, SampleIdError, UnknownNameError
 from thresher.places import fixed
-from thresher.trajectory.kernel import Memory, Scratch, change
+from thresher.trajectory.kernel import Memory, Scratch, change, summed
 from thresher.trajectory.npy import NpyArray, cut_off, read_header
 from thresher.trajectory.part import Part
 from thresher.types import Floats, Frame, Ids, as_names, is_whole
@@ -139,7 +139,10 @@ class OfficialDumps:
         def kernel(logits: Floats, ids: Ids, previous: Floats | None, room: Floats) -> tuple[dict[str, Floats], Floats]:
             targets = np.zeros(len(ids), dtype=np.int64) if self.targets is None else self.targets[ids]
             out = signals.Outputs(logits, targets, previous=previous)
-            return signals.compute(out, names), out.guarded_log_probs if previous is not None else logits
+            found = signals.compute(out, [name for name in names if name != "change"])
+            if "change" in names:
+                found["change"] = summed(out.guarded_log_probs - previous, out.probs)
+            return found, out.guarded_log_probs if previous is not None else logits
 
         return kernel
 
