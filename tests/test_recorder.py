@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import errno
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from thresher.recording.arguments import as_batch
 from thresher.recording.collect import Collector
 from thresher.recording.outbox import Outbox
 from thresher.replay import Request, replay
-from thresher.scorers import AUM, DUAL, EL2N, TDDS, ClassDistance, DynUnc, Entropy, Forgetting, GraNd
+from thresher.scorers import AUM, DUAL, EL2N, TDDS, ClassDistance, DynUnc, Entropy, Forgetting, GraNd, LastLoss
 from thresher.signals import SIGNALS
 from thresher.train.checkpoint import load_checkpoint, save_checkpoint
 from thresher.trajectory.reader import Trajectory
@@ -81,6 +82,26 @@ def test_half_precision_logits_are_admitted() -> None:
     recorder.update(logits.bfloat16(), targets, ids)
     recorder.end_epoch()
     assert recorder.scores()["el2n"].values.dtype == np.float32
+
+
+@pytest.mark.parametrize("n", [3, 200])
+def test_scores_do_not_depend_on_how_logits_lie_in_memory(n: int) -> None:
+    scorers, generator = {"loss": LastLoss(), "grand": GraNd(view="train"), "tdds": TDDS(window=3)}, torch.Generator()
+    logits, features = (torch.randn(4, n, width, generator=generator) for width in (10, 512))
+    layouts: list[Callable[[torch.Tensor], torch.Tensor]] = [
+        lambda rows: rows, lambda rows: rows.T.contiguous().T, lambda rows: torch.stack([rows, rows], 2)[:, :, 0],
+        lambda rows: torch.nn.functional.pad(rows, (0, 3))[:, : rows.shape[1]], lambda rows: rows.double(),
+    ]  # fmt: skip
+    found = []
+    for layout in layouts:
+        recorder = Recorder(n, 10, scorers)
+        for rows, widths in zip(logits, features, strict=True):
+            recorder.update(layout(rows), torch.arange(n) % 10, torch.arange(n), layout(widths))
+            recorder.end_epoch()
+        found.append({name: scores.values for name, scores in recorder.scores().items()})
+    for other in found[1:]:
+        for name in scorers:
+            np.testing.assert_array_equal(other[name], found[0][name], err_msg=name)
 
 
 def test_sixteen_bit_memory_stays_close() -> None:

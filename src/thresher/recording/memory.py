@@ -93,13 +93,14 @@ class Memory:
             )
 
     def moved(self, batch: Batch, with_features: bool) -> Batch:
-        """Return the batch on this device, logits and features as float32."""
+        """Return the batch on this device, logits and features as float32 with a sample's values side by side: torch adds up
+        a transposed row in another order, which rounds otherwise."""
         features = batch.features if with_features else None
         return Batch(
-            batch.logits.to(self.device, torch.float32),
+            batch.logits.to(self.device, torch.float32).contiguous(),
             batch.targets.to(self.device, torch.int64),
             batch.ids.to(self.device, torch.int64),
-            None if features is None else features.to(self.device, torch.float32),
+            None if features is None else features.to(self.device, torch.float32).contiguous(),
         )
 
     def write(self, batch: Batch, names: Sequence[str], known: Mapping[str, Tensor] | None = None) -> None:
