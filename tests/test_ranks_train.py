@@ -17,7 +17,7 @@ import pytest
 
 from thresher.commands.training import pick_device
 from thresher.errors import InputError
-from thresher.ranks.torchrun import joined
+from thresher.ranks.torchrun import _own_gpu, joined
 from thresher.replay import Request, open_source, replay
 from thresher.scorers import AUM, TDDS, ClassDistance, Entropy
 from thresher.trajectory.reader import Trajectory
@@ -153,3 +153,15 @@ def test_to_choose_the_gpu_takes_no_memory_of_the_first(monkeypatch: pytest.Monk
     monkeypatch.undo()
     with pytest.raises(InputError, match="an available device"):
         pick_device("cuda:99")
+
+
+def test_a_number_of_processes_without_a_rank_is_not_torchruns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("RANK", raising=False)
+    with joined("cpu") as (ranks, device):
+        assert (ranks.size, device) == (1, "cpu")
+
+
+def test_the_one_process_of_a_machine_may_name_its_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
+    assert _own_gpu("cuda:1") == "cuda:1"
