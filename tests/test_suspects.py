@@ -318,6 +318,16 @@ def test_the_command_shows_the_most_suspect_and_counts_the_others(tmp_path: Path
     }
 
 
+@pytest.mark.parametrize(("share", "told"), [(0.45, False), (0.7, True)])
+def test_the_command_doubts_that_most_labels_are_wrong(tmp_path: Path, call: Any, share: float, told: bool) -> None:
+    margins = np.where(np.arange(200) < 200 * share, -4, 4) + np.random.default_rng(0).normal(0, 0.5, 200)
+    with TrajectoryWriter.create(tmp_path / "store", 200, 3, ["logit_margin"]) as store:
+        store.append(Frame(0, np.arange(200), {"logit_margin": margins.astype(np.float32)}, 200))
+    said = call("suspects", tmp_path / "store")
+    assert f"{200 * share:.0f} suspects" in said
+    assert ("More than half of the labels are suspected" in said and "after 1 epoch. Record more" in said) == told
+
+
 def test_margins_of_epochs_are_no_mean_margins() -> None:
     with pytest.raises(InputError, match=r"shape \(N,\), one per sample, but got \(3, 60\)"):
         find_suspects(np.zeros((3, 60), np.float32))

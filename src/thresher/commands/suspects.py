@@ -52,6 +52,11 @@ def suspects_command(
         step = partial(screen.step, "reading")
         margins = replay(opened, [Request("margin", AUM(margin="logit"))], on_step=step)["margin"].values
     found = find_suspects(margins)
+    if found.share > 0.5:  # a network learns whole classes late, and their samples form a hump as wrong labels do
+        say.note(
+            f"More than half of the labels are suspected: likely the network had not learned some classes yet, after "
+            f"{epochs_text(opened)}. Record more epochs, or look at some samples before you leave any out."
+        )
     count, shown = int(found.mask.sum()), _shown(found, opened.targets, name)
     _tell(found, opened, shown, say, more="" if out else "; --out writes all of them")
     if out is not None:
