@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from contextlib import suppress
 from dataclasses import replace
@@ -570,6 +571,16 @@ class Named:
 
     def path(self, sample_id: int) -> Path:
         return self.root / f"{sample_id}.png"
+
+
+def test_the_explorers_table_takes_names_that_end_a_line(tmp_path: Path) -> None:
+    class Odd(Named):
+        def path(self, sample_id: int) -> Path:
+            return Path("/pictures", ("a\rb.png", "a\nb.png")[sample_id])
+
+    write_explorer(tmp_path / "odd.csv", Odd(), ScoreTable(2, None, {"el2n": Scores(np.zeros(2, np.float32))}))
+    with (tmp_path / "odd.csv").open(newline="") as file:
+        assert [row["filepath"] for row in csv.DictReader(file)] == ["/pictures/a\rb.png", "/pictures/a\nb.png"]
 
 
 def test_the_explorers_table_has_the_columns_that_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

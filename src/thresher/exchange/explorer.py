@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +9,7 @@ from pathlib import Path
 from thresher.coreset import Coreset
 from thresher.errors import FingerprintError, InputError
 from thresher.exchange.folders import Pictures
+from thresher.exchange.ids import quoted
 from thresher.exchange.place import write_new
 from thresher.places import PathText
 from thresher.score_table import ScoreTable
@@ -30,11 +29,9 @@ def write_explorer(
         raise FingerprintError(
             f"Expected pictures, scores and coreset of one data set, but they have {sorted(sizes)} samples."
         )
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     labels = ["label"] if table.targets is not None else []
     kept = ["kept"] if coreset is not None else []
-    writer.writerow(["filepath", "sample_id", *labels, *kept, *table.columns])
+    lines = [quoted("filepath", "sample_id", *labels, *kept, *table.columns)]
     scores = [["" if value == "nan" else value for value in s.values.astype(str)] for s in table.columns.values()]
     mask = coreset.mask if coreset is not None else None
     for i in range(table.n):
@@ -43,8 +40,8 @@ def write_explorer(
             row.append(class_names[table.targets[i]] if class_names else str(table.targets[i]))
         if mask is not None:
             row.append(str(bool(mask[i])))
-        writer.writerow([*row, *(column[i] for column in scores)])
-    write_new(path, text.getvalue().encode(), force)
+        lines.append(quoted(*row, *(column[i] for column in scores)))
+    write_new(path, ("\n".join(lines) + "\n").encode(), force)
 
 
 def _text(path: Path) -> str:

@@ -50,14 +50,14 @@ def write_csv(coreset: Coreset, path: PathText, *, force: bool = False, name: Ca
     write_new(path, ("\n".join(lines) + "\n").encode(), force)
 
 
-def quoted(text: str) -> str:
-    """Return a field of a CSV file.
+def quoted(*fields: str) -> str:
+    """Return fields as a line of a CSV file, without its end.
 
-    >>> quoted("train/cat/1.png"), quoted("train/a,b/1.png")
-    ('train/cat/1.png', '"train/a,b/1.png"')
+    >>> quoted("train/cat/1.png"), quoted("train/a,b/1.png", "7")
+    ('train/cat/1.png', '"train/a,b/1.png",7')
     """
     buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\r\n").writerow([text])  # what may end a line is quoted, and no more
+    csv.writer(buffer, lineterminator="\r\n").writerow(fields)  # what may end a line is quoted, and no more
     return buffer.getvalue().removesuffix("\r\n")
 
 
