@@ -384,12 +384,18 @@ def test_a_damaged_page_is_seen_and_no_coreset_is_left(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["scores.parquet"]
 
 
-def test_a_table_that_is_replaced_between_two_passes_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ours", [True, False])
+def test_a_table_that_is_replaced_between_two_passes_is_told(tmp_path: Path, ours: bool) -> None:
     """It was told as a fault of the selector, which kept another number than it was asked for, or not at all."""
     path, other = tmp_path / "scores.parquet", tmp_path / "other.parquet"
     for seed, place in enumerate((path, other)):
-        write_scores(place, {"x": Scores(np.random.default_rng(seed).random(5000, dtype=np.float32))})
-    os.utime(other, ns=(0, path.stat().st_mtime_ns + 1))  # of a file system that tells time coarsely
+        values = np.random.default_rng(seed).random(5000, dtype=np.float32)
+        if ours:
+            write_scores(place, {"x": Scores(values)})
+        else:
+            pq.write_table(pa.table({"sample_id": np.arange(5000), "x": values}), place)
+    time = path.stat().st_mtime_ns + (not ours)  # of another tool's table that and the size are all there is to go by
+    os.utime(other, ns=(0, time))
     file = ScoreFile.open(path)
 
     def replace(number: int, done: int, total: int) -> None:
@@ -399,6 +405,15 @@ def test_a_table_that_is_replaced_between_two_passes_is_told(tmp_path: Path) -> 
     with pytest.raises(RunDirectoryError, match="was replaced or written to while it was read"):
         select_file(file, "x", tmp_path / "c.parquet", 500, Top(), on_step=replace)
     assert [p.name for p in tmp_path.iterdir()] == ["scores.parquet"]
+
+
+def test_a_copy_of_a_table_is_the_same_table(tmp_path: Path) -> None:
+    """Machines that select together may each have a copy, made at another time."""
+    path = tmp_path / "scores.parquet"
+    write_scores(path, {"x": Scores(np.arange(5000, dtype=np.float32))})
+    file = ScoreFile.open(path)
+    os.utime(path, ns=(0, 0))
+    assert select_file(file, "x", tmp_path / "c.parquet", 500, Top()) == 500
 
 
 def test_tables_of_other_tools_are_read_from_the_file_too(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ class ScoreFile:
 
     `group_rows` are the numbers of rows of its row groups, the smallest parts that a worker reads alone; `checksums` are
     those of the values of each group's columns, none in tables from other tools and in the earliest ones. `ours` says that
-    the file was written by Thresher, judging by its metadata. `stamp` is the size and time that a local file had.
+    the file was written by Thresher, judging by its metadata. `stamp` tells its content from another's.
     """
 
     path: Path
@@ -62,7 +63,7 @@ class ScoreFile:
     group_rows: tuple[int, ...]
     checksums: tuple[Mapping[str, int], ...] = ()
     ours: bool = False
-    stamp: tuple[int, int] | None = None
+    stamp: tuple[int, ...] = ()
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> ScoreFile:
@@ -70,7 +71,6 @@ class ScoreFile:
         path = fixed(as_place(path))
         if not path.is_file():
             raise MissingFileError(f"Expected a score table at {path}, but there is none. Write one with `thresher score`.")
-        stamp = _stamp_of(path)
         with sound(path), pq.ParquetFile(for_arrow(path)) as file:
             names, metadata = file.schema_arrow.names, file.metadata
             told_of_file = metadata.metadata or {}
@@ -93,7 +93,7 @@ class ScoreFile:
                 raise ValueError("its description is missing")
             sums = _checksums(told_of_file, header, len(rows))
             n, labelled, info = metadata.num_rows, "target" in names, header.get("info", {})
-            return cls(path, n, labelled, columns, info, rows, sums, bool(about), stamp)
+            return cls(path, n, labelled, columns, info, rows, sums, bool(about), _stamp_of(file, path))
 
     def blocks(
         self, column: str, *, first: int = 0, stop: int | None = None, labelled: bool = False, checked: bool = True
@@ -147,15 +147,19 @@ class ScoreFile:
         with sound(self.path), pq.ParquetFile(
             for_arrow(self.path), page_checksum_verification=True, buffer_size=_BUFFER, pre_buffer=False
         ) as file:  # fmt: skip
-            if self.stamp is not None and _stamp_of(self.path) != self.stamp:
+            if _stamp_of(file, self.path) != self.stamp:
                 raise RunDirectoryError(f"{self.path} was replaced or written to while it was read. Read it again.")
             yield file
 
 
-def _stamp_of(path: Path) -> tuple[int, int] | None:
-    """Return what tells a local file from the one that takes its place."""
+def _stamp_of(file: pq.ParquetFile, path: Path) -> tuple[int, ...]:
+    """Return what tells a file from the one that takes its place: the checksums that it states, so that copies on several
+    machines are the same file; of another tool's, which states none, size and time, if it is here."""
+    stated = (file.metadata.metadata or {}).get(SUMS)
+    if stated is not None:
+        return (zlib.crc32(stated),)
     if is_remote(path):
-        return None
+        return ()
     about = path.stat()
     return about.st_size, about.st_mtime_ns
 
