@@ -197,7 +197,7 @@ def test_bad_images(images: torch.Tensor) -> None:
         {"image_size": 32},
         {"channels": 1, "mean": (0.5,), "std": (0.5,)},
     ],
-    ids=str,
+    ids=lambda changes: "-".join(changes),
 )
 def test_data_that_does_not_fit_together(changes: dict[str, Any]) -> None:
     with pytest.raises(InputError):

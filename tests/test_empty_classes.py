@@ -119,8 +119,8 @@ def test_a_study_tells_which_draw_leaves_classes_empty(tmp_path: Path, monkeypat
 
 def test_three_classes_are_named_and_more_are_counted() -> None:
     top = make_selector("top", {})
-    assert "more" not in emptied_text("el2n", top, dict.fromkeys(range(3), 9))
-    told = emptied_text("el2n", top, dict.fromkeys(range(4), 9))
+    assert "more" not in emptied_text("el2n", top, dict.fromkeys(range(3), 9), 100, 200)
+    told = emptied_text("el2n", top, dict.fromkeys(range(4), 9), 100, 200)
     assert "classes 0 (9 samples), 1 (9 samples), 2 (9 samples) and 1 more:" in told
 
 

@@ -79,8 +79,8 @@ def tensor(value: ArrayLike, what: str = "values") -> Tensor:
                 f"Expected {what} as an ordinary tensor, but got a {type(value).__name__}, of which each rank holds a part. "
                 "Pass full_tensor(), which all ranks that hold a part must call."
             )
-        if value.layout != torch.strided or value.is_nested or value.is_meta:
-            came = "nested one" if value.is_nested else f"{value.layout} one on {value.device}"
+        if value.layout != torch.strided or value.is_nested:
+            came = "nested one" if value.is_nested else f"{value.layout} one"
             raise InputError(f"Expected {what} as a dense tensor, but got a {came}. Pass to_dense(), or rows of one length.")
         return value.detach()
     value = as_whole_array(value, what) if isinstance(value, np.ma.MaskedArray) else value
