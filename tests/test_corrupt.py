@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import pickle
+import tracemalloc
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -211,6 +212,22 @@ def test_lengths_grow_with_the_side() -> None:
 def test_a_long_blur_against_the_literal_one() -> None:
     image = RNG.integers(0, 256, (9, 47, 1), dtype=np.uint8)  # more taps than rows: mirrored more than once
     assert np.array_equal(motion_blur(image), literal_blur(image, 22))
+
+
+def test_a_blur_in_several_bands_against_the_literal_one() -> None:
+    image = RNG.integers(0, 256, (133, 6, 1), dtype=np.uint8)
+    assert np.array_equal(motion_blur(image, length=3.0), literal_blur(image, 12))
+
+
+def test_a_photograph_is_blurred_in_a_few_times_its_own_memory() -> None:
+    """The spectrum of all rows took gigabytes for twelve megapixels, in every worker."""
+    image = RNG.integers(0, 256, (900, 600, 3), dtype=np.uint8)
+    tracemalloc.start()
+    try:
+        motion_blur(image)
+        assert tracemalloc.get_traced_memory()[1] < 5 * 8 * image.size
+    finally:
+        tracemalloc.stop()
 
 
 # ---- which samples

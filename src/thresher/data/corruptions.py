@@ -25,6 +25,7 @@ SIDE = 32
 _FIRST = 5  # row and column where the published rectangle begins
 _AIR_LIGHT = 0.5
 _THINNING = 0.04  # by how much fog gets thinner per pixel away from the centre
+_BAND = 64  # rows that are transformed at once: the spectrum of a whole photograph takes gigabytes
 _BITS = 1024  # rotation coordinates and bilinear weights are fixed-point, as in the library that the authors call
 
 
@@ -171,8 +172,13 @@ def _correlate(image: Picture, kernel: NDArray[np.int64]) -> NDArray[np.float64]
     before, after = taps // 2, taps - 1 - taps // 2
     planes = np.pad(image.transpose(2, 0, 1), ((0, 0), (before, after), (before, after)), mode="reflect")
     length = 1 << (planes.shape[2] - 1).bit_length()  # longer than needed, but a length that transforms fast
-    spectrum = np.fft.rfft(planes.astype(np.float64), n=length)
     rows = np.flatnonzero(kernel.any(axis=1))
     weights = np.fft.rfft(kernel[rows].astype(np.float64), n=length).conj()
-    summed = sum(spectrum[:, row : row + height] * weight for row, weight in zip(rows, weights, strict=True))
-    return np.rint(np.fft.irfft(summed, n=length)[..., :width]).transpose(1, 2, 0)
+    sums = np.empty((height, width, planes.shape[0]))
+    for top in range(0, height, _BAND):
+        bottom = min(top + _BAND, height)
+        spectrum = np.fft.rfft(planes[:, top + rows[0] : bottom + rows[-1]].astype(np.float64), n=length)
+        places = (rows - rows[0]).tolist()
+        summed = sum(spectrum[:, at : at + bottom - top] * weight for at, weight in zip(places, weights, strict=True))
+        sums[top:bottom] = np.rint(np.fft.irfft(summed, n=length)[..., :width]).transpose(1, 2, 0)
+    return sums
