@@ -354,6 +354,18 @@ def test_crops_have_the_size_asked_for(shape: tuple[int, int], channels: int) ->
     assert centre_crop(image, 16).shape == (16, 16, channels)
 
 
+@pytest.mark.parametrize("channels", [2, 4, 5])
+def test_no_channel_is_taken_for_transparency(channels: int) -> None:
+    """Pillow multiplies colours by what it takes for their opacity before it resizes them."""
+    image = np.random.default_rng(0).integers(0, 256, (30, 40, channels), dtype=np.uint8)
+    image[..., -1] = 0
+    cut = centre_crop(image, 16)
+    for channel in range(channels):
+        assert np.array_equal(cut[..., channel], centre_crop(image[..., channel : channel + 1], 16)[..., 0])
+    assert cut[..., 0].any()
+    assert resized_crop(image, 16, np.random.default_rng(0))[..., 0].any()
+
+
 def test_the_centre_is_cut_out() -> None:
     image = np.zeros((256, 512, 3), np.uint8)
     image[16:240, 144:368] = 255

@@ -103,7 +103,10 @@ def _random_box(height: int, width: int, rng: np.random.Generator) -> tuple[int,
 
 
 def _resize(image: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np.uint8]:
-    grey = image.shape[2] == 1
-    picture = Image.fromarray(image[:, :, 0] if grey else image)
-    resized = np.array(picture.resize((columns, rows), Image.Resampling.BILINEAR))
-    return resized[:, :, None] if grey else resized
+    if image.shape[2] != 3:  # one by one: two or four channels would be taken for grey or colour with transparency
+        return np.stack([_resized(image[:, :, channel], rows, columns) for channel in range(image.shape[2])], axis=2)
+    return _resized(image, rows, columns)
+
+
+def _resized(image: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np.uint8]:
+    return np.array(Image.fromarray(np.ascontiguousarray(image)).resize((columns, rows), Image.Resampling.BILINEAR))
