@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from thresher.dynamic import parse_rule
 from thresher.errors import InputError
-from thresher.keep import keep_count, keep_share, parse_keep, share_of
+from thresher.keep import keep_count, keep_share, parse_keep, share_of, share_times
 from thresher.methods import resolve
 
 
@@ -52,6 +52,11 @@ def test_a_share_is_exact(n: int, share: Any) -> None:
 def test_one_minus_a_rate_keeps_what_its_decimal_does(n: int, times: int) -> None:
     for thousandths in range(1, 1000, 7):
         assert keep_count(n * times, 1 - thousandths / 1000) == keep_count(n * times, (1000 - thousandths) / 1000)
+
+
+def test_what_is_nearly_nothing_or_all_is_neither() -> None:
+    assert 0 < share_times(Fraction(1, 10**17), 10) < 1
+    assert 9 < share_times(1 - Fraction(1, 10**17), 10) < 10
 
 
 def test_text() -> None:

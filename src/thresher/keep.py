@@ -50,14 +50,15 @@ def _share(keep: object) -> Fraction | None:
 def share_times(share: Fraction, n: int) -> Fraction:
     """Return `share * n`, as a whole number where the share is that number's but for a float's rounding.
 
-    `1 - 0.7` is a float just above 0.3: of 50 000 samples it would keep one more than 0.3 does.
+    `1 - 0.7` is a float just above 0.3: of 50 000 samples it would keep one more than 0.3 does. A share above 0 is some
+    samples still, and one below 1 not all.
 
     >>> share_times(Fraction(str(1 - 0.7)), 50000), share_times(Fraction("0.15"), 10)
     (Fraction(15000, 1), Fraction(3, 2))
     """
     product = share * n
     whole = round(product)
-    return Fraction(whole) if abs(product - whole) <= _NOISE * n and whole else product
+    return Fraction(whole) if abs(product - whole) <= _NOISE * n and 0 < whole < n else product
 
 
 def keep_count(n: int, keep: Keep) -> int:
