@@ -33,6 +33,7 @@ from thresher.train.spec import TrainSpec
 
 DIGITS, SHORT = load("digits"), TrainSpec("tiny", epochs=1, batch_size=32)
 LOSS = np.array([0.5, 0.25], dtype=np.float32)
+MASKED = np.ma.masked_array([0.5, 0.25], [False, True])
 
 
 @pytest.mark.parametrize(
@@ -188,6 +189,20 @@ def test_a_device_that_there_is_not(tmp_path: Path) -> None:
         (Frame(0, np.arange(2), {"loss": torch.from_numpy(LOSS)}, 2), {}, "the loss of an epoch .* but got Tensor"),  # type: ignore[dict-item]
         (Frame(0, np.arange(2), {"loss": LOSS}, 2), {"targets": [0, 1]}, "the targets of an epoch .* but got list"),
         ({"loss": LOSS}, {}, "Expected a thresher.Frame to append, but got dict"),
+        (Frame(0, np.arange(2.0), {"loss": LOSS}, 2), {}, "integers as the ids of an epoch, but got float64"),  # type: ignore[arg-type]
+        (Frame(0, np.arange(2), {"loss": LOSS + 1j}, 2), {}, "real numbers as the loss of an epoch, but got complex64"),
+        (Frame(0, np.arange(2), {"loss": MASKED}, 2), {}, "the loss of an epoch without a mask, but 1 of 2 are masked"),
+        (Frame(0, np.arange(2), {"loss": LOSS}, 2), {"targets": MASKED.astype(int)}, "targets of an epoch without a mask"),
+        (
+            Frame(0, np.arange(2), {"loss": LOSS * np.float64(1e300)}, 2),
+            {},
+            r"values of loss that float32 can hold, but got 5e\+299",
+        ),
+        (
+            Frame(0, np.arange(2), {"loss": LOSS}, 2),
+            {"features": np.full((2, 1), -1e39)},
+            r"features that float32 can hold, but got -1e\+39",
+        ),
     ],
 )
 def test_an_epoch_of_other_things(frame: Any, beside: dict[str, Any], wanted: str, tmp_path: Path) -> None:
@@ -195,6 +210,18 @@ def test_an_epoch_of_other_things(frame: Any, beside: dict[str, Any], wanted: st
         with pytest.raises(InputError, match=wanted):
             store.append(frame, **beside)
         store.append(Frame(0, np.arange(2), {"loss": LOSS}, 2))
+
+
+def test_logits_that_a_store_makes_infinite_are_refused(tmp_path: Path) -> None:
+    frame, large = Frame(0, np.arange(2), {"loss": LOSS}, 2), np.array([[70000.0, 0, 0], [0, 1, 2]])
+    with TrajectoryWriter.create(tmp_path / "t", 2, 3, ["loss"], logits="float16") as store:
+        with pytest.raises(InputError, match=r"logits that float16 can hold, but got 70000.*logits='float32'"):
+            store.append(frame, large)
+        assert store.epochs == 0
+        store.append(frame, large / 2)
+    assert Trajectory.open(tmp_path / "t").logits(0)[0, 0] == 35008
+    with TrajectoryWriter.create(tmp_path / "u", 2, 3, ["loss"], logits="float32") as store:
+        store.append(frame, np.where(large > 1e4, np.inf, np.nan))  # what was not finite before may be stored
 
 
 def test_a_store_is_not_cut_back_to_fewer_than_none(tmp_path: Path) -> None:

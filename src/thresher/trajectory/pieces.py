@@ -18,7 +18,7 @@ from thresher.errors import InputError, SampleIdError
 from thresher.ranks import Ranks
 from thresher.ranks.owners import Owners
 from thresher.trajectory.layout import FileEntry, entry_of
-from thresher.types import Frame, Ids
+from thresher.types import Frame, Ids, as_whole_array
 
 _BYTES = 32 << 20  # of a piece that travels
 
@@ -60,6 +60,10 @@ def check_arrays(frame: object, beside: Mapping[str, object]) -> None:
                 f"Expected the {name} of an epoch as a NumPy array, but got {type(array).__name__}. Convert it: "
                 "np.asarray(values), or tensor.cpu().numpy()."
             )
+        as_whole_array(array, f"the {name} of an epoch")
+        kinds, wanted = ("iu", "integers") if name == "ids" else ("fiub", "real numbers")
+        if array.dtype.kind not in kinds:
+            raise InputError(f"Expected {wanted} as the {name} of an epoch, but got {array.dtype}.")
 
 
 def check_rows(frame: Frame, span: tuple[int, int]) -> None:
@@ -95,6 +99,17 @@ def check_beside(
         )
     if features is not None and (features.ndim != 2 or len(features) != own):
         raise InputError(f"Expected features of shape ({own}, D), one row per sample, but got {features.shape}.")
+
+
+def narrowed(values: NDArray[Any], dtype: str, what: str) -> NDArray[Any]:
+    """Return values in the dtype in which they are stored, without a copy where they are. Raises InputError, in which they
+    are called `what`, where that makes a finite one infinite."""
+    with np.errstate(over="ignore"):
+        made = values.astype(dtype, copy=False)
+    if made is not values and (lost := np.isinf(made) & np.isfinite(values)).any():
+        wide = ": create the store with logits='float32'" if dtype == "float16" else ""
+        raise InputError(f"Expected {what} that {dtype} can hold, but got {values[lost][0]:g}. Scale them{wide}.")
+    return made
 
 
 def gathered(ranks: Ranks, owners: Owners, rows: NDArray[Any]) -> Iterator[tuple[Ids, NDArray[Any]]]:

@@ -35,7 +35,7 @@ from thresher.trajectory.layout import (
     load_manifest,
 )
 from thresher.trajectory.opening import begin, check_store, freed_on_error, local_folder, reopen, seen_by_all
-from thresher.trajectory.pieces import check_arrays, check_beside, check_rows, gathered, matrix, write
+from thresher.trajectory.pieces import check_arrays, check_beside, check_rows, gathered, matrix, narrowed, write
 from thresher.types import Floats, Frame, as_names, is_whole
 
 LogitsDtype = Literal["float16", "float32"]
@@ -171,6 +171,7 @@ class TrajectoryWriter:
                 first_id, end = self._owners.span(self.ranks.rank)
                 check_rows(frame, (first_id, end))
                 check_beside(logits, targets, features, len(frame.ids), end - first_id, self.manifest.num_classes)
+                features = features if features is None else narrowed(features, "float32", "features")
                 if first:
                     shutil.rmtree(part, ignore_errors=True)
                     part.mkdir()
@@ -203,9 +204,9 @@ class TrajectoryWriter:
         for name in self.signals:
             values = frame.values.get(name)
             if values is not None and not np.isnan(values[rows]).all():
-                columns[name] = column(values[rows].astype(np.float32, copy=False))
+                columns[name] = column(narrowed(values[rows], "float32", f"values of {name}"))
         if logits is not None:
-            columns["logits"] = matrix(logits[rows].astype(self.manifest.logits, copy=False))
+            columns["logits"] = matrix(narrowed(logits[rows], self.manifest.logits or "float32", "logits"))
         name = f"bucket={bucket:03d}.parquet"
         return write(part / name, f"{epoch_folder(frame.epoch)}/{name}", [columns])
 
