@@ -388,6 +388,14 @@ BAD_CSV = {
 }
 
 
+def test_a_file_that_lists_nothing_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("sample_id,weight\n")
+    np.save(tmp_path / "a.npy", np.zeros(N, dtype=np.bool_))
+    for name, read in (("a.csv", read_csv), ("a.npy", read_npy)):
+        with pytest.raises(SampleIdError, match=f"at least one sample in .*{name}, but it lists none"):
+            read(tmp_path / name, N)
+
+
 def test_spaces_after_commas_lose_no_weights(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbfsample_id, weight\r\n7, 0.5\r\n3, 2\r\n")
     read = read_csv(tmp_path / "a.csv", N)

@@ -168,12 +168,14 @@ def _bad_line(path: Path, line: int, why: str) -> CorruptFileError:
 
 
 def _coreset(ids: Ids, weights: Any, n: int, path: Path, source: Mapping[str, Any] | None) -> Coreset:
+    if not len(ids):
+        raise SampleIdError(f"Expected at least one sample in {path}, but it lists none.")
     order = np.argsort(ids, kind="stable")
     ids = ids[order]
     twice = ids[1:][np.diff(ids) == 0]
     if len(twice):
         raise SampleIdError(f"Expected every sample once in {path}, but {int(twice[0])} appears more than once.")
-    if len(ids) and (ids[0] < 0 or ids[-1] >= n):
+    if ids[0] < 0 or ids[-1] >= n:
         raise SampleIdError(
             f"Expected ids in [0, {n}) in {path}, but they span {ids[0]} to {ids[-1]}: it belongs to another data set, or "
             "its ids are not positions."
