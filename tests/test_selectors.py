@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
+from itertools import combinations, permutations
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy import stats
 
 from thresher.coreset import Coreset
 from thresher.errors import InputError, MissingSamplesError
+from thresher.ranking.keys import id_hash
 from thresher.registry import make_selector, selectors
 from thresher.selection import select
 from thresher.selectors._base import Selector
@@ -418,3 +422,85 @@ def test_provenance_is_carried() -> None:
     assert coreset.source["selector"]["name"] == "uniform"
     assert (coreset.source["keep"], coreset.source["count"], coreset.source["seed"]) == (0.3, 3, 4)
     assert coreset.fingerprint == "f"
+
+
+def successive_draws(weights: NDArray[np.float64], keep: int) -> dict[tuple[int, ...], float]:
+    """Return how likely every set of `keep` ids is, drawn one after another by weight: the sum over all orders of each."""
+    chances: dict[tuple[int, ...], float] = {}
+    for order in permutations(range(len(weights)), keep):
+        chance, left = 1.0, weights.sum()
+        for i in order:
+            chance *= weights[i] / left
+            left -= weights[i]
+        ids = tuple(sorted(order))
+        chances[ids] = chances.get(ids, 0.0) + chance
+    return chances
+
+
+@pytest.mark.parametrize("rule", ["beta", "learnable", "equal", "uniform"])
+def test_every_set_of_samples_is_drawn_as_often_as_its_rule_says(rule: str) -> None:
+    values = np.array([0.9, 0.3, 0.5, 0.7, 0.2, 0.6], dtype=np.float32)
+    mean_prob = np.array([0.6, 0.5, 0.8, 0.7, 0.75, 0.4], dtype=np.float32)
+    pool = Pool(6, aux={"mean_prob": mean_prob, "correctness": np.ones(6, np.float32)})
+    anchor = 15 * (1 - float(mean_prob[0])) * (1 - 0.5**4)
+    density = stats.beta.pdf(mean_prob.astype(np.float64), 16 - anchor, anchor)
+    given: dict[str, tuple[Selector, NDArray[np.float64]]] = {
+        "beta": (Beta(anchors=1), values * density),
+        "learnable": (Learnable(suspects=False, balanced=False), values.astype(np.float64)),
+        "equal": (Learnable(suspects=False, balanced=False, weighted=False), np.ones(6)),
+        "uniform": (Uniform(), np.ones(6)),
+    }
+    selector, weights = given[rule]
+    seeds = 5000
+    found = Counter(tuple(selector.pick(Scores(values), pool, 3, np.random.default_rng(s)).tolist()) for s in range(seeds))
+    chances = successive_draws(weights, 3)
+    wanted = {ids: chance * seeds for ids, chance in chances.items()}
+    usual = [ids for ids, count in wanted.items() if count >= 5]  # chi-square says nothing of those expected hardly ever
+    rare = [ids for ids in wanted if ids not in usual]
+    counts = [found[ids] for ids in usual] + [sum(found[ids] for ids in rare)] * bool(rare)
+    expected = [wanted[ids] for ids in usual] + [sum(wanted[ids] for ids in rare)] * bool(rare)
+    assert stats.chisquare(counts, expected).pvalue > 1e-3
+
+
+def test_the_rules_that_the_report_names_draw_by_the_same_numbers() -> None:
+    """For one seed they share more than by chance, as the report says beside the overlaps; all others do not."""
+    n, keep, rng = 2000, 200, np.random.default_rng(0)
+    scores = Scores(rng.gamma(2, 1, n).astype(np.float32))
+    aux = {"mean_prob": rng.uniform(0.05, 0.95, n), "correctness": rng.uniform(0.5, 1, n)}
+    pool = Pool(n, aux={name: values.astype(np.float32) for name, values in aux.items()})
+    rules = {
+        "random": Uniform(), "ccs": Stratified(cutoff=0.1), "dual_beta": Beta(),
+        "auto": Learnable(suspects=False, late=False, balanced=False),
+    }  # fmt: skip
+    drawn = {
+        name: [set(select(scores, pool, keep, rule, s).ids.tolist()) for s in range(20)] for name, rule in rules.items()
+    }
+    more = {("random", "ccs"): 5.0, ("dual_beta", "auto"): 2.0}
+    for one, other in combinations(rules, 2):
+        same = np.mean([len(a & b) for a, b in zip(drawn[one], drawn[other], strict=True)])
+        apart = np.mean([len(a & b) for a, b in zip(drawn[one], drawn[other][1:], strict=False)])
+        if (one, other) in more:
+            assert same > more[one, other] * apart, (one, other)
+        else:
+            assert same == pytest.approx(apart, rel=0.25), (one, other)
+    assert set(select(scores, pool, keep // 2, Uniform(), 3).ids.tolist()) < drawn["random"][3]
+
+
+@pytest.mark.parametrize("end", ["hard", "easy"])
+def test_every_class_keeps_that_end_of_its_own(end: Any) -> None:
+    """Against a literal loop: classes without samples, equal remainders, equal scores."""
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        n = int(rng.integers(5, 50))
+        values, keep = rng.integers(6, size=n).astype(np.float32), int(rng.integers(1, n + 1))
+        targets, hashes = 2 * rng.integers(7, size=n), id_hash(np.arange(n)).tolist()
+        sizes = np.bincount(targets).tolist()
+        quotas = [size * keep // n for size in sizes]
+        ahead = sorted(range(len(sizes)), key=lambda c: (-(sizes[c] * keep % n), c))
+        for c in ahead[: keep - sum(quotas)]:
+            quotas[c] += 1
+        sign, wanted = -1 if end == "hard" else 1, []
+        for c, quota in enumerate(quotas):
+            mine = [i for i in range(n) if targets[i] == c]
+            wanted += sorted(mine, key=lambda i: (sign * values[i], hashes[i]))[:quota]
+        assert pick(Top(end=end, balanced=True), values, keep, targets=targets) == sorted(wanted), seed

@@ -24,6 +24,8 @@ def draw_keys(weights: NDArray[np.float64], rng: np.random.Generator) -> NDArray
     """Return (N,) random keys from the logarithms of the weights: the largest keys are a successive draw by weight.
 
     Source: Efraimidis and Spirakis 2006, who use u ** (1 / w); this is ln w + Gumbel noise, which gives the same ranking.
+    The noise depends on the seed alone, so for one seed the rules that draw by it (`beta`, `learnable`) share more samples
+    than their weights would have it.
     """
     keys: NDArray[np.float64] = weights + rng.gumbel(size=len(weights))
     return keys

@@ -19,7 +19,9 @@ class Uniform(Rule):
     """Draw `keep` samples uniformly without replacement, whatever their scores.
 
     Formula: every subset of `keep` ids is equally likely; `balanced=True` draws the same share of every class (largest
-    remainder). Each id gets a random rank, a function of seed and id, and the first `keep` ids are drawn.
+    remainder). Each id gets a random rank, a function of seed and id, and the first `keep` ids are drawn. So a smaller draw
+    of the same seed lies within a larger one (balanced, but for the rounding of quotas), and `stratified`, which draws by
+    the same ranks, shares more with it than by chance. Draws of different seeds are independent.
 
     Fails: if a class is rare: without `balanced=True` it may be left empty.
 
