@@ -331,3 +331,17 @@ def test_the_command_doubts_that_most_labels_are_wrong(tmp_path: Path, call: Any
 def test_margins_of_epochs_are_no_mean_margins() -> None:
     with pytest.raises(InputError, match=r"shape \(N,\), one per sample, but got \(3, 60\)"):
         find_suspects(np.zeros((3, 60), np.float32))
+
+
+@pytest.mark.parametrize("shape", ["normal", "skewed", "tails", "steep"])
+def test_chance_makes_no_hump_of_a_thousand_samples(shape: str) -> None:
+    """Of fifty it does now and then, as `find_suspects` says."""
+    for seed in range(15):
+        rng = np.random.default_rng(seed)
+        margins = {
+            "normal": rng.normal(1, 2, 1000),
+            "skewed": 3 - rng.gumbel(0, 2, 1000),
+            "tails": 1 + 1.5 * rng.standard_t(4, 1000),
+            "steep": 4 - rng.exponential(3, 1000),
+        }[shape]
+        assert not find_suspects(margins.astype(np.float32)).mask.any(), seed

@@ -21,7 +21,7 @@ from thresher.types import Floats
 SEPARATION = 2.0
 """Ashman's D from which two normal humps count as two (Ashman, Bird and Zepf 1994)."""
 FEWEST = 50
-"""Fewer samples say nothing about humps."""
+"""Fewer samples say nothing about humps; up to a few hundred say it with errors, see `find_suspects`."""
 DIP = 0.9
 """The highest density in a valley between two humps, as a share of the lower one's height."""
 SMALL = 0.25
@@ -73,6 +73,9 @@ def find_suspects(margins: Floats) -> Suspects:
     far. Label noise that depends on the sample (a class that is systematically labelled as another) may form no separate
     hump and is not found. If the humps overlap, the start of the fit, and so the order of the samples, affects the samples
     between them: of CIFAR-100 with 20 % wrong labels, shuffled, 8 745 to 9 037 were suspected (decision 0022).
+    Of few samples chance makes humps: of simulated margins in a single one, normal (1 ± 2) or with a tail below 0, 28 % of
+    the sets of 50 samples had suspects at most, 19 % of 100, 3 % of 300 and none of 1 000. Margins spread evenly over -5 to
+    5 have no hump, yet suspects were found in 44 % of such sets of 300 samples, 27 % of 1 000 and 7 % of 5 000.
 
     Raises InputError if a margin is NaN or infinite, or there is not one per sample.
 
