@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy import stats
 from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset
 
 from thresher.data import ArraySplit, Data, DatasetSplit, Indexed, load
@@ -429,6 +430,40 @@ def test_draws_are_uniform() -> None:
         assert np.abs(counts / 50000 - 1 / 9).max() < 0.01
     assert abs(float(draws.flip.float().mean()) - 0.5) < 0.01
     assert not Draws.of_epoch(100, 4, False, 0, 0, torch.device("cpu")).flip.any()
+
+
+def test_draws_of_epochs_seeds_and_samples_are_independent() -> None:
+    """Tables of two offsets, and of an offset and a flip, against what independence expects."""
+    made = {(s, e): Draws.of_epoch(5000, 4, True, s, e, torch.device("cpu")) for s in range(3) for e in range(3)}
+    pairs = {
+        "epochs": [(made[s, e], made[s, e + 1]) for s in range(3) for e in range(2)],
+        "seeds": [(made[s, e], made[s + 1, e]) for s in range(2) for e in range(3)],
+        "seed and epoch exchanged": [(made[s, e + 1], made[s + 1, e]) for s in range(2) for e in range(2)],
+    }
+    for name, found in pairs.items():
+        tops, flips = np.zeros((9, 9)), np.zeros((9, 2))
+        for one, other in found:
+            np.add.at(tops, (one.top.numpy(), other.top.numpy()), 1)
+            np.add.at(flips, (one.left.numpy(), other.flip.long().numpy()), 1)
+        assert stats.chi2_contingency(tops).pvalue > 1e-3, name
+        assert stats.chi2_contingency(flips).pvalue > 1e-3, name
+    neighbours, within = np.zeros((9, 9)), np.zeros((9, 9, 2))
+    for one in made.values():
+        np.add.at(neighbours, (one.top[:-1].numpy(), one.top[1:].numpy()), 1)
+        np.add.at(within, (one.top.numpy(), one.left.numpy(), one.flip.long().numpy()), 1)
+    assert stats.chi2_contingency(neighbours).pvalue > 1e-3
+    assert stats.chisquare(within.ravel()).pvalue > 1e-3
+
+
+def test_orders_are_uniform_and_those_of_epochs_and_seeds_are_independent() -> None:
+    orders = np.array([[permutation(12, seed, epoch).numpy() for epoch in range(30)] for seed in range(40)])
+    places = np.zeros((12, 12))
+    np.add.at(places, (np.broadcast_to(np.arange(12), orders.shape), orders), 1)
+    chance = 40 * 30 / 12
+    assert stats.chi2.sf(((places - chance) ** 2 / chance).sum(), 11 * 11) > 1e-3
+    for one, other in ((orders[:, 1:], orders[:, :-1]), (orders[1:], orders[:-1]), (orders[1:, :-1], orders[:-1, 1:])):
+        same = (one == other).sum(axis=2)  # on average one id is at its place of before
+        assert abs(same.mean() - 1) < 4 / np.sqrt(same.size)
 
 
 def test_two_epochs_at_once() -> None:

@@ -607,3 +607,44 @@ def test_draws_hang_on_the_seed_and_stay_the_same_on_every_machine() -> None:
     one, other = (sampler_of(Redraw("random", 0.4, every=1, warmup=0), seed=seed).coreset for seed in (0, 1))
     assert one.ids.tolist() != other.ids.tolist()
     assert draw_seed(3, 2) == 4279062613
+
+
+def test_draws_of_epochs_and_of_seeds_are_independent() -> None:
+    """Two of them share as much as two draws of as many of N do, whether of the same seed or of the same epoch."""
+    seeds, epochs, kept = 60, 12, 18
+    drawn = np.zeros((seeds, epochs, N), dtype=np.bool_)
+    for seed in range(seeds):
+        rule = Redraw("random", kept / N, every=1, warmup=0)
+        for epoch in range(epochs):
+            ids = rule.draw(
+                Live(epoch, epochs, {"redraw": Scores(np.zeros(N, np.float32))}, Pool(N)), draw_seed(seed, epoch)
+            ).ids
+            drawn[seed, epoch, ids] = True
+    assert (drawn.sum(axis=2) == kept).all()
+    pairs = {
+        "next epoch": (drawn[:, 1:], drawn[:, :-1]),
+        "next seed": (drawn[1:], drawn[:-1]),
+        "seed and epoch exchanged": (drawn[1:, :-1], drawn[:-1, 1:]),
+    }
+    for name, (one, other) in pairs.items():
+        common = (one & other).sum(axis=2)
+        error = common.std() / np.sqrt(common.size)
+        assert abs(common.mean() - kept**2 / N) < 4 * error, name
+
+
+@pytest.mark.parametrize("rule", [InfoBatch(), Redraw("random", 0.4, every=1, warmup=0), Redraw("ccs", 0.4, 3, 2)], ids=str)
+def test_a_resume_after_any_epoch_draws_and_weighs_the_same(rule: Rule) -> None:
+    def epochs_of(sampler: DynamicSampler, until: int) -> list[tuple[list[int], list[float]]]:
+        found = []
+        while sampler.recorder.epoch < until:
+            weights = sampler.weights.tolist()
+            found.append((show(sampler), weights))
+        return found
+
+    whole = epochs_of(sampler_of(rule), 8)
+    for after in range(1, 8):
+        sampler, resumed = sampler_of(rule), sampler_of(rule)
+        first = epochs_of(sampler, after)
+        resumed.load_state_dict(sampler.state_dict())
+        resumed.recorder.load_state_dict(sampler.recorder.state_dict())
+        assert first + epochs_of(resumed, 8) == whole, after

@@ -34,7 +34,9 @@ VARIANTS = ("intended", "published-code")
 EXAMPLE = "intended:share=0.04:seed=0"
 
 _REVISION = 1  # to be raised with every change of a pixel: fingerprints of pictures that are read late depend on it
-_CHOICE, _PIXELS = 0x0C0, 0x0C1  # separate streams for which samples and for what is drawn inside one
+# Separate streams for which samples and for what is drawn inside one. Random crops of pictures draw from (seed, epoch,
+# id), which with the same seed is the stream of the pixels in epoch 193: parted, every corrupted picture would change.
+_CHOICE, _PIXELS = 0x0C0, 0x0C1
 _LIMITS = {
     "share": (0.0, 1.0),
     "seed": (0, math.inf),
