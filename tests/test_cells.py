@@ -18,9 +18,11 @@ from thresher.boards.cells import Cell, Entry
 from thresher.boards.place import Place, read_result
 from thresher.boards.reproduce import _epochs_needed, recording_left, run_cells
 from thresher.coreset import Coreset
+from thresher.data import load
 from thresher.engines import make_engine
 from thresher.experiments.jobs import run_task
 from thresher.experiments.pace import Pace
+from thresher.experiments.recording import record
 from thresher.scorers.el2n import EL2N
 from thresher.train.spec import TrainSpec
 
@@ -97,6 +99,24 @@ def test_what_is_made_of_a_recording_is_made_anew_where_it_is_damaged(recorded: 
     assert after is not None
     assert (after["coreset_digest"], after["test_accuracy"]) == (before["coreset_digest"], before["test_accuracy"])
     assert Coreset.load(coreset).digest == after["coreset_digest"]
+
+
+def test_scores_of_a_recording_that_was_made_again_are_not_taken_for_its_own(recorded: Path, tmp_path: Path) -> None:
+    shutil.copytree(recorded / "recordings", tmp_path / "recordings")
+    (folder,) = (tmp_path / "recordings").iterdir()
+    shutil.rmtree(folder / "trajectory")
+    shutil.rmtree(folder / "checkpoints")
+    # as another machine would: the same recipe, other numbers
+    record(load("digits"), replace(SURROGATE, lr=0.02), 42, folder)
+    shutil.copytree(tmp_path / "recordings", tmp_path / "fresh" / "recordings")
+    for scored in (tmp_path / "fresh").glob("recordings/*/scores-*.parquet"):
+        scored.unlink()
+    cells = [cell("aum"), cell("el2n:epochs=2")]
+    kept = []
+    for root in (recorded, tmp_path, tmp_path / "fresh"):
+        assert run_cells(cells, Place(root), Pace()).failed == {}
+        kept.append([Coreset.load(root / "coresets" / f"{one.digest}.parquet").digest for one in cells])
+    assert kept[1] == kept[2] != kept[0]
 
 
 def test_a_damaged_recording_costs_the_others_nothing(recorded: Path, tmp_path: Path) -> None:

@@ -180,7 +180,9 @@ def _planned(
         return {}
     names = column_names(list(methods.values()))
     asked = sorted([column, scorer.params(), at] for (scorer, at), column in names.items())
-    path = folder / f"scores-{digest_of({'columns': asked})}.parquet"
+    last = max(at or recording.epochs for _, at in names)
+    # named by what is read, too: the recording may have been made again, elsewhere, since it was scored
+    path = folder / f"scores-{digest_of({'columns': asked, 'recording': recording.checksums(last)})}.parquet"
     try:
         columns = read_scores(path).columns
     except (MissingFileError, CorruptFileError):

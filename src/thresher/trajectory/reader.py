@@ -159,6 +159,12 @@ class Trajectory:
             result[all_numbers(table.column("sample_id")) - self.start] = rows
         return result
 
+    def checksums(self, epochs: int) -> list[int]:
+        """Return what tells these dynamics from others of the same size: the CRC-32 of the files of the first `epochs`
+        epochs, and that of the features, if there are any."""
+        files = [entry for found in self.manifest.epochs[:epochs] for entry in found]
+        return [entry.crc for entry in (*files, self.manifest.features) if entry is not None]
+
     def verify(self) -> None:
         """Read every file in full and compare it with its checksum; raises MissingFileError or CorruptFileError."""
         for entry in self._entries():
