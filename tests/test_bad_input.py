@@ -17,8 +17,11 @@ from PIL import Image
 
 from thresher.coreset import Coreset
 from thresher.data import load
+from thresher.errors import RunDirectoryError
+from thresher.experiments.recording import record
 from thresher.files import seal_of
 from thresher.score_table import read_scores, write_scores
+from thresher.train.spec import TrainSpec
 from thresher.trajectory.reader import Trajectory
 from thresher.types import Scores
 
@@ -238,6 +241,26 @@ def test_other_logits_than_begun_with_are_refused(tmp_path: Path, call: Any, mon
     raw["epochs"] = raw["epochs"][:1]
     manifest.write_text(json.dumps({**raw, "seal": seal_of(raw)}))
     assert "was begun with logits=None" in call.refused(*common, "--logits", "float16")
+
+
+def test_a_finished_recording_is_not_taken_for_one_of_other_options(tmp_path: Path, call: Any) -> None:
+    common = ("record", "--model", "tiny", "--epochs", "1", "--batch-size", "256", "--out")
+    call(*common, tmp_path / "whole", "--logits", "float16")
+    assert "was begun with logits=float16" in call.refused(*common, tmp_path / "whole", "--logits", "float32")
+    assert "was begun with --features" in call.refused(*common, tmp_path / "whole", "--no-features")
+    call(*common, tmp_path / "whole")  # no word of logits takes those that are there
+    call(*common, tmp_path / "bare", "--no-features")
+    assert "was begun with --no-features" in call.refused(*common, tmp_path / "bare")
+
+
+def test_a_recording_without_features_goes_on_without(tmp_path: Path) -> None:
+    """Whatever goes on with it: an evaluation pass at its end would give features without the signals beside them."""
+    data, spec = load("digits"), TrainSpec("tiny", epochs=2, batch_size=256, lr=0.05)
+    record(data, spec, 0, tmp_path, until=1, eval_pass=False)
+    with pytest.raises(RunDirectoryError, match="was begun with --no-features"):
+        record(data, spec, 0, tmp_path, eval_pass=True)
+    finished = record(data, spec, 0, tmp_path)
+    assert (finished.epochs, finished.features) == (2, None)
 
 
 # ---- coresets of other data

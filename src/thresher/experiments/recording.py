@@ -53,7 +53,7 @@ def record(
     *,
     device: str = "cpu",
     workers: int = 2,
-    eval_pass: bool = True,
+    eval_pass: bool | None = None,
     logits: Any = None,
     until: int | None = None,
     on_epoch: Callable[[Progress], None] | None = None,
@@ -61,26 +61,26 @@ def record(
 ) -> Trajectory:
     """Train the surrogate and record it into `run/trajectory`; continue after a crash, skip when complete.
 
-    `until` stops after that many epochs of the schedule; a later call continues from there. `on_epoch` and `on_step` are
+    `until` stops after that many epochs of the schedule; a later call continues from there. `eval_pass` says whether
+    a last evaluation pass is made; None goes on as begun, and makes one where nothing is there. `on_epoch` and `on_step` are
     called as by `fit`.
 
     After `kill -9` at any moment the same call continues from the last committed epoch, and the recording (and so every
     score) is bit for bit that of an uninterrupted run on the same CPU. The ranks of torch.distributed, if it is set up,
     record together; every rank must make the call. Raises MissingFileError or CorruptFileError if a file of an existing
-    recording is missing or truncated.
+    recording is missing or truncated, RunDirectoryError if it was begun with other logits or another `eval_pass`.
     """
     ranks = current()
     folder, checkpoint = run / "trajectory", run / "checkpoints" / "surrogate.safetensors"
     if ranks.share("record", (folder / "manifest.json").exists())[0]:
         trajectory = Trajectory.open(folder)
         trajectory.check_files()  # else a store that lost files would be called complete, or be gone on with
+        eval_pass = _begun(trajectory, logits, eval_pass)
         if trajectory.epochs >= min(spec.epochs, until or spec.epochs):
             return trajectory
         store = TrajectoryWriter.resume(folder)
-        if logits is not None and store.logits != logits:
-            store.close()
-            raise RunDirectoryError(f"{folder} was begun with logits={store.logits}. Continue so, or choose another --out.")
     else:
+        eval_pass = eval_pass is not False
         names = [s for s in RECORDED if eval_pass or not s.startswith(signals.EVAL_PREFIX)]
         info = {"fingerprint": data.fingerprint, "data": data.name, "train": spec.to_json(), "seed": seed}
         store = TrajectoryWriter.create(folder, len(data.train), data.num_classes, names, logits=logits, info=info)
@@ -93,6 +93,20 @@ def record(
     finally:
         store.close()
     return Trajectory.open(folder)
+
+
+def _begun(recording: Trajectory, logits: Any, eval_pass: bool | None) -> bool:
+    """Return whether a recording was begun with an evaluation pass, or raise RunDirectoryError unless it is as asked."""
+    folder, features = recording.folder, recording.manifest.features is not None
+    has = features or any(name.startswith(signals.EVAL_PREFIX) for name in recording.signals)
+    if logits is not None and recording.manifest.logits != logits:
+        raise RunDirectoryError(
+            f"{folder} was begun with logits={recording.manifest.logits}. Continue so, or choose another --out."
+        )
+    if eval_pass is not None and eval_pass != has:
+        option = "--features" if has else "--no-features"
+        raise RunDirectoryError(f"{folder} was begun with {option}. Continue so, or choose another --out.")
+    return has
 
 
 def timed(clock: Clock, then: Callable[[Progress], None]) -> Callable[[Progress], None]:
