@@ -227,6 +227,7 @@ def test_every_method_and_section_appears(page: str) -> None:
         assert f'<section id="{section}">' in page
     assert '--v:1.00">100</td>' in page  # a score's correlation with itself
     assert "by the same numbers of a seed, and share more; so do auto and dual_beta." in page  # see test_selectors
+    assert "All seeds share one surrogate: how much another one would change is in no interval." in page
     assert "81.00 ± 1.50" in page
     assert "+1.00 ± 1.50" in page
     assert "−1.00 ± 1.50" in page

@@ -29,8 +29,8 @@ def page() -> str:
 # Every number by data set
 
 Accuracies in percent with 95 % intervals over the seeds (none with one seed), and gaps to Random, paired by seed. The
-last column is what was published for ResNet-18 after 200 epochs, in brackets its gap to Random: a target to compare with,
-not measured by us.
+surrogate has the same seed throughout: how much another one would change is in no interval. The last column is what was
+published for ResNet-18 after 200 epochs, in brackets its gap to Random: a target to compare with, not measured by us.
 
 {body}
 """

@@ -1,6 +1,7 @@
 """Tables of results: means with intervals, gaps to Random paired by seed.
 
-Intervals are two-sided 95 % Student t intervals of the mean over seeds; with one seed there is none.
+Intervals are two-sided 95 % Student t intervals of the mean over seeds; with one seed there is none. All
+seeds share one surrogate, so how much another one would change a method's coreset is in no interval.
 """
 
 from __future__ import annotations
