@@ -66,6 +66,10 @@ def test_the_best_accuracy_is_told_beside_the_last_and_names_no_other_result(cal
     said = call(*command[:-1], tmp_path / "looked", "--eval-every", 1)
     assert f"best over the epochs: {100 * result['best_test_accuracy']:.2f} %, chosen on the test set" in said
     assert "Expected --eval-every as a number of epochs" in call.refused(*command, "--eval-every", "-1")
+    for folder, others in ((tmp_path, 1), (tmp_path / "looked", 2)):  # results that looked at no, or at other epochs
+        said = json.loads(call(*command[:-1], folder, "--eval-every", others, "--json", "--quiet"))
+        assert "best_accuracy_mean" not in said
+        assert f"1 of 1 trainings had run, or had begun, without --eval-every {others}" in said["notes"][-1]
 
 
 def test_a_board_tells_the_best_accuracy_where_all_trainings_do(tmp_path: Path) -> None:

@@ -358,6 +358,9 @@ def test_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert "Published: mean ± standard deviation. Ours: mean over n seeds" in text  # one sign, two meanings
     said = CliRunner().invoke(app, [*arguments, "--dry-run"], catch_exceptions=False).output
     assert "6 of them done, 0 to run; 0 recordings" in said
+    looked = [*arguments, "--only", "T=4 K=3", "--eval-every", "1"]
+    said = CliRunner().invoke(app, looked, catch_exceptions=False).stderr
+    assert "1 of 1 rows have trainings that had run, or had begun, without --eval-every 1" in said
 
 
 def test_the_picture_is_a_target(monkeypatch: pytest.MonkeyPatch, cifar_root: Path, tmp_path: Path) -> None:

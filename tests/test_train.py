@@ -123,6 +123,17 @@ def test_what_a_resumed_training_tells_is_what_an_undisturbed_one_does(tmp_path:
     assert found.best_test_accuracy is None
 
 
+@pytest.mark.parametrize(("before", "then"), [(0, 1), (2, 1), (1, 0), (1, 1)])
+def test_the_best_accuracy_is_of_the_epochs_asked_for_or_not_told(before: int, then: int, tmp_path: Path) -> None:
+    spec = TrainSpec("tiny", epochs=4, batch_size=200, lr=3.0)  # as above
+    path = tmp_path / "c.safetensors"
+    fit(DIGITS, spec, 0, checkpoint=path, until=3, eval_every=before)
+    found = fit(DIGITS, spec, 0, checkpoint=path, resume=True, eval_every=then)
+    whole = fit(DIGITS, spec, 0, eval_every=then)
+    assert found.test_accuracy == whole.test_accuracy
+    assert found.best_test_accuracy == (whole.best_test_accuracy if then in (0, before) else None)
+
+
 def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "c.safetensors"
     fit(DIGITS, SPEC, 0, checkpoint=path, until=1)

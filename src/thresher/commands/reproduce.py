@@ -70,6 +70,12 @@ def reproduce_command(
     rows = [row for row in rows if wanted.admits(row.entry)]
     say.wrote(*(out / f"{name}.{ending}" for ending in ("md", "csv", "html")))
     say.table(lambda: _view(rows))
+    untold = sum(bool(eval_every and row.accuracies and row.best is None) for row in rows)
+    if untold:
+        say.note(
+            f"{untold} of {len(rows)} rows have trainings that had run, or had begun, without --eval-every {eval_every}: "
+            "their best accuracy is not known. Choose another --out to train them again."
+        )
     _tell(outcome, say)
     say.line(f"\nboard written to {out}/{name}.md, .csv and .html")
     if pictured:

@@ -235,7 +235,13 @@ def train_command(
     say.table(lambda: results_table(rows))
     facts: dict[str, Any] = {}
     best = mean_best(results)
-    if best is not None:
+    other = sum(not _looked_at(result, eval_every) for result in results)
+    if other:
+        say.note(
+            f"{other} of {len(results)} trainings had run, or had begun, without --eval-every {eval_every}: their best "
+            "accuracy over these epochs is not known. Choose another --out to train them again."
+        )
+    elif best is not None:
         facts["best_accuracy_mean"] = best
         say.line(f"best over the epochs: {best:.2f} %, chosen on the test set")
     if dynamic is not None:
@@ -244,6 +250,13 @@ def train_command(
     say.wrote(*(job.result_path(out) for job in todo))
     say.line(f"results in {out}/")
     say.result({"rows": rows, "trainings": len(results), **facts})
+
+
+def _looked_at(result: Mapping[str, Any], eval_every: int) -> bool:
+    """Return whether a result tells the best accuracy over the epochs asked for."""
+    # earlier versions do not say which epochs theirs is of
+    told = result.get("best_test_accuracy") is not None
+    return not eval_every or (told and result.get("eval_every", eval_every) == eval_every)
 
 
 def _shares(text: str, data: str, data_dir: Path | None) -> tuple[float, ...]:

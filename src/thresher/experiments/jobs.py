@@ -196,7 +196,7 @@ def train(
         **{k: v for k, v in asdict(job).items() if k not in _UNTOLD},
         "test_fingerprint": data.test_fingerprint,
         "test_accuracy": fitted.test_accuracy,
-        **({"best_test_accuracy": fitted.best_test_accuracy} if job.eval_every else {}),
+        **({"best_test_accuracy": fitted.best_test_accuracy, "eval_every": job.eval_every} if job.eval_every else {}),
         "train_loss": _finite(fitted.train_loss),
         "diverged": _finite(fitted.train_loss) is None,
         "steps": fitted.steps,

@@ -43,10 +43,15 @@ class Row:
 def mean_best(results: Sequence[Mapping[str, Any]]) -> float | None:
     """Return the mean in percent of the best accuracies over the epochs, None where a result does not tell its own.
 
+    Neither is there one where they were not looked for at the same epochs: among more of them the best is better.
+
     >>> best = {"best_test_accuracy": 0.5}
     >>> mean_best([best, {"best_test_accuracy": 0.75}]), mean_best([best, {"test_accuracy": 0.5}])
     (62.5, None)
+    >>> mean_best([{**best, "eval_every": 1}, {**best, "eval_every": 5}])
     """
+    if len({r.get("eval_every") for r in results}) > 1:
+        return None
     bests = [float(r["best_test_accuracy"]) for r in results if r.get("best_test_accuracy") is not None]
     return 100 * sum(bests) / len(bests) if results and len(bests) == len(results) else None
 

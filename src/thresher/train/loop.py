@@ -41,7 +41,7 @@ class FitResult:
     """The result of a training. Accuracies are shares in [0, 1] on the clean test set, `None` if not evaluated.
 
     `train_loss` and `mean_loss_scale` are those of the last epoch. Values missing from a checkpoint of an earlier version
-    are None.
+    are None, and so is the best accuracy of a training that was begun with another `eval_every`.
     """
 
     test_accuracy: float | None
@@ -119,7 +119,7 @@ def fit(
         check_alike(recorder.ranks, {"data": data.fingerprint, **asked}, "training")
     training = _Training(
         data, spec, seed, ids, recorder, dynamic, loss_scale, torch.device(device), workers, graphs,
-        checkpoint if resume else None, restart,
+        checkpoint if resume else None, restart, eval_every,
     )  # fmt: skip
     saver = Saver(checkpoint, training.ranks, dynamic, checkpoint_every, training.name)
     stop = max(training.before.epochs, spec.epochs if until is None else min(until, spec.epochs))
@@ -139,7 +139,7 @@ def fit(
     if training.accuracy is None and stop == spec.epochs:  # resumed after the last epoch was already committed
         with training.step.exclusive():
             training.evaluate()
-    return training.result(stop, tells_best=eval_every > 0)
+    return training.result(stop)
 
 
 class _Training:
@@ -149,11 +149,11 @@ class _Training:
         self, data: Data, spec: TrainSpec, seed: int, ids: np.ndarray[Any, np.dtype[np.int64]] | None,
         recorder: Recorder | None, dynamic: DynamicSampler | None,
         loss_scale: np.ndarray[Any, np.dtype[np.float32]] | None, device: torch.device, workers: int, graphs: bool,
-        checkpoint: Path | None, restart: bool,
+        checkpoint: Path | None, restart: bool, eval_every: int,
     ) -> None:  # fmt: skip
         self._started = time.perf_counter()
         self._data, self._spec, self._recorder, self._dynamic = data, spec, recorder, dynamic
-        self._device, self._workers = device, workers
+        self._device, self._workers, self._eval_every = device, workers, eval_every
         self.ranks: Ranks = Alone() if recorder is None else recorder.ranks
         rank, size = self.ranks.rank, self.ranks.size
         if size > 1 and (ids is not None or loss_scale is not None):
@@ -238,16 +238,20 @@ class _Training:
     def gave(self) -> dict[str, float | None]:
         """Return what a checkpoint keeps of the epoch that was trained last: the fields of `Resumed`."""
         scale = None if self._scale is None else self.step.scale_sum.item() / len(self._batches)
-        return {"best": self.best, "loss": self.loss(), "loss_scale": scale, "seconds": self._seconds()}
+        of_epoch = {"best": self.best, "loss": self.loss(), "loss_scale": scale, "seconds": self._seconds()}
+        return {**of_epoch, "eval_every": self._eval_every}
 
-    def result(self, stop: int, *, tells_best: bool) -> FitResult:
+    def result(self, stop: int) -> FitResult:
         """Return what `stop` completed epochs gave, those of before a resumption included."""
         before, dynamic = self.before, self._dynamic
         kept = {"loss": before.loss, "loss_scale": before.loss_scale}
         last = self.gave() if before.epochs < stop else kept
+        best = self.best
+        if before.epochs and before.eval_every != self._eval_every:  # of other epochs than those asked for
+            best = None if self._eval_every else self.accuracy
         return FitResult(
             self.accuracy,
-            self.best if before.complete or not tells_best else None,
+            best,
             last["loss"],
             stop * self._steps if dynamic is None else dynamic.steps(self._spec.batch_size, stop),
             self._seconds(),

@@ -26,7 +26,7 @@ from thresher.train.checkpoint import load_checkpoint, save_checkpoint
 class Resumed:
     """Where a training goes on: completed `epochs`, what the last of them gave, and the `seconds` that all have taken.
 
-    None where there was none or it is not known; `complete` says that the checkpoint is not of before these were kept.
+    None where there was none or it is not known. `eval_every` says at which epochs the `best` accuracy was looked for.
     """
 
     epochs: int = 0
@@ -34,7 +34,7 @@ class Resumed:
     loss: float | None = None
     loss_scale: float | None = None
     seconds: float = 0.0
-    complete: bool = True
+    eval_every: int | None = None
 
 
 class Saver:
@@ -161,7 +161,7 @@ def load_progress(
         dynamic.load_state_dict(state["dynamic"])
     if recorder is not None:
         recorder.load_state_dict(state["recorder"])
-    return Resumed(int(state["epoch"]), **state.get("gave", {"complete": False}))
+    return Resumed(int(state["epoch"]), **state.get("gave", {}))
 
 
 def _check_alike(path: Path, state: Mapping[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
