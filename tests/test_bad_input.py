@@ -409,6 +409,11 @@ def test_what_is_selected_from_is_told(tmp_path: Path, call: Any) -> None:
     said = call("select", grid, "--keep", "0.1", "--out", core)  # the table knows its data set, the grid has its (T, K)
     assert "T=10, K=5: published for cifar10" in said
     assert Coreset.load(core).source["scorer"]["at"] == 10
+    assert "holds scores of" not in call("select", grid, "--column", "tdds[K=10,T=30]", "--keep", "0.1", "--out", core)
+    said = call("select", grid, "--method", "el2n", "--column", "tdds[K=5,T=10]", "--keep", "0.1", "--out", core)
+    told = "the column tdds[K=5,T=10] holds scores of tdds, not of el2n"  # whose name the coreset has
+    assert told in " ".join(said.split())
+    assert told in str(Coreset.load(core).source["notice"])
 
 
 def test_what_a_selector_reads_besides_must_be_what_it_reads(finished: Path, tmp_path: Path, call: Any) -> None:

@@ -109,6 +109,9 @@ def _find_columns(method: ResolvedMethod, table: ScoreFile, column: str | None) 
         column, differs = _best_column(scorer.name, settings, asked, table)
     names = {main: column}
     held = _held(table.columns[column]) if column in table.columns else {}
+    of = table.columns[column].source.get("scorer", scorer.name) if column in table.columns else scorer.name
+    if of != scorer.name:  # only where the user named it: the coreset goes by the method's name
+        differs = f"the column {column} holds scores of {of}, not of {scorer.name}"
     for also, _ in read.values():
         wanted = {key: held.get(key, value) if key in settings else value for key, value in also.params().items()}
         wanted |= {"at": held["at"]} if held.get("at") is not None else {}
