@@ -211,6 +211,13 @@ def test_infobatch_shows_everything_first_and_last(epochs: int, delta: float, pr
     assert sampler.shown == sum(sampler.counts) == sum(sampler.counts[:epochs]) + N
 
 
+@pytest.mark.parametrize(("delta", "epochs", "pruned"), [(0.55, 100, 55), (0.07, 100, 7), (0.875, 10, 9)])
+def test_the_epochs_that_prune_end_where_the_decimal_text_says(delta: float, epochs: int, pruned: int) -> None:
+    """0.55 * 100 and 0.07 * 100 are floats above 55 and 7."""
+    rule = InfoBatch(delta=delta)
+    assert [epoch for epoch in range(epochs) if rule.reads(epoch, epochs)] == list(range(1, pruned))
+
+
 def test_infobatch_drops_the_share_that_the_decimal_text_names() -> None:
     losses = np.append(np.full(100, 0.1), 9.0)
     assert len(InfoBatch(ratio=0.29).draw(live(losses), 0)) == 72  # 0.29 * 100 is 28.999... in binary

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from thresher.coreset import Coreset
-from thresher.data.spec_text import exact_count
+from thresher.data.spec_text import exact, exact_count
 from thresher.dynamic._base import Live, Rule, everything
 from thresher.errors import InputError
+from thresher.keep import share_times
 from thresher.scorers._base import Scorer
 from thresher.scorers.last_loss import LastLoss
 
@@ -71,7 +72,7 @@ class InfoBatch(Rule):
 
     def reads(self, epoch: int, epochs: int) -> bool:
         """From the second epoch to the last one that prunes."""
-        return 0 < epoch < self.delta * epochs
+        return 0 < epoch < share_times(exact(self.delta), epochs)  # 0.55 * 100 is a float above 55
 
     def draw(self, live: Live, seed: int) -> Coreset:
         """Return the epoch's samples and their weights."""
