@@ -620,6 +620,7 @@ def test_a_run_directory_becomes_a_report(tmp_path: Path, monkeypatch: pytest.Mo
                 Coreset(ids, None, n, source).save(tmp_path / "coresets" / f"{method}-0.1-seed{seed}.parquet")
             results.append({"method": method, "keep": keep, "kept": kept, "seed": seed, "seconds": 1.0})
             results[-1]["test_accuracy"] = 0.9 + 0.01 * seed
+            results[-1]["environment"] = {"torch": f"2.{seed}", "gpu": None}  # the run went on on another version
     (tmp_path / "env.json").write_text(json.dumps({"torch": "2.0", "gpu": None}))
     (tmp_path / "coresets" / "damaged.parquet").write_bytes(b"PAR1")
     Coreset(np.array([1]), None, n, {"fingerprint": "another"}).save(tmp_path / "coresets" / "foreign.parquet")
@@ -633,6 +634,7 @@ def test_a_run_directory_becomes_a_report(tmp_path: Path, monkeypatch: pytest.Mo
     assert len(page) < 3_000_000
     Balance(page)
     assert "torch 2.0" in page
+    assert "4 of 8 trainings ran on other versions or hardware: torch 2.1 instead of 2.0" in page
     assert page.count("<details") == 5  # a gallery per method, the classes, and the spec
     said = re.search(r"About ([\d.]+)% of the labels are wrong.* finds (\d+) samples", page)
     assert said is not None

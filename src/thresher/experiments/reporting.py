@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -87,7 +88,7 @@ def gather(out: Path, spec: StudySpec, results: Results, data: Data, on_step: On
         ledger=ledger(out / "log.jsonl", len(data.train), spec.surrogate.epochs, spec.coreset.epochs, resolved, results),
         image=data.train.image,
         facts=_facts(spec, data, environment),
-        notices=(*notices(spec, resolved.values()), *told),
+        notices=(*notices(spec, resolved.values()), *told, *_made_elsewhere(environment, results)),
         titles={label: find(parse_spec(label)[0]).title for label in spec.methods},
         environment=environment,
         spec=spec.to_json(),
@@ -256,6 +257,17 @@ def _facts(spec: StudySpec, data: Data, environment: Mapping[str, Any]) -> tuple
         ("Data fingerprint", data.fingerprint[:16]),
         ("Versions", ", ".join(versions) or "not recorded"),
     )
+
+
+def _made_elsewhere(environment: Mapping[str, Any], results: Results) -> list[str]:
+    """Return what there is to tell of trainings on other versions or hardware than those that the run began on."""
+    found: Counter[str] = Counter()
+    for result in results:
+        own = result.get("environment") or {}
+        differing = [name for name in environment if name in own and own[name] != environment[name]]
+        if differing:
+            found[", ".join(f"{name} {own[name]} instead of {environment[name]}" for name in differing)] += 1
+    return [f"{count} of {len(results)} trainings ran on other versions or hardware: {how}" for how, count in found.items()]
 
 
 def _training(spec: TrainSpec) -> str:
