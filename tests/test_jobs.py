@@ -50,6 +50,20 @@ def test_a_training_that_diverges_leaves_a_result(call: Any, tmp_path: Path) -> 
     assert said["rows"][0]["n_diverged"] == 1
 
 
+def test_shares_that_keep_the_same_samples_are_one_training(tmp_path: Path) -> None:
+    """Both have one file: two processes at once would refuse each other."""
+    data = load("digits")
+    spec = TrainSpec("tiny", epochs=1, batch_size=256).to_json()
+    one = Job("full", 1.0, 1437, "digits", None, data.fingerprint, spec, 0, test_fingerprint=data.test_fingerprint)
+    told = list[float]()
+    found = jobs.run_jobs(
+        [one, replace(one, keep=0.9999999)], tmp_path, processes=2, threads=1, on_result=lambda job, _: told.append(job.keep)
+    )
+    assert [result["keep"] for result in found] == told == [1.0, 0.9999999]
+    assert found[0]["test_accuracy"] == found[1]["test_accuracy"]
+    assert len(list(tmp_path.glob("*.json"))) == 1
+
+
 def test_the_best_accuracy_is_told_beside_the_last_and_names_no_other_result(call: Any, tmp_path: Path) -> None:
     plain = Job("full", 1.0, 1437, "digits", None, "f", {"epochs": 1}, 0)
     assert replace(plain, eval_every=1).digest == plain.digest

@@ -268,21 +268,23 @@ def run_jobs(
     named = {f"result {number}": task.path.name for number, task in enumerate(tasks)}
     check_alike(ranks, {"their number": len(tasks), **named}, "trainings")
     there = ranks.share("trainings", [task.path.exists() for task in tasks])[0]
-    todo = []
+    todo, again = dict[Path, Task](), list[Task]()
     for task, complete in zip(tasks, there, strict=True):
         if complete:
             finished(task, _finished(task))
+        elif task.path in todo:  # shares that keep the same samples: the one training stands for both
+            again.append(task)
         else:
-            todo.append(task)
+            todo[task.path] = task
     with together(ranks, "trainings"), make_engine(engine or engine_of(device), processes) as runner:
-        mine = todo[ranks.rank :: ranks.size]
+        mine = list(todo.values())[ranks.rank :: ranks.size]
         inside = (
             on_epoch if engine != "ray" and (processes == 1 or len(mine) == 1) else None
         )  # others cannot be watched from here
         runner.run(
             mine, lambda task: (run_task, (task, device, threads, inside and partial(inside, task.job))), on_result=finished
         )
-    for task in todo:  # what other ranks have trained
+    for task in todo.values():  # what other ranks have trained
         if task.job.digest not in done:
             if not task.path.exists():
                 raise MissingFileError(
@@ -290,4 +292,6 @@ def run_jobs(
                     "machines share."
                 )
             finished(task, _finished(task))
+    for task in again:
+        finished(task, done[task.job.digest])
     return [{**done[job.digest], "method": job.method, "keep": job.keep} for job in jobs]
