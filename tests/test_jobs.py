@@ -96,6 +96,8 @@ def test_a_board_tells_the_best_accuracy_where_all_trainings_do(tmp_path: Path) 
     assert row.best is not None
     assert row.best >= row.mean
     assert row.remark == f"best over the epochs {row.best:.2f}, chosen on the test set"
+    assert board([entry], (0,), replace(place, eval_every=1))[0].best == row.best
+    assert board([entry], (0,), replace(place, eval_every=2))[0].best is None  # it is of other epochs
     run_cells(entry.cells([1]), place, Pace(), lambda *_: None)
     assert board([entry], (0, 1), place)[0].remark == ""
 

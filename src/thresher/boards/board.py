@@ -31,7 +31,8 @@ class BoardRow:
     `gap` is the mean over shared seeds, which are `pairs`, of (this accuracy - Random's) with the same data, model, kept
     share and recipe; `difference` is ours minus published; `status` is "" or says what keeps the line from being complete.
     `trained_as` names the method whose trainings these are where this one's are equal to them and were not run again. `best`
-    is the mean of the best accuracies over the epochs, chosen on the test set, where all trainings told theirs.
+    is the mean of the best accuracies over the epochs, chosen on the test set, where all trainings told theirs, of the
+    epochs that the place looks at, if it does.
     """
 
     entry: Entry
@@ -97,7 +98,8 @@ def board(entries: Sequence[Entry], seeds: Sequence[int], place: Place) -> list[
             elif place.failure(cell).exists():
                 trouble[key] = f"failed: {_reason(place, cell)}"
     randoms = {_company(e.cell): found[e.cell.digest] for e in entries if e.cell.method == RANDOM}
-    return [_row(entry, found[entry.cell.digest], randoms, trouble, len(seeds)) for entry in entries]
+    every = place.eval_every
+    return [_row(entry, found[entry.cell.digest], randoms, trouble, len(seeds), every) for entry in entries]
 
 
 def _company(cell: Cell) -> tuple[object, ...]:
@@ -107,7 +109,7 @@ def _company(cell: Cell) -> tuple[object, ...]:
 
 def _row(
     entry: Entry, results: Mapping[int, Mapping[str, Any]], randoms: Mapping[tuple[object, ...], Mapping[int, Any]],
-    trouble: Mapping[str, str], asked: int,
+    trouble: Mapping[str, str], asked: int, every: int,
 ) -> BoardRow:  # fmt: skip
     accuracies = {seed: 100 * result["test_accuracy"] for seed, result in sorted(results.items())}
     status = trouble.get(entry.cell.digest, "")
@@ -126,7 +128,7 @@ def _row(
     difference = None if entry.published is None else mean - entry.published.accuracy
     steps = next(iter(results.values()))["steps"]
     shared = ", ".join(dict.fromkeys(str(result["trained_as"]) for result in results.values() if result.get("trained_as")))
-    best = mean_best(list(results.values()))
+    best = mean_best(list(results.values()), every)
     return BoardRow(entry, accuracies, mean, half, difference, gap, gap_half, len(gaps), steps, status, shared, best)
 
 

@@ -25,7 +25,7 @@ from thresher.experiments.ledger import Clock
 from thresher.experiments.recording import identity, record, timed
 from thresher.experiments.rundir import RunDirectory
 from thresher.experiments.study import StudySpec, run_study
-from thresher.experiments.tables import FULL, Row, keep_text, markdown, mean_best, table
+from thresher.experiments.tables import FULL, Row, keep_text, looked_at, markdown, mean_best, table
 from thresher.files import write_atomic
 from thresher.keep import share_of
 from thresher.methods import parse_methods
@@ -234,8 +234,8 @@ def train_command(
     rows = table(results)
     say.table(lambda: results_table(rows))
     facts: dict[str, Any] = {}
-    best = mean_best(results)
-    other = sum(not _looked_at(result, eval_every) for result in results)
+    best = mean_best(results, eval_every)
+    other = sum(not looked_at(result, eval_every) for result in results) if eval_every else 0
     if other:
         say.note(
             f"{other} of {len(results)} trainings had run, or had begun, without --eval-every {eval_every}: their best "
@@ -250,13 +250,6 @@ def train_command(
     say.wrote(*(job.result_path(out) for job in todo))
     say.line(f"results in {out}/")
     say.result({"rows": rows, "trainings": len(results), **facts})
-
-
-def _looked_at(result: Mapping[str, Any], eval_every: int) -> bool:
-    """Return whether a result tells the best accuracy over the epochs asked for."""
-    # earlier versions do not say which epochs theirs is of
-    told = result.get("best_test_accuracy") is not None
-    return not eval_every or (told and result.get("eval_every", eval_every) == eval_every)
 
 
 def _shares(text: str, data: str, data_dir: Path | None) -> tuple[float, ...]:

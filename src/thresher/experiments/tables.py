@@ -40,17 +40,29 @@ class Row:
     n_diverged: int = 0
 
 
-def mean_best(results: Sequence[Mapping[str, Any]]) -> float | None:
+def looked_at(result: Mapping[str, Any], every: int) -> bool:
+    """Return whether a result tells the best accuracy over every so many epochs.
+
+    >>> looked_at({"best_test_accuracy": 0.5, "eval_every": 5}, 1), looked_at({"best_test_accuracy": 0.5}, 1)
+    (False, True)
+    """
+    # earlier versions do not say which epochs theirs is of
+    return result.get("best_test_accuracy") is not None and result.get("eval_every", every) == every
+
+
+def mean_best(results: Sequence[Mapping[str, Any]], every: int = 0) -> float | None:
     """Return the mean in percent of the best accuracies over the epochs, None where a result does not tell its own.
 
-    Neither is there one where they were not looked for at the same epochs: among more of them the best is better.
+    Neither is there one where they were not looked for at the same epochs (`every` so many, if that is given): among more of
+    them the best is better.
 
     >>> best = {"best_test_accuracy": 0.5}
     >>> mean_best([best, {"best_test_accuracy": 0.75}]), mean_best([best, {"test_accuracy": 0.5}])
     (62.5, None)
-    >>> mean_best([{**best, "eval_every": 1}, {**best, "eval_every": 5}])
+    >>> mean_best([{**best, "eval_every": 1}, {**best, "eval_every": 5}]), mean_best([{**best, "eval_every": 5}], 1)
+    (None, None)
     """
-    if len({r.get("eval_every") for r in results}) > 1:
+    if len({r.get("eval_every") for r in results}) > 1 or (every and not all(looked_at(r, every) for r in results)):
         return None
     bests = [float(r["best_test_accuracy"]) for r in results if r.get("best_test_accuracy") is not None]
     return 100 * sum(bests) / len(bests) if results and len(bests) == len(results) else None
