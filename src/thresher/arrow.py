@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from thresher.errors import InputError
+from thresher.types import narrow
 
 
 def column(values: NDArray[Any]) -> pa.Array:
@@ -81,10 +82,9 @@ def floats(values: pa.Array | pa.ChunkedArray, where: str) -> NDArray[np.float32
     if not any(fit(kind) for fit in fits):
         raise InputError(f"Expected numbers in {where}, but got {kind}. Drop the column or convert it.")
     found = all_numbers(values) if isinstance(values, pa.ChunkedArray) else numbers(values)
-    with np.errstate(over="ignore"):
-        made: NDArray[np.float32] = np.asarray(found, dtype=np.float32)
-    if found.dtype == np.float64 and (lost := np.isinf(made) & np.isfinite(found)).any():
-        raise InputError(f"Expected 32-bit numbers in {where}, but got {found[lost][0]:g}. Scale the column, or use ranks.")
+    made, lost = narrow(found, "float32")
+    if lost:
+        raise InputError(f"Expected 32-bit numbers in {where}, but got {lost}. Scale the column, or use ranks.")
     return made
 
 

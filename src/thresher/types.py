@@ -133,6 +133,20 @@ def as_whole_array(given: Any, what: str) -> NDArray[Any]:
     return np.asarray(on_host(given))
 
 
+def narrow(values: NDArray[Any], dtype: str) -> tuple[NDArray[Any], str]:
+    """Return numbers in a narrower dtype, without a copy where they are, and the first finite one that became infinite, ""
+    where none did.
+
+    >>> narrow(np.array([0.5, 1e300]), "float32")[1], narrow(np.array([0.5, np.inf]), "float32")[1]
+    ('1e+300', '')
+    """
+    with np.errstate(over="ignore"):
+        made = values.astype(dtype, copy=False)
+    if made is not values and values.dtype.kind in "fiu" and (lost := np.isinf(made) & np.isfinite(values)).any():
+        return made, f"{values[lost][0]:g}"
+    return made, ""
+
+
 def as_floats(given: Any) -> Floats:
     """Return scores as float32, without a copy where they are; missing and masked ones are NaN.
 
@@ -150,13 +164,12 @@ def as_floats(given: Any) -> Floats:
         found = np.asarray(plain)
         if found.dtype.kind in "cmMV":  # imaginary parts would be dropped, and days and seconds counted
             raise TypeError
-        with np.errstate(over="ignore"):
-            values: Floats = np.asarray(plain, dtype=np.float32)
+        values, lost = narrow(found, "float32")
     except (TypeError, ValueError, OverflowError):  # texts, sequences of unequal parts
         came = f" of {given.dtype}" if hasattr(given, "dtype") else " with other values"
         raise InputError(f"Expected numeric scores, but got a {type(given).__name__}{came}.") from None
-    if found.dtype.kind == "f" and found.dtype.itemsize > 4 and (lost := np.isinf(values) & np.isfinite(found)).any():
-        raise InputError(f"Expected 32-bit numbers as scores, but got {found[lost][0]:g}. Scale them, or use ranks.")
+    if lost:
+        raise InputError(f"Expected 32-bit numbers as scores, but got {lost}. Scale them, or use ranks.")
     return values
 
 

@@ -22,7 +22,7 @@ from thresher.errors import CorruptFileError, InputError, MissingFileError, Samp
 from thresher.exchange.place import write_new
 from thresher.places import PathText
 from thresher.trajectory.npy import read_header
-from thresher.types import Floats, Ids
+from thresher.types import Floats, Ids, narrow
 
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -156,10 +156,9 @@ def single(values: np.ndarray[Any, np.dtype[Any]], where: str) -> Floats:
     >>> single(np.array([0.5, np.inf]), "a column").tolist()
     [0.5, inf]
     """
-    with np.errstate(over="ignore"):
-        made: Floats = values.astype(np.float32)
-    if (lost := np.isinf(made) & np.isfinite(values)).any():
-        raise InputError(f"Expected 32-bit numbers in {where}, but got {values[lost][0]:g}. Scale them, or use ranks.")
+    made, lost = narrow(values, "float32")
+    if lost:
+        raise InputError(f"Expected 32-bit numbers in {where}, but got {lost}. Scale them, or use ranks.")
     return made
 
 

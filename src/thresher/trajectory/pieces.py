@@ -18,7 +18,7 @@ from thresher.errors import InputError, SampleIdError
 from thresher.ranks import Ranks
 from thresher.ranks.owners import Owners
 from thresher.trajectory.layout import FileEntry, entry_of
-from thresher.types import Frame, Ids, as_whole_array
+from thresher.types import Frame, Ids, as_whole_array, narrow
 
 _BYTES = 32 << 20  # of a piece that travels
 
@@ -104,11 +104,10 @@ def check_beside(
 def narrowed(values: NDArray[Any], dtype: str, what: str) -> NDArray[Any]:
     """Return values in the dtype in which they are stored, without a copy where they are. Raises InputError, in which they
     are called `what`, where that makes a finite one infinite."""
-    with np.errstate(over="ignore"):
-        made = values.astype(dtype, copy=False)
-    if made is not values and (lost := np.isinf(made) & np.isfinite(values)).any():
+    made, lost = narrow(values, dtype)
+    if lost:
         wide = ": create the store with logits='float32'" if dtype == "float16" else ""
-        raise InputError(f"Expected {what} that {dtype} can hold, but got {values[lost][0]:g}. Scale them{wide}.")
+        raise InputError(f"Expected {what} that {dtype} can hold, but got {lost}. Scale them{wide}.")
     return made
 
 
