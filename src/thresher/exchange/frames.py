@@ -65,7 +65,7 @@ def from_frame(frame: Any, hard_end: Mapping[str, HardEnd] | None = None) -> Sco
         if name == "target":
             targets = _labels(table.column(name))[order]
             continue
-        if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)):
+        if not _holds_numbers(kind):
             raise InputError(f"Expected numbers in the column {name}, but got {kind}. Drop the column or convert it.")
         values = single(table.column(name).cast(pa.float64(), safe=False).to_numpy(), f"the column {name}")
         end = (hard_end or {}).get(name) or usual_end(name)
@@ -84,13 +84,22 @@ def _labels(column: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.int64]]:
             f"Expected a label in every row of target, but {column.null_count} labels are missing. "
             "Fill them in, or drop the column."
         )
+    why = ""
     try:
-        if pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):
+        if _holds_numbers(column.type):
             return labels(column)
-        why = "Drop the column or convert it."
     except pa.ArrowInvalid as error:
-        why = f"{error}. Drop the column or convert it."
-    raise InputError(f"Expected integer class labels in the column target, but got {column.type}. {why}")
+        why = f"{error}. "
+    raise InputError(
+        f"Expected integer class labels in the column target, but got {column.type}. {why}Drop the column or convert it."
+    )
+
+
+def _holds_numbers(kind: Any) -> bool:
+    """Return whether a column of this Arrow type is taken: a flag is no number here, as it may be a mask."""
+    import pyarrow as pa
+
+    return any(fits(kind) for fits in (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal))
 
 
 def _order(column: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.int64]]:
