@@ -21,7 +21,7 @@ from thresher.boards.targets import PICTURE, TARGETS, entries
 from thresher.commands.corrupt import corruption_picture
 from thresher.commands.output import Output
 from thresher.commands.screen import Screen, parallel
-from thresher.commands.training import as_precision, check_eval_every, pick_device
+from thresher.commands.training import as_precision, check_eval_every, pick_device, untold_best
 from thresher.engines import check_engine, engine_of
 from thresher.errors import FailedTrainingsError, InputError
 from thresher.experiments.defaults import parse_seeds
@@ -72,10 +72,7 @@ def reproduce_command(
     say.table(lambda: _view(rows))
     untold = sum(bool(eval_every and row.accuracies and row.best is None) for row in rows)
     if untold:
-        say.note(
-            f"{untold} of {len(rows)} rows have trainings that had run, or had begun, without --eval-every {eval_every}: "
-            "their best accuracy is not known. Choose another --out to train them again."
-        )
+        say.note(untold_best(f"{untold} of {len(rows)} rows have trainings that", eval_every))
     _tell(outcome, say)
     say.line(f"\nboard written to {out}/{name}.md, .csv and .html")
     if pictured:

@@ -237,10 +237,7 @@ def train_command(
     best = mean_best(results, eval_every)
     other = sum(not looked_at(result, eval_every) for result in results) if eval_every else 0
     if other:
-        say.note(
-            f"{other} of {len(results)} trainings had run, or had begun, without --eval-every {eval_every}: their best "
-            "accuracy over these epochs is not known. Choose another --out to train them again."
-        )
+        say.note(untold_best(f"{other} of {len(results)} trainings", eval_every))
     elif best is not None:
         facts["best_accuracy_mean"] = best
         say.line(f"best over the epochs: {best:.2f} %, chosen on the test set")
@@ -269,6 +266,14 @@ def check_eval_every(epochs: int) -> None:
     """Raise InputError for an invalid number of epochs between evaluations."""
     if epochs < 0:
         raise InputError(f"Expected --eval-every as a number of epochs, or 0 for only the last one, but got {epochs}.")
+
+
+def untold_best(which: str, eval_every: int) -> str:
+    """Return a note on the trainings `which` that did not look at the epochs that are asked for."""
+    return (
+        f"{which} had run, or had begun, without --eval-every {eval_every}: their best accuracy over these epochs is not "
+        "known. Choose another --out to train them again."
+    )
 
 
 def as_precision(text: str) -> Precision:
