@@ -103,7 +103,8 @@ def share_of(n: int, keep: Keep) -> float:
     if not isinstance(value, int | np.integer):
         return float(value)
     share = count / n
-    while n - int((1 - keep_share(share)) * n) > count:  # the nearest decimal may lie just above
+    # the nearest decimal may lie just above; `keep_count` forgives that, but names of results hold the share as it was
+    while n - int((1 - keep_share(share)) * n) > count:
         share = float(np.nextafter(share, 0))
     return share
 
@@ -130,9 +131,8 @@ def parse_keep(text: str) -> int | float:
         share = float(stripped)
     except ValueError:
         raise _share_error(text) from None
-    plain = (
-        stripped.isascii() and "_" not in stripped and not stripped.lstrip("+-").isdigit()
-    )  # +1 and 0_1 are 1.0 to Python
+    # +1 and 0_1 are 1.0 to Python
+    plain = stripped.isascii() and "_" not in stripped and not stripped.lstrip("+-").isdigit()
     if not plain or _share(share) is None:
         raise _share_error(text)
     return share
