@@ -21,7 +21,8 @@ from _measure import Target, alternate, finish, median, parser
 
 from thresher.coreset import Coreset
 from thresher.data import load
-from thresher.experiments.jobs import Job, run_jobs
+from thresher.experiments.job import Job
+from thresher.experiments.jobs import run_jobs
 from thresher.train.spec import TrainSpec
 
 

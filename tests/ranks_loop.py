@@ -21,7 +21,8 @@ from torch.utils.data import DistributedSampler
 
 from thresher.data import load
 from thresher.errors import InputError, MissingFileError, MissingSamplesError, OtherRankError, SampleIdError, ThresherError
-from thresher.experiments.jobs import Job, run_jobs
+from thresher.experiments.job import Job
+from thresher.experiments.jobs import run_jobs
 from thresher.models import Classifier
 from thresher.ranks import Alone, current
 from thresher.recorder import Recorder

@@ -16,7 +16,8 @@ from thresher.data import load
 from thresher.errors import BusyError, CorruptFileError, FingerprintError, InputError, RunDirectoryError, UnknownNameError
 from thresher.experiments.columns import name_pairs
 from thresher.experiments.defaults import parse_keeps
-from thresher.experiments.jobs import Job, Task, run_task
+from thresher.experiments.job import Job, Task
+from thresher.experiments.jobs import run_task
 from thresher.experiments.recording import identity
 from thresher.experiments.rundir import RunDirectory, locked
 from thresher.experiments.study import StudySpec, notices, resolve_all, run_study, scales_loss

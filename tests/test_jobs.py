@@ -23,7 +23,8 @@ from thresher.data import load
 from thresher.engines import make_engine
 from thresher.errors import BusyError
 from thresher.experiments import jobs
-from thresher.experiments.jobs import Job, Task, run_task
+from thresher.experiments.job import Job, Task
+from thresher.experiments.jobs import run_task
 from thresher.experiments.pace import Pace
 from thresher.experiments.rundir import locked, save_coreset
 from thresher.experiments.tables import markdown, table
@@ -62,6 +63,22 @@ def test_shares_that_keep_the_same_samples_are_one_training(tmp_path: Path) -> N
     assert [result["keep"] for result in found] == told == [1.0, 0.9999999]
     assert found[0]["test_accuracy"] == found[1]["test_accuracy"]
     assert len(list(tmp_path.glob("*.json"))) == 1
+
+
+def test_a_result_under_the_name_of_another_training_is_told(call: Any, tmp_path: Path) -> None:
+    """A seed's result copied over another's would be counted twice, as two seeds that agree to the last digit."""
+    command = ("train", "--data", "digits", "--epochs", "1", "--jobs", 1, "--out", tmp_path, "--seeds", "0,1")
+    call(*command)
+    zero, one = sorted(tmp_path.glob("*.json"))
+    written = zero.read_bytes()
+    one.write_bytes(written)
+    said = call.refused(*command)
+    assert f"Expected in {one} the result of full at keep=1 with seed 1" in said
+    assert "another training's: full at keep=1 with seed 0. Delete it and run the same command again." in said
+    assert one.read_bytes() == zero.read_bytes() == written
+    one.unlink()
+    call(*command)
+    assert json.loads(one.read_text())["seed"] == 1
 
 
 def test_the_best_accuracy_is_told_beside_the_last_and_names_no_other_result(call: Any, tmp_path: Path) -> None:

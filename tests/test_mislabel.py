@@ -23,7 +23,8 @@ from thresher.data.corrupt import CorruptedSplit, corrupt_data
 from thresher.data.mislabel import Mislabeling, RelabeledSplit, flip_targets, mislabel_data
 from thresher.errors import FingerprintError, InputError
 from thresher.experiments.defaults import run_folder
-from thresher.experiments.jobs import Job, Task, run_task
+from thresher.experiments.job import Job, Task
+from thresher.experiments.jobs import run_task
 from thresher.experiments.reporting import command_line
 from thresher.experiments.study import StudySpec, resolve_all
 from thresher.score_table import read_scores

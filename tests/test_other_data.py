@@ -18,7 +18,8 @@ from thresher.boards.place import Place, read_result
 from thresher.boards.reproduce import run_cells
 from thresher.data import ArraySplit, Data, load
 from thresher.errors import FingerprintError, InputError, RunDirectoryError
-from thresher.experiments.jobs import Job, Task, run_jobs, run_task
+from thresher.experiments.job import Job, Task
+from thresher.experiments.jobs import run_jobs, run_task
 from thresher.experiments.pace import Pace
 from thresher.experiments.recording import record
 from thresher.experiments.rundir import RunDirectory, digest_of

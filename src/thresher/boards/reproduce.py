@@ -26,7 +26,8 @@ from thresher.derivation import settle
 from thresher.errors import BusyError, CorruptFileError, MissingFileError
 from thresher.experiments.columns import Columns, column_names
 from thresher.experiments.events import Notify, kind_of, stepped, watched
-from thresher.experiments.jobs import Job, OnEpoch, Task, run_task, values_digest
+from thresher.experiments.job import Job, Task, values_digest
+from thresher.experiments.jobs import OnEpoch, run_task
 from thresher.experiments.ledger import epochs_needed
 from thresher.experiments.pace import Pace
 from thresher.experiments.recording import identity, record

@@ -13,7 +13,7 @@ from typing import Any
 from thresher.boards.cells import Cell
 from thresher.boards.place import Place
 from thresher.errors import ThresherError
-from thresher.experiments.jobs import Job, Task
+from thresher.experiments.job import Job, Task
 from thresher.experiments.rundir import locked, read_training
 from thresher.files import write_json
 

@@ -20,7 +20,8 @@ from thresher.dynamic import parse_rule
 from thresher.errors import InputError
 from thresher.experiments.defaults import adjusted, parse_keeps, parse_seeds, recipe, run_folder
 from thresher.experiments.events import watched
-from thresher.experiments.jobs import Job, cached_data, run_jobs
+from thresher.experiments.job import Job
+from thresher.experiments.jobs import cached_data, run_jobs
 from thresher.experiments.ledger import Clock
 from thresher.experiments.recording import identity, record, timed
 from thresher.experiments.rundir import RunDirectory

@@ -19,7 +19,8 @@ from thresher.engines import engine_of, make_engine
 from thresher.errors import InputError
 from thresher.experiments.columns import Columns
 from thresher.experiments.events import Notify, stepped
-from thresher.experiments.jobs import Job, Task, cached_data, run_task, values_digest
+from thresher.experiments.job import Job, Task, values_digest
+from thresher.experiments.jobs import cached_data, run_task
 from thresher.experiments.pace import Pace
 from thresher.experiments.rundir import file_stem
 from thresher.experiments.scoring import choose, unrecorded

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from thresher.data import pathless
-from thresher.experiments.jobs import Job
+from thresher.experiments.job import Job
 from thresher.train.loop import Progress
 
 Notify = Callable[[str, dict[str, Any]], None]

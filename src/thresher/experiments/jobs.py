@@ -1,15 +1,10 @@
-"""Coreset trainings as jobs: a job is JSON-ready, names its result file, and runs anywhere.
-
-A result is one file under the digest of everything that determines it (data fingerprint, recipe, seed, kept ids), so jobs
-that have run are skipped, and results of several machines are merged by copying.
-"""
+"""Running coreset trainings: one, or all that have no result yet, on an engine and over ranks."""
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from functools import lru_cache, partial
 from pathlib import Path
 from threading import Lock
@@ -18,11 +13,12 @@ from typing import Any
 import torch
 
 from thresher.coreset import Coreset
-from thresher.data import Data, load, pathless
+from thresher.data import Data, load
 from thresher.dynamic import DynamicSampler, parse_rule
 from thresher.engines import engine_of, make_engine
 from thresher.errors import CorruptFileError, FingerprintError, MissingFileError
-from thresher.experiments.rundir import digest_of, environment, locked, read_training, refuse_other_data
+from thresher.experiments.job import Job, Task, values_digest
+from thresher.experiments.rundir import environment, locked, read_training, refuse_other_data
 from thresher.files import write_json
 from thresher.ranks import Alone, current, together
 from thresher.ranks.alike import check_alike
@@ -34,70 +30,7 @@ from thresher.train.loss_scale import normalised
 from thresher.train.spec import TrainSpec
 from thresher.types import Floats
 
-_CHANGES = ("corrupt", "mislabel", "holdout")
-_UNTOLD = ("data_dir", "coreset", "scores", "eval_every")  # where things lie, what else is looked at
 _LOADING = Lock()
-
-
-@dataclass(frozen=True)
-class Job:
-    """One training. `coreset` None trains on everything; `scale_column` of the table `scores` scales the loss.
-    `corrupt`, `mislabel` and `holdout` change the data as `thresher.data.load` says. `dynamic` names a rule that draws each
-    epoch's samples (`thresher.dynamic.parse_rule`), instead of a coreset.
-
-    `eval_every` > 0 measures the test set also after every so many epochs, so that the result tells the best of them, too;
-    that changes no training and no result's name.
-
-    Files are named with digests of their contents, so that a result is the same wherever they lie. `fingerprint` is that of
-    the training samples, `test_fingerprint` that of the test samples, None where it is not known.
-    """
-
-    method: str
-    keep: float
-    kept: int
-    data: str
-    data_dir: str | None
-    fingerprint: str
-    train: dict[str, Any]
-    seed: int
-    coreset: str | None = None
-    coreset_digest: str | None = None
-    scores: str | None = None
-    scale_column: str | None = None
-    scale_digest: str | None = None
-    corrupt: str | None = None
-    mislabel: str | None = None
-    holdout: str | None = None
-    dynamic: str | None = None
-    test_fingerprint: str | None = None
-    eval_every: int = 0
-
-    @property
-    def work(self) -> int:
-        """How many samples go through the network, those that come again counted again."""
-        return self.kept * int(self.train["epochs"])
-
-    @property
-    def digest(self) -> str:
-        """16 hexadecimal digits naming what is computed; where files lie does not matter."""
-        identity = asdict(self)
-        if self.dynamic is None:  # as before there was such a thing
-            del identity["dynamic"]
-        # the fingerprint says how the data was changed; that of the test samples is compared with the result's instead,
-        # since results of earlier versions do not have it
-        for irrelevant in (*_UNTOLD, "method", "keep", "scale_column", "test_fingerprint", *_CHANGES):
-            del identity[irrelevant]
-        identity["data"] = pathless(self.data)
-        return digest_of(identity)
-
-    def result_path(self, results: Path) -> Path:
-        """Where the result goes; the method is in the name for people who look into the folder."""
-        return results / f"{self.method.replace(':', '_').replace('/', '_')}-{self.keep:g}-{self.seed}-{self.digest}.json"
-
-
-def values_digest(values: Floats) -> str:
-    """Return 16 hexadecimal digits that name a score column's contents."""
-    return hashlib.sha256(values.astype("<f4").tobytes()).hexdigest()[:16]
 
 
 def cached_data(
@@ -113,15 +46,6 @@ def _loaded(name: str, root: str | None, corrupt: str | None, mislabel: str | No
     return load(name, Path(root) if root else None, corrupt=corrupt, mislabel=mislabel, holdout=holdout)
 
 
-@dataclass(frozen=True)
-class Task:
-    """A job, the file its result goes to, and further facts (JSON-ready) to write there with it."""
-
-    job: Job
-    path: Path
-    about: Mapping[str, Any] = field(default_factory=dict)
-
-
 OnEpoch = Callable[[Progress], None]
 CHECKPOINT_SECONDS = 60.0
 
@@ -134,7 +58,7 @@ def run_task(
     A training that was ended goes on from its checkpoint in the folder `unfinished`, which is written once a minute at most.
     `on_epoch` is called after every epoch, if this runs in the calling process. Raises BusyError while another process
     trains for the same file, FingerprintError where data or scores are not those the job was made for or the result is of
-    other data, and what training raises.
+    other data, CorruptFileError where it is another job's, and what training raises.
     """
     with locked(task.path.with_suffix(".lock")):
         if task.path.exists():
@@ -155,6 +79,7 @@ def _finished(task: Task) -> dict[str, Any]:
     result, job = read_training(task.path), task.job
     what = f"the result of {job.method} at keep={job.keep:g} on the data at hand in {task.path}"
     refuse_other_data(what, result, job.fingerprint, job.test_fingerprint)
+    task.refuse_other(result)
     _checkpoint(task).unlink(missing_ok=True)
     return result
 
@@ -193,7 +118,7 @@ def train(
     finally:
         torch.set_num_threads(before)  # in this process others may be at work
     return {
-        **{k: v for k, v in asdict(job).items() if k not in _UNTOLD},
+        **job.told(),
         "test_fingerprint": data.test_fingerprint,
         "test_accuracy": fitted.test_accuracy,
         **({"best_test_accuracy": fitted.best_test_accuracy, "eval_every": job.eval_every} if job.eval_every else {}),

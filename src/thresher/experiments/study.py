@@ -21,7 +21,8 @@ from thresher.experiments.check import Verdict, check_asked, check_auto, fallen_
 from thresher.experiments.classes import emptied, emptied_text
 from thresher.experiments.columns import Columns
 from thresher.experiments.events import Notify, stepped, watched
-from thresher.experiments.jobs import Job, run_jobs, values_digest
+from thresher.experiments.job import Job, values_digest
+from thresher.experiments.jobs import run_jobs
 from thresher.experiments.ledger import Clock
 from thresher.experiments.recording import check_recorded, identity, record, timed
 from thresher.experiments.rundir import RunDirectory, file_stem, save_coreset
