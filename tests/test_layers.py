@@ -138,3 +138,15 @@ def test_the_front_door_opens_to_everything() -> None:
         assert getattr(thresher, name) is not None
     with pytest.raises(AttributeError, match="no attribute"):
         _ = thresher.nothing
+
+
+@pytest.mark.parametrize("first", ["from thresher.replay import Request", "import thresher.derivation"])
+def test_a_name_of_the_front_door_is_never_a_module(first: str) -> None:
+    for code in (f"{first}\nfrom thresher import replay", f"import thresher\n{first}\nreplay = thresher.replay"):
+        subprocess.run([sys.executable, "-c", f"{code}\nassert callable(replay), replay"], check=True)
+
+
+def test_the_front_door_lists_its_names_before_they_are_loaded() -> None:
+    script = "import thresher\nfound = dir(thresher)\nassert set(thresher.__all__) <= set(found)"
+    script += "\nassert 'Any' not in found\nimport thresher.errors\nassert 'errors' in dir(thresher)"
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -10,7 +10,9 @@ that gained. Names are loaded on first use, so `import thresher` costs nothing a
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from thresher.version import __version__ as __version__
@@ -55,3 +57,24 @@ def __getattr__(name: str) -> Any:
     value = getattr(import_module(_HOMES[name]), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    loaded = (name for name, value in globals().items() if name.startswith("__") or _is_room(value))
+    return sorted({*__all__, *loaded})
+
+
+def _is_room(value: object) -> bool:
+    """Return whether this is one of the package's own modules."""
+    return isinstance(value, ModuleType) and value.__name__.startswith("thresher.")
+
+
+class _Package(ModuleType):
+    """This package. Whoever imports its module `thresher.replay` first sets that in the place of the function `replay`."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        taken = name in _HOMES and isinstance(value, ModuleType)
+        super().__setattr__(name, getattr(value, name) if taken else value)
+
+
+sys.modules[__name__].__class__ = _Package
