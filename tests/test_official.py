@@ -89,7 +89,7 @@ def test_a_score_of_dumps_is_the_same_whatever_is_scored_beside_it(tmp_path: Pat
     alone = replay(source, [tdds])["tdds"].values
     for other in (EL2N(), TDDS(window=5, absolute=False)):
         for exact in (False, True):
-            np.testing.assert_array_equal(replay(source, [tdds, Request("b", other)], exact)["tdds"].values, alone)
+            np.testing.assert_array_equal(replay(source, [tdds, Request("b", other)], exact=exact)["tdds"].values, alone)
 
 
 @pytest.mark.parametrize("scale", [1.0, 300.0], ids=["usual", "huge"])

@@ -114,7 +114,7 @@ def grid_requests(name: str, windows: Sequence[int], ats: Sequence[int | None], 
 
 
 def replay(
-    source: Source, requests: Sequence[Request], exact: bool = False, *,
+    source: Source, requests: Sequence[Request], *, exact: bool = False,
     on_step: Callable[[int, int], None] | None = None,
 ) -> dict[str, Scores]:  # fmt: skip
     """Return the scores of all requests, by column name.

@@ -72,17 +72,26 @@ class Trajectory:
         """True if all logits were stored."""
         return self.manifest.logits is not None
 
-    @cached_property
+    @property  # of a cached one, a type checker would not say that it is what `replay` takes
     def targets(self) -> NDArray[np.int64] | None:
-        """(N,) int64 class labels; None unless every sample's label is known."""
+        """(N,) int64 class labels; None unless every sample's label is known. Read once."""
+        return self._targets
+
+    @property
+    def features(self) -> Floats | None:
+        """(N, D) float32 penultimate outputs of the evaluation pass, NaN rows for samples without; None without a pass.
+        Read once."""
+        return self._features
+
+    @cached_property
+    def _targets(self) -> NDArray[np.int64] | None:
         if self.manifest.targets is None:
             return None
         values = all_numbers(self._read(self.manifest.targets, ["target"]).column("target")).astype(np.int64)
         return None if (values < 0).any() else values
 
     @cached_property
-    def features(self) -> Floats | None:
-        """(N, D) float32 penultimate outputs of the evaluation pass, NaN rows for samples without; None without a pass."""
+    def _features(self) -> Floats | None:
         if self.manifest.features is None:
             return None
         table = self._read(self.manifest.features, ["sample_id", "feature"])
