@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import json
 import os
 import shutil
@@ -29,7 +30,9 @@ from thresher.errors import (
     UnknownNameError,
 )
 from thresher.files import seal_of
+from thresher.recorder import Recorder
 from thresher.trajectory import opening
+from thresher.trajectory import writer as writing
 from thresher.trajectory.layout import load_manifest
 from thresher.trajectory.opening import lock_store
 from thresher.trajectory.reader import Trajectory
@@ -144,6 +147,31 @@ def test_one_writer_at_a_time(tmp_path: Path) -> None:
     with pytest.raises(RunDirectoryError, match=r"already holds a recording.*TrajectoryWriter\.resume"):
         TrajectoryWriter.create(folder, 3, 4, SIGNALS)
     TrajectoryWriter.resume(folder).close()
+
+
+def test_a_closed_store_is_left_to_others(tmp_path: Path) -> None:
+    folder = store(tmp_path)
+    closed = TrajectoryWriter.resume(folder)
+    recorder = Recorder(10, 4, store=closed)
+    state = recorder.state_dict()
+    closed.close()
+    closed.close()
+    other = TrajectoryWriter.resume(folder)
+    with pytest.raises(InputError, match=r"is closed.*resume"):
+        closed.truncate(1)  # another is at work there
+    with pytest.raises(InputError, match="is closed"), closed:
+        pass
+    with pytest.raises(InputError, match="is closed"):  # and not at the end of its first epoch
+        Recorder(10, 4, store=closed)
+    with pytest.raises(InputError, match="is closed"):
+        recorder.load_state_dict({**state, "epoch": 3})
+    assert other.epochs == Trajectory.open(folder).epochs == 3
+    other.close()
+
+
+def test_a_recording_is_what_replay_takes_to_a_type_checker_too() -> None:
+    for name in ("targets", "features"):  # pyright refuses a cached property where a protocol has a property
+        assert isinstance(inspect.getattr_static(Trajectory, name), property)
 
 
 def test_a_crash_costs_the_unfinished_epoch_only(tmp_path: Path) -> None:
@@ -411,7 +439,7 @@ def test_resuming_what_is_no_store_or_cannot_be_swept_leaves_no_lock(
         raise OSError("gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(TrajectoryWriter, "_sweep", gone)
+        patch.setattr(writing, "sweep", gone)
         with pytest.raises(OSError, match="gone") as kept:  # with its traceback, and so with all that was open
             TrajectoryWriter.resume(folder)
     TrajectoryWriter.resume(folder).close()

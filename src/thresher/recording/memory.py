@@ -279,6 +279,8 @@ def check_state(
         _check_whole(f"its state of {name}", state["states"].get(name, {}), scorer.init(1))
     if not is_whole(state["epoch"]) or state["epoch"] < 0:
         raise InputError(f"Expected a recorder state with a number of epochs, but got epoch={state['epoch']!r}.")
+    if store is not None:
+        store.check(state["n"], state["num_classes"], store.ranks)
     if store is not None and store.logits is not None and "logits" not in state["memory"]:
         raise InputError(
             f"This store keeps logits as {store.logits}, but the state is of a recording without them. Resume from a state "

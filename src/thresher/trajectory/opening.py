@@ -1,7 +1,8 @@
-"""Creating and reopening a store: valid settings, its lock, and what must not exist yet."""
+"""Creating and reopening a store: valid settings, its lock, what must not exist yet, and what nothing needs any more."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -9,12 +10,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from thresher.errors import InputError, MissingFileError, RunDirectoryError
-from thresher.files import remove_parts, seal_of
+from thresher.files import PART, remove_parts, seal_of
 from thresher.locks import free_lock, take_lock
 from thresher.places import as_place, fixed, is_remote
 from thresher.ranks import Ranks, together
 from thresher.ranks.alike import check_alike
-from thresher.trajectory.layout import LOCK, MANIFEST, Manifest, load_manifest
+from thresher.trajectory.layout import FEATURES, LOCK, MANIFEST, TARGETS, Manifest, epoch_folder, load_manifest
 from thresher.types import is_whole
 
 
@@ -44,6 +45,14 @@ def reopen(folder: Path) -> tuple[IO[str], Manifest]:
     lock = lock_store(folder)
     with freed_on_error(lock):
         return lock, load_manifest(folder)  # again: another writer may have committed before it let go
+
+
+def check_open(folder: Path, lock: IO[str] | None) -> None:
+    """Raise InputError for a store that was closed: by now another may be writing there."""
+    if lock is not None and lock.closed:
+        raise InputError(
+            f"{folder} is closed. Close a store only after its last epoch; TrajectoryWriter.resume(folder) opens it again."
+        )
 
 
 @contextmanager
@@ -102,3 +111,21 @@ def begin(folder: Path, manifest: Manifest) -> IO[str]:
         remove_parts(folder, MANIFEST)  # of one who was killed while making it; what else lies there is not ours
         manifest.save(folder)
     return lock
+
+
+def sweep(folder: Path, manifest: Manifest) -> None:
+    """Remove what the manifest does not name: epochs that were not committed or are cut off, and half-written files."""
+    known = {epoch_folder(epoch) for epoch in range(len(manifest.epochs))}
+    for path in folder.glob("epoch=*"):
+        if path.name not in known:
+            shutil.rmtree(path)
+    remove_parts(folder)
+    sweep_whole_files(folder, manifest)
+
+
+def sweep_whole_files(folder: Path, manifest: Manifest) -> None:
+    """Remove targets and features that the manifest does not name: replaced ones, or those of a failed epoch."""
+    named = {entry.name for entry in (manifest.targets, manifest.features) if entry is not None}
+    for name in {*TARGETS, *FEATURES} - named:
+        for path in (folder / name, folder / (name + PART)):
+            path.unlink(missing_ok=True)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from thresher.arrow import column
 from thresher.errors import InputError, ThresherError
-from thresher.files import PART, json_ready, remove_parts, sync_folder
+from thresher.files import PART, json_ready, sync_folder
 from thresher.locks import free_lock
 from thresher.ranks import Ranks, current, together
 from thresher.ranks.owners import Owners, even_bucket
@@ -34,7 +34,17 @@ from thresher.trajectory.layout import (
     epoch_folder,
     load_manifest,
 )
-from thresher.trajectory.opening import begin, check_store, freed_on_error, local_folder, reopen, seen_by_all
+from thresher.trajectory.opening import (
+    begin,
+    check_open,
+    check_store,
+    freed_on_error,
+    local_folder,
+    reopen,
+    seen_by_all,
+    sweep,
+    sweep_whole_files,
+)
 from thresher.trajectory.pieces import check_arrays, check_beside, check_rows, gathered, matrix, narrowed, write
 from thresher.types import Floats, Frame, as_names, is_whole
 
@@ -100,7 +110,7 @@ class TrajectoryWriter:
             if ranks.rank == 0:
                 lock, manifest = reopen(folder)
                 with freed_on_error(lock):
-                    cls(folder, manifest, lock, ranks)._sweep(manifest)
+                    sweep(folder, manifest)
         return cls._opened(folder, lock, ranks)
 
     @classmethod
@@ -125,7 +135,8 @@ class TrajectoryWriter:
         return len(self.manifest.epochs)
 
     def check(self, n: int, num_classes: int, ranks: Ranks) -> None:
-        """Raise InputError unless the store has `n` samples and `num_classes` classes, and is written by these ranks."""
+        """Raise InputError unless the store is open, has `n` samples and `num_classes` classes, and these ranks write it."""
+        check_open(self.folder, self._lock)
         if (self.manifest.n, self.manifest.num_classes) != (n, num_classes):
             raise InputError(
                 f"Expected a store of {n} samples in {num_classes} classes, but got one of {self.manifest.n} in "
@@ -164,8 +175,7 @@ class TrajectoryWriter:
         part = final.with_name(final.name + PART)
         first, topic = self.ranks.rank == 0, f"append {frame.epoch}"
         with together(self.ranks, topic):  # before what sweeps: another may be writing by now
-            if self._lock is not None and self._lock.closed:
-                raise InputError(f"{self.folder} is closed. Close a store only after its last epoch, or resume it.")
+            check_open(self.folder, self._lock)
         try:
             with together(self.ranks, topic):
                 first_id, end = self._owners.span(self.ranks.rank)
@@ -191,11 +201,11 @@ class TrajectoryWriter:
             if first:  # what the manifest on the disk names is committed, the rest would only keep the disk full
                 shutil.rmtree(part, ignore_errors=True)
                 with suppress(ThresherError, OSError):
-                    self._sweep(load_manifest(self.folder))
+                    sweep(self.folder, load_manifest(self.folder))
             raise
         self.manifest = manifest
         if first:
-            self._sweep_whole_files(manifest)
+            sweep_whole_files(self.folder, manifest)
 
     def _write_bucket(self, part: Path, bucket: int, frame: Frame, logits: NDArray[Any] | None) -> FileEntry:
         low, high = np.searchsorted(frame.ids, self.manifest.bucket_range(bucket))
@@ -250,17 +260,10 @@ class TrajectoryWriter:
                 os.replace(part, self.folder / name)
         return entry_from(self.ranks.share(name, None if entry is None else asdict(entry))[0])
 
-    def _sweep_whole_files(self, manifest: Manifest) -> None:
-        """Remove targets and features that the manifest does not name: replaced ones, or those of a failed epoch."""
-        named = {entry.name for entry in (manifest.targets, manifest.features) if entry is not None}
-        for name in {*TARGETS, *FEATURES} - named:
-            for path in (self.folder / name, self.folder / (name + PART)):
-                path.unlink(missing_ok=True)
-
     def truncate(self, epochs: int) -> None:
         """Cut the store back to its first `epochs` epochs, as for a training resumed from an older checkpoint.
 
-        Raises InputError for an invalid number of epochs.
+        Raises InputError for an invalid number of epochs, and for a closed store.
         """
         if not is_whole(epochs) or epochs < 0:
             raise InputError(f"Expected a number of epochs to keep, an integer >= 0, but got {epochs!r}.")
@@ -273,19 +276,12 @@ class TrajectoryWriter:
             kept |= {"features": None, "features_epoch": None}
         manifest = replace(self.manifest, **kept)
         with together(self.ranks, "truncate"):
+            check_open(self.folder, self._lock)
             if self.ranks.rank == 0:
                 manifest.save(self.folder)
         self.manifest = manifest
         if self.ranks.rank == 0:
-            self._sweep(manifest)
-
-    def _sweep(self, manifest: Manifest) -> None:
-        known = {epoch_folder(epoch) for epoch in range(len(manifest.epochs))}
-        for path in self.folder.glob("epoch=*"):
-            if path.name not in known:
-                shutil.rmtree(path)
-        remove_parts(self.folder)
-        self._sweep_whole_files(manifest)
+            sweep(self.folder, manifest)
 
     def close(self) -> None:
         """Release the store for other writers. What was appended is already safe."""
@@ -293,6 +289,7 @@ class TrajectoryWriter:
             free_lock(self._lock)
 
     def __enter__(self) -> TrajectoryWriter:
+        check_open(self.folder, self._lock)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
