@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "thresher"
 LEVELS = [
-    {"version", "types", "errors", "files", "locks", "places", "ahead", "arrow", "cores", "ranks"},
+    {"version", "types", "named", "errors", "files", "locks", "places", "ahead", "arrow", "cores", "ranks"},
     {"signals", "keep", "ranking", "engines", "suspects", "learned"},
     {"scorers", "selectors", "trajectory", "coreset", "settings"},
     {"registry", "literature", "selection", "score_file", "score_table", "exchange"},

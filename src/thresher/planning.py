@@ -12,8 +12,8 @@ from fractions import Fraction
 
 from thresher.errors import InputError
 from thresher.keep import Keep, keep_count
+from thresher.named import check_fields
 from thresher.ranks.owners import Owners, even_bucket
-from thresher.types import check_fields
 
 TRAIN_SIGNALS = 8
 """Of the signals that `thresher record` stores, those of the training pass; two need the logits of the epoch before."""

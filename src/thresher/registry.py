@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from thresher.errors import InputError, MissingPackageError, UnknownNameError, nearest
 from thresher.literature import METHODS
+from thresher.named import Named
 from thresher.scorers._base import Scorer
 from thresher.selectors._base import Selector
-from thresher.types import HardEnd, Named
+from thresher.types import HardEnd
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint

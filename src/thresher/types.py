@@ -6,9 +6,8 @@ in `[0, N)` of the original, unpruned data set, always and everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
-from numbers import Real
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -28,48 +27,6 @@ def is_whole(number: object) -> bool:
     (True, False, False)
     """
     return isinstance(number, (int, np.integer)) and not isinstance(number, bool)
-
-
-_KINDS: dict[str, tuple[str, Callable[[object], bool]]] = {
-    "int": ("an integer", is_whole),
-    "float": ("a number", lambda value: isinstance(value, Real) and not isinstance(value, bool)),
-    "bool": ("True or False", lambda value: isinstance(value, (bool, np.bool_))),
-    "str": ("a text", lambda value: isinstance(value, str)),
-}
-
-
-def check_fields(of: Any) -> None:
-    """Raise InputError if a dataclass field declared as int, float, bool or str, or one of these or None, holds a value of
-    another type. Fields of other types are not checked."""
-    for one in fields(of):
-        declared = one.type if isinstance(one.type, str) else getattr(one.type, "__name__", "")
-        kind = declared.removesuffix(" | None")
-        value, optional = getattr(of, one.name), kind != declared
-        if kind in _KINDS and not (optional and value is None):
-            wanted, fits = _KINDS[kind]
-            if not fits(value):
-                told = f"{wanted} or None" if optional else wanted
-                raise InputError(f"Expected {one.name} of {type(of).__name__} as {told}, but got {value!r}.")
-
-
-@dataclass(frozen=True)
-class Named:
-    """Base of what has a file of its own and is named after it: scorers, selectors, rules. Fields are parameters.
-
-    Raises InputError for a parameter whose type is not the declared one.
-    """
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-
-    @property
-    def name(self) -> str:
-        """Its name: the name of the file it is defined in."""
-        return type(self).__module__.rsplit(".", 1)[-1]
-
-    def params(self) -> dict[str, Any]:
-        """JSON-ready parameters, in the order of their declaration; NumPy numbers as Python's."""
-        return {key: value.item() if isinstance(value, np.generic) else value for key, value in asdict(self).items()}
 
 
 @dataclass(frozen=True)

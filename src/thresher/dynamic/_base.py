@@ -13,8 +13,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from thresher.coreset import Coreset
+from thresher.named import Named
 from thresher.scorers._base import Scorer
-from thresher.types import Named, Pool, Scores
+from thresher.types import Pool, Scores
 
 _DRAW = 2  # the stream of draws; 0 and 1 are those of order and augmentation
 

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thresher.errors import InputError, TooFewEpochsError, UnknownNameError
+from thresher.named import Named
 from thresher.signals import EVAL_PREFIX, FEATURE_SIGNALS, resolve
-from thresher.types import Floats, Frame, HardEnd, Named, Pool
+from thresher.types import Floats, Frame, HardEnd, Pool
 
 State = dict[str, NDArray[Any]]
 MOST_EPOCHS = int(np.iinfo(np.int16).max)

@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from thresher.named import Named
 from thresher.ranking.blocks import InMemory, Mask, Samples
-from thresher.types import Ids, Named, Pool, Scores
+from thresher.types import Ids, Pool, Scores
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from thresher.errors import InputError
-from thresher.types import check_fields
+from thresher.named import check_fields
 
 Precision = Literal["fp32", "bf16"]
 Optimizer = Literal["sgd", "adamw"]
