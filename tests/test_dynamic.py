@@ -126,8 +126,11 @@ def test_samples_that_were_drawn_and_not_shown_are_told_once() -> None:
         sampler.recorder.update(logits_of(epoch, ids), ids % C, ids)
         sampler.recorder.end_epoch()
         if epoch == 1:
-            with pytest.warns(UserWarning, match=rf"Epoch 1 drew {sampler.counts[1]} samples, but the Recorder got 20\."):
+            with pytest.warns(
+                UserWarning, match=rf"Epoch 1 drew {sampler.counts[1]} samples, but the Recorder got 20\."
+            ) as told:
                 len(sampler)
+            assert told[0].filename == __file__  # where the sampler was used
     len(sampler)  # no second warning, which would be an error here
     state = sampler.recorder.state_dict()
     again = sampler_of(InfoBatch())

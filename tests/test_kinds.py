@@ -292,6 +292,18 @@ def test_numbers_of_samples_are_integers() -> None:
         find_suspects("abc")  # type: ignore[arg-type]
 
 
+def test_labels_and_ids_of_types_that_numpy_lacks_are_refused() -> None:
+    for given in (torch.zeros(3, dtype=torch.bfloat16), torch.zeros(3).to(torch.float8_e4m3fn)):
+        with pytest.raises(InputError, match=rf"targets as an array, but got a Tensor of {given.dtype}"):
+            Pool(3, given)  # type: ignore[arg-type]
+        with pytest.raises(InputError, match=rf"ids as an array, but got a Tensor of {given.dtype}"):
+            Coreset(given, None, 3)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="targets as an array, but got a list with parts of other lengths"):
+        Pool(3, [[1], [1, 2]])  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"Expected a seed.*but got True"):
+        select(Scores(np.zeros(3)), Pool(3), 1, "top", True)
+
+
 def test_scores_are_what_stands_there_not_what_lies_below_a_mask() -> None:
     half = torch.tensor([0.5, 0.25], requires_grad=True)
     assert Scores(half).values.tolist() == Scores(half.bfloat16()).values.tolist() == [0.5, 0.25]  # type: ignore[arg-type]

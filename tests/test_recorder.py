@@ -128,11 +128,10 @@ def test_state_of_tdds_is_as_small_as_promised(log_probs: Any, size: int) -> Non
     assert sizes[0] <= n * (size * c + 4 * k) + 64
 
 
-def changed(**changes: Any) -> tuple[Any, Any, Any]:
-    """Return a good batch with some parts replaced."""
+def changed(**changes: Any) -> tuple[Any, ...]:
+    """Return a good batch with some parts replaced, or with features."""
     logits, targets, ids = batch()
-    parts = {"logits": logits, "targets": targets, "ids": ids} | changes
-    return parts["logits"], parts["targets"], parts["ids"]
+    return tuple(({"logits": logits, "targets": targets, "ids": ids} | changes).values())
 
 
 def with_value(array: torch.Tensor, position: int, value: float) -> torch.Tensor:
@@ -143,12 +142,16 @@ def with_value(array: torch.Tensor, position: int, value: float) -> torch.Tensor
 
 
 LOGITS, TARGETS, IDS = batch()
-BAD: dict[str, tuple[tuple[Any, Any, Any], type[Exception], str]] = {
+BAD: dict[str, tuple[tuple[Any, ...], type[Exception], str]] = {
     "NaN logits": (changed(logits=with_value(LOGITS, 4, float("nan"))), InputError, "finite"),
     "infinite logits": (changed(logits=with_value(LOGITS, 4, float("inf"))), InputError, "finite.* Training has diverged"),
     "masked classes": (changed(logits=with_value(LOGITS, 4, float("-inf"))), InputError, "If -inf masks classes, .*-1e4"),
     "wrong C": (changed(logits=torch.randn(N, C + 1)), InputError, r"\(B, 3\)"),
     "one-dimensional logits": (changed(logits=torch.randn(N)), InputError, "shape"),
+    "float8 logits": (changed(logits=torch.ones(N, C).to(torch.float8_e4m3fn)), InputError, "of 16 bits or more"),
+    "complex logits": (changed(logits=torch.ones(N, C) * 1j), InputError, "floating"),
+    "float8 features": (changed(features=torch.ones(N, 2).to(torch.float8_e5m2)), InputError, "features as real numbers"),
+    "complex features": (changed(features=torch.ones(N, 2) * 1j), InputError, "features as real numbers"),
     "integer logits": (changed(logits=torch.ones(N, C, dtype=torch.int64)), InputError, "floating"),
     "float ids": (changed(ids=IDS.float()), SampleIdError, "integer sample_ids"),
     "boolean ids": (changed(ids=IDS > 3), SampleIdError, "integer sample_ids"),
@@ -224,6 +227,14 @@ def test_missing_samples_keep_the_epoch_open() -> None:
     recorder.update(LOGITS[-2:], TARGETS[-2:], IDS[-2:])
     recorder.end_epoch()
     assert np.isfinite(recorder.scores()["el2n"].values).all()
+
+
+def test_a_word_for_missing_that_is_none_is_refused() -> None:
+    recorder = Recorder(N, C, {"el2n": EL2N()})
+    recorder.update(LOGITS, TARGETS, IDS)
+    with pytest.raises(InputError, match=r"'error' or 'allow', but got 'alow'"):
+        recorder.end_epoch("alow")  # type: ignore[arg-type]
+    recorder.end_epoch()
 
 
 def test_holes_on_purpose() -> None:
@@ -373,8 +384,8 @@ def test_state_goes_through_a_file_bit_for_bit(tmp_path: Path, inside: bool) -> 
     logits, targets, ids = batch(3)
     if inside:
         first.update(logits[:5], targets[:5], ids[:5])
-    save_checkpoint(tmp_path / "state.safetensors", first.state_dict())
-    second.load_state_dict(load_checkpoint(tmp_path / "state.safetensors"))
+    save_checkpoint(str(tmp_path / "state.safetensors"), first.state_dict())
+    second.load_state_dict(load_checkpoint(str(tmp_path / "state.safetensors")))
     second.update(logits[5 if inside else 0 :], targets[5 if inside else 0 :], ids[5 if inside else 0 :])
     second.end_epoch()
     feed(second, 3, first=4)

@@ -81,13 +81,17 @@ def on_host(given: Any) -> Any:
 
 def as_whole_array(given: Any, what: str) -> NDArray[Any]:
     """Return an array without a copy where there is one. Raises InputError, in which it is called `what`, for one with
-    masked entries: NumPy would take what lies below the mask."""
+    masked entries, since NumPy would take what lies below the mask, and for what NumPy has no type or no shape for."""
     if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
         raise InputError(
             f"Expected {what} without a mask, but {int(np.ma.getmaskarray(given).sum())} of {given.size} are masked. Fill "
             "them in, or leave them out: array.compressed()."
         )
-    return np.asarray(on_host(given))
+    try:
+        return np.asarray(on_host(given))
+    except (TypeError, ValueError):  # bfloat16 and smaller floats; sequences of unequal parts
+        came = f" of {given.dtype}" if hasattr(given, "dtype") else " with parts of other lengths"
+        raise InputError(f"Expected {what} as an array, but got a {type(given).__name__}{came}.") from None
 
 
 def narrow(values: NDArray[Any], dtype: str) -> tuple[NDArray[Any], str]:
@@ -242,7 +246,7 @@ def check_seed(seed: int) -> None:
     >>> check_seed(0), check_seed(2**63 - 1)
     (None, None)
     """
-    if not isinstance(seed, (int, np.integer)) or not 0 <= seed < SEEDS:
+    if not is_whole(seed) or not 0 <= seed < SEEDS:
         raise InputError(f"Expected a seed, an integer in [0, 2^63), but got {seed!r}.")
 
 

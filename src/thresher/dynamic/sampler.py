@@ -110,7 +110,7 @@ class DynamicSampler(Sampler[int]):
             "Trainer(use_distributed_sampler=False, reload_dataloaders_every_n_epochs=1); under Accelerate do not prepare "
             "the loader if there are several processes, since each rank has its part already. If the loader drops its last "
             "batch, or you ended the epoch early, this is as it should be.",
-            UserWarning, stacklevel=3,
+            UserWarning, stacklevel=4,
         )  # fmt: skip
 
     def _draw(self, epoch: int) -> Coreset:

@@ -56,6 +56,7 @@ def as_batch(
         )
     if not logits.dtype.is_floating_point:
         raise InputError(f"Expected floating-point logits, but got {logits.dtype}.")
+    _check_width("logits", logits)
     for what, value in (("sample_ids", ids), ("targets", targets)):
         kind = SampleIdError if what == "sample_ids" else InputError
         soft = what == "targets" and value.shape == logits.shape
@@ -68,7 +69,18 @@ def as_batch(
     rows = None if features is None else tensor(features, "features")
     if rows is not None and (rows.ndim != 2 or len(rows) != len(logits)):
         raise InputError(f"Expected features of shape ({len(logits)}, D), but got {tuple(rows.shape)}.")
+    if rows is not None:
+        _check_width("features", rows)
     return Batch(logits, targets, ids, rows)
+
+
+def _check_width(what: str, values: Tensor) -> None:
+    """Raise InputError for complex numbers, and for floats that were cut to 8 bits or fewer."""
+    if values.dtype.is_complex or (values.dtype.is_floating_point and values.dtype.itemsize < 2):
+        raise InputError(
+            f"Expected {what} as real numbers of 16 bits or more, but got {values.dtype}. Pass the layer's output as "
+            "it is before it is quantised."
+        )
 
 
 def tensor(value: ArrayLike, what: str = "values") -> Tensor:

@@ -195,6 +195,8 @@ def check_epoch(epoch: int, missing: Missing, parts: Sequence[Mapping[str, Any]]
 
     That is what an accelerator's batches had wrong, no samples at all, or MissingSamplesError unless `missing` is "allow".
     """
+    if missing not in ("error", "allow"):
+        raise InputError(f"Expected missing to be 'error' or 'allow', but got {missing!r}.")
     wrong = [text for position, text in enumerate(_FAULTS) if any(part["faults"][position] for part in parts)]
     if wrong:
         raise InputError(

@@ -23,11 +23,12 @@ from torch import Tensor
 
 from thresher.errors import CorruptFileError, MissingFileError
 from thresher.files import parse_json, replacing
+from thresher.places import PathText
 
 _SEPARATOR = "\x1f"  # a unit separator cannot occur in our keys
 
 
-def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
+def save_checkpoint(path: PathText, state: Mapping[str, Any]) -> None:
     """Write `state`, nested dicts with string keys whose leaves are tensors, NumPy arrays or JSON values.
 
     Raises OSError if the disk is full or gone; the previous checkpoint is then unchanged.
@@ -35,6 +36,7 @@ def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     tensors: dict[str, Tensor] = {}
     plain: list[tuple[list[str], Any]] = []
     _flatten(state, [], tensors, plain)
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as part:
         try:
@@ -46,8 +48,9 @@ def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
             os.fsync(file.fileno())
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
+def load_checkpoint(path: PathText) -> dict[str, Any]:
     """Return what `save_checkpoint` wrote; raises MissingFileError or CorruptFileError."""
+    path = Path(path)
     if not path.is_file():
         raise MissingFileError(f"Expected a checkpoint at {path}, but there is none.")
     state: dict[str, Any] = {}
