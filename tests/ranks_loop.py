@@ -119,6 +119,8 @@ def feed(recorder: Recorder, epoch: int, steps: Steps, rank: int | None, evaluat
     if evaluate:
         for batch, ids in in_order([[np.arange(r, N, len(steps))] for r in range(len(steps))], rank):
             recorder.update_eval(*rows(epoch, 1000 + batch, ids))
+            assert recorder.amid_evaluation or not len(ids)
+    assert recorder.amid_evaluation == evaluate or rank is not None
 
 
 def record(name: str, size: int, rank: int | None, folder: Path) -> dict[str, Any]:

@@ -366,6 +366,27 @@ def test_the_evaluation_pass_is_apart_from_training() -> None:
     assert pool.features.shape == (N, 3)
 
 
+def test_an_evaluation_pass_that_waits_is_told() -> None:
+    recorder = Recorder(N, C, {"entropy": Entropy()})
+    assert not recorder.amid_evaluation
+    recorder.update(LOGITS, TARGETS, IDS)
+    assert (recorder.amid_epoch, recorder.amid_evaluation) == (True, False)
+    recorder.update_eval(LOGITS, TARGETS, IDS)
+    assert recorder.amid_evaluation
+    again = Recorder(N, C, {"entropy": Entropy()})
+    again.load_state_dict(recorder.state_dict())
+    assert again.amid_evaluation
+    recorder.end_epoch()
+    assert not recorder.amid_evaluation
+
+
+def test_a_recorder_says_what_it_records(tmp_path: Path) -> None:
+    with TrajectoryWriter.create(tmp_path / "t", N, C, ["loss"]) as store:
+        told = repr(Recorder(N, C, {"el2n": EL2N(), "aum": AUM()}, store=store))
+    assert told == f"<thresher.Recorder of 12 samples in 3 classes, 0 epochs: el2n, aum, into {tmp_path / 't'}>"
+    assert repr(Recorder(N, C, {})) == "<thresher.Recorder of 12 samples in 3 classes, 0 epochs: no scorers>"
+
+
 def test_features_are_asked_for_where_they_are_needed() -> None:
     recorder = Recorder(N, C, {"grand": GraNd(view="train")})
     with pytest.raises(InputError, match="features"):

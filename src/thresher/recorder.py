@@ -7,8 +7,7 @@ mixed-up input. Three lines in a loop:
     recorder.update(logits, targets, sample_ids)   # every batch, before the optimiser step
     recorder.end_epoch()                           # every epoch
 
-What it accepts and what it refuses is defined in `recording`. In a DistributedDataParallel loop the lines are
-the same on every rank, and give the same scores: see `Recorder`.
+What it accepts and refuses is in `recording`. On several ranks the lines are the same, and the scores: see `Recorder`.
 """
 
 from __future__ import annotations
@@ -35,10 +34,11 @@ from thresher.recording.arguments import (
     known_targets,
     tensor,
 )
+from thresher.recording.checks import check_apart, check_logits, check_state, check_together, check_use
 from thresher.recording.collect import Collector
-from thresher.recording.gather import everywhere, scores_of_all
+from thresher.recording.gather import everywhere, if_all_known, scores_of_all
 from thresher.recording.intake import check_epoch, no_samples
-from thresher.recording.memory import DTYPES, Memory, check_apart, check_logits, check_state, check_together, check_use
+from thresher.recording.memory import DTYPES, Memory, renewed
 from thresher.scorers._base import Scorer, State, as_scorers, check_count, check_evaluated, described, named
 from thresher.trajectory.writer import TrajectoryWriter
 from thresher.types import Frame, Pool, Scores, as_names
@@ -95,8 +95,7 @@ class Recorder:
         self.epoch = self.seen = 0  # epochs committed; samples the training showed in the last one, 0 if not known
         self.scorers = as_scorers(scorers)
         self.store = store
-        names = {need for scorer in self.scorers.values() for need in scorer.needs} | extra
-        names |= set(store.signals) if store is not None else set()
+        names = extra.union(() if store is None else store.signals, *(scorer.needs for scorer in self.scorers.values()))
         with together(self.ranks, "Recorder"):
             check_settings(n, num_classes, log_probs, missing, duplicates)
             if store is not None:
@@ -128,6 +127,12 @@ class Recorder:
             stored = store is not None and store.logits is not None
             self._collector = Collector(self.ranks, owners, self._train_names, self._eval_names, stored)
 
+    def __repr__(self) -> str:
+        size = f"{self.n} samples in {self.num_classes} classes, {self.epoch} epochs"
+        where = "" if self.store is None else f", into {self.store.folder}"
+        rank = f", rank {self.ranks.rank} of {self.ranks.size}" if self.ranks.size > 1 else ""
+        return f"<thresher.Recorder of {size}: {', '.join(self.scorers) or 'no scorers'}{where}{rank}>"
+
     @torch.no_grad()
     def update(
         self, logits: ArrayLike, targets: ArrayLike, sample_ids: ArrayLike, features: ArrayLike | None = None
@@ -139,8 +144,7 @@ class Recorder:
         on any device or NumPy arrays. Raises InputError or SampleIdError, in which case nothing has changed.
         """
         batch = as_batch(logits, targets, sample_ids, features, self.num_classes)
-        need = bool(signals.FEATURE_SIGNALS & set(self._train_names))
-        check_features(batch, need)
+        need = check_features(batch, self._train_names)
         memory = self._place(batch)
         if self._collector is not None:
             self._collector.add(memory, memory.moved(batch, need), self.epoch)
@@ -156,8 +160,7 @@ class Recorder:
         Takes the same arguments as `update`. Fills the signals named `eval_...` and keeps `features` (for Moderate).
         """
         batch = as_batch(logits, targets, sample_ids, features, self.num_classes)
-        plain = [name.removeprefix(signals.EVAL_PREFIX) for name in self._eval_names]
-        plain = [name for name in plain if features is not None or name not in signals.FEATURE_SIGNALS]
+        plain = signals.computable(self._eval_names, features is not None)
         memory = self._place(batch)
         if self._collector is not None:
             self._collector.add_eval(memory, memory.moved(batch, with_features=True), plain, self.epoch)
@@ -167,29 +170,22 @@ class Recorder:
 
     def _place(self, batch: Batch | None = None) -> Memory:
         """Return the memory; the first batch decides which device it lives on, also after a state was restored."""
-        wanted, before = self._device, self._memory
+        wanted, before = self._device or (None if batch is None else batch.logits.device), self._memory
         if batch is not None and self.store is not None:
             check_together(self.store.epochs, self.epoch)
-        if wanted is None and batch is not None:
-            wanted = batch.logits.device
         if before is None:
             check_still_alone(self.ranks)
         if batch is not None and self.epoch == 0 and not (before is not None and before.shown):
             check_logits(batch.logits)
         if before is None or wanted not in (None, before.device):
-            names = [*self._train_names, *self._eval_names]
             previous = DTYPES[self._log_probs] if self._remembers else None
             kept = DTYPES[self.store.logits] if self.store is not None and self.store.logits else None
-            made = (self._own, self.num_classes, names, previous, kept, self.duplicates, wanted or torch.device("cpu"))
-            self._memory = Memory(*made, self._span[0])
-            if before is not None:
-                self._memory.load(before.state())
-            if self._known is not None:
-                self._memory.intake.know(self._known)
-        self._device = wanted
-        assert self._memory is not None
-        self._memory.shown |= batch is not None and len(batch.ids) > 1
-        return self._memory
+            names = (*self._train_names, *self._eval_names)
+            shape = (self._own, self.num_classes, names, previous, kept, self.duplicates)
+            before = renewed(before, self._known, (*shape, wanted or torch.device("cpu"), self._span[0]))
+        self._device, self._memory = wanted, before
+        before.shown |= batch is not None and len(batch.ids) > 1
+        return before
 
     def end_epoch(self, missing: Missing | None = None) -> None:
         """Commit the epoch: to the store first, then to the scorers.
@@ -225,6 +221,12 @@ class Recorder:
         waiting = self._collector is not None and self._collector.waits
         return waiting or (self._memory is not None and self._memory.amid_epoch)
 
+    @property
+    def amid_evaluation(self) -> bool:
+        """True if this process has taken batches of an evaluation pass since the last epoch was committed."""
+        waiting = self._collector is not None and self._collector.eval_waits
+        return waiting or (self._memory is not None and self._memory.amid_evaluation)
+
     def pool(self) -> Pool:
         """Return what is known besides the dynamics: targets and features; on several ranks, the targets of all samples."""
         own = self._own_pool()
@@ -238,9 +240,7 @@ class Recorder:
         memory = self._memory if self._known is None else self._place()
         if memory is not None:
             memory.settle(self._train_names, self.epoch)
-        targets = memory.intake.targets.cpu().numpy().copy() if memory is not None else None
-        if not all(self.ranks.share("pool", targets is not None and not bool((targets < 0).any()))):
-            targets = None
+        targets = if_all_known(self.ranks, None if memory is None else memory.intake.targets.cpu().numpy().copy())
         return Pool(self._own, targets, None if memory is None else memory.features, self.num_classes)
 
     def scores(self, names: Iterable[str] | None = None) -> dict[str, Scores]:
@@ -293,8 +293,7 @@ class Recorder:
         if self.store is not None:  # last: what was refused above has cut nothing
             self.store.truncate(state["epoch"])
         self.epoch, self.seen = int(state["epoch"]), 0
-        for name in self.scorers:
-            kept = state["states"].get(name, {})
-            self._states[name] = {key: np.array(tensor(array).numpy()) for key, array in kept.items()}
+        kept = {name: state["states"].get(name, {}) for name in self.scorers}
+        self._states = {name: {k: np.array(tensor(v).numpy()) for k, v in arrays.items()} for name, arrays in kept.items()}
         if self._collector is not None:
             self._collector.load(state.get("waiting", {}), self._place().device)

@@ -185,6 +185,16 @@ def resolve(name: str) -> Signal:
     return SIGNALS[base]
 
 
+def computable(evaluated: Iterable[str], with_features: bool) -> list[str]:
+    """Return the names without their prefix of those signals of an evaluation pass that can be computed from a batch.
+
+    >>> computable(["eval_entropy", "eval_feature_norm"], with_features=False)
+    ['entropy']
+    """
+    plain = (name.removeprefix(EVAL_PREFIX) for name in evaluated)
+    return [name for name in plain if with_features or name not in FEATURE_SIGNALS]
+
+
 def compute(out: Outputs, names: Iterable[str]) -> dict[str, Array]:
     """Compute the named signals of one batch: `{name: (B,)}`.
 

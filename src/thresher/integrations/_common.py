@@ -92,9 +92,7 @@ def check_start(recorder: Recorder, step: int) -> None:
 
 def check_end(recorder: Recorder) -> None:
     """Warn if an evaluation pass came after the last epoch was committed, so that it is in no score."""
-    state = recorder.state_dict()
-    waits = bool((state["memory"]["eval_visits"] > 0).any()) or bool(state.get("waiting", {}).get("eval"))
-    if waits and not recorder.amid_epoch:
+    if recorder.amid_evaluation and not recorder.amid_epoch:
         warnings.warn(
             f"An evaluation pass came after epoch {recorder.epoch - 1} was committed with its last batch, so it is in "
             "no score, and passes after earlier epochs counted for the next one. Call update_eval at an epoch's last "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from thresher.errors import InputError, SampleIdError
+from thresher.signals import FEATURE_SIGNALS
 from thresher.types import as_whole_array, is_whole
 
 ArrayLike = Any
@@ -128,10 +130,12 @@ def as_device(device: torch.device | str) -> torch.device:
     return found
 
 
-def check_features(batch: Batch, need: bool) -> None:
-    """Raise InputError if signals need features that were not passed."""
+def check_features(batch: Batch, names: Iterable[str]) -> bool:
+    """Return whether a signal in `names` needs features; raises InputError if one does and they were not passed."""
+    need = not FEATURE_SIGNALS.isdisjoint(names)
     if need and batch.features is None:
         raise InputError("These scorers need features: pass features=(B, D), the penultimate outputs, to update().")
+    return need
 
 
 def check_settings(n: int, num_classes: int, log_probs: object, missing: object, duplicates: object) -> None:

@@ -51,6 +51,11 @@ class Collector:
         """Whether rows of a training wait."""
         return not self._boxes[0].empty
 
+    @property
+    def eval_waits(self) -> bool:
+        """Whether rows of an evaluation pass wait."""
+        return not self._boxes[1].empty
+
     def collect(self, memory: Memory, epoch: int) -> None:
         """Bring this rank's samples' rows of all ranks into the memory. Raises InputError on all ranks for what came twice
         where that is refused, or came with another target than before; the epoch cannot be committed then."""

@@ -20,6 +20,11 @@ def everywhere(ranks: Ranks, values: NDArray[Any]) -> NDArray[Any]:
     return gathered
 
 
+def if_all_known(ranks: Ranks, targets: NDArray[np.int64] | None) -> NDArray[np.int64] | None:
+    """Return the labels of this rank's samples if those of all samples are known, else None; -1 is an unknown one."""
+    return targets if all(ranks.share("pool", targets is not None and not bool((targets < 0).any()))) else None
+
+
 def scores_of_all(ranks: Ranks, scorer: Scorer, state: State, pool: Pool, n: int) -> Floats:
     """Return the (N,) scores on every rank; `state` and `pool` are of the samples that this one owns.
 
