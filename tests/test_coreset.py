@@ -18,7 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from thresher.coreset import Coreset, sidecar_path, write_coreset
+from thresher.coreset import Coreset
+from thresher.coreset_file import sidecar_path, write_coreset
 from thresher.data import Indexed
 from thresher.errors import CorruptFileError, FingerprintError, InputError, MissingFileError, SampleIdError
 from thresher.exchange.ids import read_csv
@@ -68,7 +69,7 @@ def test_any_coreset_round_trips(tmp_path: Path, data: st.DataObject) -> None:
 @pytest.mark.parametrize("count", [1, 3, 4, 5, 8, 9])
 def test_ids_that_come_in_chunks_are_all_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     """Row groups of four ids or more: the last one may be full, and chunks may be empty."""
-    monkeypatch.setattr("thresher.coreset._GROUP", 4)
+    monkeypatch.setattr("thresher.coreset_file._GROUP", 4)
     ids, path = np.arange(count), tmp_path / "core.parquet"
     for size in (1, 2, 3, 4):
         chunks = [ids[first : first + size] for first in range(0, count, size)]
@@ -308,8 +309,8 @@ def test_an_upload_that_ends_between_the_two_files_leaves_a_whole_coreset(
             raise ConnectionError("gone")
         shutil.copy(local, place)
 
-    monkeypatch.setattr("thresher.coreset.is_remote", lambda place: place == path)
-    monkeypatch.setattr("thresher.coreset.send", send)
+    monkeypatch.setattr("thresher.coreset_file.is_remote", lambda place: place == path)
+    monkeypatch.setattr("thresher.coreset_file.send", send)
     with pytest.raises(ConnectionError):
         new.save(path)
     assert same(Coreset.load(path), new)

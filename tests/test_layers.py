@@ -13,9 +13,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "thresher"
 LEVELS = [
-    {"version", "types", "named", "errors", "files", "locks", "places", "ahead", "arrow", "cores", "ranks"},
+    {"version", "types", "arrays", "named", "errors", "files", "locks", "places", "ahead", "arrow", "cores", "ranks"},
     {"signals", "keep", "ranking", "engines", "suspects", "learned"},
-    {"scorers", "selectors", "trajectory", "coreset", "settings"},
+    {"scorers", "selectors", "trajectory", "coreset", "coreset_file", "settings"},
     {"registry", "literature", "selection", "score_file", "score_table", "exchange"},
     {"planning", "recording", "replay", "large"},
     {"recorder", "resolved", "methods", "derivation", "testing"},

@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from thresher.arrays import narrow
 from thresher.errors import InputError
-from thresher.types import narrow
 
 
 def column(values: NDArray[Any]) -> pa.Array:

@@ -18,24 +18,32 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from thresher.arrays import as_labels, same_fields
 from thresher.arrow import all_numbers, floats, labels, read_whole, table_of, values_crc
 from thresher.errors import InputError
 from thresher.files import json_ready, replacing, seal_of
 from thresher.places import as_place, staged
 from thresher.score_file import FIXED, KEY, SUMS, RunningSums, ScoreColumn, ScoreFile, out_of_order, sound
-from thresher.types import Floats, Scores, as_labels, check_scores
+from thresher.types import Floats, Scores, check_scores
 
 _GROUP = 1 << 20  # rows of a row group
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class ScoreTable:
     """A score table in memory: `columns` by name, `targets` (N,) int64 or None, `info` JSON-ready provenance."""
 
     n: int
     targets: NDArray[np.int64] | None
     columns: dict[str, Scores]
-    info: Mapping[str, Any] = field(default_factory=dict)
+    info: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    def __eq__(self, other: object) -> bool:
+        return same_fields(self, other) if isinstance(other, ScoreTable) else NotImplemented
+
+    def __repr__(self) -> str:
+        labelled = "" if self.targets is None else " with targets"
+        return f"<ScoreTable of {self.n} samples{labelled}: {', '.join(self.columns)}>"
 
 
 def write_scores(

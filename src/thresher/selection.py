@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from thresher.arrays import as_floats
 from thresher.coreset import Coreset
 from thresher.errors import InputError, MissingSamplesError, SampleIdError
 from thresher.keep import Keep, keep_count
 from thresher.registry import make_selector
 from thresher.selectors._base import Selector
-from thresher.types import HardEnd, Pool, Scores, as_floats, check_scores, check_seed
+from thresher.types import HardEnd, Pool, Scores, check_scores, check_seed
 from thresher.version import __version__
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from thresher.arrays import same_fields
 from thresher.errors import InputError
 from thresher.types import Floats
 
@@ -30,7 +31,7 @@ _ENDS = 0.001  # the share of the samples at either end in which no valley is lo
 _MOST, _DENSITY = 200_000, 5_000  # samples that the mixture and the density are made from; more change nothing that matters
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Suspects:
     """What the margins say about the labels.
 
@@ -47,6 +48,13 @@ class Suspects:
     separation: float
     centres: tuple[float, float]
     reason: str = ""
+
+    def __eq__(self, other: object) -> bool:
+        return same_fields(self, other) if isinstance(other, Suspects) else NotImplemented
+
+    def __repr__(self) -> str:
+        why = f": {self.reason}" if self.reason else f", share of wrong labels {self.share:.3g}"
+        return f"<Suspects: {int(self.mask.sum())} of {len(self.mask)} samples{why}>"
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values: how many, the share, separation and centres."""

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
+from thresher.arrays import ArrayLike, as_floats, as_labels, same_fields
+from thresher.arrays import Floats as Floats
+from thresher.arrays import Ids as Ids
 from thresher.errors import InputError
 
-Floats = NDArray[np.float32]
-Ids = NDArray[np.int64]
 HardEnd = Literal["high", "low"]
 
 
@@ -29,7 +30,7 @@ def is_whole(number: object) -> bool:
     return isinstance(number, (int, np.integer)) and not isinstance(number, bool)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Frame:
     """What one epoch showed: one row per sample observed in training or in the evaluation pass.
 
@@ -43,6 +44,12 @@ class Frame:
     ids: Ids
     values: Mapping[str, Floats]
     n: int
+
+    def __eq__(self, other: object) -> bool:
+        return same_fields(self, other) if isinstance(other, Frame) else NotImplemented
+
+    def __repr__(self) -> str:
+        return f"<thresher.Frame of epoch {self.epoch}, {len(self.ids)} of {self.n} samples: {', '.join(self.values)}>"
 
     @property
     def complete(self) -> bool:
@@ -74,81 +81,7 @@ class Frame:
         return Frame(self.epoch, self.ids[~lacking], values, self.n)
 
 
-def on_host(given: Any) -> Any:
-    """Return a tensor as one that NumPy can read, from whatever device and graph, and everything else as it is."""
-    return given.detach().cpu() if hasattr(given, "detach") and hasattr(given, "cpu") else given
-
-
-def as_whole_array(given: Any, what: str) -> NDArray[Any]:
-    """Return an array without a copy where there is one. Raises InputError, in which it is called `what`, for one with
-    masked entries, since NumPy would take what lies below the mask, and for what NumPy has no type or no shape for."""
-    if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
-        raise InputError(
-            f"Expected {what} without a mask, but {int(np.ma.getmaskarray(given).sum())} of {given.size} are masked. Fill "
-            "them in, or leave them out: array.compressed()."
-        )
-    try:
-        return np.asarray(on_host(given))
-    except (TypeError, ValueError):  # bfloat16 and smaller floats; sequences of unequal parts
-        came = f" of {given.dtype}" if hasattr(given, "dtype") else " with parts of other lengths"
-        raise InputError(f"Expected {what} as an array, but got a {type(given).__name__}{came}.") from None
-
-
-def narrow(values: NDArray[Any], dtype: str) -> tuple[NDArray[Any], str]:
-    """Return numbers in a narrower dtype, without a copy where they are, and the first finite one that became infinite, ""
-    where none did.
-
-    >>> narrow(np.array([0.5, 1e300]), "float32")[1], narrow(np.array([0.5, np.inf]), "float32")[1]
-    ('1e+300', '')
-    """
-    with np.errstate(over="ignore"):
-        made = values.astype(dtype, copy=False)
-    if made is not values and values.dtype.kind in "fiu" and (lost := np.isinf(made) & np.isfinite(values)).any():
-        return made, f"{values[lost][0]:g}"
-    return made, ""
-
-
-def as_floats(given: Any) -> Floats:
-    """Return scores as float32, without a copy where they are; missing and masked ones are NaN.
-
-    Raises InputError for what are no numbers, and for finite ones that float32 cannot hold.
-
-    >>> as_floats(np.ma.masked_array([0.5, 2.0], [False, True])).tolist()
-    [0.5, nan]
-    """
-    plain = on_host(given)
-    if isinstance(plain, np.ma.MaskedArray):
-        plain = np.ma.filled(plain.astype(np.float64), np.nan)
-    elif "bfloat16" in str(getattr(plain, "dtype", "")):  # NumPy has none
-        plain = plain.float()
-    try:
-        found = np.asarray(plain)
-        if found.dtype.kind in "cmMV":  # imaginary parts would be dropped, and days and seconds counted
-            raise TypeError
-        values, lost = narrow(found, "float32")
-    except (TypeError, ValueError, OverflowError):  # texts, sequences of unequal parts
-        came = f" of {given.dtype}" if hasattr(given, "dtype") else " with other values"
-        raise InputError(f"Expected numeric scores, but got a {type(given).__name__}{came}.") from None
-    if lost:
-        raise InputError(f"Expected 32-bit numbers as scores, but got {lost}. Scale them, or use ranks.")
-    return values
-
-
-def as_labels(targets: Any) -> NDArray[np.int64]:
-    """Return class labels as (N,) int64, without a copy where they are; raises InputError if they are not integers.
-
-    Groups are numbered by them, and a narrower type has no room for the numbers.
-    """
-    labels = as_whole_array(targets, "targets")
-    if labels.ndim != 1 or labels.dtype.kind not in "iu":
-        raise InputError(
-            f"Expected targets as (N,) integer class labels, but got {labels.dtype} of shape {labels.shape}. Turn class "
-            "names into numbers: np.unique(labels, return_inverse=True)[1]."
-        )
-    return labels.astype(np.int64, copy=False)
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Pool:
     """What is known of the samples besides their dynamics.
 
@@ -167,12 +100,31 @@ class Pool:
     num_classes: int | None = None
     aux: Mapping[str, Floats] = field(default_factory=dict)
 
+    if TYPE_CHECKING:  # what is taken is more than what is held
+
+        def __init__(
+            self,
+            n: int,
+            targets: ArrayLike | None = None,
+            features: Floats | None = None,
+            num_classes: int | None = None,
+            aux: Mapping[str, Floats] = ...,
+        ) -> None: ...
+
     def __post_init__(self) -> None:
         if not is_whole(self.n):
             raise InputError(f"Expected n, the number of samples, as an integer, but got {self.n!r}.")
         if self.targets is None:
             return
         object.__setattr__(self, "targets", as_labels(self.targets))
+
+    def __eq__(self, other: object) -> bool:
+        return same_fields(self, other) if isinstance(other, Pool) else NotImplemented
+
+    def __repr__(self) -> str:
+        size = f"{self.n} samples" + ("" if self.num_classes is None else f" in {self.num_classes} classes")
+        known = [name for name in ("targets", "features") if getattr(self, name) is not None]
+        return f"<thresher.Pool of {size}: {', '.join([*known, *self.aux]) or 'neither targets nor features'}>"
 
     def need_targets(self, who: str) -> NDArray[np.int64]:
         """Return targets, or raise InputError saying that `who` needs them."""
@@ -193,14 +145,16 @@ class Pool:
         return self.features
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Scores:
     """One number per sample of the data set.
 
     `values` is (N,) float32, NaN where a sample was never (or not often enough) observed; `hard_end` says which end
     is hard ("high": large means hard or informative, "low": small does); `source` is JSON-ready provenance
     (scorer name, parameters, epochs). Arrays, tensors and columns of data frames are taken; masked and missing values are
-    NaN. Raises InputError for values that are not 32-bit numbers or not of shape (N,), and for another `hard_end`.
+    NaN; a float32 array is not copied. Two are equal if values and `hard_end` are, wherever they come from. `np.asarray`
+    gives the values. Raises InputError for values that are not 32-bit numbers or not of shape (N,), for another `hard_end`,
+    and for a `source` that is no mapping.
 
     >>> Scores(np.array([0.5, -0.25]), "low").difficulty.tolist()
     [-0.5, 0.25]
@@ -208,7 +162,11 @@ class Scores:
 
     values: Floats
     hard_end: HardEnd = "high"
-    source: Mapping[str, Any] = field(default_factory=dict)
+    source: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    if TYPE_CHECKING:  # what is taken is more than what is held
+
+        def __init__(self, values: ArrayLike, hard_end: HardEnd = "high", source: Mapping[str, Any] = ...) -> None: ...
 
     def __post_init__(self) -> None:
         values = as_floats(self.values)
@@ -217,11 +175,36 @@ class Scores:
         object.__setattr__(self, "values", values)
         if self.hard_end not in ("high", "low"):
             raise InputError(f"Expected hard_end to be 'high' or 'low', but got {self.hard_end!r}.")
+        object.__setattr__(self, "source", as_source(self.source))
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self.values, dtype, copy=copy)
+
+    def __eq__(self, other: object) -> bool:
+        return same_fields(self, other) if isinstance(other, Scores) else NotImplemented
+
+    def __repr__(self) -> str:
+        there = self.values[~np.isnan(self.values)]
+        spread = f"{there.min():.4g} to {there.max():.4g}" if len(there) else "no sample has one"
+        without = f", {len(self) - len(there)} without one" if 0 < len(there) < len(self) else ""
+        by = f" by {self.source['scorer']}" if isinstance(self.source.get("scorer"), str) else ""
+        at = f" after {self.source['at']} epochs" if is_whole(self.source.get("at")) else ""
+        return f"<thresher.Scores of {len(self)} samples{by}{at}: {spread}{without}, {self.hard_end} = hard>"
 
     @property
     def difficulty(self) -> Floats:
         """(N,) float32, oriented so that larger is harder, whatever the score's own direction."""
         return self.values if self.hard_end == "high" else -self.values
+
+
+def as_source(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of a provenance; raises InputError for anything but a mapping."""
+    if not isinstance(given, Mapping):
+        raise InputError(f"Expected source as a mapping, such as {{'method': 'mine'}}, but got {given!r}.")
+    return dict(given)
 
 
 SEEDS = 2**63

@@ -9,7 +9,8 @@ from typing import Any
 from thresher.commands.output import Output
 from thresher.commands.pictures import load_for, picture_files, usual_data
 from thresher.commands.screen import Screen
-from thresher.coreset import Coreset, sidecar_path
+from thresher.coreset import Coreset
+from thresher.coreset_file import sidecar_path
 from thresher.errors import FingerprintError, InputError, MissingFileError, RunDirectoryError, UnknownNameError
 from thresher.exchange.folders import How, export_folder
 from thresher.exchange.ids import write_csv, write_npy

@@ -63,6 +63,9 @@ class ArraySplit:
         self.images = images.contiguous()
         self._placed: dict[str, Tensor] = {}
 
+    def __repr__(self) -> str:
+        return f"<ArraySplit of {len(self)} images {' x '.join(map(str, self.images.shape[1:]))}>"
+
     def __len__(self) -> int:
         return len(self.targets)
 
@@ -114,6 +117,9 @@ class DatasetSplit:
             targets = [int(dataset[i][1]) for i in range(len(dataset))]
         self.targets = as_targets(targets, len(dataset))
 
+    def __repr__(self) -> str:
+        return f"<DatasetSplit of {len(self)} images of a {type(self.dataset).__name__}>"
+
     def __len__(self) -> int:
         return len(self.targets)
 
@@ -154,6 +160,9 @@ class Indexed(Dataset[Any]):
                 "A stream has no stable sample ids; store one with each sample instead."
             )
         self.dataset = dataset
+
+    def __repr__(self) -> str:
+        return f"<Indexed {type(self.dataset).__name__} of {len(self)} samples>"
 
     def __len__(self) -> int:
         return len(self.dataset)

@@ -75,6 +75,9 @@ class DynamicSampler(Sampler[int]):
         self._weights: Tensor | None = None
         self._warned = False
 
+    def __repr__(self) -> str:  # which draws nothing
+        return f"<DynamicSampler by {self.rule!r} for {self.epochs} epochs, seed {self.seed}>"
+
     @property
     def coreset(self) -> Coreset:
         """What the current epoch shows: a `Coreset` like a static one, to save or to make a `Subset` from."""

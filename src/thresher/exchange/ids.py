@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 
+from thresher.arrays import narrow
 from thresher.coreset import Coreset
 from thresher.errors import CorruptFileError, InputError, MissingFileError, SampleIdError
 from thresher.exchange.place import write_new
 from thresher.places import PathText
 from thresher.trajectory.npy import read_header
-from thresher.types import Floats, Ids, narrow
+from thresher.types import Floats, Ids
 
 _LARGEST = float(np.finfo(np.float32).max)
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from thresher.coreset import write_coreset
+from thresher.coreset_file import write_coreset
 from thresher.engines import Engine
 from thresher.engines.serial import Serial
 from thresher.keep import Keep, keep_count

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from thresher.arrays import ArrayLike as ArrayLike
+from thresher.arrays import as_whole_array
 from thresher.errors import InputError, SampleIdError
 from thresher.signals import FEATURE_SIGNALS
-from thresher.types import as_whole_array, is_whole
+from thresher.types import is_whole
 
-ArrayLike = Any
 Missing = Literal["error", "allow"]
 Duplicates = Literal["error", "first"]
 _HINTS = {

@@ -56,6 +56,9 @@ class OfficialDumps:
         self.targets: NDArray[np.int64] | None = self._load_targets()
         self._scratch = Scratch()
 
+    def __repr__(self) -> str:
+        return f"<OfficialDumps of {self.epochs} epochs, {self.n} samples in {self.num_classes} classes, in {self.folder}>"
+
     @property
     def signals(self) -> tuple[str, ...]:
         """The signals that frames can hold: those of the logits alone, and with targets those that need them."""

@@ -13,12 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from thresher.arrays import as_whole_array, narrow
 from thresher.arrow import column, values_crc
 from thresher.errors import InputError, SampleIdError
 from thresher.ranks import Ranks
 from thresher.ranks.owners import Owners
 from thresher.trajectory.layout import FileEntry, entry_of
-from thresher.types import Frame, Ids, as_whole_array, narrow
+from thresher.types import Frame, Ids
 
 _BYTES = 32 << 20  # of a piece that travels
 

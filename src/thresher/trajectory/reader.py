@@ -53,6 +53,10 @@ class Trajectory:
         self.num_classes = manifest.num_classes
         self.epochs, self.signals = len(manifest.epochs), manifest.signals
 
+    def __repr__(self) -> str:
+        size = f"{self.epochs} epochs, {self.n} samples in {self.num_classes} classes"
+        return f"<thresher.Trajectory of {size}, in {self.folder}: {', '.join(self.signals)}>"
+
     @classmethod
     def open(cls, folder: Path | str) -> Trajectory:
         """Open the store in `folder`, which may be a run directory. Raises MissingFileError if a file is missing,

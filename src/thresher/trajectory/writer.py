@@ -1,7 +1,5 @@
 """Writes a trajectory store, one epoch at a time: a crash at any moment costs the unfinished epoch and nothing else.
-
-Several ranks write one store: each writes the buckets that it owns, and rank 0 the manifest when all are there.
-"""
+Several ranks write one store: each writes the buckets that it owns, and rank 0 the manifest when all are there."""
 
 from __future__ import annotations
 
@@ -70,6 +68,11 @@ class TrajectoryWriter:
     def __init__(self, folder: Path, manifest: Manifest, lock: IO[str] | None, ranks: Ranks) -> None:
         self.folder, self.manifest, self._lock, self.ranks = folder, manifest, lock, ranks
         self._owners = Owners(manifest.n, manifest.bucket_size, ranks.size)
+
+    def __repr__(self) -> str:
+        closed = self._lock is not None and self._lock.closed
+        about = f"{self.epochs} epochs, {self.manifest.n} samples, in {self.folder}{', closed' * closed}"
+        return f"<thresher.TrajectoryWriter of {about}>"
 
     @classmethod
     def create(
