@@ -130,6 +130,14 @@ def test_scores_become_arrays_but_not_scores_of_another_direction() -> None:
     assert held.source == {"scorer": "mine"}
 
 
+def test_scores_are_columns_of_a_data_frame() -> None:
+    pandas = pytest.importorskip("pandas", reason="needs pandas: pip install 'thresher[files]'")
+    frame = pandas.DataFrame({"a": scores(0.5, NAN), "b": scores(2, 1)})
+    assert frame["a"].dtype == np.float32
+    np.testing.assert_array_equal(frame["b"], [2, 1])
+    assert list(scores(2, 1)) == [2.0, 1.0]
+
+
 def test_values_are_told_in_a_line(tmp_path: Path) -> None:
     with TrajectoryWriter.create(tmp_path / "t", 3, 10, ["loss"]) as store:
         store.append(frame(0.5, 0.25, 0.125))

@@ -6,7 +6,7 @@ in `[0, N)` of the original, unpruned data set, always and everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -180,6 +180,9 @@ class Scores:
     def __len__(self) -> int:
         return len(self.values)
 
+    def __iter__(self) -> Iterator[float]:  # pandas takes what can be iterated for a column
+        return iter(self.values.tolist())
+
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         return np.array(self.values, dtype, copy=copy)
 
@@ -196,7 +199,8 @@ class Scores:
 
     @property
     def difficulty(self) -> Floats:
-        """(N,) float32, oriented so that larger is harder, whatever the score's own direction."""
+        """(N,) float32, oriented so that larger is harder, whatever the score's own direction; the values themselves, not a
+        copy, where "high" is hard."""
         return self.values if self.hard_end == "high" else -self.values
 
 
