@@ -170,22 +170,22 @@ class Recorder:
 
     def _place(self, batch: Batch | None = None) -> Memory:
         """Return the memory; the first batch decides which device it lives on, also after a state was restored."""
-        wanted, before = self._device or (None if batch is None else batch.logits.device), self._memory
+        memory, wanted = self._memory, self._device or (None if batch is None else batch.logits.device)
         if batch is not None and self.store is not None:
             check_together(self.store.epochs, self.epoch)
-        if before is None:
+        if memory is None:
             check_still_alone(self.ranks)
-        if batch is not None and self.epoch == 0 and not (before is not None and before.shown):
+        if batch is not None and self.epoch == 0 and not (memory is not None and memory.shown):
             check_logits(batch.logits)
-        if before is None or wanted not in (None, before.device):
+        if memory is None or wanted not in (None, memory.device):
             previous = DTYPES[self._log_probs] if self._remembers else None
             kept = DTYPES[self.store.logits] if self.store is not None and self.store.logits else None
             names = (*self._train_names, *self._eval_names)
             shape = (self._own, self.num_classes, names, previous, kept, self.duplicates)
-            before = renewed(before, self._known, (*shape, wanted or torch.device("cpu"), self._span[0]))
-        self._device, self._memory = wanted, before
-        before.shown |= batch is not None and len(batch.ids) > 1
-        return before
+            memory = renewed(memory, self._known, (*shape, wanted or torch.device("cpu"), self._span[0]))
+        self._memory, self._device = memory, wanted
+        memory.shown |= batch is not None and len(batch.ids) > 1
+        return memory
 
     def end_epoch(self, missing: Missing | None = None) -> None:
         """Commit the epoch: to the store first, then to the scorers.
