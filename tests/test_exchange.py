@@ -258,6 +258,15 @@ def test_what_is_no_pool_or_subset_file_is_refused(tmp_path: Path) -> None:
         read_uids(tmp_path / "ids.npy", pool)
 
 
+def test_a_sample_of_a_pool_without_a_uid_is_named(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"uid": ["ab" * 16, None]}), tmp_path / "pool.parquet")
+    with pytest.raises(InputError, match=r"32 hexadecimal digits in .*, but row 1 is ''"):
+        read_pool(tmp_path / "pool.parquet")
+
+
 def test_foreign_shards_are_refused(shards: list[Path], tmp_path: Path) -> None:
     with pytest.raises(FingerprintError, match="the shards hold 40"):
         reshard(KEPT, shards[:2], tmp_path / "out")

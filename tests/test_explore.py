@@ -316,6 +316,16 @@ def test_rankings_settle_at_one(small_run: Path) -> None:
     assert found.correlation[0] < found.correlation[-2] < 1
 
 
+def test_of_many_samples_the_rankings_of_evenly_spaced_ones_are_compared(
+    small_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trajectory = Trajectory.open(small_run / "trajectory")
+    some = settling(trajectory.only(np.array([0, 359, 718, 1077, 1436])), [EL2N()], 0.5)
+    assert some != settling(trajectory, [EL2N()], 0.5)
+    monkeypatch.setattr("thresher.experiments.dynamics._MOST_RANKED", 5)  # of 1437
+    assert settling(trajectory, [EL2N()], 0.5) == some
+
+
 def test_the_log_is_the_ledger(small_run: Path, tmp_path: Path) -> None:
     train = TrainSpec("tiny", epochs=5)
     spec = StudySpec("digits", train, train, ("random", "el2n"), (0.1,), (0,), (0,))

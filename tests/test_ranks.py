@@ -284,6 +284,18 @@ def test_a_group_of_one_process_is_one_that_works_alone(group_of_one: None) -> N
     assert isinstance(current(), Alone)
 
 
+def test_the_ranks_of_a_group_are_made_once_and_anew_for_another(group_of_one: None) -> None:
+    first = torchrun_module.ranks_of_default_group()
+    assert torchrun_module.ranks_of_default_group() is first
+    dist.destroy_process_group()
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    second = torchrun_module.ranks_of_default_group()
+    assert second is not first
+    torchrun_module._forget()
+    assert torchrun_module.ranks_of_default_group() is not second
+    assert second._host is None  # its threads have ended
+
+
 def test_a_model_that_becomes_parallel_has_seen_nothing(group_of_one: None) -> None:
     model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2))
     before = {name: value.clone() for name, value in model.state_dict().items()}

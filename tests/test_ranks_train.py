@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch.distributed as dist
 
 from thresher.commands.training import pick_device
-from thresher.errors import InputError
-from thresher.ranks.torchrun import _own_gpu, joined
+from thresher.errors import InputError, RankLostError
+from thresher.ranks.torchrun import _forget, _own_gpu, joined
 from thresher.replay import Request, open_source, replay
 from thresher.scorers import AUM, TDDS, ClassDistance, Entropy
 from thresher.trajectory.reader import Trajectory
@@ -165,3 +166,19 @@ def test_a_number_of_processes_without_a_rank_is_not_torchruns(monkeypatch: pyte
 def test_the_one_process_of_a_machine_may_name_its_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
     assert _own_gpu("cuda:1") == "cuda:1"
+
+
+def test_a_rank_that_is_told_to_stop_leaves_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torchrun sends SIGTERM to all when one has died; whoever starts something else afterwards is ended by it as usual."""
+    begin = dist.init_process_group
+    monkeypatch.setattr(dist, "init_process_group", lambda _: begin("gloo", store=dist.HashStore(), rank=0, world_size=1))
+    for name, value in {"WORLD_SIZE": "2", "RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    usual = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(RankLostError, match=r"Rank 0 stops, .*told to stop \(SIGTERM\)"), joined("cpu"):
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert signal.getsignal(signal.SIGTERM) is usual
+    finally:
+        _forget()
+        dist.destroy_process_group()

@@ -337,6 +337,8 @@ def test_figures_show_when_rankings_settle_and_what_classes_give(monkeypatch: py
     assert [label.get_text() for label in painted[2].get_yticklabels()] == ["one", "some"]  # the first on top
     dots = [one.get_xydata().tolist() for one in painted[2].lines if one.get_marker() == "o"]
     assert dots == [[[0, 0], [50, 0]], [[50, 1], [50, 1]]]
+    spans = [one.get_xydata().tolist() for one in painted[2].lines[:-1] if one.get_marker() != "o"]
+    assert spans == [[[0, 0], [50, 0]], [[50, 1], [50, 1]]]  # from the least to the most of a class
     assert painted[2].lines[-1].get_xdata() == [50.0, 50.0]  # the whole set's proportions
 
 
@@ -651,6 +653,32 @@ def test_a_run_directory_becomes_a_report(tmp_path: Path, monkeypatch: pytest.Mo
     assert first is not None
     assert first.groups() == (str(margins.argmin()), f"{margins.min():.3g}")
     assert str(tmp_path) not in page
+
+
+def test_rankings_are_compared_at_the_smallest_kept_share(small_run: Path) -> None:
+    from thresher.data import load
+    from thresher.experiments.dynamics import settling
+    from thresher.experiments.reporting import gather
+    from thresher.experiments.study import StudySpec
+    from thresher.scorers import EL2N
+    from thresher.train.spec import TrainSpec
+    from thresher.trajectory.reader import Trajectory
+
+    train = TrainSpec("tiny", epochs=5)
+    spec = StudySpec("digits", train, train, ("el2n",), (0.3, 0.1, 0.5), (0,), (0,))
+    found = gather(small_run, spec, [], load("digits"))
+    assert found.settling_keep == 0.1
+    assert found.settling == settling(Trajectory.open(small_run / "trajectory"), [EL2N()], 0.1)
+
+
+def test_a_schedule_is_named_where_it_is_longer_than_the_training() -> None:
+    from thresher.experiments.reporting import _training
+    from thresher.train.spec import TrainSpec
+
+    spec = TrainSpec("tiny", epochs=10, schedule_epochs=30)
+    assert _training(spec) == "tiny, 10 epochs of a schedule of 30, batch 128, learning rate 0.1, fp32"
+    for schedule in (None, 10):
+        assert _training(replace(spec, schedule_epochs=schedule)).startswith("tiny, 10 epochs, batch")
 
 
 def test_a_line_has_the_accuracy_of_every_seed_in_percent() -> None:
