@@ -355,7 +355,10 @@ def test_names_that_are_none(tmp_path: Path) -> None:
         (lambda: load("folder", tmp_path, image_size="32"), "Expected image_size as an integer"),
         (lambda: build(None, 10), "Expected the name of a model"),
         (lambda: build("tiny", "10"), "Expected num_classes as an integer >= 2, but got '10'"),
+        (lambda: build("tiny", 1), "Expected num_classes as an integer >= 2, but got 1"),
         (lambda: build("tiny", 10, "1"), "Expected channels as an integer"),
+        (lambda: build("tiny", 10, 0), "Expected channels as an integer >= 1, but got 0"),
+        (lambda: build("tiny", 10, image_size=0), "Expected image_size as an integer >= 1, but got 0"),
         (lambda: build("tiny", 10, 1, "0"), "Expected a seed"),
     ):
         with pytest.raises(InputError, match=wanted):

@@ -15,6 +15,10 @@ from torch import nn
 from thresher.data import load
 from thresher.errors import InputError, MissingPackageError, UnknownNameError
 from thresher.models import MODELS, build, check_model, parameter_count
+from thresher.models._base import conv_norm
+from thresher.models.mobilenet import InvertedResidual
+from thresher.models.resnet import BasicBlock, Bottleneck
+from thresher.models.shufflenet import ShuffleUnitV1
 from thresher.train.loop import fit
 from thresher.train.spec import TrainSpec
 
@@ -94,6 +98,36 @@ def test_the_last_feature_map_has_the_edge_of_the_definition(name: str) -> None:
     with torch.no_grad():
         model(torch.zeros(1, 3, 64, 64))
     assert edges == [(64 // SHRINK.get(name, 8),) * 2]
+
+
+@pytest.mark.parametrize("name", ["resnet34_imagenet", "resnet50_imagenet"])
+def test_the_imagenet_stem_leaves_112_and_then_56_positions(name: str) -> None:
+    """As He et al. 2016, Table 1; other paddings and strides may meet at the last feature map."""
+    model: Any = build(name, 2, seed=0).eval()
+    with torch.no_grad():
+        convolved = model.conv1(torch.zeros(1, 3, 224, 224))
+        assert (convolved.shape[2:], model.pool(convolved).shape[2:]) == ((112, 112), (56, 56))
+
+
+BLOCKS: dict[str, tuple[nn.Module, int]] = {
+    "basic": (BasicBlock(4, 4, 1), 4), "bottleneck": (Bottleneck(16, 4, 1), 16),
+    "inverted": (InvertedResidual(4, 4, 6, 1), 4), "shuffle": (ShuffleUnitV1(32, 32, 1, 2), 32),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("block", "channels"), BLOCKS.values(), ids=BLOCKS)
+def test_a_block_adds_its_input(block: nn.Module, channels: int) -> None:
+    for module in block.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.zeros_(module.weight)  # the branch gives 0
+    images = torch.rand(2, channels, 5, 5)
+    assert torch.equal(block.eval()(images), images)
+
+
+def test_a_convolution_ends_in_a_relu_unless_it_is_linear() -> None:
+    images = torch.randn(2, 3, 5, 5, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert [bool((conv_norm(3, 4, 1, relu=relu)(images) < 0).any()) for relu in (True, False)] == [False, True]
 
 
 @pytest.mark.parametrize("name", EVERY)
