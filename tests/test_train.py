@@ -230,6 +230,12 @@ def test_normalised_is_over_all_samples() -> None:
         ({"epochs": 5, "schedule_epochs": 4}, "schedule_epochs >= epochs=5"),
         ({"precision": "fp16"}, "precision"),
         ({"lr": -1.0}, "lr > 0"),
+        ({"lr": 0.0}, "lr > 0"),
+        ({"lr": math.inf}, "finite lr"),
+        ({"momentum": -0.1}, r"momentum in \[0, 1\)"),
+        ({"momentum": 1.0}, r"momentum in \[0, 1\)"),
+        ({"weight_decay": -0.1}, "weight_decay >= 0"),
+        ({"weight_decay": math.inf}, "finite weight_decay"),
         ({"optimizer": "adam"}, "'sgd' or 'adamw'"),
         ({"warmup_epochs": 200}, "warmup_epochs in"),
         ({"label_smoothing": 1.0}, "label_smoothing in"),
@@ -240,6 +246,16 @@ def test_normalised_is_over_all_samples() -> None:
 def test_impossible_recipes(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         TrainSpec(**arguments)
+
+
+def test_recipes_at_the_edge_of_the_possible() -> None:
+    for spec in (
+        TrainSpec(epochs=1, batch_size=1, schedule_epochs=1, momentum=0.0, nesterov=False, weight_decay=0.0),
+        TrainSpec(epochs=5, warmup_epochs=4, label_smoothing=0.0),
+        TrainSpec(epochs=5, schedule_epochs=6, warmup_epochs=5),
+        TrainSpec(optimizer="adamw", momentum=0.0),  # which reads neither momentum nor nesterov
+    ):
+        assert TrainSpec(**spec.to_json()) == spec
 
 
 def test_fields_that_came_later_leave_old_digests_alone() -> None:
