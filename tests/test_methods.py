@@ -82,7 +82,11 @@ def test_what_is_given_wins() -> None:
 
 @pytest.mark.parametrize(
     ("data", "keep", "cutoff"),
-    [("cifar10", 0.1, 0.3), ("cifar10", 0.7, 0.0), ("cifar100", 0.1, 0.5), ("imagenet", 0.2, 0.2)],
+    [
+        *zip(["cifar10"] * 5, (0.7, 0.5, 0.3, 0.2, 0.1), (0.0, 0.0, 0.1, 0.1, 0.3), strict=True),
+        *zip(["cifar100"] * 5, (0.7, 0.5, 0.3, 0.2, 0.1), (0.1, 0.2, 0.2, 0.4, 0.5), strict=True),
+        *zip(["imagenet"] * 5, (0.7, 0.5, 0.3, 0.2, 0.1), (0.0, 0.1, 0.2, 0.2, 0.3), strict=True),
+    ],
 )
 def test_ccs_cuts_what_was_published(data: str, keep: float, cutoff: float) -> None:
     found = resolve("ccs", data, keep)

@@ -266,6 +266,15 @@ def test_a_recording_of_other_data_is_refused(finished: tuple[Place, Outcome], t
     assert outcome.done == [entry("random").cell]
 
 
+def test_doubtful_numbers_of_the_paper_are_marked() -> None:
+    """Only those of table 7 that are another paper's, and a row that falls where it should rise."""
+    others = ("random", "entropy", "forgetting", "el2n", "aum", "moderate", "ccs")  # the paper's own ran TDDS and Dyn-Unc
+    doubtful = [n for name in TABLES for n in published_table(name) if n.remark]
+    assert {(n.table, n.model, n.method, n.remark.partition(" ")[0]) for n in doubtful} == {
+        *(("table7", "resnet50", method, "coincides") for method in others), ("table7", "mobilenet_v2", "entropy", "not"),
+    }  # fmt: skip
+
+
 def test_every_published_number_is_an_entry() -> None:
     for name in TABLES:
         numbers = [e.published for e in entries(name) if e.published is not None]
