@@ -325,6 +325,8 @@ def test_a_test_class_without_training(root: Path) -> None:
 def test_a_test_class_that_only_looks_like_a_training_class(root: Path) -> None:
     write(root / "train" / "Bär" / "1.png")
     write(root / "val" / "Ba\u0308r" / "1.png")
+    write(root / "train" / "Zoë" / "1.png")
+    write(root / "val" / "Zoe\u0308" / "1.png")
     with pytest.raises(
         InputError, match=r"lacks: .*\. 'Ba\\u0308r' and 'B\\xe4r' look the same: rename one as the other\. "
     ):

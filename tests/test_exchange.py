@@ -505,6 +505,10 @@ def test_suspects_are_named_by_their_files_and_left_out(folder: Path, tmp_path: 
     call(*suspects, others, "--force")
     assert "--keep-others" in call.refused(*suspects, out, "--force")  # no coreset
     assert "Name it .parquet" in call.refused(*suspects, tmp_path / "clean.csv")
+    with TrajectoryWriter.create(tmp_path / "more", N + 1, 10, ["logit_margin"]) as store:  # of nobody knows which data
+        store.append(Frame(0, np.arange(N + 1), {"logit_margin": np.ones(N + 1, np.float32)}, N + 1))
+    said = call.refused("suspects", tmp_path / "more", "--data-dir", folder)
+    assert f"Expected the {N + 1} pictures recorded in {tmp_path / 'more'}, but there are {N}." in said
     assert "Expected two files" in call.refused(*suspects, tmp_path / "one.parquet", "--out", tmp_path / "one.parquet")
     assert not (tmp_path / "one.parquet").exists()
     assert "picture files" in call.refused(*suspects[:2], "--data", "digits")

@@ -25,6 +25,8 @@ from thresher.cli import app, main
 from thresher.commands import bars
 from thresher.commands.output import Output
 from thresher.commands.screen import Screen, parallel
+from thresher.engines import MOST
+from thresher.errors import InputError
 from thresher.explore.server import Server
 from thresher.train.spec import TrainSpec
 
@@ -168,6 +170,20 @@ def test_cores_are_those_that_may_be_used(told: str, each: int, monkeypatch: pyt
     assert parallel(2, "cpu") == (2, each)
 
 
+def test_under_torchrun_a_rank_trains_one_at_a_time() -> None:
+    for jobs in (None, 1):
+        assert parallel(jobs, "cpu", ranks=2) == (1, None)
+    with pytest.raises(InputError, match="no --jobs under torchrun, which starts 2 processes itself, but got 2"):
+        parallel(2, "cpu", ranks=2)
+
+
+def test_jobs_are_from_1_to_as_many_as_an_engine_takes() -> None:
+    assert [parallel(jobs, "cuda") for jobs in (1, MOST)] == [(1, None), (MOST, None)]
+    for jobs in (0, MOST + 1):
+        with pytest.raises(InputError, match=f"--jobs from 1 to {MOST}, but got {jobs}"):
+            parallel(jobs, "cpu")
+
+
 def test_notes_go_to_stderr_and_into_the_document(tmp_path: Path, speak: Speak) -> None:
     for epoch in range(3):
         np.save(tmp_path / f"{epoch}_Output.npy", np.random.default_rng(epoch).normal(size=(20, 3)).astype(np.float32))
@@ -277,7 +293,8 @@ BARS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 
 def test_bars_tell_the_time_that_is_left() -> None:
     now = time.monotonic()
-    for seen, text in (((now - 60, 0.0, now, 0.5), "0:01:00 left"), ((now, 0.5, now, 0.5), "")):
+    told = (((now - 60, 0.0, now, 0.5), "0:01:00 left"), ((now, 0.5, now, 0.5), ""), ((now - 60, 0.0, now, 1.0), ""))
+    for seen, text in told:
         assert bars.TimeLeft().render(cast(Any, SimpleNamespace(fields={"seen": seen}))).plain == text
 
 
