@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 import pickle
 import tracemalloc
@@ -477,3 +478,9 @@ def test_the_picture_takes_any_class_name_as_it_is() -> None:
     assert odd.shape == plain.shape
     assert (odd != 255).any(-1).sum() > 0.7 * (plain != 255).any(-1).sum()  # the images are nearly as large
     assert not np.array_equal(drawn("$x$", "b", "c", "d"), drawn("x", "b", "c", "d"))
+
+
+def test_without_ids_the_first_sample_of_each_of_six_classes_is_shown(tmp_path: Path, call: Any) -> None:
+    said = call("corrupt", "--show", tmp_path / "a.png", "--json", "--quiet")
+    targets = load("digits").train.targets.tolist()
+    assert json.loads(said)["sample_ids"] == sorted(targets.index(label) for label in range(10))[:6]

@@ -170,6 +170,19 @@ def test_cores_are_those_that_may_be_used(told: str, each: int, monkeypatch: pyt
     assert parallel(2, "cpu") == (2, each)
 
 
+def test_trainings_advance_by_their_work_and_one_that_runs_by_its_epochs() -> None:
+    shown: list[tuple[float, str]] = []
+    screen = Screen(Output("run"))
+    screen._bars = cast(Any, SimpleNamespace(show=lambda label, share, count, *_, **__: shown.append((share, count))))
+    result = {"method": "random", "keep": 0.1, "seed": 0, "test_accuracy": 0.5, "reason": "no"}
+    screen.notify("jobs", {"total": 2, "work": 30.0})
+    screen.notify("jobs", {"total": 1, "work": 10.0})
+    screen.notify("training", {"name": "a", "work": 20.0, "epoch": 1, "epochs": 4})
+    screen.notify("result", {**result, "work": 20.0})
+    screen.notify("failure", {**result, "work": 10.0})
+    assert shown == [(0.0, "0/2"), (0.0, "0/3"), (0.125, "0/3"), (0.5, "1/3"), (0.75, "2/3")]
+
+
 def test_under_torchrun_a_rank_trains_one_at_a_time() -> None:
     for jobs in (None, 1):
         assert parallel(jobs, "cpu", ranks=2) == (1, None)
