@@ -204,6 +204,14 @@ def test_image_sizes_a_model_cannot_take(name: str, size: int, words: str) -> No
         build(name, 10, image_size=size)
 
 
+def test_every_stage_of_a_model_has_a_position_at_its_smallest_size() -> None:
+    assert {name: MODELS[name].smallest for name in ("tiny", "resnet18", "mobilenet_v2", "vgg16", "swin_t")} == {
+        "tiny": 2, "resnet18": 8, "mobilenet_v2": 8, "vgg16": 32, "swin_t": 224,
+    }  # fmt: skip
+    assert [MODELS["resnet18"].takes(size) for size in (7, 8, 9)] == [False, True, True]
+    assert [MODELS["swin_t"].takes(size) for size in (192, 224, 240, 256)] == [False, True, False, True]
+
+
 def test_training_checks_the_image_size() -> None:
     with pytest.raises(InputError, match="but got 8x8"):
         fit(load("digits"), TrainSpec("vgg16", epochs=1), seed=0)

@@ -268,6 +268,7 @@ def test_the_warm_up_rises_to_the_peak() -> None:
     rates = [learning_rate(0.1, step, 20, 4) for step in range(20)]
     assert rates[:5] == pytest.approx([0.025, 0.05, 0.075, 0.1, 0.1])
     assert all(a > b for a, b in pairwise(rates[4:]))
+    assert [learning_rate(0.1, step, 20, 4) for step in (8, 12, 20)] == pytest.approx([0.085355, 0.05, 0.0], abs=1e-6)
 
 
 def test_adamw_resumes_to_the_same_bits(tmp_path: Path) -> None:
