@@ -380,6 +380,19 @@ def test_a_static_coreset_trains_alike_by_both_roads() -> None:
     assert dynamic.test_accuracy == pytest.approx(static.test_accuracy, abs=0.03)
 
 
+def test_the_learning_rate_hangs_on_the_share_of_an_epoch_whatever_it_shows() -> None:
+    """Of everything an epoch is 3 steps; these 2 batches of one are at 0 and at half of it, of whole steps the first."""
+    coreset = Coreset(np.arange(700), None, 1437)
+    sampler = DynamicSampler(Fixed(coreset), Recorder(1437, 10, {}, missing="allow"), epochs=2)
+    spec, done, rates = TrainSpec("tiny", epochs=2, batch_size=480, lr=0.1), list[tuple[int, int]](), list[float]()
+    fit(
+        load("digits"), spec, 1, dynamic=sampler, on_step=lambda *step: done.append(step),
+        on_epoch=lambda progress: rates.append(progress.lr),
+    )  # fmt: skip
+    assert done == [(1, 6), (2, 6), (4, 6), (5, 6)]
+    assert rates == [pytest.approx(0.05 * (1 + np.cos(np.pi * step / 6))) for step in (1, 4)]
+
+
 def test_what_does_not_go_together_is_refused() -> None:
     with pytest.raises(InputError, match="last_loss"):
         DynamicSampler(InfoBatch(), Recorder(N, C, {"el2n": EL2N()}, missing="allow"), epochs=3)

@@ -192,10 +192,10 @@ def test_resuming_without_a_checkpoint_cuts_no_store_unless_told_to(tmp_path: Pa
 
 def test_the_cosine_is_that_of_the_whole_schedule() -> None:
     rates: list[float] = []
-    spec = TrainSpec("tiny", epochs=1, schedule_epochs=4, batch_size=64, lr=0.05)
+    spec = TrainSpec("tiny", epochs=2, schedule_epochs=4, batch_size=64, lr=0.05)
     fit(DIGITS, spec, seed=0, on_epoch=lambda progress: rates.append(progress.lr))
     steps = math.ceil(1437 / 64)
-    assert rates == [learning_rate(0.05, steps - 1, 4 * steps)]
+    assert rates == [learning_rate(0.05, steps - 1, 4 * steps), learning_rate(0.05, 2 * steps - 1, 4 * steps)]
     assert learning_rate(0.1, 100, 100) == pytest.approx(0, abs=1e-12)
 
 
