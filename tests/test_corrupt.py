@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from thresher.commands.corrupt import corruption_picture
+from thresher.commands.corrupt import _shown, corruption_picture
 from thresher.data import ArraySplit, Data, DatasetSplit, load
 from thresher.data.corrupt import KINDS, CorruptedSplit, Corruption, assigned, corrupt_data, corrupted_image
 from thresher.data.corruptions import fog, gaussian_noise, lower_resolution, motion_blur, occlude, streak
@@ -478,6 +478,13 @@ def test_the_picture_takes_any_class_name_as_it_is() -> None:
     assert odd.shape == plain.shape
     assert (odd != 255).any(-1).sum() > 0.7 * (plain != 255).any(-1).sum()  # the images are nearly as large
     assert not np.array_equal(drawn("$x$", "b", "c", "d"), drawn("x", "b", "c", "d"))
+
+
+def test_pictures_of_any_channels_are_shown_in_grey_or_colour() -> None:
+    picture = np.arange(20, dtype=np.uint8).reshape(2, 2, 5)
+    assert [_shown(picture[..., :count]).shape for count in (1, 2, 3, 4, 5)] == [(2, 2)] * 2 + [(2, 2, 3)] * 3
+    assert _shown(picture[..., :2]).tolist() == [[0, 5], [10, 15]]
+    assert _shown(picture)[0, 0].tolist() == [0, 1, 2]
 
 
 def test_without_ids_the_first_sample_of_each_of_six_classes_is_shown(tmp_path: Path, call: Any) -> None:

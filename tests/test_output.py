@@ -306,9 +306,16 @@ BARS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 
 def test_bars_tell_the_time_that_is_left() -> None:
     now = time.monotonic()
-    told = (((now - 60, 0.0, now, 0.5), "0:01:00 left"), ((now, 0.5, now, 0.5), ""), ((now - 60, 0.0, now, 1.0), ""))
+    told = [((now - 60, 0.0, now, 0.5), "0:01:00 left"), ((now, 0.5, now, 0.5), ""), ((now - 60, 0.0, now, 1.0), "")]
+    told += [((now - 60, 0.5, now, 0.5), ""), ((now, 0.2, now, 0.5), "")]  # nothing done, or in no time
     for seen, text in told:
         assert bars.TimeLeft().render(cast(Any, SimpleNamespace(fields={"seen": seen}))).plain == text
+
+
+def test_notes_above_the_bars_stay_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    note = "a [red]folder[/] " + "of a long name " * 20
+    bars.Bars().print(note)
+    assert capsys.readouterr().err == note + "\n"
 
 
 @pytest.mark.parametrize("name", BARS)

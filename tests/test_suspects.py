@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from scipy.stats import norm
 
@@ -316,6 +317,8 @@ def test_the_command_shows_the_most_suspect_and_counts_the_others(tmp_path: Path
         "margin": -6,
         "wrong": 1,
     }
+    call("suspects", tmp_path / "store", "--out", tmp_path / "s.parquet")
+    assert pq.read_table(tmp_path / "s.parquet").to_pylist()[0] == {"sample_id": 199, "target": 3, "margin": -6, "wrong": 1}
 
 
 @pytest.mark.parametrize(("share", "told"), [(0.45, False), (0.7, True)])
