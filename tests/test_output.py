@@ -25,8 +25,10 @@ from thresher.cli import app, main
 from thresher.commands import bars
 from thresher.commands.output import Output
 from thresher.commands.screen import Screen, parallel
+from thresher.commands.training import results_table
 from thresher.engines import MOST
 from thresher.errors import InputError
+from thresher.experiments.tables import Row
 from thresher.explore.server import Server
 from thresher.train.spec import TrainSpec
 
@@ -181,6 +183,18 @@ def test_trainings_advance_by_their_work_and_one_that_runs_by_its_epochs() -> No
     screen.notify("result", {**result, "work": 20.0})
     screen.notify("failure", {**result, "work": 10.0})
     assert shown == [(0.0, "0/2"), (0.0, "0/3"), (0.125, "0/3"), (0.5, "1/3"), (0.75, "2/3")]
+
+
+def test_the_table_of_results_says_of_how_many_seeds_what_is() -> None:
+    rows = [
+        Row("full", 1.0, 1437, 1, 98.5, None, None, None, 0, 12.34),
+        Row("aum", 0.1, 144, 3, 80.0, 1.5, -2.0, 0.25, 2, 3.0, 1),
+    ]
+    columns = [list(column.cells) for column in results_table(rows).columns]
+    assert list(zip(*columns, strict=True)) == [
+        ("full", "1.0", "1437", "98.50", "", "1", "12.3"),
+        ("aum", "0.1", "144", "80.00 ± 1.50", "-2.00 ± 0.25 (2 pairs)", "3 (1 diverged)", "3.0"),
+    ]
 
 
 def test_under_torchrun_a_rank_trains_one_at_a_time() -> None:
