@@ -63,6 +63,9 @@ def test_impossible_parts(text: str) -> None:
 def test_a_share_of_fewer_than_one_sample_is_told() -> None:
     with pytest.raises(InputError, match=r"holds out some of 1437 samples, but 0\.0005 gives none"):
         load("digits", holdout="0.0005")
+    for share in (0.0, 1.0):
+        with pytest.raises(InputError, match=rf"a share to hold out in \(0, 1\), but got {share}"):
+            Holdout(share)
     left, held = split_rows(4, Holdout(0.999999))
     assert (len(left), len(held)) == (1, 3)
 

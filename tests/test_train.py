@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from contextlib import ExitStack
 from dataclasses import replace
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -202,6 +202,20 @@ def test_the_cosine_is_that_of_the_whole_schedule() -> None:
     assert learning_rate(0.1, 100, 100) == pytest.approx(0, abs=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("every", "told"), [(0, [None] * 4 + [0.1]), (2, [None, 0.1, 0.1, 0.2, 0.3]), (9, [None] * 4 + [0.1])]
+)
+def test_the_test_set_is_looked_at_every_so_many_epochs_and_after_the_last(
+    every: int, told: list[float | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, found = count(1), list[float | None]()
+    monkeypatch.setattr("thresher.train.loop.evaluate", lambda *_: next(looks) / 10)
+    spec = TrainSpec("tiny", epochs=5, batch_size=1437)
+    result = fit(DIGITS, spec, 0, eval_every=every, on_epoch=lambda progress: found.append(progress.test_accuracy))
+    assert found == told
+    assert (result.test_accuracy, result.best_test_accuracy) == (told[-1], told[-1])
+
+
 def test_evaluation_is_by_the_running_statistics_which_it_leaves_alone() -> None:
     model = build("tiny", 10, 1, seed=0, image_size=8).train()
     for module in model.modules():
@@ -228,10 +242,19 @@ def test_evaluation_is_by_the_running_statistics_which_it_leaves_alone() -> None
         torch.testing.assert_close(logits, model.head(train), rtol=1e-4, atol=1e-5)
 
 
+def test_a_warm_up_is_counted_in_epochs() -> None:
+    rates: list[float] = []
+    spec = TrainSpec("tiny", epochs=4, warmup_epochs=2, batch_size=480, lr=0.1)  # 3 steps an epoch, the warm-up is 6
+    fit(DIGITS, spec, seed=0, on_epoch=lambda progress: rates.append(progress.lr))
+    assert rates == pytest.approx([0.05, 0.1, 0.075, 0.00669873])  # the last: (1 + cos(5/6 pi)) / 20
+
+
 def test_the_published_recipe_is_the_default() -> None:
     spec = TrainSpec()
     assert (spec.model, spec.epochs, spec.batch_size, spec.lr) == ("resnet18", 200, 128, 0.1)
     assert (spec.momentum, spec.nesterov, spec.weight_decay, spec.precision) == (0.9, True, 5e-4, "fp32")
+    assert (spec.optimizer, spec.augment, spec.schedule_epochs) == ("sgd", True, None)
+    assert (spec.warmup_epochs, spec.label_smoothing, spec.clip_norm) == (0, 0.0, None)
 
 
 def test_the_loss_scale_is_the_batch_mean_of_the_score() -> None:
