@@ -304,6 +304,14 @@ def test_batch_sizes(train: bool, batch_size: int) -> None:
         assert 1 not in sizes or not train or batch_size <= 2 or count == 1
 
 
+def test_a_last_batch_is_filled_up_only_if_that_leaves_the_one_before_as_large() -> None:
+    assert batch_sizes(5, 2, True) == [2, 2, 1]  # 1 and 2 would be no better
+    assert batch_sizes(7, 3, True) == [3, 2, 2]
+    assert batch_sizes(11, 5, True, parts=2) == [5, 5, 1]  # 2 and 4
+    assert batch_sizes(15, 7, True, parts=2) == [7, 4, 4]
+    assert batch_sizes(14, 5, True, parts=2) == [5, 5, 4]  # enough for two a part
+
+
 @pytest.mark.parametrize("split", [arrays(), Slow()], ids=["memory", "loader"])
 @pytest.mark.parametrize("train", [False, True])
 @pytest.mark.parametrize("size", [2, 3])

@@ -98,6 +98,12 @@ def test_real_archive_equals_the_folder(cifar_root: Path, tmp_path: Path) -> Non
 # ---- small files of the same layout
 
 
+NORMALISATION = {  # mean and std of the TDDS code, in 255ths
+    "cifar10": (125.3, 123.0, 113.9, 63.0, 62.1, 66.7),
+    "cifar100": (129.3, 124.1, 112.4, 68.2, 65.4, 70.4),
+}
+
+
 @pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
 def test_folder(tmp_path: Path, name: str, protocol: int) -> None:
@@ -112,6 +118,7 @@ def test_folder(tmp_path: Path, name: str, protocol: int) -> None:
         assert test.shape == (ROWS, 3, 32, 32)
         assert data.train.targets.tolist() == [label for p in parts for label in files[p][labels]]
         assert data.class_names[-1] == f"class {data.num_classes - 1}"
+        assert [255 * share for share in (*data.mean, *data.std)] == pytest.approx(NORMALISATION[name], rel=1e-12)
 
 
 @pytest.mark.parametrize("mode", ["w:gz", "w"])

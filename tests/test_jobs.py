@@ -97,6 +97,7 @@ def test_the_best_accuracy_is_told_beside_the_last_and_names_no_other_result(cal
     said = call(*command[:-1], tmp_path / "looked", "--eval-every", 1)
     assert f"best over the epochs: {100 * result['best_test_accuracy']:.2f} %, chosen on the test set" in said
     assert "Expected --eval-every as a number of epochs" in call.refused(*command, "--eval-every", "-1")
+    assert "--eval-every" not in call(*command[:-1], tmp_path / "looked")  # nobody asks for it
     for folder, others in ((tmp_path, 1), (tmp_path / "looked", 2)):  # results that looked at no, or at other epochs
         said = json.loads(call(*command[:-1], folder, "--eval-every", others, "--json", "--quiet"))
         assert "best_accuracy_mean" not in said

@@ -216,6 +216,28 @@ def test_the_test_set_is_looked_at_every_so_many_epochs_and_after_the_last(
     assert (result.test_accuracy, result.best_test_accuracy) == (told[-1], told[-1])
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_evaluation_is_in_the_precision_of_the_recipe(precision: Any) -> None:
+    seen, kinds = list[bool](), set[torch.dtype]()
+
+    class Watched(torch.nn.Module):
+        head = torch.nn.Linear(64, 10)
+
+        def features(self, images: torch.Tensor) -> torch.Tensor:
+            seen.append(torch.is_autocast_enabled("cpu"))
+            return images.flatten(1)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return self.head(self.features(images))  # type: ignore[no-any-return]
+
+    model: Any = Watched()
+    recorder: Any = SimpleNamespace(ranks=Alone(), update_eval=lambda logits, *_: kinds.add(logits.dtype))
+    evaluate(model, DIGITS, replace(SPEC, precision=precision), torch.device("cpu"))
+    record_evaluation(model, DIGITS, replace(SPEC, precision=precision), recorder, torch.device("cpu"))
+    assert set(seen) == {precision == "bf16"}
+    assert kinds == {torch.float32}
+
+
 def test_evaluation_is_by_the_running_statistics_which_it_leaves_alone() -> None:
     model = build("tiny", 10, 1, seed=0, image_size=8).train()
     for module in model.modules():
@@ -424,13 +446,17 @@ def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path: Path, monkeypatch:
     assert load_checkpoint(path) == {"n": 1}
 
 
+@pytest.mark.parametrize(
+    ("cost", "wanted"),
+    [(1.0, [1, 12, 23, 30]), (0.21, [*range(1, 30, 3), 30]), (0.19, list(range(1, 31)))],  # below 0.2 it does not matter
+)
 def test_progress_is_written_as_often_as_it_costs_a_tenth_of_the_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cost: float, wanted: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock, written = [0.0], []
 
     def slow(path: Path, model: Any, optimizer: Any, recorder: Any, epoch: int, *_: Any) -> None:
-        clock[0] += 1.0
+        clock[0] += cost
         written.append(epoch)
 
     monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
@@ -438,6 +464,6 @@ def test_progress_is_written_as_often_as_it_costs_a_tenth_of_the_time(
     saver = progress.Saver(tmp_path / "c.safetensors", Alone())
     model, optimizer = torch.nn.Linear(1, 1), torch.optim.SGD(torch.nn.Linear(1, 1).parameters(), 0.1)
     for epoch in range(1, 31):
-        clock[0] += 1.0  # an epoch takes as long as writing
+        clock[0] += 1.0
         saver.save(model, optimizer, None, epoch, last=epoch == 30)
-    assert written == [1, 12, 23, 30]  # 10 epochs later it would have been a tenth
+    assert written == wanted
