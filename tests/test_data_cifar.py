@@ -362,6 +362,13 @@ def test_handmade_pickles_are_refused(raw: bytes) -> None:
         read_pickle(raw, "here")
 
 
+@pytest.mark.parametrize("raw", [b"}(K\x01K\x02tK\x03s.", b"}((K\x01K\x02tK\x03u.", b"((K\x01K\x02tK\x03d."])
+def test_keys_that_could_take_forever_are_refused_however_they_are_put_in(raw: bytes) -> None:
+    assert pickle.loads(raw) == {(1, 2): 3}
+    with pytest.raises(CorruptFileError, match="a tuple as the key of a dict"):
+        read_pickle(raw, "here")
+
+
 def test_stand_ins_survive_an_attack() -> None:
     with pytest.raises(CorruptFileError):
         read_pickle(b"\x80\x02cnumpy\ndtype\nN}S'_function'\nK\x01s\x86b.", "here")

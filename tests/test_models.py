@@ -107,6 +107,9 @@ def test_the_imagenet_stem_leaves_112_and_then_56_positions(name: str) -> None:
     with torch.no_grad():
         convolved = model.conv1(torch.zeros(1, 3, 224, 224))
         assert (convolved.shape[2:], model.pool(convolved).shape[2:]) == ((112, 112), (56, 56))
+        dot = torch.zeros(1, 1, 8, 8)
+        dot[..., 4, 4] = 1  # in the middle of one window of 3 x 3
+        assert model.pool(dot).nonzero()[:, 2:].tolist() == [[2, 2]]
 
 
 BLOCKS: dict[str, tuple[nn.Module, int]] = {

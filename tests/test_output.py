@@ -17,6 +17,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from rich.progress import TextColumn
 
 import thresher
 from thresher.boards import targets
@@ -324,6 +325,20 @@ def test_bars_tell_the_time_that_is_left() -> None:
     told += [((now - 60, 0.5, now, 0.5), ""), ((now, 0.2, now, 0.5), "")]  # nothing done, or in no time
     for seen, text in told:
         assert bars.TimeLeft().render(cast(Any, SimpleNamespace(fields={"seen": seen}))).plain == text
+
+
+def test_a_speed_is_measured_from_what_was_not_there_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, drawn, seen = [0.0], bars.Bars(), []
+    monkeypatch.setattr(bars.time, "monotonic", lambda: now[0])
+    for now[0], share in ((0.0, 0.2), (0.5, 0.3), (10.0, 0.5), (11.0, 0.4), (20.0, 0.6), (30.0, 1.5)):
+        drawn.show("a [red]b[/]", share, anew=share == 0.6)
+        seen.append(drawn._seen["a [red]b[/]"])
+    assert seen[:3] == [(0.0, 0.2, 0.0, 0.2), (0.0, 0.3, 0.5, 0.3), (0.0, 0.3, 10.0, 0.5)]  # in its first second no speed
+    assert seen[3:] == [(11.0, 0.4, 11.0, 0.4), (20.0, 0.6, 20.0, 0.6), (20.0, 0.6, 30.0, 1.0)]
+    (task,) = drawn._progress.tasks
+    assert (task.completed, task.fields["count"]) == (1.0, "100%")
+    texts = [column.render(task) for column in drawn._progress.columns if isinstance(column, TextColumn)]
+    assert [text.plain for text in texts] == ["a [red]b[/]", "100%", ""]
 
 
 def test_notes_above_the_bars_stay_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
