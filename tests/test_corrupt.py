@@ -491,7 +491,15 @@ def test_pictures_of_any_channels_are_shown_in_grey_or_colour() -> None:
     assert _shown(picture)[0, 0].tolist() == [0, 1, 2]
 
 
-def test_without_ids_the_first_sample_of_each_of_six_classes_is_shown(tmp_path: Path, call: Any) -> None:
-    said = call("corrupt", "--show", tmp_path / "a.png", "--json", "--quiet")
-    targets = load("digits").train.targets.tolist()
-    assert json.loads(said)["sample_ids"] == sorted(targets.index(label) for label in range(10))[:6]
+def test_without_ids_the_first_sample_of_each_class_is_shown(tmp_path: Path, call: Any) -> None:
+    for name in ("train/a/0", "train/a/1", "train/b/0", "train/b/1", "val/a/0"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(PICTURE).save(tmp_path / f"{name}.png")
+    command = ("corrupt", "--show", tmp_path / "shown.png", "--json", "--quiet")
+    assert json.loads(call(*command, "--data", "folder", "--data-dir", tmp_path))["sample_ids"] == [0, 2]
+    assert len(json.loads(call(*command))["sample_ids"]) == 6  # of the ten classes of digits
+
+
+def test_fingerprints_of_pictures_read_late_name_the_revision_of_the_corruptions() -> None:
+    split = CorruptedSplit(DatasetSplit([(PICTURE, 0)] * 25), Corruption())
+    assert next(split.content()) == b"corrupt 1 " + repr(Corruption()).encode() + b"\n"

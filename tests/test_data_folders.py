@@ -315,6 +315,19 @@ def test_links_that_are_passed_over_are_told(root: Path) -> None:
     assert (len(data.train), len(data.test)) == (7, 1)
 
 
+def test_the_size_is_part_of_the_name_where_it_is_given(root: Path) -> None:
+    for name, size in (("folder", 224), ("folder:size=16", 16), ("imagenet", 224)):
+        data = load(name, root)
+        assert (data.name, data.image_size) == (name, size)
+    assert load(f"folder:size=16:{root}").name == "folder:size=16"
+    assert load_folder(root).image_size == 224
+
+
+def test_pictures_are_normalised_as_those_of_imagenet(root: Path) -> None:
+    data = load_folder(root)
+    assert (data.mean, data.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
 def test_a_test_class_without_training(root: Path) -> None:
     write(root / "val" / "wolf" / "1.png")
     with pytest.raises(InputError, match=r"lacks: wolf\. Remove these folders, or add"):

@@ -180,10 +180,10 @@ def test_trainings_advance_by_their_work_and_one_that_runs_by_its_epochs() -> No
     result = {"method": "random", "keep": 0.1, "seed": 0, "test_accuracy": 0.5, "reason": "no"}
     screen.notify("jobs", {"total": 2, "work": 30.0})
     screen.notify("jobs", {"total": 1, "work": 10.0})
-    screen.notify("training", {"name": "a", "work": 20.0, "epoch": 1, "epochs": 4})
+    screen.notify("training", {"name": "a", "work": 20.0, "epoch": 3, "epochs": 4})
     screen.notify("result", {**result, "work": 20.0})
     screen.notify("failure", {**result, "work": 10.0})
-    assert shown == [(0.0, "0/2"), (0.0, "0/3"), (0.125, "0/3"), (0.5, "1/3"), (0.75, "2/3")]
+    assert shown == [(0.0, "0/2"), (0.0, "0/3"), (0.375, "0/3"), (0.5, "1/3"), (0.75, "2/3")]
 
 
 def test_the_table_of_results_says_of_how_many_seeds_what_is() -> None:

@@ -446,6 +446,15 @@ def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path: Path, monkeypatch:
     assert load_checkpoint(path) == {"n": 1}
 
 
+def test_progress_without_what_an_epoch_gave_is_gone_on_from(tmp_path: Path) -> None:
+    """As the first versions wrote it."""
+    model = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    progress.save_progress(tmp_path / "c.safetensors", model, optimizer, None, 3)
+    assert set(load_checkpoint(tmp_path / "c.safetensors")) == {"epoch", "model", "optimizer"}
+    assert progress.load_progress(tmp_path / "c.safetensors", model, optimizer, None, of="a name") == progress.Resumed(3)
+
+
 @pytest.mark.parametrize(
     ("cost", "wanted"),
     [(1.0, [1, 12, 23, 30]), (0.21, [*range(1, 30, 3), 30]), (0.19, list(range(1, 31)))],  # below 0.2 it does not matter
