@@ -102,7 +102,8 @@ CHECKS: dict[str, Callable[[dict[str, Any]], bool]] = {
     == [("tdds", "tdds", 3), ("aum", "aum", 3)],
     "select": lambda found: (found["kept"], found["samples"], found["column"]) == (100, 1437, "aum"),
     "export": lambda found: (found["format"], found["kept"], found["samples"]) == ("csv", 100, 1437),
-    "train": lambda found: rows(found) == [("aum", 100, 2, True)] and len(found["wrote"]) == 2,
+    "train": lambda found: rows(found) == [("aum", 100, 2, True)] and len(found["wrote"]) == 2
+    and found["rows"][0]["keep"] == 0.069589,  # 100 of 1437
     "run": lambda found: rows(found) == [("random", 144, 1, True), ("aum", 144, 1, False)]
     and any("digits: 1437 training" in note for note in found["notes"]),
     "suspects": lambda found: found["samples"] == 1437 and len(found["rows"]) == min(20, found["suspects"]),
