@@ -320,7 +320,9 @@ def test_the_size_is_part_of_the_name_where_it_is_given(root: Path) -> None:
         data = load(name, root)
         assert (data.name, data.image_size) == (name, size)
     assert load(f"folder:size=16:{root}").name == "folder:size=16"
-    assert load_folder(root).image_size == 224
+    assert (load_folder(root).image_size, load_folder(root, image_size=1).image_size) == (224, 1)
+    with pytest.raises(InputError, match="image_size as an integer >= 1, but got 0"):
+        load_folder(root, image_size=0)
 
 
 def test_pictures_are_normalised_as_those_of_imagenet(root: Path) -> None:

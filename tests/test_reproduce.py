@@ -413,6 +413,18 @@ def test_a_dry_run_measures_the_rest_of_a_recording(
     assert said.err == ""
 
 
+def test_a_dry_run_shares_the_trainings_among_the_workers_and_makes_recordings_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:  # fmt: skip
+    monkeypatch.setattr(reproduce_command, "recording_left", lambda cells, place, fail: [(load("digits"), SURROGATE, 3)])
+    monkeypatch.setattr(Pace, "training", lambda self, data, spec, kept: 36.0 * kept)
+    monkeypatch.setattr(Pace, "alone", lambda self, data, spec, kept: 1800.0)
+    cells = [replace(entry("random").cell, keep=keep, seed=seed) for keep, seed in ((0.2, 0), (0.1, 0), (0.1, 1))]
+    reproduce_command._announce(cells, Place(tmp_path, processes=2, threads=1), Pace(), Output())
+    said = capsys.readouterr().out  # half an hour, and 36 s for each of 288 + 144 + 144 samples, by two
+    assert "3 to run; 1 recordings to make or finish; about 3.4 hours here (2 at a time, cpu)" in said
+
+
 def test_heat_maps_need_a_grid() -> None:
     rows = board(entries("table6"), (0,), Place(Path("nowhere")))
     assert reproduce_command.heat_maps(rows) == []

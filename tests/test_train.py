@@ -344,6 +344,7 @@ def test_recipes_at_the_edge_of_the_possible() -> None:
         TrainSpec(epochs=1, batch_size=1, schedule_epochs=1, momentum=0.0, nesterov=False, weight_decay=0.0),
         TrainSpec(epochs=5, warmup_epochs=4, label_smoothing=0.0),
         TrainSpec(epochs=5, schedule_epochs=6, warmup_epochs=5),
+        TrainSpec(clip_norm=1e-3),
         TrainSpec(optimizer="adamw", momentum=0.0),  # which reads neither momentum nor nesterov
     ):
         assert TrainSpec(**spec.to_json()) == spec
