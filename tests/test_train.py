@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from thresher.data import load
 from thresher.errors import CorruptFileError, InputError, MissingFileError, MissingSamplesError
@@ -20,7 +21,7 @@ from thresher.models import build
 from thresher.ranks import Alone
 from thresher.recorder import Recorder
 from thresher.scorers import AUM, EL2N, TDDS
-from thresher.train import progress
+from thresher.train import checkpoint, progress
 from thresher.train.checkpoint import load_checkpoint, save_checkpoint
 from thresher.train.checks import check_single_samples
 from thresher.train.evaluation import evaluate, record_evaluation
@@ -471,6 +472,20 @@ def test_progress_without_what_an_epoch_gave_is_gone_on_from(tmp_path: Path) -> 
     progress.save_progress(tmp_path / "c.safetensors", model, optimizer, None, 3)
     assert set(load_checkpoint(tmp_path / "c.safetensors")) == {"epoch", "model", "optimizer"}
     assert progress.load_progress(tmp_path / "c.safetensors", model, optimizer, None, of="a name") == progress.Resumed(3)
+
+
+@pytest.mark.parametrize(
+    "said", ["No space left on device (os error 28)", 'IoError(Os { code: 28, kind: StorageFull, message: "" })']
+)
+def test_a_full_disk_is_told_in_the_words_of_any_safetensors(
+    said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise SafetensorError(f"Error while serializing: {said}")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(OSError, match="No space left"):
+        save_checkpoint(tmp_path / "c.safetensors", {"w": torch.ones(2)})
 
 
 @pytest.mark.parametrize(

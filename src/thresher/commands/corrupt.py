@@ -71,7 +71,7 @@ def corruption_picture(
         place.set_title(kind.replace("_", " "), fontsize="medium")
     buffer = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a box takes its place, and the id is below
+        warnings.filterwarnings("ignore", "Glyph .* missing from .*font")  # a box takes its place, and the id is below
         figure.savefig(buffer, format="png", metadata={"Software": None})
     on_step(1, 1)
     return buffer.getvalue()

@@ -83,7 +83,7 @@ def _crc(tensors: Mapping[str, Tensor], text: str) -> int:
 
 
 def _of_the_system(error: SafetensorError) -> OSError:
-    found = re.search(r"os error (\d+)", str(error))
+    found = re.search(r"(?:os error|Os \{ code:) (\d+)", str(error))  # before safetensors 0.6: the latter
     number = int(found[1]) if found else errno.EIO
     return OSError(number, os.strerror(number))
 
