@@ -108,6 +108,8 @@ def parse(words: list[str]) -> None:
     words = words[: words.index(">")] if ">" in words else words
     if Path(words[0]).name not in ("thresher", "thresher.cli"):
         return
+    if "s3://" in " ".join(words) and not importlib.util.find_spec("s3fs"):  # its paths could not be read
+        return
     command = app.commands[words[1]]
     with click.Context(command, info_name=words[1]) as context:
         command.parse_args(context, words[2:])

@@ -198,7 +198,9 @@ def test_a_folder_in_a_results_place_costs_the_others_nothing(tmp_path: Path) ->
     assert "it is a folder" in outcome.failed[cell]
 
 
-def test_a_dry_run_counts_what_would_fail(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_dry_run_counts_what_would_fail(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     absent = entry("el2n:epochs=3", data="imagenet")
     foreign = Place(tmp_path).result(entry("random").cell)
     foreign.parent.mkdir()
@@ -210,10 +212,11 @@ def test_a_dry_run_counts_what_would_fail(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert "4 cells, 0 of them done, 2 to run; 1 recordings" in result.stdout
     assert (
         f"1 cell cannot run or be used: Expected the result of random at keep=0.2 on digits (seed 0) in {foreign}"
-        in result.stderr
+        in result.output
     )
-    assert "1 cell cannot run or be used: Expected the folders train and val" in result.stderr
-    document = json.loads(CliRunner().invoke(app, [*arguments, "--data-dir", str(tmp_path), "--json"]).stdout)
+    assert "1 cell cannot run or be used: Expected the folders train and val" in result.output
+    app([*arguments, "--data-dir", str(tmp_path), "--json"], standalone_mode=False)
+    document = json.loads(capsys.readouterr().out)
     assert [(cell["data"], cell["method"]) for cell in document["failed"]] == [
         ("digits", "random"),
         ("imagenet", "el2n:epochs=3"),
@@ -368,7 +371,7 @@ def test_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     said = CliRunner().invoke(app, [*arguments, "--dry-run"], catch_exceptions=False).output
     assert "6 of them done, 0 to run; 0 recordings" in said
     looked = [*arguments, "--only", "T=4 K=3", "--eval-every", "1"]
-    said = CliRunner().invoke(app, looked, catch_exceptions=False).stderr
+    said = CliRunner().invoke(app, looked, catch_exceptions=False).output
     assert "1 of 1 rows have trainings that had run, or had begun, without --eval-every 1" in said
 
 

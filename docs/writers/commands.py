@@ -48,8 +48,8 @@ def _section(name: str, command: click.Command) -> str:
         else:
             text.append(_prose(" ".join(paragraph.split())))
     rows = [row for parameter in command.params if (row := _row(parameter))]
-    arguments = " ".join(p.make_metavar(click.Context(command)) for p in command.params if isinstance(p, click.Argument))
-    usage = f"`thresher {name} {f'{arguments} ' if arguments else ''}[OPTIONS]`"
+    options, *arguments = command.collect_usage_pieces(click.Context(command))
+    usage = f"`{' '.join(['thresher', name, *arguments, options])}`"
     return "\n\n".join([f"## {name}", usage, *text, table(["option", "value", "meaning"], rows, left=3)])
 
 
