@@ -82,9 +82,17 @@ def for_engine(path: Path, engine: str | None) -> Path:
     return path.resolve() if engine == "ray" and not is_remote(path) else path
 
 
-def for_arrow(place: Path) -> Any:
-    """Return what Arrow opens: the path, or an open file of a URL, which is read in pieces where they are needed."""
-    return place.open("rb") if is_remote(place) else place
+@contextmanager
+def for_arrow(place: Path, *, mapped: bool = False) -> Iterator[Any]:
+    """Open a file for Arrow, which reads it in pieces where they are needed; `mapped` maps one on this machine into memory.
+
+    Arrow takes a name given as text for UTF-8; as bytes it takes any name that the system has.
+    """
+    import pyarrow
+
+    opens = pyarrow.memory_map if mapped else pyarrow.OSFile
+    with place.open("rb") if is_remote(place) else opens(os.fsencode(place)) as file:
+        yield file
 
 
 @contextmanager

@@ -71,7 +71,7 @@ class ScoreFile:
         path = fixed(as_place(path))
         if not path.is_file():
             raise MissingFileError(f"Expected a score table at {path}, but there is none. Write one with `thresher score`.")
-        with sound(path), pq.ParquetFile(for_arrow(path)) as file:
+        with sound(path), for_arrow(path) as opened, pq.ParquetFile(opened) as file:
             names, metadata = file.schema_arrow.names, file.metadata
             told_of_file = metadata.metadata or {}
             header = parse_json(told_of_file.get(KEY, b"{}"))
@@ -144,8 +144,8 @@ class ScoreFile:
     def _opened(self) -> Iterator[pq.ParquetFile]:
         """Open the file to be read page by page, each checked. Raises RunDirectoryError if another one took its place since
         it was described: what is read several times must be the same each time."""
-        with sound(self.path), pq.ParquetFile(
-            for_arrow(self.path), page_checksum_verification=True, buffer_size=_BUFFER, pre_buffer=False
+        with sound(self.path), for_arrow(self.path) as opened, pq.ParquetFile(
+            opened, page_checksum_verification=True, buffer_size=_BUFFER, pre_buffer=False
         ) as file:  # fmt: skip
             if _stamp_of(file, self.path) != self.stamp:
                 raise RunDirectoryError(f"{self.path} was replaced or written to while it was read. Read it again.")

@@ -6,6 +6,7 @@ Heavy modules are imported inside the commands, so that `thresher score` starts 
 from __future__ import annotations
 
 import gc
+import io
 import sys
 
 import click
@@ -26,6 +27,9 @@ command spends a twentieth of its time looking through them."""
 def main() -> None:
     """Entry point: errors of Thresher and of the operating system become one clear line and exit status 1."""
     gc.set_threshold(_OBJECTS)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")  # a terminal without ± shows an escape, so no result is lost
     try:
         status = app.main(standalone_mode=False) or 0
     except click.Abort:

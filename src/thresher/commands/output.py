@@ -37,7 +37,7 @@ class Output:
     @property
     def shows_bars(self) -> bool:
         """Whether progress bars are drawn: on a terminal, and not with `--quiet`."""
-        return not self.quiet and sys.stderr.isatty()
+        return not self.quiet and sys.stderr is not None and sys.stderr.isatty()  # None: it was closed
 
     def hush(self) -> None:
         """Print nothing from now on, as on ranks other than the first."""
@@ -81,7 +81,10 @@ class Output:
         if self.as_json:
             head = {"command": self.command, "version": thresher.__version__, "wrote": self._wrote}
             document = plain({**head, **facts, "notes": self._notes})
-            click.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
+            text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+            if not _fits(text):
+                text = json.dumps(document, indent=2, allow_nan=False)  # JSON can escape the others
+            click.echo(text)
 
     def print_notes_by(self, print_note: Callable[[str], None] | None) -> None:
         """Print notes with this function from now on; None prints them plainly on stderr."""
@@ -107,6 +110,15 @@ def plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return str(value)
+
+
+def _fits(text: str) -> bool:
+    """Return whether the encoding of stdout has all characters of a text."""
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeError:
+        return False
+    return True
 
 
 def _on_stderr(text: str) -> None:

@@ -35,7 +35,7 @@ def write(path: Path, name: str, pieces: Iterable[dict[str, pa.Array]]) -> FileE
         "column_encoding": {"sample_id": "DELTA_BINARY_PACKED"},
     }  # fmt: skip
     try:
-        with pq.ParquetWriter(path, schema, **options) as writer:
+        with pa.OSFile(os.fsencode(path), "wb") as opened, pq.ParquetWriter(opened, schema, **options) as writer:
             for columns in itertools.chain([piece], rest):
                 table = pa.table(columns)
                 writer.write_table(table)

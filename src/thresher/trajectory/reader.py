@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from thresher.arrow import all_numbers, values_crc
 from thresher.errors import CorruptFileError, InputError, MissingFileError, RunDirectoryError, UnknownNameError
-from thresher.places import as_place, fixed, for_arrow, is_remote
+from thresher.places import as_place, fixed, for_arrow
 from thresher.trajectory.layout import MANIFEST, FileEntry, Manifest, load_manifest
 from thresher.trajectory.part import Part
 from thresher.types import Floats, Frame, Ids, as_names, is_whole
@@ -209,7 +209,7 @@ class Trajectory:
     def _read(self, entry: FileEntry, columns: list[str]) -> pa.Table:
         path = self._path(entry)
         try:
-            with pq.ParquetFile(for_arrow(path), page_checksum_verification=True, memory_map=not is_remote(path)) as file:
+            with for_arrow(path, mapped=True) as opened, pq.ParquetFile(opened, page_checksum_verification=True) as file:
                 table = file.read(columns, use_threads=False)
             found = {name: values_crc(table.column(name)) for name in table.column_names} if entry.crcs else {}
         except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:

@@ -1,0 +1,82 @@
+"""Folders with odd names, terminals that lack characters, closed streams: what works elsewhere works there."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from thresher import Coreset
+
+SMALL = ("--model", "tiny", "--epochs", "1", "--batch-size", "240", "--device", "cpu")
+
+
+def thresher(*arguments: object, set: dict[str, str] | None = None, closed: tuple[int, ...] = ()) -> tuple[str, str]:
+    """Run a command in a process of its own, which must succeed, and return what it said on stdout and stderr."""
+    command = [sys.executable, "-m", "thresher", *map(os.fsencode, map(str, arguments))]
+    shut = "".join(f" {number}>&-" for number in closed)
+    done = subprocess.run(
+        ["bash", "-c", f'"$@"{shut}', "bash", *command], capture_output=True, env={**os.environ, **(set or {})}, check=False
+    )
+    out, err = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+    assert done.returncode == 0, out + err
+    return out, err
+
+
+@pytest.mark.parametrize("name", ["o\udcfct", "a b'c\"d#e%20[f]*g$HOME"])
+def test_folders_with_any_name_hold_runs(name: str, tmp_path: Path, call: Any) -> None:
+    """A lone byte, as in ISO 8859, is what text in UTF-8 cannot name."""
+    folder = tmp_path / name
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("needs a file system that takes such names")
+    call("record", "--out", folder / "run", *SMALL)
+    call("record", "--out", folder / "run", *SMALL)  # goes on from the checkpoint
+    call("score", folder / "run", "--method", "el2n", "--out", folder / "scores.parquet")
+    call("select", folder / "scores.parquet", "--method", "el2n", "--keep", 100, "--out", folder / "kept.parquet")
+    call("suspects", folder / "run")
+    call("train", "--coreset", folder / "kept.parquet", "--out", folder / "trained", *SMALL)
+    call("export", folder / "kept.parquet", "--to", "csv", "--out", folder / "kept.csv")
+    assert len(Coreset.load(folder / "kept.parquet")) == 100
+    assert not list(folder.rglob("*.part"))
+
+
+def test_where_the_locale_is_not_utf8_files_lie_where_they_are_named(small_run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "ü"
+    plain = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
+    thresher("score", small_run, "--method", "el2n", "--out", folder / "scores.parquet", set=plain)
+    thresher("select", folder / "scores.parquet", "--method", "el2n", "--keep", 9, "--out", folder / "k.parquet", set=plain)
+    assert len(Coreset.load(folder / "k.parquet")) == 9
+
+
+def test_a_terminal_that_lacks_characters_shows_the_table_all_the_same(tmp_path: Path) -> None:
+    out, _ = thresher(
+        "train", "--seeds", "0-1", "--jobs", 1, "--out", tmp_path / "日本", *SMALL, set={"PYTHONIOENCODING": "ascii"}
+    )
+    assert "full" in out
+    assert f"results in {tmp_path}" in out
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_json_is_json_whatever_the_encoding(encoding: str, small_run: Path, tmp_path: Path) -> None:
+    names = [tmp_path / "日本.parquet", tmp_path / "\udcfc.parquet"]
+    for name in names:
+        out, _ = thresher(
+            "score", small_run, "--method", "el2n", "--out", name, "--json", set={"PYTHONIOENCODING": f"{encoding}:strict"}
+        )
+        assert json.loads(out)["wrote"] == [str(name)]
+
+
+def test_closed_streams_stop_nothing(small_run: Path, tmp_path: Path) -> None:
+    out, _ = thresher("score", small_run, "--method", "el2n", "--out", tmp_path / "scores.parquet", closed=(2,))
+    assert "1437 samples" in out
+    thresher(
+        "select", tmp_path / "scores.parquet", "--method", "el2n", "--keep", 9, "--out", tmp_path / "k", closed=(0, 1, 2)
+    )
+    assert len(Coreset.load(tmp_path / "k")) == 9
