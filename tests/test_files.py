@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable
@@ -59,3 +60,14 @@ def test_what_a_killed_export_left_is_in_nobodys_way(tmp_path: Path, monkeypatch
     with all_or_none(tmp_path / "kept") as folder:
         (folder / "b").touch()
     assert {path.name for path in (tmp_path / "kept").iterdir()} >= {"a", "b"}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_an_error_names_the_file_not_the_one_beside_it(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Path, *arguments: object, **more: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(PermissionError) as refused:
+        WRITERS[name](tmp_path / "one.parquet")
+    assert refused.value.filename == str(tmp_path / "one.parquet")

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 from thresher.errors import InputError, RunDirectoryError
 
 PART = ".part"
+_PARTS = re.compile(rf"(\.[0-9a-f]{{8}}{re.escape(PART)})+$")  # as `part_of` adds them, also to one of its own
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -32,7 +34,8 @@ def replacing(path: Path) -> Iterator[Path]:
     """Give a place beside `path` to write to; what lies there takes the place of `path` when the block ends well.
 
     Where it ends with an error, the part is removed, so that a full disk is not filled with rests; an OSError without a
-    file name, as writing gives it, gets that of `path`. Raises RunDirectoryError where `path` is a device or a pipe.
+    file name, as writing gives it, or with that of the part, gets that of `path`. Raises RunDirectoryError where `path` is
+    a device or a pipe.
     """
     check_plain(path)
     part = part_of(path)
@@ -41,8 +44,8 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(part, path)
     except BaseException as error:
         part.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
-            error.filename = str(path)
+        if isinstance(error, OSError) and error.errno is not None and error.filename in (None, part, str(part)):
+            error.filename = _PARTS.sub("", str(path))
         raise
     sync_folder(path.parent)
 
