@@ -80,3 +80,30 @@ def test_closed_streams_stop_nothing(small_run: Path, tmp_path: Path) -> None:
         "select", tmp_path / "scores.parquet", "--method", "el2n", "--keep", 9, "--out", tmp_path / "k", closed=(0, 1, 2)
     )
     assert len(Coreset.load(tmp_path / "k")) == 9
+
+
+@pytest.mark.parametrize("call", ["check_scorer(Broken())", "check_selector(Picks())"])
+def test_without_asserts_no_check_passes(call: str, tmp_path: Path) -> None:
+    """Of a scorer without a source, which every check would pass."""
+    program = f"""
+from dataclasses import dataclass
+from thresher.scorers import LastLoss
+from thresher.selectors.top import Top
+from thresher.testing import check_scorer, check_selector
+
+@dataclass(frozen=True)
+class Broken(LastLoss):
+    "Its source is not said."
+
+@dataclass(frozen=True)
+class Picks(Top):
+    "Nor is that of this."
+
+{call}
+"""
+    place = tmp_path / "program.py"
+    place.write_text(program)
+    for flag, message in (("-B", "Source: "), ("-O", "Expected Python without -O"), ("-OO", "Expected Python without -O")):
+        done = subprocess.run([sys.executable, flag, str(place)], capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert message in done.stderr

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thresher import signals
+from thresher.errors import InputError
 from thresher.types import Frame, Pool
 
 Trajectories = dict[str, NDArray[np.float64]]
@@ -50,3 +51,9 @@ def frames(values: Trajectories) -> Iterator[Frame]:
     for epoch in range(epochs):
         ids = np.flatnonzero(~np.isnan(values["loss"][epoch])).astype(np.int64)
         yield Frame(epoch, ids, {name: array[epoch, ids].astype(np.float32) for name, array in values.items()}, n)
+
+
+def need_asserts() -> None:
+    """Raise InputError where Python leaves out `assert` (python -O): every check would pass."""
+    if not __debug__:
+        raise InputError("Expected Python without -O and PYTHONOPTIMIZE, which leave out the checks. Run them without.")

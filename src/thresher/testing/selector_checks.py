@@ -15,6 +15,7 @@ from thresher.ranking.keys import id_hash
 from thresher.registry import fault_of
 from thresher.selectors._base import Selector
 from thresher.selectors._quota import class_quotas
+from thresher.testing.generators import need_asserts
 from thresher.types import Floats, Ids, Pool, Scores
 
 _N = 60
@@ -34,6 +35,7 @@ def check_selector(selector: Selector) -> None:
     >>> from thresher.selectors.top import Top
     >>> check_selector(Top())
     """
+    need_asserts()
     check_declaration(selector)
     scores, pool = example()
     before = copy.deepcopy((scores.values, pool.targets, pool.aux["mean_prob"]))
