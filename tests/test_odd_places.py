@@ -12,6 +12,9 @@ from typing import Any
 import pytest
 
 from thresher import Coreset
+from thresher.commands.output import Output
+from thresher.commands.training import results_table
+from thresher.experiments.tables import Row
 
 SMALL = ("--model", "tiny", "--epochs", "1", "--batch-size", "240", "--device", "cpu")
 
@@ -80,6 +83,18 @@ def test_closed_streams_stop_nothing(small_run: Path, tmp_path: Path) -> None:
         "select", tmp_path / "scores.parquet", "--method", "el2n", "--keep", 9, "--out", tmp_path / "k", closed=(0, 1, 2)
     )
     assert len(Coreset.load(tmp_path / "k")) == 9
+
+
+@pytest.mark.parametrize("width", [20, 40, 60])
+def test_narrow_terminals_cut_off_no_digits(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [Row("tdds:window=5:at=10", 0.100209, 144, 3, 98.76, 5.29, 1.23, 4.56, 3, 123.4)]
+    monkeypatch.setenv("COLUMNS", str(width))
+    Output().table(lambda: results_table(rows))
+    words = capsys.readouterr().out.split()
+    assert {"0.100209", "144", "98.76", "5.29", "+1.23", "4.56", "123.4", "accuracy"} <= set(words)
+    assert "\u2026" not in "".join(words)
 
 
 @pytest.mark.parametrize("call", ["check_scorer(Broken())", "check_selector(Picks())"])

@@ -67,7 +67,11 @@ class Output:
         if not (self.quiet or self.as_json):
             from rich.console import Console
 
-            Console().print(make())
+            view = make()
+            for column in view.columns:  # a narrow terminal wraps words, but cuts off no digits
+                words = " ".join(map(str, (column.header, *column.cells))).split()
+                column.min_width = 1 if column.overflow == "fold" else max(map(len, words), default=1)
+            Console().print(view, crop=False)
 
     def wrote(self, *paths: Path) -> None:
         """Record files or folders that the command has written."""
