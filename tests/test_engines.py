@@ -5,12 +5,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -172,3 +174,16 @@ def test_without_ray_its_engine_says_what_to_install(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingPackageError, match=r"Install thresher\[ray\]"):
         make_engine("ray")
+
+
+def test_a_program_that_starts_work_as_it_is_imported_is_told_so(tmp_path: Path) -> None:
+    place = tmp_path / "program.py"
+    place.write_text(
+        "from thresher.cores import threads\n"
+        "from thresher.engines.local import Processes\n"
+        "with Processes(2) as engine:\n"
+        "    engine.run([1, 2], lambda share: (threads, (share,)), on_result=print)\n"
+    )
+    done = subprocess.run([sys.executable, str(place)], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert 'only under `if __name__ == "__main__":`' in done.stderr.splitlines()[-1]

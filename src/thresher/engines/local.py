@@ -15,16 +15,23 @@ from contextlib import contextmanager
 from functools import partial
 from multiprocessing.process import BaseProcess
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from thresher.engines import Call
 from thresher.engines.serial import Serial, forget_locals, raise_failure
 from thresher.errors import ThresherError
 
+if TYPE_CHECKING:
+    from multiprocessing.synchronize import Event
+
 T = TypeVar("T")
 _KILLED = (
     "A worker process was killed; the system may have run out of memory. Finished work is kept: run the same command "
     "again with fewer workers (--jobs, --workers)."
+)
+_NOT_BEGUN = (
+    "No worker process could begin: each runs the program that starts it once more, as a module. Expected a program in a "
+    'file, which starts work only under `if __name__ == "__main__":`. Add that line, or ask for one worker.'
 )
 
 
@@ -39,6 +46,7 @@ class Processes:
         self.workers = workers
         self._pool: Executor | None = None
         self._others: set[BaseProcess] = set()
+        self._begun: Event | None = None
 
     def run(
         self,
@@ -93,7 +101,7 @@ class Processes:
                     result = future.result()
                 except BrokenProcessPool:
                     broken = True  # and so are all that run: which of them was to blame is not known
-                    failed(item, WorkerDied(_KILLED))
+                    failed(item, WorkerDied(_KILLED if self._begun is None or self._begun.is_set() else _NOT_BEGUN))
                 except Exception as error:
                     failed(item, error)
                 else:
@@ -106,8 +114,9 @@ class Processes:
         if self._pool is None:
             # "spawn": forking a process that has used torch's thread pool may hang.
             context, self._others = multiprocessing.get_context("spawn"), set(multiprocessing.active_children())
+            self._begun = context.Event()
             self._pool = ProcessPoolExecutor(
-                self.workers, mp_context=context, initializer=_begin_worker, initargs=(os.getpid(),)
+                self.workers, mp_context=context, initializer=_begin_worker, initargs=(os.getpid(), self._begun)
             )
         return self._pool
 
@@ -215,9 +224,10 @@ def _interrupts_ignored() -> Iterator[None]:
         signal.signal(signal.SIGINT, usual)
 
 
-def _begin_worker(parent: int) -> None:
+def _begin_worker(parent: int, begun: Event) -> None:
     """Leave Ctrl-C to the parent, and end soon after it is gone (`kill -9`), so that no orphan goes on computing."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    begun.set()
 
     def watch() -> None:
         while os.getppid() == parent:
