@@ -16,7 +16,9 @@ SCRIPT = Path(__file__).with_name("ranks_frames.py")
 @pytest.mark.parametrize("framework", ["lightning", "transformers", "accelerate"])
 def test_two_ranks_record_and_resume(framework: str, tmp_path: Path) -> None:
     for package in {framework, "accelerate" if framework == "transformers" else framework}:
-        pytest.importorskip(package, reason=f"needs {package}: pip install 'thresher[{package}]'")
+        module = pytest.importorskip(package, reason=f"needs {package}: pip install 'thresher[{package}]'")
+        if package == "transformers" and tuple(map(int, module.__version__.split(".")[:2])) < (5, 18):
+            pytest.skip("transformers before 5.18 resumes no training on several CPU processes")
     command = [sys.executable, str(SCRIPT.with_name("ranks_start.py")), "2", str(SCRIPT)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
