@@ -3,17 +3,18 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help run test check bench gpu faults docs clean
+.PHONY: help run test lowest check bench gpu faults docs clean
 
 help:
 	@echo 'make run      set up .venv, then thresher run on digits'
 	@echo 'make test     all tests, as CI runs them'
+	@echo 'make lowest   all tests with the lowest versions that pyproject.toml allows, in .venv-lowest; Python 3.11'
 	@echo 'make check    ruff and mypy --strict'
 	@echo 'make docs     the site, into build/site'
 	@echo 'make bench    speed and memory'
 	@echo 'make gpu      the tests and benchmarks that want a GPU; DATA is the folder of CIFAR'
 	@echo 'make faults   killed processes, flipped bits, hostile inputs'
-	@echo 'make clean    remove .venv, build and dist'
+	@echo 'make clean    remove .venv, .venv-lowest, build and dist'
 	@echo 'ARGS goes to what is run: make test ARGS="-k recorder"; PYTHON makes .venv: make run PYTHON=python3.12'
 
 # What a user gets; `run` needs no more.
@@ -34,6 +35,18 @@ run: .venv/core
 
 test: .venv/done
 	$(BIN)/python -m pytest -q -n auto --dist worksteal $(ARGS)
+
+# The newest Python for which all of these versions have wheels is 3.11.
+.venv-lowest/done: pyproject.toml constraints.txt constraints-lowest.txt
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info[:2] == (3, 11) else "The lowest versions need Python 3.11; set PYTHON=...")'
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-lowest.txt "$$(grep '^torch==' constraints.txt)" numpy
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-lowest.txt \
+		-e '.[transformers,lightning,accelerate,files,s3,tensorboard,mlflow,cleanlab]' 'moto[s3]' flask flask-cors pytest pytest-xdist hypothesis
+	touch $@
+
+lowest: .venv-lowest/done
+	.venv-lowest/bin/python -m pytest -q -n auto --dist worksteal $(ARGS)
 
 check: .venv/done
 	$(BIN)/ruff check .
@@ -62,4 +75,4 @@ docs: .venv/done
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --fresh-env docs build/site
 
 clean:
-	rm -rf .venv build dist
+	rm -rf .venv .venv-lowest build dist
