@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from importlib.util import find_spec
 from pathlib import Path
@@ -53,3 +55,18 @@ def test_it_names_its_command_licence_and_core_dependencies(wheel: zipfile.ZipFi
         "torch", "numpy", "pyarrow", "array-api-compat", "safetensors", "scikit-learn", "scipy", "pillow", "click", "rich",
         "jinja2", "matplotlib",
     }  # fmt: skip
+
+
+def test_make_lowest_installs_the_lowest_versions_that_are_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = re.search(r"-c constraints-lowest\.txt \\\n\s+-e '\.\[(.*?)\]'", (ROOT / "Makefile").read_text())
+    assert extras is not None
+    declared = project["dependencies"] + [
+        need for extra in extras[1].split(",") for need in project["optional-dependencies"][extra]
+    ]
+    lines = [line for line in (ROOT / "constraints-lowest.txt").read_text().splitlines() if not line.startswith("#")]
+    pinned = dict(line.split("==") for line in lines)
+    assert "torch" not in pinned  # it is pinned in constraints.txt only
+    lowest = dict(need.split(">=") for need in declared if not need.startswith("torch>="))
+    assert set(pinned) >= set(lowest)
+    assert [name for name, version in lowest.items() if not f"{pinned[name]}.".startswith(f"{version}.")] == []
