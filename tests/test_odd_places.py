@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
 import sys
+import tarfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from thresher import Coreset
 from thresher.commands.output import Output
 from thresher.commands.training import results_table
+from thresher.data import load
+from thresher.data.folders import read_picture
+from thresher.errors import CorruptFileError, ThresherError
+from thresher.exchange.uids import read_pool
 from thresher.experiments.tables import Row
+from thresher.score_table import read_scores
+from thresher.trajectory.reader import Trajectory
 
 SMALL = ("--model", "tiny", "--epochs", "1", "--batch-size", "240", "--device", "cpu")
 
@@ -122,3 +136,52 @@ class Picks(Top):
         done = subprocess.run([sys.executable, flag, str(place)], capture_output=True, text=True, check=False)
         assert done.returncode == 1
         assert message in done.stderr
+
+
+@contextmanager
+def no_more_open_files() -> Iterator[None]:
+    """As a user without permission, who cannot be had in every test run, this gets no file opened."""
+    resource = pytest.importorskip("resource", reason="needs limits as POSIX has them")
+    usual = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, usual[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, usual)
+
+
+def picture(path: Path) -> Path:
+    Image.fromarray(np.zeros((2, 2, 3), np.uint8)).save(path.with_suffix(".png"))
+    return path.with_suffix(".png")
+
+
+def archive(path: Path) -> Path:
+    tarfile.open(path, "w").close()
+    return path
+
+
+def pool(path: Path) -> Path:
+    pq.write_table(pa.table({"uid": ["0" * 32]}), path.with_suffix(".parquet"))
+    return path.with_suffix(".parquet")
+
+
+@pytest.mark.parametrize("kind", ["recording", "scores", "picture", "archive", "uids"])
+def test_what_the_system_refuses_is_nothing_against_the_file(kind: str, small_run: Path, tmp_path: Path) -> None:
+    """It was called damaged, and the advice was to delete it, or to cut a whole recording back."""
+    bucket = next(small_run.glob("trajectory/epoch=0001/*"))
+    cases: dict[str, tuple[Path, Callable[[Path], object]]] = {
+        "recording": (bucket, lambda path: list(recording.frames(["entropy"], 1, 2))),
+        "scores": (small_run / "scores.parquet", read_scores),
+        "picture": (picture(tmp_path / "p"), read_picture),
+        "archive": (archive(tmp_path / "a.tar"), lambda path: load("cifar10", path)),
+        "uids": (pool(tmp_path / "u"), read_pool),
+    }
+    recording = Trajectory.open(small_run / "trajectory")
+    path, read = cases[kind]
+    with suppress(CorruptFileError):  # of the empty archive
+        read(path)  # what has yet to be imported
+    with no_more_open_files(), pytest.raises(OSError, match="Too many open files") as refused:
+        read(path)
+    assert not isinstance(refused.value, ThresherError)
+    assert refused.value.errno == errno.EMFILE
+    assert path.name in str(refused.value)

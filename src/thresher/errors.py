@@ -12,7 +12,7 @@ _ADVICE = {
     errno.ENOSPC: "Free some space and run the same command again.",
     errno.EDQUOT: "Free some space and run the same command again.",
     errno.EFBIG: "Raise the file size limit and run the same command again.",
-    errno.EACCES: "Give this user access to it, or choose a place that is writable.",
+    errno.EACCES: "Give this user access to it, or choose another place.",
     errno.EROFS: "Choose a place that is writable.",
     errno.EISDIR: "Name a file, not a folder.",
     errno.ENOTDIR: "Name a folder, not a file.",
@@ -112,6 +112,16 @@ def one_line(error: ThresherError | OSError) -> str:
         return " ".join(str(error).split())
     advice = _ADVICE.get(error.errno or 0, "")
     return " ".join(f"{error}. Files that were complete before are intact. {advice}".split())
+
+
+def of_the_system(error: BaseException) -> bool:
+    """Return whether an error of reading a file tells of the system (no permission, too many open files), and so nothing
+    against what the file holds. A disk that cannot be read does.
+
+    >>> of_the_system(PermissionError(errno.EACCES, "Permission denied")), of_the_system(OSError("no Parquet magic bytes"))
+    (True, False)
+    """
+    return isinstance(error, OSError) and error.errno not in (None, errno.EIO)
 
 
 def printable(text: str) -> str:

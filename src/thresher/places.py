@@ -91,7 +91,13 @@ def for_arrow(place: Path, *, mapped: bool = False) -> Iterator[Any]:
     import pyarrow
 
     opens = pyarrow.memory_map if mapped else pyarrow.OSFile
-    with place.open("rb") if is_remote(place) else opens(os.fsencode(place)) as file:
+    try:
+        opened = place.open("rb") if is_remote(place) else opens(os.fsencode(place))
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(place)) from error  # Arrow's words are others
+    with opened as file:
         yield file
 
 

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from thresher.ahead import ahead
 from thresher.arrow import begins_as_parquet, floats, labels, numbers, values_crc
-from thresher.errors import CorruptFileError, InputError, MissingFileError, RunDirectoryError
+from thresher.errors import CorruptFileError, InputError, MissingFileError, RunDirectoryError, of_the_system
 from thresher.files import parse_json, seal_of
 from thresher.places import as_place, fixed, for_arrow, is_remote
 from thresher.ranking.blocks import BLOCK, GLIMPSE, GLIMPSES, MANY, Block
@@ -215,9 +215,11 @@ def sound(path: Path) -> Iterator[None]:
     """Turn what reading a damaged file may raise into one clear error."""
     try:
         yield
-    except (CorruptFileError, InputError, RunDirectoryError, PermissionError):
+    except (CorruptFileError, InputError, RunDirectoryError):
         raise
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError, AttributeError) as error:
+        if of_the_system(error):
+            raise
         if not begins_as_parquet(as_place(path)):
             raise CorruptFileError(f"{path} is not a score table. Give one that `thresher score` wrote.") from error
         raise CorruptFileError(f"{path} is not a complete score table ({error}). {_ANEW}") from error

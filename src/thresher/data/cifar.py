@@ -18,7 +18,7 @@ import torch
 
 from thresher.data.base import ArraySplit, Data
 from thresher.data.safe_pickle import read_pickle
-from thresher.errors import CorruptFileError, InputError, MissingFileError
+from thresher.errors import CorruptFileError, InputError, MissingFileError, of_the_system
 
 _SITE = "https://www.cs.toronto.edu/~kriz/cifar.html"
 _LARGEST_MEMBER = 1 << 30  # the largest official file has 156 MB; more is no CIFAR file
@@ -123,6 +123,8 @@ def _read_archive(layout: _Layout, archive: Path) -> dict[str, dict[str, Any]]:
     except CorruptFileError:
         raise
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        if of_the_system(error):
+            raise
         raise CorruptFileError(f"{archive} is no intact tar archive ({error}). Download it again from {_SITE}.") from error
     missing = [file for file in layout.files if file not in found]
     if missing:

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from thresher.data.base import Data, as_targets
-from thresher.errors import CorruptFileError, InputError, MissingFileError, printable
+from thresher.errors import CorruptFileError, InputError, MissingFileError, of_the_system, printable
 from thresher.places import fixed
 from thresher.types import is_whole
 
@@ -179,6 +179,8 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
         raise _gone(path) from None
     # Pillow's errors; the last but one for a kind of picture that it knows by its header and has no decoder for.
     except (OSError, SyntaxError, ValueError, EOFError, NotImplementedError, Image.DecompressionBombError) as error:
+        if of_the_system(error):
+            raise
         raise CorruptFileError(f"{path} cannot be read as a picture ({error}). Replace or remove it.") from error
 
 

@@ -15,7 +15,14 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from thresher.arrow import all_numbers, values_crc
-from thresher.errors import CorruptFileError, InputError, MissingFileError, RunDirectoryError, UnknownNameError
+from thresher.errors import (
+    CorruptFileError,
+    InputError,
+    MissingFileError,
+    RunDirectoryError,
+    UnknownNameError,
+    of_the_system,
+)
 from thresher.places import as_place, fixed, for_arrow
 from thresher.trajectory.layout import MANIFEST, FileEntry, Manifest, load_manifest
 from thresher.trajectory.part import Part
@@ -213,6 +220,8 @@ class Trajectory:
                 table = file.read(columns, use_threads=False)
             found = {name: values_crc(table.column(name)) for name in table.column_names} if entry.crcs else {}
         except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
+            if of_the_system(error):
+                raise
             raise self._corrupt(entry, str(error)) from error
         if table.num_rows != entry.rows or table.num_columns != len(columns):
             raise self._corrupt(entry, f"it has {table.num_rows} rows of {table.num_columns} columns")
