@@ -185,3 +185,15 @@ def test_what_the_system_refuses_is_nothing_against_the_file(kind: str, small_ru
     assert not isinstance(refused.value, ThresherError)
     assert refused.value.errno == errno.EMFILE
     assert path.name in str(refused.value)
+
+
+def test_tests_pass_where_nothing_can_be_written_beside_them(tmp_path: Path) -> None:
+    """As in a checkout of another user's; Hypothesis warned, and all of its tests failed."""
+    one = tmp_path / "test_one.py"
+    one.write_text("from hypothesis import given, strategies as st\n\n@given(st.integers())\ndef test_one(n):\n    pass\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-c", str(Path(__file__).parents[1] / "pyproject.toml"), str(one)],
+        env={**os.environ, "HYPOTHESIS_STORAGE_DIRECTORY": os.devnull + "/none"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
