@@ -71,3 +71,10 @@ def test_an_error_names_the_file_not_the_one_beside_it(name: str, tmp_path: Path
     with pytest.raises(PermissionError) as refused:
         WRITERS[name](tmp_path / "one.parquet")
     assert refused.value.filename == str(tmp_path / "one.parquet")
+
+
+def test_a_name_that_leaves_no_room_for_the_part_is_told_itself(tmp_path: Path) -> None:
+    path = tmp_path / ("n" * 250)
+    with pytest.raises(OSError, match="too long") as refused:
+        write_atomic(path, b"")
+    assert str(refused.value.filename) == str(path)

@@ -8,7 +8,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,8 @@ def replacing(path: Path) -> Iterator[Path]:
         yield part
         os.replace(part, path)
     except BaseException as error:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # its name may be too long for the system
+            part.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno is not None and error.filename in (None, part, str(part)):
             error.filename = _PARTS.sub("", str(path))
         raise
