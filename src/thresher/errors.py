@@ -114,14 +114,17 @@ def one_line(error: ThresherError | OSError) -> str:
     return " ".join(f"{error}. Files that were complete before are intact. {advice}".split())
 
 
-def of_the_system(error: BaseException) -> bool:
-    """Return whether an error of reading a file tells of the system (no permission, too many open files), and so nothing
-    against what the file holds. A disk that cannot be read does.
+_NOT_OF_THE_FILE = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
-    >>> of_the_system(PermissionError(errno.EACCES, "Permission denied")), of_the_system(OSError("no Parquet magic bytes"))
+
+def of_the_system(error: BaseException) -> bool:
+    """Return whether an error of reading a file tells that the system did not let it be read (no permission, too many open
+    files), and so nothing against what it holds. An offset that a damaged file names is refused by the system, too.
+
+    >>> of_the_system(PermissionError(errno.EACCES, "Permission denied")), of_the_system(OSError(errno.EINVAL, "Invalid"))
     (True, False)
     """
-    return isinstance(error, OSError) and error.errno not in (None, errno.EIO)
+    return isinstance(error, OSError) and error.errno in _NOT_OF_THE_FILE
 
 
 def printable(text: str) -> str:
