@@ -33,12 +33,15 @@ from thresher.trajectory.reader import Trajectory
 SMALL = ("--model", "tiny", "--epochs", "1", "--batch-size", "240", "--device", "cpu")
 
 
-def thresher(*arguments: object, set: dict[str, str] | None = None, closed: tuple[int, ...] = ()) -> tuple[str, str]:
+def thresher(*arguments: object, environment: dict[str, str] | None = None, closed: tuple[int, ...] = ()) -> tuple[str, str]:
     """Run a command in a process of its own, which must succeed, and return what it said on stdout and stderr."""
     command = [sys.executable, "-m", "thresher", *map(os.fsencode, map(str, arguments))]
     shut = "".join(f" {number}>&-" for number in closed)
     done = subprocess.run(
-        ["bash", "-c", f'"$@"{shut}', "bash", *command], capture_output=True, env={**os.environ, **(set or {})}, check=False
+        ["bash", "-c", f'"$@"{shut}', "bash", *command],
+        capture_output=True,
+        env={**os.environ, **(environment or {})},
+        check=False,
     )
     out, err = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
     assert done.returncode == 0, out + err
@@ -67,14 +70,24 @@ def test_folders_with_any_name_hold_runs(name: str, tmp_path: Path, call: Any) -
 def test_where_the_locale_is_not_utf8_files_lie_where_they_are_named(small_run: Path, tmp_path: Path) -> None:
     folder = tmp_path / "ü"
     plain = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
-    thresher("score", small_run, "--method", "el2n", "--out", folder / "scores.parquet", set=plain)
-    thresher("select", folder / "scores.parquet", "--method", "el2n", "--keep", 9, "--out", folder / "k.parquet", set=plain)
+    thresher("score", small_run, "--method", "el2n", "--out", folder / "scores.parquet", environment=plain)
+    thresher(
+        "select",
+        folder / "scores.parquet",
+        "--method",
+        "el2n",
+        "--keep",
+        9,
+        "--out",
+        folder / "k.parquet",
+        environment=plain,
+    )
     assert len(Coreset.load(folder / "k.parquet")) == 9
 
 
 def test_a_terminal_that_lacks_characters_shows_the_table_all_the_same(tmp_path: Path) -> None:
     out, _ = thresher(
-        "train", "--seeds", "0-1", "--jobs", 1, "--out", tmp_path / "日本", *SMALL, set={"PYTHONIOENCODING": "ascii"}
+        "train", "--seeds", "0-1", "--jobs", 1, "--out", tmp_path / "日本", *SMALL, environment={"PYTHONIOENCODING": "ascii"}
     )
     assert "full" in out
     assert f"results in {tmp_path}" in out
@@ -85,7 +98,14 @@ def test_json_is_json_whatever_the_encoding(encoding: str, small_run: Path, tmp_
     names = [tmp_path / "日本.parquet", tmp_path / "\udcfc.parquet"]
     for name in names:
         out, _ = thresher(
-            "score", small_run, "--method", "el2n", "--out", name, "--json", set={"PYTHONIOENCODING": f"{encoding}:strict"}
+            "score",
+            small_run,
+            "--method",
+            "el2n",
+            "--out",
+            name,
+            "--json",
+            environment={"PYTHONIOENCODING": f"{encoding}:strict"},
         )
         assert json.loads(out)["wrote"] == [str(name)]
 
