@@ -343,7 +343,7 @@ def test_a_speed_is_measured_from_what_was_not_there_before(monkeypatch: pytest.
 
 
 def test_notes_above_the_bars_stay_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
-    note = "a [red]folder[/] " + "of a long name " * 20
+    note = "a [red]folder[/]" + " of a long name" * 20
     bars.Bars().print(note)
     assert capsys.readouterr().err == note + "\n"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from thresher.errors import InputError
 
@@ -39,6 +39,11 @@ def as_whole_array(given: Any, what: str) -> NDArray[Any]:
     except (TypeError, ValueError):  # bfloat16 and smaller floats; sequences of unequal parts
         came = f" of {given.dtype}" if hasattr(given, "dtype") else " with parts of other lengths"
         raise InputError(f"Expected {what} as an array, but got a {type(given).__name__}{came}.") from None
+
+
+def as_asked(values: NDArray[Any], dtype: DTypeLike | None, copy: bool | None) -> NDArray[Any]:
+    """Return what `np.asarray` asks an object's `__array__` for; NumPy 1 has no copy=None: where it must."""
+    return np.asarray(values, dtype) if copy is None else np.array(values, dtype, copy=copy)
 
 
 def narrow(values: NDArray[Any], dtype: str) -> tuple[NDArray[Any], str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from thresher.arrays import ArrayLike, as_floats, as_whole_array
+from thresher.arrays import ArrayLike, as_asked, as_floats, as_whole_array
 from thresher.coreset_file import corrupt, read_coreset, read_sidecar, sidecar_path, write_coreset
 from thresher.errors import FingerprintError, InputError, MissingFileError, SampleIdError
 from thresher.files import json_ready
@@ -85,7 +85,7 @@ class Coreset:
         return bool(place < len(self) and self.ids[place] == sample_id)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.array(self.ids, dtype, copy=copy)
+        return as_asked(self.ids, dtype, copy)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Coreset):

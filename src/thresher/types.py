@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from thresher.arrays import ArrayLike, as_floats, as_labels, same_fields
+from thresher.arrays import ArrayLike, as_asked, as_floats, as_labels, same_fields
 from thresher.arrays import Floats as Floats
 from thresher.arrays import Ids as Ids
 from thresher.errors import InputError
@@ -184,7 +184,7 @@ class Scores:
         return iter(self.values.tolist())
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.array(self.values, dtype, copy=copy)
+        return as_asked(self.values, dtype, copy)
 
     def __eq__(self, other: object) -> bool:
         return same_fields(self, other) if isinstance(other, Scores) else NotImplemented
