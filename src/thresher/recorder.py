@@ -38,7 +38,7 @@ from thresher.recording.checks import check_apart, check_logits, check_state, ch
 from thresher.recording.collect import Collector
 from thresher.recording.gather import everywhere, if_all_known, scores_of_all
 from thresher.recording.intake import check_epoch, no_samples
-from thresher.recording.memory import DTYPES, Memory, renewed
+from thresher.recording.memory import DTYPES, Memory
 from thresher.scorers._base import Scorer, State, as_scorers, check_count, check_evaluated, described, named
 from thresher.trajectory.writer import TrajectoryWriter
 from thresher.types import Frame, Pool, Scores, as_names
@@ -180,9 +180,9 @@ class Recorder:
         if memory is None or wanted not in (None, memory.device):
             previous = DTYPES[self._log_probs] if self._remembers else None
             kept = DTYPES[self.store.logits] if self.store is not None and self.store.logits else None
-            names = (*self._train_names, *self._eval_names)
-            shape = (self._own, self.num_classes, names, previous, kept, self.duplicates)
-            memory = renewed(memory, self._known, (*shape, wanted or torch.device("cpu"), self._span[0]))
+            names, device = (*self._train_names, *self._eval_names), wanted or torch.device("cpu")
+            made = Memory(self._own, self.num_classes, names, previous, kept, self.duplicates, device, self._span[0])
+            memory = made.after(memory, self._known)
         self._memory, self._device = memory, wanted
         memory.shown |= batch is not None and len(batch.ids) > 1
         return memory

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from thresher.coreset import Coreset
-from thresher.errors import CorruptFileError, FingerprintError, InputError, MissingFileError, SampleIdError, of_the_system
+from thresher.errors import CorruptFileError, FingerprintError, InputError, MissingFileError, SampleIdError
 from thresher.exchange.ids import collect, csv_rows, load_npy, npy_bytes
 from thresher.exchange.place import write_new
 from thresher.places import PathText
@@ -113,10 +113,9 @@ def _parquet_column(path: Path) -> list[str]:
 
     from thresher.arrow import read_whole
 
+    content = path.read_bytes()
     try:
-        column = read_whole(path.read_bytes(), ["uid"]).column("uid").cast(pa.string())
+        column = read_whole(content, ["uid"]).column("uid").cast(pa.string())
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
-        if of_the_system(error):
-            raise
         raise CorruptFileError(f"Expected a Parquet file with a column uid at {path}, but: {error}.") from None
     return [text or "" for text in column.to_pylist()]

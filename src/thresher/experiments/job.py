@@ -62,12 +62,12 @@ class Job:
     @property
     def digest(self) -> str:
         """16 hexadecimal digits naming what is computed; where files lie does not matter."""
-        identity = asdict(self)
+        identity = self.told()
         if self.dynamic is None:  # as before there was such a thing
             del identity["dynamic"]
         # the fingerprint says how the data was changed; that of the test samples is compared with the result's instead,
         # since results of earlier versions do not have it
-        for irrelevant in (*_UNTOLD, "method", "keep", "scale_column", "test_fingerprint", *_CHANGES):
+        for irrelevant in ("method", "keep", "scale_column", "test_fingerprint", *_CHANGES):
             del identity[irrelevant]
         identity["data"] = pathless(self.data)
         return digest_of(identity)

@@ -197,15 +197,13 @@ class Memory:
         self.features = np.array(tensor(state["features"]).numpy()) if "features" in state else None
         self._width = self.features.shape[1] if self.features is not None and self.amid_evaluation else None
 
-
-def renewed(before: Memory | None, known: Tensor | None, made: Sequence[Any]) -> Memory:
-    """Return the memory that is `made` so, with what another one held `before` and the labels that are `known` up front."""
-    memory = Memory(*made)
-    if before is not None:
-        memory.load(before.state())
-    if known is not None:
-        memory.intake.know(known)
-    return memory
+    def after(self, before: Memory | None, known: Tensor | None) -> Memory:
+        """Return this new memory, with what another one held `before` and the labels that are `known` up front."""
+        if before is not None:
+            self.load(before.state())
+        if known is not None:
+            self.intake.know(known)
+        return self
 
 
 def _part(state: Mapping[str, Any], name: str, place: Tensor) -> Tensor:
