@@ -7,11 +7,13 @@ launches all of them at once: one step is captured, and from then on replayed on
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import wraps
 from threading import Lock
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -93,51 +95,69 @@ class Step:
         return logits.detach()
 
 
+@dataclass(frozen=True)
+class _Captured:
+    """A captured step on batches of one size: the memory that it reads its inputs from and writes its logits to."""
+
+    graph: torch.cuda.CUDAGraph
+    inputs: tuple[Tensor, Tensor, Tensor]
+    logits: Tensor
+
+    def replay(self, *inputs: Tensor) -> Tensor:
+        """Train on these inputs; the logits are overwritten by the next step."""
+        for place, value in zip(self.inputs, inputs, strict=True):
+            place.copy_(value)
+        self.graph.replay()
+        return self.logits
+
+
 class GraphedStep(Step):
-    """A step that is captured once and replayed; batches of another size (an epoch's last) run as a plain step.
+    """A step that is captured once for every size of batch (an epoch's last is smaller) and replayed.
 
     The logits it returns are overwritten by the next step. Call it on a stream of its own (`on_device`); threads may train
     side by side. Where the capture fails (a layer that waits for the device), it warns and goes on as a plain step.
     """
 
-    _calls = 0
-    _graph: torch.cuda.CUDAGraph | None = None
     _refused = False
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._calls, self._captured = Counter[int](), dict[int, _Captured]()
 
     def __call__(self, images: Tensor, targets: Tensor, sample_ids: Tensor, share: float = 1.0) -> Tensor:
         """See `Step`."""
-        inputs = (images, targets, sample_ids)
-        if len(images) != self.spec.batch_size or share != 1.0:
-            with self.exclusive():  # not compiled anew for this size
-                return self._train(self.uncompiled, *inputs, share)
-        self._calls += 1
-        if self._refused or self._calls <= _WARM_UP or (self._graph is None and not self._capture(*inputs)):
-            return super().__call__(*inputs)
-        for place, value in zip(self._inputs, inputs, strict=True):
-            place.copy_(value)
-        assert self._graph is not None
-        self._graph.replay()
-        return self._logits
+        inputs, size = (images, targets, sample_ids), len(images)
+        forward = self.forward if size == self.spec.batch_size else self.uncompiled  # not compiled anew for an epoch's last
+        if share == 1.0:
+            self._calls[size] += 1
+            if size not in self._captured and self._calls[size] > _WARM_UP and not self._refused:
+                self._capture(forward, *inputs)
+            if size in self._captured:
+                return self._captured[size].replay(*inputs)
+        with self.exclusive():
+            return self._train(forward, *inputs, share)
 
-    def _capture(self, images: Tensor, targets: Tensor, sample_ids: Tensor) -> bool:
-        """Capture a step on copies of these inputs, without running it; return whether that was possible."""
-        graph = torch.cuda.CUDAGraph()
-        self._inputs = (images.clone(), targets.clone(), sample_ids.clone())
+    def _capture(self, forward: Forward, *inputs: Tensor) -> None:
+        """Capture a step on copies of these inputs, without running it, if that is possible."""
+        graph, (images, targets, sample_ids) = torch.cuda.CUDAGraph(), inputs
+        places = (images.clone(), targets.clone(), sample_ids.clone())
+        # graphs of one step may share memory: none reads what it has not written itself, and they never run at once
+        pool = next((other.graph.pool() for other in self._captured.values()), None)
+        stream = torch.cuda.current_stream()
         try:
-            with _ALONE, torch.cuda.graph(graph, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"):
-                self._logits = self._train(self.forward, *self._inputs)
+            with _ALONE, torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
+                logits = self._train(forward, *places)
         except RuntimeError as error:
             first = error.__context__ or error  # a capture that cannot be ended raises another error as it is left
             _keep_if_open(graph)
             if isinstance(first, torch.OutOfMemoryError):
                 raise
             reason = str(first).splitlines()[0]
-            warnings.warn(f"Training continues without CUDA graphs, several times slower: {reason}", stacklevel=2)
+            warnings.warn(f"Training continues without CUDA graphs, several times slower: {reason}", stacklevel=3)
             self._refused = True
-            return False
+            return
         self.optimizer.zero_grad(set_to_none=True)  # the graph has gradients of its own
-        self._graph = graph
-        return True
+        self._captured[len(images)] = _Captured(graph, places, logits)
 
 
 def _keep_if_open(graph: torch.cuda.CUDAGraph) -> None:
