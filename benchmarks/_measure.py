@@ -143,7 +143,8 @@ def finish(
 
     said = {k: v for k, v in vars(args).items() if k != "out" and v is not None and not isinstance(v, bool)}
     said |= {"data_dir": "DIR"} if "data_dir" in said else {}  # where it lies is nobody else's place
-    options = [f"--{k.replace('_', '-')} {v}" for k, v in said.items()]
+    spelt = {k: " ".join(map(str, v)) if isinstance(v, list) else v for k, v in said.items()}
+    options = [f"--{k.replace('_', '-')} {v}" for k, v in spelt.items()]
     flags = [f"--{k.replace('_', '-')}" for k, v in vars(args).items() if v is True]
     content = {
         "benchmark": name,
