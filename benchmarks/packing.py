@@ -1,6 +1,7 @@
 """Several coreset trainings at once against one after another, on one machine or one GPU, start of the processes included.
 
-    python benchmarks/packing.py --data cifar10 --data-dir DIR --model resnet18 --device cuda --at-once 4 8 --trainings 8
+    python benchmarks/packing.py --data cifar10 --data-dir DIR --model resnet18 --device cuda --at-once 4 8 --trainings 8 \
+        --engines turns threads
     python benchmarks/packing.py                     digits on the CPU, one single-threaded training per core
 
 Both sides run the same trainings (random coresets, seeds 0, 1, ...), and their results must be the same.
@@ -21,6 +22,7 @@ from _measure import Target, alternate, finish, median, parser
 
 from thresher.coreset import Coreset
 from thresher.data import load
+from thresher.engines import engine_of
 from thresher.experiments.job import Job
 from thresher.experiments.jobs import run_jobs
 from thresher.train.spec import TrainSpec
@@ -36,7 +38,7 @@ def options() -> argparse.Namespace:
     for name, text in (("data", "digits"), ("model", "tiny"), ("device", "cpu"), ("precision", "fp32")):
         arguments.add_argument(f"--{name}", default=text)
     arguments.add_argument("--data-dir")
-    arguments.add_argument("--in-processes", action="store_true", help="on a GPU also in processes, not threads of one")
+    arguments.add_argument("--engines", nargs="+", help="in which way at once, the first being judged; default: the usual")
     args = arguments.parse_args()
     if args.quick:
         args.trainings, args.epochs, args.rounds = 2, 2, 1
@@ -71,21 +73,21 @@ def main() -> None:
     """Measure, compare, report."""
     args = options()
     gpu = args.device.startswith("cuda")
-    single, packed = "one after another", {f"{number} at once": number for number in args.at_once}
+    engines = args.engines or [engine_of(args.device)]
+    single, packed = "one after another", {
+        f"{number} at once, {engine}": (number, engine) for engine in engines for number in args.at_once
+    }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         jobs = planned(args, Path(folder))
         ways = {single: partial(run, jobs, 1, args.device)}
-        ways |= {way: partial(run, jobs, number, args.device) for way, number in packed.items()}
-        if gpu and args.in_processes:
-            several = args.at_once[0]
-            ways[f"{several} at once, in processes"] = partial(run, jobs, several, args.device, "processes")
+        ways |= {way: partial(run, jobs, number, args.device, engine) for way, (number, engine) in packed.items()}
         if gpu:
             run(jobs[:1], 1, args.device)  # warm-up: the first training of a process starts the device
         results = alternate(ways, args.rounds)
     seconds = {side: median([spent for spent, _ in found]) for side, found in results.items()}
     pairs = [(one, other) for way in packed for one, other in zip(results[single][0][1], results[way][0][1], strict=True)]
     spread = max(abs(one - other) for one, other in pairs)
-    best = min(seconds[way] for way in packed)
+    best = min(seconds[way] for way, (_, engine) in packed.items() if engine == engines[0])
     finish(
         "packing",
         args,

@@ -25,6 +25,7 @@ from thresher.models import MODELS, build
 from thresher.recorder import Recorder
 from thresher.registry import make_scorer, scorers
 from thresher.score_table import read_scores
+from thresher.stepwise import Steps, stepwise
 from thresher.train.loop import fit
 from thresher.train.spec import TrainSpec, build_optimizer
 from thresher.train.step import GraphedStep, make_step
@@ -194,18 +195,21 @@ def test_a_training_goes_on_where_it_was(tmp_path: Path) -> None:
     assert resumed.train_loss == pytest.approx(whole.train_loss, rel=0.02)
 
 
-def _train(seed: int) -> float:
+@stepwise
+def _train(seed: int) -> Steps[float | None]:
     recorder = Recorder(1437, 10, {"el2n": make_scorer("el2n")})
     spec = TrainSpec("tiny", epochs=8, batch_size=64, lr=0.05)
-    return fit(load("digits"), spec, seed, device="cuda", recorder=recorder, eval_every=1).train_loss  # type: ignore[return-value]
+    result = yield from fit.steps(load("digits"), spec, seed, device="cuda", recorder=recorder, eval_every=1)
+    return result.train_loss
 
 
-def test_trainings_side_by_side_are_those_one_by_one() -> None:
+@pytest.mark.parametrize("name", ["turns", "threads"])
+def test_trainings_side_by_side_are_those_one_by_one(name: str) -> None:
     alone = {seed: _train(seed) for seed in range(6)}
-    found: dict[int, float] = {}
+    found: dict[int, float | None] = {}
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*CUDA graphs.*")
-        with make_engine("threads", 4) as engine:
+        with make_engine(name, 4) as engine:
             engine.run(list(alone), lambda seed: (_train, (seed,)), on_result=found.__setitem__)
     assert found.keys() == alone.keys()
     for seed, loss in alone.items():

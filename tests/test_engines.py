@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import multiprocessing
 import os
 import signal
@@ -20,6 +21,7 @@ import pytest
 from thresher.engines import make_engine
 from thresher.engines.local import WorkerDied
 from thresher.errors import InputError, MissingPackageError
+from thresher.stepwise import Steps, stepwise
 
 Item = tuple[Callable[..., Any], Any]
 
@@ -76,7 +78,7 @@ def out_of_memory(held: list[weakref.ref[Memory]]) -> None:
         raise RuntimeError("out of memory") from error
 
 
-@pytest.mark.parametrize(("name", "workers"), [("threads", 2), ("serial", 1)])
+@pytest.mark.parametrize(("name", "workers"), [("threads", 2), ("turns", 1), ("serial", 1)])
 def test_what_a_failed_call_held_is_free_for_those_that_follow(name: str, workers: int) -> None:
     held: list[weakref.ref[Memory]] = []
     left: list[Any] = []
@@ -110,6 +112,53 @@ def test_threads_work_on_as_what_they_found_out_is_their_own() -> None:
             )  # fmt: skip
     assert len(found) == 12
     assert len(set(found)) == 2
+
+
+def test_turns_are_a_step_of_each_and_whole_calls_are_one() -> None:
+    seen: list[tuple[int, int]] = []
+
+    @stepwise
+    def count(number: int) -> Steps[int]:
+        for step in range(number):
+            seen.append((number, step))
+            yield
+        return number
+
+    def call(number: int) -> tuple[Any, tuple[int]]:
+        return (count if number else abs), (number,)
+
+    done: list[int] = []
+    admitted: list[int] = []
+
+    def admit(number: int) -> bool:
+        admitted.append(number)
+        return number != 9
+
+    engine = make_engine("turns", 2)
+    engine.run([3, 1, 9, 0, 2], call, on_result=lambda number, result: done.append(result), admit=admit)
+    assert seen == [(3, 0), (1, 0), (3, 1), (3, 2), (2, 0), (2, 1)]
+    assert (done, admitted) == ([1, 0, 3, 2], [3, 1, 9, 0, 2])
+    assert count(3) == 3
+    assert str(inspect.signature(count)) == "(number: 'int') -> 'int'"
+    engine.run([], call, on_result=lambda *_: None)
+
+
+def test_a_call_that_is_not_ended_is_closed_where_it_stands() -> None:
+    left: list[int] = []
+
+    @stepwise
+    def wait(number: int) -> Steps[None]:
+        try:
+            while True:
+                yield
+                if number == 2:
+                    raise ValueError("two")
+        finally:
+            left.append(number)
+
+    with pytest.raises(ValueError, match="two"):
+        make_engine("turns", 3).run(range(4), lambda number: (wait, (number,)), on_result=lambda *_: None)
+    assert left == [2, 0, 1]
 
 
 def test_a_killed_worker_is_told_and_the_rest_goes_on() -> None:
@@ -160,7 +209,7 @@ def test_a_failure_that_ends_everything_waits_for_what_runs_in_threads() -> None
 
 def test_engines_that_cannot_be_made() -> None:
     with pytest.raises(
-        InputError, match=r"one of serial, threads, processes, ray, but got 'processs' \(did you mean processes\?\)"
+        InputError, match=r"one of serial, turns, threads, processes, ray, but got 'processs' \(did you mean processes\?\)"
     ):
         make_engine("processs")
     for workers in (0, 10**20):

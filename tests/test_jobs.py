@@ -7,12 +7,14 @@ import json
 import os
 import time
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from thresher import locks
 from thresher.boards.board import as_csv, board
@@ -63,6 +65,30 @@ def test_shares_that_keep_the_same_samples_are_one_training(tmp_path: Path) -> N
     assert [result["keep"] for result in found] == told == [1.0, 0.9999999]
     assert found[0]["test_accuracy"] == found[1]["test_accuracy"]
     assert len(list(tmp_path.glob("*.json"))) == 1
+
+
+def test_trainings_in_turn_leave_what_those_one_by_one_leave(tmp_path: Path) -> None:
+    data, spec, before = load("digits"), TrainSpec("tiny", epochs=2, batch_size=256).to_json(), torch.get_num_threads()
+    many = [
+        Job("full", 1.0, 1437, "digits", None, data.fingerprint, spec, seed, test_fingerprint=data.test_fingerprint)
+        for seed in range(3)
+    ]
+    epochs: list[int] = []
+
+    def watch(job: Job, progress: Progress) -> None:
+        epochs.append(job.seed)
+        if len(epochs) == 4:
+            raise KeyboardInterrupt
+
+    tasks = [Task(one, one.result_path(tmp_path / "turns")) for one in many]
+    with make_engine("turns", 3) as engine, pytest.raises(KeyboardInterrupt):
+        engine.run(tasks, lambda one: (run_task, (one, "cpu", 1, partial(watch, one.job))), on_result=lambda *_: None)
+    assert (epochs, torch.get_num_threads()) == ([0, 1, 2, 0], before)
+    assert not list((tmp_path / "turns").rglob("*.lock"))  # nothing is held
+    found = {way: jobs.run_jobs(many, tmp_path / way, processes=3, threads=1, engine=way) for way in ("turns", "serial")}
+    assert torch.get_num_threads() == before
+    turns, serial = ([{**result, "seconds": 0} for result in results] for results in found.values())
+    assert turns == serial
 
 
 def test_a_result_under_the_name_of_another_training_is_told(call: Any, tmp_path: Path) -> None:
@@ -173,7 +199,7 @@ def test_a_training_with_one_core_reads_its_pictures_itself(
         assert options["workers"] == workers
         raise Stopped
 
-    monkeypatch.setattr(jobs, "fit", spy)
+    monkeypatch.setattr(jobs, "fit", SimpleNamespace(steps=spy))
     digits = load("digits")
     job = Job("full", 1.0, len(digits.train), "digits", None, digits.fingerprint, asdict(TrainSpec("tiny", epochs=1)), 0)
     with pytest.raises(Stopped):

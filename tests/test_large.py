@@ -436,7 +436,7 @@ def test_the_command_selects_alike_with_every_engine(tmp_path: Path, call: Any) 
         told[engine] = json.loads((tmp_path / f"{engine}.parquet.json").read_text())
     assert told["serial"] == told["processes"]
     assert told["serial"]["checksum"] == select(scores, pool, 0.1, Top()).digest
-    assert "one of serial, threads, processes, ray" in call.refused(
+    assert "one of serial, turns, threads, processes, ray" in call.refused(
         "select", tmp_path / "scores.parquet", "--column", "x", "--keep", "0.1", "--out", tmp_path / "c", "--engine", "spark"
     )
 

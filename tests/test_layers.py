@@ -13,7 +13,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "thresher"
 LEVELS = [
-    {"version", "types", "arrays", "named", "errors", "files", "locks", "places", "ahead", "arrow", "cores", "ranks"},
+    {"version", "types", "arrays", "named", "errors", "files", "locks", "places", "ahead", "arrow", "cores", "ranks"}
+    | {"stepwise", "held"},
     {"signals", "keep", "ranking", "engines", "suspects", "learned"},
     {"scorers", "selectors", "trajectory", "coreset", "coreset_file", "settings"},
     {"registry", "literature", "selection", "score_file", "score_table", "exchange"},

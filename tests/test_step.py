@@ -14,7 +14,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from thresher.data import load
+from thresher.engines import make_engine
 from thresher.recorder import Recorder
+from thresher.stepwise import Steps, stepwise
 from thresher.train import loop, step
 from thresher.train.loop import fit
 from thresher.train.spec import TrainSpec
@@ -29,6 +31,7 @@ class Graph(TorchDispatchMode):
 
     def __init__(self, *, ends: bool = True) -> None:
         super().__init__()
+        self.given: tuple[int, int] | None = None
         self.calls: list[tuple[Any, Any, Any, list[Tensor]]] = []
         self.replays, self._before, self._ends, self._ended = 0, dict[int, tuple[Tensor, Tensor]](), ends, False
 
@@ -59,7 +62,7 @@ class Graph(TorchDispatchMode):
     def pool(self) -> tuple[int, int]:
         if not self._ended:
             raise RuntimeError("no successful capture")
-        return (0, id(self))
+        return self.given or (0, id(self))
 
     @torch.no_grad()
     def replay(self) -> None:
@@ -78,7 +81,7 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> list[Graph]:
     @contextmanager
     def capture(graph: Graph, pool: Any, stream: Any, capture_error_mode: str) -> Iterator[None]:
         assert capture_error_mode == "thread_local"
-        assert pool == (made[0].pool() if made else None)  # graphs of one training share their memory
+        graph.given = pool
         assert step._ALONE.locked()
         made.append(graph)
         try:
@@ -124,6 +127,7 @@ def test_replayed_steps_are_the_plain_ones_bit_for_bit(
         np.testing.assert_array_equal(replayed, plain)
     # three batches of 64 an epoch and one of 20: of either size the first three are plain steps, the fourth is captured
     assert [graph.replays for graph in graphs] == [6 * 3 - 3, 6 - 3]
+    assert len({graph.pool() for graph in graphs}) == 1  # they share their memory
 
 
 def test_a_step_that_cannot_be_captured_is_trained_plainly(graphs: list[Graph], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,17 +220,19 @@ class Stream:
     def synchronize(self) -> None: ...
 
 
-def test_no_two_trainings_have_one_stream(monkeypatch: pytest.MonkeyPatch) -> None:
-    current: list[Stream] = []
+@pytest.fixture
+def current(monkeypatch: pytest.MonkeyPatch) -> list[Stream]:
+    """Pretend a GPU; gives the streams that are current, the innermost last."""
+    found: list[Stream] = []
 
     @contextmanager
     def stream(entered: Stream) -> Iterator[None]:
-        assert entered.number not in [other.number for other in current]
-        current.append(entered)
+        assert entered.number not in [other.number for other in found]
+        found.append(entered)
         try:
             yield
         finally:
-            current.remove(entered)
+            found.remove(entered)
 
     fakes = {
         "is_available": lambda: True,
@@ -234,32 +240,106 @@ def test_no_two_trainings_have_one_stream(monkeypatch: pytest.MonkeyPatch) -> No
         "Stream": Stream,
         "stream": stream,
         "current_device": lambda: 0,
+        "device": lambda device: nullcontext(),
+        "current_stream": lambda device: None,
     }
     for name, value in fakes.items():
         monkeypatch.setattr(torch.cuda, name, value)
-    monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: None)
+    monkeypatch.setattr(Stream, "dealt", 0)
     monkeypatch.setattr(step, "_STREAMS", Streams())
+    return found
 
+
+def test_no_two_trainings_have_one_stream(current: list[Stream]) -> None:
+    failures = iter([True, False] * 100)
+
+    @stepwise
     @on_device
-    def train(depth: int, *, device: str) -> int:
+    def failing(*, device: str) -> Steps[None]:
+        yield
+        raise KeyError
+
+    @stepwise
+    @on_device
+    def train(depth: int, *, device: str) -> Steps[int]:
         for _ in range(5):
             if depth:
                 train(depth - 1, device=device)
-        if depth == 0 and len(current) == 3:
-            raise_sometimes()
-        return current[-1].number
-
-    failures = iter([True, False] * 100)
-
-    def raise_sometimes() -> None:
-        if next(failures):
+            yield
+        if depth == 0 and len(current) == 3 and next(failures):
             with pytest.raises(KeyError):
                 failing(device="cuda:0")
-
-    @on_device
-    def failing(*, device: str) -> None:
-        raise KeyError
+        return current[-1].number
 
     assert train(2, device="cuda") == 0
     assert Stream.dealt == 4
+
+
+def test_trainings_in_turn_each_have_their_stream_in_their_steps(current: list[Stream]) -> None:
+    seen: dict[int, list[int]] = {}
+    before = torch.backends.cudnn.benchmark
+
+    @stepwise
+    @on_device
+    def train(number: int, *, device: str) -> Steps[int]:
+        try:
+            for _ in range(3 + number):
+                assert torch.backends.cudnn.benchmark
+                seen.setdefault(number, []).append(current[-1].number)
+                yield
+                assert len(current) == 1
+            if number == 2:
+                raise MemoryError
+        finally:
+            seen[number].append(current[-1].number)
+        return number
+
+    def call(number: int) -> Any:
+        return partial_steps(train, number), ()
+
+    done, failed = list[int](), list[int]()
+    with make_engine("turns", 3) as engine:
+        engine.run(
+            range(5), call, on_result=lambda number, result: done.append(result),
+            on_failure=lambda number, error: failed.append(number), admit=lambda number: not current,
+        )  # fmt: skip
+        assert (done, failed, current) == ([0, 1, 3, 4], [2], [])
+        assert {number: sorted(set(streams)) for number, streams in seen.items()} == {0: [0], 1: [1], 2: [2], 3: [0], 4: [1]}
+        seen.clear()
+        with pytest.raises(MemoryError):  # the others are closed, on their streams
+            engine.run([1, 4, 2, 0], call, on_result=lambda number, result: done.append(result))
+    assert all(len(set(streams)) == 1 for streams in seen.values())
+    assert not current
+    assert torch.backends.cudnn.benchmark is before
+
+
+def partial_steps(train: Any, number: int) -> Any:
+    """Return the training on the GPU as a function without arguments that can be run in steps."""
+
+    @stepwise
+    def made() -> Steps[int]:
+        return (yield from train.steps(number, device="cuda"))
+
+    return made
+
+
+def test_captured_trainings_in_turn_are_those_one_by_one(graphs: list[Graph]) -> None:
+    spec = TrainSpec("tiny", epochs=6, batch_size=64, lr=0.05)
+    done: dict[int, float | None] = {}
+    order: list[int] = []
+
+    def trained(seed: int) -> Steps[float | None]:
+        found = yield from fit.steps(
+            DIGITS, spec, seed, ids=np.arange(3 * 64 + 20 * seed), on_epoch=lambda progress: order.append(seed)
+        )
+        return found.train_loss
+
+    for engine in (make_engine("turns", 3), make_engine("serial")):
+        engine.run(range(4), lambda seed: (stepwise(trained), (seed,)), on_result=done.__setitem__)
+        if order[:2] != [0, 0]:
+            in_turn, replays = done.copy(), [graph.replays for graph in graphs]
+            assert sorted(order[:3]) == [0, 1, 2]
+            order.clear()
+    assert done == in_turn
+    assert len(replays) == 7  # two sizes of batch each, but for the seed without a last one
+    assert len({graph.pool() for graph in graphs[:7]}) == 4  # one memory each

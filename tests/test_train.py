@@ -28,7 +28,7 @@ from thresher.train.evaluation import evaluate, record_evaluation
 from thresher.train.loop import Progress, fit
 from thresher.train.loss_scale import normalised
 from thresher.train.spec import TrainSpec, learning_rate
-from thresher.train.step import FastestKernels
+from thresher.train.step import KERNEL_SEARCH
 from thresher.trajectory.reader import Trajectory
 from thresher.trajectory.writer import TrajectoryWriter
 from thresher.types import Frame
@@ -38,13 +38,13 @@ SPEC = TrainSpec("tiny", epochs=4, batch_size=64, lr=0.05)
 
 
 def test_the_search_for_fast_kernels_is_on_while_anybody_trains() -> None:
-    before, fastest = torch.backends.cudnn.benchmark, FastestKernels()
+    before = torch.backends.cudnn.benchmark
     try:
         for usual in (False, True):
             torch.backends.cudnn.benchmark = usual
             first, second = ExitStack(), ExitStack()
-            first.enter_context(fastest)
-            second.enter_context(fastest)
+            first.enter_context(KERNEL_SEARCH.at(True))
+            second.enter_context(KERNEL_SEARCH.at(True))
             first.close()  # the one that began first ends first
             assert torch.backends.cudnn.benchmark
             second.close()

@@ -156,9 +156,9 @@ def train(**options: Any) -> None:
 )  # fmt: skip
 @option(
     "--engine",
-    help="Where to run the coreset trainings: processes, threads, serial, or ray (many machines). Default: threads on a "
-    "GPU, otherwise processes.",
-    shell_complete=among("processes", "threads", "serial", "ray"),
+    help="Where to run the coreset trainings: processes, turns (one thread starts a step of each in turn), threads, "
+    "serial, or ray (many machines). Default: turns on a GPU, otherwise processes.",
+    shell_complete=among("processes", "turns", "threads", "serial", "ray"),
 )
 @given.address
 @given.compile_model

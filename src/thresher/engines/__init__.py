@@ -14,7 +14,7 @@ from thresher.errors import InputError, nearest
 
 T = TypeVar("T")
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
-NAMES = ("serial", "threads", "processes", "ray")
+NAMES = ("serial", "turns", "threads", "processes", "ray")
 MOST = 65536
 """How many calls may run at once: a pool of processes counts no further than a semaphore does."""
 
@@ -47,7 +47,7 @@ class Engine(Protocol):
 
 
 def make_engine(name: str, workers: int | None = None, address: str | None = None, gpus: float = 0) -> Engine:
-    """Return the engine of that name: `serial`, `threads`, `processes` or `ray`.
+    """Return the engine of that name: `serial`, `turns`, `threads`, `processes` or `ray`.
 
     `workers` is how many calls run at once (default: one per core, of this machine or of the cluster). `address` is that of
     a running Ray cluster; without one Ray uses the cluster that it finds, or starts one here. `gpus` is what each call
@@ -68,6 +68,10 @@ def make_engine(name: str, workers: int | None = None, address: str | None = Non
         from thresher.engines.serial import Serial
 
         return Serial()
+    if name == "turns":
+        from thresher.engines.turns import Turns
+
+        return Turns(workers or cores())
     from thresher.engines.local import Processes, Threads
 
     return (Threads if name == "threads" else Processes)(workers or cores())
@@ -84,9 +88,9 @@ def check_engine(name: str, workers: int | None = None, address: str | None = No
 
 
 def engine_of(device: str) -> str:
-    """Return the name of the engine for trainings on a device: threads on a GPU, where only a process's own overlap.
+    """Return the name of the engine for trainings on a device: turns on a GPU, where only a process's own overlap.
 
     >>> engine_of("cpu"), engine_of("cuda:0")
-    ('processes', 'threads')
+    ('processes', 'turns')
     """
-    return "threads" if device.startswith("cuda") else "processes"
+    return "turns" if device.startswith("cuda") else "processes"

@@ -20,10 +20,12 @@ from thresher.errors import CorruptFileError, FingerprintError, MissingFileError
 from thresher.experiments.job import Job, Task, values_digest
 from thresher.experiments.rundir import environment, locked, read_training, refuse_other_data
 from thresher.files import write_json
+from thresher.held import Held
 from thresher.ranks import Alone, current, together
 from thresher.ranks.alike import check_alike
 from thresher.recorder import Recorder
 from thresher.score_table import read_scores
+from thresher.stepwise import Steps, stepwise
 from thresher.train.checkpoint import load_checkpoint
 from thresher.train.loop import Progress, fit
 from thresher.train.loss_scale import normalised
@@ -48,11 +50,14 @@ def _loaded(name: str, root: str | None, corrupt: str | None, mislabel: str | No
 
 OnEpoch = Callable[[Progress], None]
 CHECKPOINT_SECONDS = 60.0
+THREADS = Held(torch.get_num_threads, torch.set_num_threads)
+"""How many cores torch uses for an operation."""
 
 
+@stepwise
 def run_task(
     task: Task, device: str = "cpu", threads: int | None = None, on_epoch: OnEpoch | None = None
-) -> dict[str, Any]:  # fmt: skip
+) -> Steps[dict[str, Any]]:  # fmt: skip
     """Train, write the result file and return the result; a result that is there already is returned as it is.
 
     A training that was ended goes on from its checkpoint in the folder `unfinished`, which is written once a minute at most.
@@ -63,7 +68,8 @@ def run_task(
     with locked(task.path.with_suffix(".lock")):
         if task.path.exists():
             return _finished(task)
-        result = {**train(task.job, device, threads, on_epoch, _checkpoint(task)), **task.about}
+        found = yield from train.steps(task.job, device, threads, on_epoch, _checkpoint(task))
+        result = {**found, **task.about}
         write_json(task.path, result)
         _checkpoint(task).unlink(missing_ok=True)
         return result
@@ -84,10 +90,11 @@ def _finished(task: Task) -> dict[str, Any]:
     return result
 
 
+@stepwise
 def train(
     job: Job, device: str = "cpu", threads: int | None = None, on_epoch: OnEpoch | None = None,
     checkpoint: Path | None = None,
-) -> dict[str, Any]:  # fmt: skip
+) -> Steps[dict[str, Any]]:  # fmt: skip
     """Run the training of a job and return its result: what determines it, accuracy, cost and environment.
 
     It goes on from `checkpoint`, if there is one, and keeps its progress there.
@@ -106,17 +113,14 @@ def train(
     if checkpoint is not None and checkpoint.exists():
         _discard_damaged(checkpoint)
     sampler = None if job.dynamic is None else _sampler(job.dynamic, data, spec, job.seed)
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads or before)
-    try:
-        fitted = fit(
+    threads_used = threads or torch.get_num_threads()
+    with THREADS.at(threads_used):  # in this process others may be at work
+        fitted = yield from fit.steps(
             data, spec, job.seed, ids=ids, loss_scale=_loss_scale(job), device=device, dynamic=sampler,
             eval_pass=sampler is not None and sampler.rule.reads_evaluation, on_epoch=on_epoch, eval_every=job.eval_every,
             checkpoint=checkpoint, checkpoint_every=CHECKPOINT_SECONDS, resume=True,
             workers=0 if threads == 1 else 2,  # with one core there is none for them, and starting them takes seconds
         )  # fmt: skip
-    finally:
-        torch.set_num_threads(before)  # in this process others may be at work
     return {
         **job.told(),
         "test_fingerprint": data.test_fingerprint,
@@ -128,7 +132,7 @@ def train(
         **({} if sampler is None else {"shown": sampler.shown}),
         "seconds": round(fitted.seconds, 3),
         "mean_loss_scale": _finite(fitted.mean_loss_scale),
-        "threads": threads or before,
+        "threads": threads_used,
         "environment": environment(device),
     }
 

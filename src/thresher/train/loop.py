@@ -28,6 +28,7 @@ from thresher.models import build
 from thresher.ranks import Alone, Ranks, torchrun
 from thresher.ranks.alike import check_alike
 from thresher.recorder import Recorder
+from thresher.stepwise import Steps, stepwise
 from thresher.train.checks import check_dynamic, check_given, check_single_samples
 from thresher.train.evaluation import evaluate, record_evaluation
 from thresher.train.progress import Resumed, Saver, load_progress
@@ -64,6 +65,7 @@ class Progress:
     test_accuracy: float | None = None
 
 
+@stepwise
 @on_device
 def fit(
     data: Data,
@@ -86,7 +88,7 @@ def fit(
     graphs: bool = True,
     on_epoch: Callable[[Progress], None] | None = None,
     on_step: Callable[[int, int], None] | None = None,
-) -> FitResult:
+) -> Steps[FitResult]:
     """Train `spec.model` on `data.train` (on the samples `ids`, if given) and evaluate on the clean test set.
 
     `recorder` gets every batch's train-mode logits from before the optimiser step, as published; with `eval_pass` also
@@ -124,7 +126,7 @@ def fit(
     saver = Saver(checkpoint, training.ranks, dynamic, checkpoint_every, training.name)
     stop = max(training.before.epochs, spec.epochs if until is None else min(until, spec.epochs))
     for epoch in range(training.before.epochs, stop):
-        lr = training.epoch(epoch, stop, on_step)
+        lr = yield from training.epoch(epoch, stop, on_step)
         completed, last = epoch + 1, epoch + 1 == spec.epochs
         with training.step.exclusive():
             training.record(completed, eval_pass)
@@ -192,8 +194,8 @@ class _Training:
             graphs and self.ranks.size == 1,
         )  # fmt: skip
 
-    def epoch(self, epoch: int, stop: int, on_step: Callable[[int, int], None] | None) -> float:
-        """Train for one epoch, of those until `stop`, and return its last learning rate."""
+    def epoch(self, epoch: int, stop: int, on_step: Callable[[int, int], None] | None) -> Steps[float]:
+        """Train for one epoch, of those until `stop`, step by step; returns its last learning rate."""
         spec, size, lr = self._spec, self.ranks.size, 0.0
         total_steps = (spec.schedule_epochs or spec.epochs) * self._steps
         self.model.train()
@@ -212,6 +214,7 @@ class _Training:
                 self._recorder.update(logits, targets, sample_ids)
             if on_step is not None:
                 on_step(step + 1, stop * self._steps)
+            yield
         if size > 1:
             torchrun.send_from_first(list(self.model.buffers()))
         return lr

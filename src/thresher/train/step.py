@@ -13,13 +13,15 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import wraps
 from threading import Lock
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from thresher.held import Held
 from thresher.recording.arguments import as_device
+from thresher.stepwise import Steps
 from thresher.train.spec import TrainSpec
 
 Forward = Callable[[Tensor], Tensor]
@@ -177,26 +179,6 @@ def make_step(
     return (GraphedStep if graphs and possible else Step)(forward, optimizer, spec, device, scale, weighed)
 
 
-class FastestKernels:
-    """Lets cuDNN look for its fastest kernels while anybody is inside; the setting is the whole process's, so the last to
-    leave puts back what the first found."""
-
-    def __init__(self) -> None:
-        self._lock, self._inside, self._before = Lock(), 0, False
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if not self._inside:
-                self._before, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, True
-            self._inside += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if not self._inside:
-                torch.backends.cudnn.benchmark = self._before
-
-
 class Streams:
     """Streams that no two trainings have at once: torch deals out 32 of them in turn, whether they are in use or not, and
     what one thread launches on a stream that another captures would become part of that graph."""
@@ -219,23 +201,36 @@ class Streams:
                 free.append(stream)
 
 
-_FASTEST, _STREAMS = FastestKernels(), Streams()
+def _search_kernels(on: bool) -> None:
+    torch.backends.cudnn.benchmark = on
 
 
-def on_device(train: Callable[P, R]) -> Callable[P, R]:
+KERNEL_SEARCH, _STREAMS = Held(lambda: torch.backends.cudnn.benchmark, _search_kernels), Streams()
+"""Whether cuDNN looks for its fastest kernels."""
+
+
+def on_device(train: Callable[P, Steps[R]]) -> Callable[P, Steps[R]]:
     """Give a training with `device=` a GPU a stream of its own, so that several in one process overlap, and its fastest
     kernels."""
 
     @wraps(train)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        device = as_device(str(kwargs.get("device", "cpu")))
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> Steps[R]:
+        device, steps = as_device(str(kwargs.get("device", "cpu"))), train(*args, **kwargs)
         if device.type != "cuda":
-            return train(*args, **kwargs)
-        with _STREAMS.one(device) as stream:
+            return (yield from steps)
+        with _STREAMS.one(device) as stream, KERNEL_SEARCH.at(True):
             stream.wait_stream(torch.cuda.current_stream(device))
-            with _FASTEST, torch.cuda.device(device), torch.cuda.stream(stream):
-                result = train(*args, **kwargs)
-                stream.synchronize()
-        return result
+            try:
+                while True:
+                    with torch.cuda.device(device), torch.cuda.stream(stream):  # for a step, not for those of others
+                        try:
+                            next(steps)
+                        except StopIteration as end:
+                            stream.synchronize()
+                            return cast(R, end.value)
+                    yield
+            finally:
+                with torch.cuda.device(device), torch.cuda.stream(stream):
+                    steps.close()
 
     return wrapper

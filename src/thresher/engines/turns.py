@@ -1,0 +1,66 @@
+"""The engine of trainings that share a GPU: one thread starts a step of each in turn, and the device works at all of them.
+
+Threads of their own would each look for the fastest kernels by themselves, get into one another's way where they launch
+them, and could not capture steps at the same time. Here the first training finds the kernels for all that are like it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from thresher.engines import Call
+from thresher.engines.serial import forget_locals, raise_failure
+from thresher.stepwise import Steps, steps_of
+
+T = TypeVar("T")
+
+
+class Turns:
+    """Several calls in turn, a step at a time (`stepwise`), in the thread that asks for them."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+
+    def run(
+        self,
+        items: Sequence[T],
+        call: Callable[[T], Call],
+        *,
+        on_result: Callable[[T, Any], None],
+        on_failure: Callable[[T, Exception], None] | None = None,
+        admit: Callable[[T], bool] = lambda item: True,
+    ) -> None:
+        """See `Engine.run`. A call that is begun and not ended is closed where it stands."""
+        waiting, running, failed = deque(items), deque[tuple[T, Steps[Any]]](), on_failure or raise_failure
+        try:
+            while waiting or running:
+                while waiting and len(running) < self.workers:
+                    if admit(item := waiting.popleft()):
+                        function, arguments = call(item)
+                        running.append((item, steps_of(function, *arguments)))
+                if not running:
+                    continue
+                item, steps = running[0]
+                try:
+                    next(steps)
+                except StopIteration as end:
+                    running.popleft()
+                    on_result(item, end.value)
+                except Exception as error:
+                    running.popleft()
+                    if on_failure is not None:
+                        forget_locals(error)
+                    failed(item, error)
+                else:
+                    running.rotate(-1)
+        finally:
+            for _, steps in running:
+                steps.close()
+
+    def __enter__(self) -> Turns:
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        return None
