@@ -16,7 +16,8 @@ from thresher.boards import reproduce
 from thresher.boards.board import board
 from thresher.boards.cells import Cell, Entry
 from thresher.boards.place import Place, read_result
-from thresher.boards.reproduce import _epochs_needed, recording_left, run_cells
+from thresher.boards.reproduce import recording_left, run_cells
+from thresher.boards.tasks import epochs_of
 from thresher.coreset import Coreset
 from thresher.data import load
 from thresher.engines import make_engine
@@ -146,10 +147,10 @@ def test_a_training_that_cannot_be_measured_fails_alone(tmp_path: Path) -> None:
 
 
 def test_all_scores_that_a_cell_reads_decide_how_long_is_recorded() -> None:
-    assert _epochs_needed(cell("el2n:epochs=2")) == 2
+    assert epochs_of(cell("el2n:epochs=2")) == 2
     long = cell("el2n:epochs=2:selector=learnable")  # which reads margins of every epoch
-    assert _epochs_needed(long) == 6
-    assert _epochs_needed(cell("el2n:epochs=2:selector=learnable:at=4")) == 4
+    assert epochs_of(long) == 6
+    assert epochs_of(cell("el2n:epochs=2:selector=learnable:at=4")) == 4
     assert [epochs for _, _, epochs in recording_left([long], Place(Path("none")), pytest.fail)] == [6]
 
 

@@ -407,7 +407,7 @@ def test_a_dry_run_measures_the_rest_of_a_recording(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:  # fmt: skip
     rest = [(load("digits"), replace(SURROGATE, epochs=300, warmup_epochs=20), 10)]
-    monkeypatch.setattr(reproduce_command, "recording_left", lambda cells, place, fail: rest)
+    monkeypatch.setattr(reproduce_command, "recording_left", lambda *_: rest)
     monkeypatch.setattr(Pace, "step", lambda self, data, spec: 36.0)
     reproduce_command._announce([], Place(tmp_path), Pace(sharing=4), Output())
     said = capsys.readouterr()
@@ -419,7 +419,7 @@ def test_a_dry_run_measures_the_rest_of_a_recording(
 def test_a_dry_run_shares_the_trainings_among_the_workers_and_makes_recordings_alone(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(reproduce_command, "recording_left", lambda cells, place, fail: [(load("digits"), SURROGATE, 3)])
+    monkeypatch.setattr(reproduce_command, "recording_left", lambda *_: [(load("digits"), SURROGATE, 3)])
     monkeypatch.setattr(Pace, "training", lambda self, data, spec, kept: 36.0 * kept)
     monkeypatch.setattr(Pace, "alone", lambda self, data, spec, kept: 1800.0)
     cells = [replace(entry("random").cell, keep=keep, seed=seed) for keep, seed in ((0.2, 0), (0.1, 0), (0.1, 1))]

@@ -45,6 +45,10 @@ class Place:
         """Return the file of a cell's result."""
         return self.root / "results" / f"{cell.digest}.json"
 
+    def coreset(self, cell: Cell) -> Path:
+        """Return the file of a cell's coreset."""
+        return self.root / "coresets" / f"{cell.digest}.parquet"
+
     def failure(self, cell: Cell) -> Path:
         """Return the file that says why a cell failed."""
         return self.root / "failed" / f"{cell.digest}.json"

@@ -1,18 +1,23 @@
 """Runs the cells that have no result yet: records what they share once, selects, trains, and can be stopped anywhere.
 
     recordings/<digest>/        a run directory per surrogate, shared by all cells that need it
-    coresets/<digest>.parquet   one per cell
+    coresets/<digest>.parquet   one per cell, with a .json file; copy them, too, and no recording is needed
     results/<digest>.json       one finished cell each; copy them together from several machines
     failed/<digest>.json        why a cell failed the last time it was tried
 
-A digest names everything that determines a cell but the files of its data: their fingerprints stand in recordings and
-results, and are compared. So whatever stands there is complete and nothing is done twice.
+A digest names everything that determines a cell but the files of its data: their fingerprints stand in recordings, coresets
+and results, and are compared. So whatever stands there is complete and nothing is done twice.
+
+Where a recording is there, coresets are selected from it. Where it is not, or not for as long as is needed, a coreset that
+is there trains its cell (`tasks.from_coresets`); if its loss is scaled, recordings/<digest>/scores-<digest>.parquet has to
+be there, too. That it is what would be selected today rests on the cell's digest, which holds `cells.RULES`: the code is not
+compared, so whoever changes what a cell keeps must raise that. It does not know of scorers and selectors of other packages:
+after a change to one, delete its coresets as well as its results.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,28 +25,19 @@ from typing import Any
 from thresher.boards.cells import Cell
 from thresher.boards.outcome import Fail, Outcome, each, mark_failed, spared, work_of
 from thresher.boards.place import Place
+from thresher.boards.tasks import epochs_of, from_coresets, from_recording, unrecorded
 from thresher.boards.twins import adopt, paired, trained
 from thresher.data import Data
-from thresher.derivation import settle
-from thresher.errors import BusyError, CorruptFileError, MissingFileError
-from thresher.experiments.columns import Columns, column_names
+from thresher.errors import BusyError, CorruptFileError
 from thresher.experiments.events import Notify, kind_of, stepped, watched
-from thresher.experiments.job import Job, Task, values_digest
+from thresher.experiments.job import Task
 from thresher.experiments.jobs import OnEpoch, run_task
-from thresher.experiments.ledger import epochs_needed
 from thresher.experiments.pace import Pace
 from thresher.experiments.recording import identity, record
-from thresher.experiments.rundir import RunDirectory, digest_of, refuse_other_data, save_coreset
-from thresher.experiments.scoring import choose, score, unrecorded
-from thresher.experiments.study import scales_loss
-from thresher.experiments.tables import FULL
-from thresher.methods import ResolvedMethod, resolve
-from thresher.replay import Request, check_requests
-from thresher.score_table import read_scores
+from thresher.experiments.rundir import RunDirectory, digest_of, refuse_other_data
 from thresher.train.spec import TrainSpec
 from thresher.trajectory.layout import MANIFEST
 from thresher.trajectory.reader import Trajectory
-from thresher.types import Pool, Scores
 
 
 def run_cells(cells: Iterable[Cell], place: Place, pace: Pace, notify: Notify = lambda event, details: None) -> Outcome:
@@ -81,21 +77,49 @@ def _failed(cells: Iterable[Cell], fail: Fail, error: Exception) -> None:
 
 
 def _run_group(key: str, cells: list[Cell], place: Place, pace: Pace, notify: Notify, outcome: Outcome, fail: Fail) -> None:
-    """Record for cells that share a surrogate (or, on the same data, need none), plan their trainings and run them."""
+    """Plan the trainings of cells that share a surrogate, or the data if they need none, and run them; record for those
+    whose coresets are not there."""
+
+    def train(tasks: Mapping[Cell, Task]) -> None:
+        _train(tasks, place, pace, notify, outcome, fail)
+
     data, folder = place.load(cells[0]), place.root / "recordings" / key
     if not cells[0].recorded:
-        tasks = each(cells, lambda cell: _unrecorded(cell, data, place), fail)
+        train(each(cells, lambda cell: unrecorded(cell, data, place), fail))
+        return
+    stored, needed = _parted(folder, each(cells, epochs_of, fail), place, notify, fail)
+    if stored:
+        train(stored)  # first, since a recording may take all the time that is left
+    if not needed:
+        return
+    try:
+        recorded = _record(folder, cells[0], max(needed.values()), data, place, pace, notify)
+    except BusyError:
+        recorded = False
+    if recorded:
+        train(from_recording(folder, list(needed), data, place, notify, fail))
     else:
-        needed = each(cells, _epochs_needed, fail)
-        try:
-            recorded = bool(needed) and _record(folder, cells[0], max(needed.values()), data, place, pace, notify)
-        except BusyError:
-            recorded = False
-        if not recorded:
-            outcome.left.update(dict.fromkeys(needed, "its recording is not finished"))
-            return
-        tasks = _planned(folder, list(needed), data, place, notify, fail)
-    _train(tasks, place, pace, notify, outcome, fail)
+        outcome.left.update(dict.fromkeys(needed, "its recording is not finished"))
+
+
+def _parted(
+    folder: Path, needed: dict[Cell, int], place: Place, notify: Notify, fail: Fail
+) -> tuple[dict[Cell, Task], dict[Cell, int]]:  # fmt: skip
+    """Return the trainings of the cells that do without the recording in `folder`, and what is `needed` of the others.
+
+    `needed` says after how many epochs of it a cell can be selected. If they are all there, no cell does without.
+    """
+    try:
+        there = _epochs_recorded(folder)
+    except CorruptFileError:  # raised again for those that need it
+        there = 0
+    if max(needed.values(), default=0) <= there:
+        return {}, needed
+    found = from_coresets(folder, needed, place, notify, fail)
+    return (
+        {cell: task for cell, task in found.items() if task is not None},
+        {cell: needed[cell] for cell, task in found.items() if task is None},
+    )
 
 
 def _record(
@@ -126,7 +150,9 @@ def _record(
     return until >= needed
 
 
-def recording_left(cells: Iterable[Cell], place: Place, fail: Fail) -> list[tuple[Data, TrainSpec, int]]:
+def recording_left(
+    cells: Iterable[Cell], place: Place, fail: Fail, notify: Notify = lambda event, details: None
+) -> list[tuple[Data, TrainSpec, int]]:  # fmt: skip
     """Return (data, surrogate, epochs still to record) for every unfinished recording that these cells need.
 
     Cells for which that cannot be determined are passed to `fail`.
@@ -137,10 +163,12 @@ def recording_left(cells: Iterable[Cell], place: Place, fail: Fail) -> list[tupl
             groups.setdefault(digest_of(cell.source), []).append(cell)
     found = []
     for key, group in groups.items():
-        needed = each(group, _epochs_needed, fail)
+        folder, needed = place.root / "recordings" / key, each(group, epochs_of, fail)
+        left: dict[Cell, int] = {}
         with spared(partial(_failed, needed, fail)):
-            recording = _recorded(place.root / "recordings" / key)
-            epochs = max(needed.values(), default=0) - (0 if recording is None else recording.epochs)
+            _, left = _parted(folder, needed, place, notify, fail)
+        with spared(partial(_failed, left, fail)):
+            epochs = max(left.values(), default=0) - (_epochs_recorded(folder) if left else 0)
             if epochs > 0:
                 found.append((place.load(group[0]), group[0].surrogate, epochs))
     return found
@@ -151,86 +179,9 @@ def _recorded(folder: Path) -> Trajectory | None:
     return Trajectory.open(store) if (store / MANIFEST).exists() else None
 
 
-def _resolved(cell: Cell) -> ResolvedMethod:
-    return resolve(cell.method, cell.data, cell.keep, cell.surrogate.epochs, cell.surrogate.model)
-
-
-def _epochs_needed(cell: Cell) -> int:
-    """Return after how many epochs of the recording everything that the cell's selection reads is final."""
-    return epochs_needed(_resolved(cell), cell.surrogate.epochs)
-
-
-def _unrecorded(cell: Cell, data: Data, place: Place) -> Task:
-    """Return the task of a cell that needs no surrogate: the full data set, or a random draw."""
-    n = len(data.train)
-    if cell.method == FULL:
-        return Task(_job(cell, data, place, n), place.result(cell), _about(cell))
-    method = _resolved(cell)
-    pool = Pool(n, data.train.targets, None, data.num_classes)
-    return _task(cell, data, place, method, *unrecorded(method, pool), None)
-
-
-def _planned(
-    folder: Path, cells: Sequence[Cell], data: Data, place: Place, notify: Notify, fail: Fail
-) -> dict[Cell, Task]:  # fmt: skip
-    """Score the recording for these cells and return their tasks."""
-    recording = Trajectory.open(folder / "trajectory")
-    settled = settle({cell: _resolved(cell) for cell in cells}, {cell: cell.keep for cell in cells}, recording)
-    methods = each(settled, lambda cell: _asked(settled[cell], cell.surrogate.epochs, recording), fail)
-    if not methods:
-        return {}
-    names = column_names(list(methods.values()))
-    asked = sorted([column, scorer.params(), at] for (scorer, at), column in names.items())
-    last = max(at or recording.epochs for _, at in names)
-    # named by what is read, too: the recording may have been made again, elsewhere, since it was scored
-    path = folder / f"scores-{digest_of({'columns': asked, 'recording': recording.checksums(last)})}.parquet"
-    try:
-        columns = read_scores(path).columns
-    except (MissingFileError, CorruptFileError):
-        score(folder / "trajectory", list(methods.values()), path, on_step=stepped(notify, f"scoring {data.name}"))
-        columns = read_scores(path).columns
-    return each(methods, lambda cell: _task(cell, data, place, methods[cell], columns, names, path), fail)
-
-
-def _asked(method: ResolvedMethod, epochs: int, recording: Trajectory) -> ResolvedMethod:
-    """Return the method asked after the epochs that it needs, however many more are recorded for others.
-
-    Raises what scoring raises where the recording cannot give what it reads.
-    """
-    asked = replace(method, at=method.at or epochs_needed(method, epochs))
-    check_requests(recording, [Request(column, *pair) for pair, column in column_names([asked]).items()])
-    return asked
-
-
-def _task(
-    cell: Cell, data: Data, place: Place, method: ResolvedMethod, columns: Mapping[str, Scores], names: Columns,
-    scores: Path | None,
-) -> Task:  # fmt: skip
-    """Select a cell's coreset, write it, and return its training."""
-    pool = Pool(len(data.train), data.train.targets, None, data.num_classes)
-    provenance = {"fingerprint": data.fingerprint, "data": data.name, "cell": cell.digest}
-    coreset = choose(method, columns, names, pool, cell.keep, cell.seed, provenance)
-    path = place.root / "coresets" / f"{cell.digest}.parquet"
-    save_coreset(coreset, path)
-    extra: dict[str, Any] = {"coreset": str(path), "coreset_digest": coreset.digest}
-    if scores is not None and scales_loss(cell.scale_loss, cell.data, method):
-        column = names[method.scorer, method.at]
-        extra |= {"scores": str(scores), "scale_column": column, "scale_digest": values_digest(columns[column].values)}
-    about = {**_about(cell), "notice": method.notice}
-    return Task(_job(cell, data, place, len(coreset.ids), **extra), place.result(cell), about)
-
-
-def _job(cell: Cell, data: Data, place: Place, kept: int, **extra: Any) -> Job:
-    root = str(place.data_dir) if place.data_dir else None
-    return Job(
-        cell.method, cell.keep, kept, cell.data, root, data.fingerprint, cell.coreset.to_json(), cell.seed,
-        corrupt=cell.corrupt, mislabel=cell.mislabel, holdout=cell.holdout, test_fingerprint=data.test_fingerprint,
-        eval_every=place.eval_every, **extra,
-    )  # fmt: skip
-
-
-def _about(cell: Cell) -> dict[str, Any]:
-    return {"cell": cell.to_json()}
+def _epochs_recorded(folder: Path) -> int:
+    recording = _recorded(folder)
+    return 0 if recording is None else recording.epochs
 
 
 def _train(

@@ -171,8 +171,9 @@ def reproduce(**options: Any) -> None:
     auto (the evaluation of the method auto, for which nothing is published). Runs the trainings (cells) that have no result
     in OUT yet: makes each shared recording once, selects, trains, and writes the board as Markdown, CSV and HTML. With
     --only it runs and prints some entries; the written board has all of them. It can be stopped at any time; the same
-    command continues. Results of several machines are merged by copying their results folders together. With --engine ray
-    the machines of a cluster share the coreset trainings; they must see OUT and the data under the same paths.
+    command continues. Results of several machines are merged by copying their results folders together; a copy of the
+    folder coresets lets the trainings go on without the recordings. With --engine ray the machines of a cluster share the
+    coreset trainings; they must see OUT and the data under the same paths.
 
     \b
     thresher reproduce table6 --data-dir DIR --dry-run

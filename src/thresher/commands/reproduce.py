@@ -146,7 +146,7 @@ def _announce(cells: Sequence[Cell], place: Place, pace: Pace, say: Output) -> N
 
     if missing:
         say.note(f"{len(missing)} of {len(cells)} cells to run; measuring a few steps of each kind of training")
-    recordings = recording_left(missing, place, fail)
+    recordings = recording_left(missing, place, fail, lambda event, details: say.note(details["text"]))
     seconds = 0.0
     for data, spec, epochs in recordings:
         with spared(partial(_unmeasured, spec.model, data.name, say)):
