@@ -68,13 +68,20 @@ class Outputs:
         """(B,) probability of the sample's own class."""
         return self.xp.take_along_axis(self.probs, self.target_index, axis=1)[:, 0]
 
-    def margin(self, values: Array) -> Array:
-        """(B,) the value of the sample's own class minus the largest other value."""
-        xp = self.xp
-        own = xp.take_along_axis(values, self.target_index, axis=1)[:, 0]
-        classes = xp.arange(values.shape[1], device=getattr(values, "device", None))
-        others = xp.where(classes[None, :] == self.target_index, -xp.inf, values)
-        return own - xp.max(others, axis=1)
+    @cached_property
+    def target_logit(self) -> Array:
+        """(B,) logit of the sample's own class."""
+        return self.xp.take_along_axis(self.logits, self.target_index, axis=1)[:, 0]
+
+    @cached_property
+    def onehot(self) -> Array:
+        """(B, C) bool: True in the column of the sample's own class."""
+        classes = self.xp.arange(self.logits.shape[1], device=getattr(self.logits, "device", None))
+        return classes[None, :] == self.target_index
+
+    def largest_other(self, values: Array) -> Array:
+        """(B,) the largest of the values (B, C) of other classes than the sample's own."""
+        return self.xp.max(self.xp.where(self.onehot, -self.xp.inf, values), axis=1)
 
 
 @dataclass(frozen=True)
@@ -98,9 +105,9 @@ def correct(out: Outputs) -> Array:
 def loss(out: Outputs) -> Array:
     """Cross-entropy `-ln q`, computed from the logits so that it stays finite."""
     xp = out.xp
-    shifted = out.logits - xp.max(out.logits, axis=1, keepdims=True)
-    own = xp.take_along_axis(shifted, out.target_index, axis=1)[:, 0]
-    return xp.log(xp.sum(xp.exp(shifted), axis=1)) - own
+    largest = xp.max(out.logits, axis=1, keepdims=True)
+    own = out.target_logit - largest[:, 0]
+    return xp.log(xp.sum(xp.exp(out.logits - largest), axis=1)) - own
 
 
 def target_prob(out: Outputs) -> Array:
@@ -110,20 +117,18 @@ def target_prob(out: Outputs) -> Array:
 
 def prob_margin(out: Outputs) -> Array:
     """`p[y] - max_{c != y} p[c]`."""
-    return out.margin(out.probs)
+    return out.target_prob - out.largest_other(out.probs)
 
 
 def logit_margin(out: Outputs) -> Array:
     """`z[y] - max_{c != y} z[c]`."""
-    return out.margin(out.logits)
+    return out.target_logit - out.largest_other(out.logits)
 
 
 def error_norm(out: Outputs) -> Array:
     """`|| p - onehot(y) ||_2` (Paul et al. 2021)."""
     xp = out.xp
-    classes = xp.arange(out.probs.shape[1], device=getattr(out.probs, "device", None))
-    onehot = xp.astype(classes[None, :] == out.target_index, out.probs.dtype)
-    difference = out.probs - onehot
+    difference = out.probs - xp.astype(out.onehot, out.probs.dtype)
     return xp.sqrt(xp.sum(difference * difference, axis=1))
 
 

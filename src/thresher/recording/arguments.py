@@ -97,7 +97,7 @@ def tensor(value: ArrayLike, what: str = "values") -> Tensor:
         if value.layout != torch.strided or value.is_nested:
             came = "nested one" if value.is_nested else f"{value.layout} one"
             raise InputError(f"Expected {what} as a dense tensor, but got a {came}. Pass to_dense(), or rows of one length.")
-        return value.detach()
+        return value.detach() if value.requires_grad else value
     value = as_whole_array(value, what) if isinstance(value, np.ma.MaskedArray) else value
     try:
         array = np.ascontiguousarray(value)

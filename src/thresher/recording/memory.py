@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -47,11 +46,10 @@ class Memory:
     def take(self, batch: Batch, names: Sequence[str], epoch: int, with_features: bool) -> None:
         """Take a training batch, from any device: at once on a CPU, on an accelerator when many rows have come together."""
         if self._pending is not None:
-            bare = batch if with_features else replace(batch, features=None)
-            if not self._pending.fits(bare):
-                self.settle(names, epoch)
-            if self._pending.fits(bare):
-                self._pending.add(bare)
+            if self._pending.add(batch, with_features):
+                return
+            self.settle(names, epoch)
+            if self._pending.add(batch, with_features):
                 return
         self._look_at(self.moved(batch, with_features), names, epoch)
 

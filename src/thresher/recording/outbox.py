@@ -60,7 +60,7 @@ class Outbox:
             end = self._filled + rows.stop - rows.start
             integers[self._filled : end, _ID] = batch.ids[rows]
             integers[self._filled : end, _TARGET] = batch.targets[rows]
-            integers[self._filled : end, _STEP] = self._step
+            integers[self._filled : end, _STEP].fill_(self._step)
             column = 0
             for part in wide:
                 floats[self._filled : end, column : column + part.shape[1]] = part[rows]

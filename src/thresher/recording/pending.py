@@ -1,6 +1,6 @@
 """What a Recorder has taken from an accelerator and not looked at yet.
 
-Looking at a batch is some eighty small kernels, whatever its size, and a training step on a fast GPU is hardly more. So
+Looking at a batch is dozens of small kernels, whatever its size, and a training step on a fast GPU is hardly more. So
 there batches are only copied, side by side, and looked at many thousand rows at a time. On a CPU, where a kernel costs what
 its rows cost, every batch is looked at when it comes, and a bad one is refused at once.
 """
@@ -32,21 +32,25 @@ class Pending:
         self.rows = max(1, _VALUES // num_classes)
         self._places: list[Tensor] | None = None
 
-    def fits(self, batch: Batch) -> bool:
-        """Return whether a batch can wait beside those that do; if not, `drain` first."""
-        same = self._places is None or [p.shape[1:] for p in _parts(batch)] == [p.shape[1:] for p in self._places]
-        return same and self.used + len(batch.ids) <= self.rows
-
-    def add(self, batch: Batch) -> None:
-        """Copy a batch that fits, from wherever it is and of whatever dtype."""
-        parts = _parts(batch)
+    def add(self, batch: Batch, with_features: bool) -> bool:
+        """Copy a batch, from wherever it is and of whatever dtype; return False where it does not fit beside those that
+        wait (`drain` first), or is so large that no other one would come to wait with it."""
+        features = [batch.features] if with_features and batch.features is not None else []
+        parts, end = [batch.logits, batch.targets, batch.ids, *features], self.used + len(batch.ids)
+        if end > self.rows or 2 * len(batch.ids) > self.rows or not self._alike(features):
+            return False
         if self._places is None:
             kinds = zip(parts, _KINDS, strict=False)
             with torch.inference_mode(False):  # else they could be changed in inference mode alone
                 self._places = [torch.empty((self.rows, *p.shape[1:]), dtype=kind, device=self.device) for p, kind in kinds]
-        start, self.used = self.used, self.used + len(batch.ids)
         for place, part in zip(self._places, parts, strict=True):
-            place[start : self.used].copy_(part)  # which also moves and converts: a launch instead of three
+            place[self.used : end].copy_(part)  # which also moves and converts: a launch instead of three
+        self.used = end
+        return True
+
+    def _alike(self, features: list[Tensor]) -> bool:
+        """Return whether these features are as wide as those that wait, or both are none."""
+        return self._places is None or [f.shape[1] for f in features] == [p.shape[1] for p in self._places[3:]]
 
     def drain(self) -> Batch | None:
         """Return what waits as one batch on the device, as `Batch` has it, which the next `add` overwrites; None where
@@ -56,7 +60,3 @@ class Pending:
         logits, targets, ids, *features = (place[: self.used] for place in self._places)
         self.used, self._places = 0, self._places if not features else None
         return Batch(logits, targets, ids, features[0] if features else None)
-
-
-def _parts(batch: Batch) -> list[Tensor]:
-    return [batch.logits, batch.targets, batch.ids, *([] if batch.features is None else [batch.features])]
