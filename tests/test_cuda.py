@@ -140,6 +140,20 @@ def test_a_label_that_is_no_class_refuses_the_epoch_and_nothing_else() -> None:
     recorder.end_epoch()
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("rows", [128, 4000])
+def test_a_single_logit_that_is_not_finite_refuses_the_epoch(value: float, rows: int) -> None:
+    for row in (0, 1, rows - 1):
+        recorder = Recorder(N, C, {"el2n": make_scorer("el2n")}, missing="allow", device="cuda")
+        ids, logits = torch.arange(rows, device="cuda"), torch.full((rows, C), 3e38, device="cuda")
+        recorder.update(logits, ids % C, ids)
+        recorder.end_epoch()  # of which only a sum would be infinite
+        logits[row, row % C] = value
+        recorder.update(logits, ids % C, ids)
+        with pytest.raises(InputError, match="Epoch 1 was not committed: it held logits that are NaN or infinite"):
+            recorder.end_epoch()
+
+
 def test_a_step_that_cannot_be_captured_goes_on_and_others_are_captured(monkeypatch: pytest.MonkeyPatch) -> None:
     data, spec, train = random_images(160), TrainSpec("small", epochs=3, batch_size=32, lr=0.01), GraphedStep._train
 
