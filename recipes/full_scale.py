@@ -1,11 +1,12 @@
 """The full boards' cells in the order in which they are wanted, on one GPU, as far as the time goes.
 
-    python recipes/full_scale.py --data-dir DIR --out DIR --limit-minutes 60 --jobs 4
+    cp -r docs/results/full-scale/results docs/results/full-scale/coresets DIR
+    python recipes/full_scale.py --data-dir DATA --out DIR --limit-minutes 60 --jobs 8
 
-What `thresher reproduce` runs target by target, here by how much a cell is wanted: CIFAR-100 and CIFAR-10 at keep 0.1 and
-0.2, TDDS beside Random, every candidate (T, K) of CIFAR-100; `auto` with wrong labels and clean; label noise and corruption.
-Two lanes, each in this order: the trainings that need no recording run beside what does, since one training alone does not
-fill a GPU. Results are `reproduce`'s own: the same command goes on from them, and
+What `thresher reproduce` runs target by target, here by how much a cell is wanted: `auto` with wrong labels, whose coresets
+are there; CIFAR-100 and CIFAR-10 at keep 0.1 and 0.2, TDDS beside Random, every candidate (T, K) of CIFAR-100; `auto` on
+clean data; label noise and corruption. Two lanes, each in this order: the trainings that need no recording run beside what
+does, since one training alone does not fill a GPU. Results are `reproduce`'s own: the same command goes on from them, and
 `thresher reproduce TARGET --precision bf16 --out DIR` writes the board.
 """
 
@@ -26,6 +27,8 @@ from thresher.engines import engine_of
 from thresher.experiments.pace import Pace
 
 WANTED = [  # target, conditions, seeds
+    ("auto", "change=noise keep=0.1 method=auto", range(3)),
+    ("auto", "change=noise keep=0.3,0.5 method=auto", range(1)),
     ("table6", "data=cifar100 keep=0.1 batch=32 method=random,tdds T=none", range(3)),
     ("table6", "data=cifar10 keep=0.1 batch=32 method=random,tdds", range(3)),
     ("table6", "data=cifar100 keep=0.2 batch=64 method=random,tdds", range(3)),
@@ -67,7 +70,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--limit-minutes", type=float)
-    parser.add_argument("--jobs", type=int, default=4)
+    parser.add_argument("--jobs", type=int, default=8)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--eval-every", type=int, default=0, help="measure the test set every so many epochs, too")
     parser.add_argument("--only", default="", help="data sets, with commas between; all of them without it")

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
+from thresher.coreset import Coreset
 from thresher.data import load
 from thresher.dynamic import Fixed, InfoBatch
 from thresher.dynamic._base import everything
 from thresher.errors import InputError
+from thresher.keep import keep_count
 
 ROOT = Path(__file__).parents[1]
 
@@ -61,6 +63,16 @@ def test_two_runs_at_once_share_the_device(recipe: Any, monkeypatch: pytest.Monk
         found[device] = training, alone.steps_left(data, spec) / pace.steps_left(data, spec)
     assert found["cuda"] == (8, pytest.approx(5, rel=0.01))  # four and four trainings; a recording and four
     assert found["cpu"] == (2, pytest.approx(2, rel=0.01))
+
+
+def test_coresets_that_are_kept_for_a_gpu_are_those_of_cells_that_are_wanted_first(recipe: Any) -> None:
+    kept = sorted((ROOT / "docs" / "results" / "full-scale" / "coresets").glob("*.parquet"))
+    wanted = {cell.digest: cell for cells in recipe("full_scale").wanted(set())[:2] for cell in cells}
+    assert {path.stem for path in kept} == set(wanted)
+    for path in kept:
+        coreset, cell = Coreset.load(path, n=50_000), wanted[path.stem]
+        assert (coreset.source["cell"], coreset.source["keep"], coreset.source["seed"]) == (path.stem, cell.keep, cell.seed)
+        assert len(coreset) == keep_count(50_000, cell.keep)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.py")), ids=lambda path: path.name)
