@@ -103,6 +103,8 @@ def fit(
     a later call continues from there.
     `graphs` replays the steps on a GPU as a CUDA graph where possible. `on_epoch(progress)` is called after every epoch,
     `on_step(done, total)` as steps are done. Raises InputError for invalid arguments, and what the recorder raises.
+    `fit.steps` takes the same arguments and gives the training step by step, so that others can have their turn
+    (`stepwise`).
 
     If the recorder is on several ranks, each trains on its part of every batch and gradients are averaged over the whole
     batch (DistributedDataParallel): order, augmentation, batch size and steps are those of one process. Batch
