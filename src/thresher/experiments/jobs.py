@@ -50,7 +50,7 @@ def _loaded(name: str, root: str | None, corrupt: str | None, mislabel: str | No
 
 OnEpoch = Callable[[Progress], None]
 CHECKPOINT_SECONDS = 60.0
-THREADS = Held(torch.get_num_threads, torch.set_num_threads)
+THREADS = Held(torch.get_num_threads, torch.set_num_threads, of_thread=True)
 """How many cores torch uses for an operation."""
 
 
