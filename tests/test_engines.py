@@ -14,7 +14,8 @@ import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, cast
+from types import FrameType
+from typing import Any, cast, get_type_hints
 
 import pytest
 
@@ -159,6 +160,69 @@ def test_a_call_that_is_not_ended_is_closed_where_it_stands() -> None:
     with pytest.raises(ValueError, match="two"):
         make_engine("turns", 3).run(range(4), lambda number: (wait, (number,)), on_result=lambda *_: None)
     assert left == [2, 0, 1]
+
+
+def test_a_call_that_cannot_be_closed_keeps_none_of_the_others() -> None:
+    left: list[int] = []
+
+    @stepwise
+    def wait(number: int) -> Steps[None]:
+        try:
+            while True:
+                yield
+                if number == 0:
+                    raise ValueError("zero")
+        finally:
+            left.append(number)
+            if number == 1:
+                raise OSError("one")
+
+    with pytest.raises(OSError, match="one"):
+        make_engine("turns", 3).run(range(3), lambda number: (wait, (number,)), on_result=lambda *_: None)
+    assert left == [0, 1, 2]
+
+
+def test_an_interrupt_between_two_steps_ends_them() -> None:
+    left: list[str] = []
+
+    @stepwise
+    def wait() -> Steps[None]:
+        try:
+            while True:
+                yield
+        finally:
+            left.append("left")
+
+    whole: Any = wait
+
+    def interrupt(frame: FrameType, event: str, _: Any) -> Any:
+        if frame.f_code is not whole.__code__:
+            return None
+        if event == "line" and len(lines) == 20:
+            raise KeyboardInterrupt
+        lines.append(frame.f_lineno)
+        return interrupt
+
+    lines, before = list[int](), sys.gettrace()
+    sys.settrace(interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt) as told:
+            wait()
+    finally:
+        sys.settrace(before)
+    assert left == ["left"]  # though the traceback is kept, as an interactive session keeps its last
+    assert told.value.__traceback__ is not None
+
+
+def test_a_call_in_steps_tells_what_the_whole_of_it_returns() -> None:
+    def body(number: int) -> Steps[int]:
+        yield
+        return number
+
+    whole = stepwise(body)
+    assert inspect.signature(whole).return_annotation == "int"
+    assert get_type_hints(whole) == {"number": int, "return": int}
+    assert get_type_hints(whole.steps)["return"] == Steps[int]
 
 
 def test_a_killed_worker_is_told_and_the_rest_goes_on() -> None:

@@ -46,15 +46,18 @@ def stepwise(body: Callable[P, Steps[R]]) -> Stepwise[P, R]:
     @wraps(body)
     def whole(*args: P.args, **kwargs: P.kwargs) -> R:
         steps = body(*args, **kwargs)
-        while True:
-            try:
+        try:
+            while True:
                 next(steps)
-            except StopIteration as end:
-                return cast(R, end.value)
+        except StopIteration as end:
+            return cast(R, end.value)
+        finally:  # an interrupt may come between two steps, and its traceback would keep them, with all that they hold
+            steps.close()
 
     told: Any = whole
     returned = str(signature(body).return_annotation).removeprefix("Steps[").removesuffix("]")
     told.steps, told.__signature__ = body, signature(body).replace(return_annotation=returned)
+    told.__annotations__ = {**body.__annotations__, "return": returned}
     return cast("Stepwise[P, R]", whole)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any, TypeVar
 
 from thresher.engines import Call
@@ -56,8 +57,9 @@ class Turns:
                 else:
                     running.rotate(-1)
         finally:
-            for _, steps in running:
-                steps.close()
+            with ExitStack() as closing:  # all of them, also where one cannot be closed or an interrupt comes again
+                for _, steps in reversed(running):
+                    closing.callback(steps.close)
 
     def __enter__(self) -> Turns:
         return self
