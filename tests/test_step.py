@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -311,6 +313,33 @@ def test_trainings_in_turn_each_have_their_stream_in_their_steps(current: list[S
     assert all(len(set(streams)) == 1 for streams in seen.values())
     assert not current
     assert torch.backends.cudnn.benchmark is before
+
+
+def test_a_training_that_is_collected_as_garbage_gives_its_stream_back(
+    current: list[Stream], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @stepwise
+    @on_device
+    def train(*, device: str) -> Steps[int]:
+        yield
+        return current[-1].number
+
+    class Collecting(Stream):
+        def __init__(self, device: Any) -> None:
+            gc.collect()  # as may happen wherever something is made
+            super().__init__(device)
+
+    monkeypatch.setattr(torch.cuda, "Stream", Collecting)
+    lost: list[Any] = [train.steps(device="cuda")]
+    next(lost[0])
+    lost.append(lost)  # only the collector finds it
+    del lost
+    found: list[int] = []
+    thread = threading.Thread(target=lambda: found.extend(train(device="cuda") for _ in range(2)), daemon=True)
+    thread.start()
+    thread.join(30)
+    assert len(found) == 2
+    assert Stream.dealt == 2  # the first one's was used again
 
 
 def partial_steps(train: Any, number: int) -> Any:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import wraps
-from threading import Lock
+from threading import Lock, RLock
 from typing import Any, ParamSpec, TypeVar, cast
 
 import torch
@@ -184,7 +184,7 @@ class Streams:
     what one thread launches on a stream that another captures would become part of that graph."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self._lock = RLock()  # a training that is collected as garbage gives its stream back wherever its thread is
         self._free: dict[int, list[torch.cuda.Stream]] = {}
 
     @contextmanager
