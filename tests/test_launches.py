@@ -102,3 +102,25 @@ def test_the_largest_value_shows_whatever_is_not_finite_wherever_it_lies(value: 
         for found in (_largest(logits), norm(logits)):
             torch.testing.assert_close(found, torch.tensor(abs(value)), equal_nan=True, rtol=0, atol=0)
     assert _largest(torch.zeros(0, 3)) == _largest(torch.zeros(3, 0)) == 0
+
+
+class Apples(Tensor):
+    """Logits on a device whose norm passes over NaN."""
+
+    @property
+    def device(self) -> torch.device:  # type: ignore[override]
+        return torch.device("mps")
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.linalg.vector_norm:
+            args = (args[0].as_subclass(Tensor).nan_to_num(0, math.inf, -math.inf), *args[1:])
+        return super().__torch_function__(func, types, args, kwargs)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 3.0])
+def test_nan_is_found_where_the_norm_passes_over_it(value: float) -> None:
+    logits = torch.ones(4, 10)
+    logits[2, 3] = value
+    found = _largest(logits.as_subclass(Apples)).as_subclass(Tensor)
+    torch.testing.assert_close(found, torch.tensor(abs(value)), equal_nan=True)

@@ -29,6 +29,7 @@ _FAULTS = (
 )
 _OUTSIDE, _TWICE, _NOT_FINITE, _NO_CLASS, _CHANGED, _TOO_LARGE = range(len(_FAULTS))
 _FLOAT16_END = 65520.0  # from here on rounding gives infinity
+_NORM_KEEPS_NAN = ("cuda", "meta")  # devices whose largest absolute value is NaN where one is; Apple's passes over them
 
 
 class Intake:
@@ -247,11 +248,11 @@ def _begins(ordered: Tensor) -> Tensor:
 
 
 def _largest(logits: Tensor) -> Tensor:
-    """Return () float: the largest absolute value, NaN where one is NaN, in one pass over the logits."""
+    """Return () float: the largest absolute value, NaN where one is NaN; on a CPU and CUDA in one pass over the logits."""
     if not logits.numel():
         return logits.new_zeros(())
     if logits.device.type == "cpu":  # where this norm takes 25 times as long, and on accelerators not all have aminmax
         least, most = torch.aminmax(logits)
         return torch.maximum(-least, most)
     norm: Tensor = torch.linalg.vector_norm(logits, math.inf)
-    return norm
+    return norm if logits.device.type in _NORM_KEEPS_NAN else norm.masked_fill(torch.isnan(logits).any(), math.nan)
