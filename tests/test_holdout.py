@@ -177,6 +177,21 @@ def test_tuning_on_a_folder_that_the_name_tells_goes_to_one_folder(monkeypatch: 
     assert places == [Path("runs/tune-folder_size=32"), Path("runs/tune-cifar10")]
 
 
+def test_trainings_that_tune_on_a_gpu_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    places = list[Place]()
+
+    def stop(cells: Any, place: Place, *_: Any) -> None:
+        places.append(place)
+        raise InputError("Enough.")
+
+    monkeypatch.setattr(tune, "run_cells", stop)
+    monkeypatch.setattr(tune, "pick_device", lambda name: name)
+    for device in ("cuda:0", "cpu"):
+        arguments = ["tune", "--data", "digits", "--keep", "0.2", "--budget-minutes", "1", "--jobs", "4", "--device", device]
+        assert CliRunner().invoke(app, arguments).exception
+    assert [(place.engine, place.processes) for place in places] == [("turns", 4), ("processes", 4)]
+
+
 def test_the_parts_stay_the_same_on_every_machine_and_in_order() -> None:
     left, held = split_rows(10, Holdout(0.3))
     assert (left.tolist(), held.tolist()) == ([2, 4, 5, 6, 7, 8, 9], [0, 1, 3])

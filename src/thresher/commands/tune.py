@@ -20,6 +20,7 @@ from thresher.commands.screen import Screen, parallel
 from thresher.commands.training import as_precision, pick_device
 from thresher.data.holdout import Holdout, included
 from thresher.derivation import grid
+from thresher.engines import engine_of
 from thresher.errors import FailedTrainingsError, InputError
 from thresher.experiments.defaults import adjusted, parse_keeps, parse_seeds, recipe, run_folder
 from thresher.experiments.pace import Pace
@@ -49,7 +50,7 @@ def tune_command(
     template = Cell(data, RANDOM, keeps[0], surrogate, coreset, corrupt=corrupt, mislabel=mislabel, holdout=holdout)
     entries = [_entry(template, RANDOM), *(_entry(template, m) for m in candidates(data, keeps[0], surrogate))]
     processes, threads = parallel(jobs, device)
-    place = Place(out or run_folder(data, prefix="tune-"), data_dir, device, processes, threads)
+    place = Place(out or run_folder(data, prefix="tune-"), data_dir, device, processes, threads, engine_of(device))
     pace = Pace.shared(device, threads, budget_minutes, processes)
     # Seed by seed, so that a budget that ends early has compared many settings once.
     cells = [cell for seed in chosen for e in entries for cell in e.cells([seed])]
