@@ -63,6 +63,7 @@ gpu: .venv/done
 	$(BIN)/python benchmarks/throughput.py --device cuda --steps 390 --epochs 2 --workers 2 8
 	$(BIN)/python benchmarks/throughput.py --device cuda --steps 390 --epochs 2 --workers 2 8 --compile
 	$(BIN)/python benchmarks/gpu_recording.py
+	$(BIN)/python benchmarks/gpu_streams.py
 	$(BIN)/python benchmarks/packing.py --device cuda --data cifar100 --data-dir $(DATA) --model resnet18 --precision bf16 \
 		--keep 0.1 --trainings 8 --at-once 4 8 --engines turns threads
 

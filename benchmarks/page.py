@@ -23,6 +23,7 @@ TITLES = {
     "network_sizes": "What ranks send one another per epoch",
     "imagenet_epoch": "One simulated ImageNet epoch through the Recorder",
     "packing": "Several coreset trainings on one GPU",
+    "gpu_streams": "Captured steps of several trainings, launched in turn by one thread",
     "scoring": "Scoring a store, by its size and with several workers",
     "selection": "Selecting a tenth from a score file, in bounded memory",
     "selection-epyc": "The same selection on another processor, and since then: the file is read once less",
