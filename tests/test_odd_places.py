@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from rich.table import Table
 
 from thresher import Coreset
 from thresher.commands.output import Output
@@ -129,6 +130,25 @@ def test_narrow_terminals_cut_off_no_digits(
     words = capsys.readouterr().out.split()
     assert {"0.100209", "144", "98.76", "5.29", "+1.23", "4.56", "123.4", "accuracy"} <= set(words)
     assert "\u2026" not in "".join(words)
+
+
+@pytest.mark.parametrize("width", ["0", "1", "9"])
+@pytest.mark.parametrize("columns", [1, 3, 12])
+def test_no_table_is_lost_where_the_width_is_unknown_or_nothing(
+    width: str, columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """COLUMNS=0, as where a terminal tells no width, printed nothing at all, other small ones a frame without numbers."""
+    names = [f"{number}.2345" for number in range(columns)]
+
+    def table() -> Table:
+        view = Table(*names)
+        view.add_row(*(name[::-1] for name in names))
+        return view
+
+    monkeypatch.setenv("COLUMNS", width)
+    Output().table(table)
+    words = capsys.readouterr().out.split()
+    assert {*names, *(name[::-1] for name in names)} <= set(words)
 
 
 @pytest.mark.parametrize("call", ["check_scorer(Broken())", "check_selector(Picks())"])

@@ -20,6 +20,8 @@ import thresher
 if TYPE_CHECKING:
     from rich.table import Table
 
+_USUAL, _NARROWEST = 80, 20  # characters; with fewer than the latter beside its lines, rich empties a table's columns
+
 
 class Output:
     """A command's output.
@@ -71,7 +73,9 @@ class Output:
             for column in view.columns:  # a narrow terminal wraps words, but cuts off no digits
                 words = " ".join(map(str, (column.header, *column.cells))).split()
                 column.min_width = 1 if column.overflow == "fold" else max(map(len, words), default=1)
-            Console().print(view, crop=False)
+            console = Console()  # which takes COLUMNS=0, as where the width is unknown, for a terminal without any
+            console.width = max(console.width or _USUAL, _NARROWEST + len(view.columns))
+            console.print(view, crop=False)
 
     def wrote(self, *paths: Path) -> None:
         """Record files or folders that the command has written."""
