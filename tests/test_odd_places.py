@@ -227,6 +227,32 @@ def test_what_the_system_refuses_is_nothing_against_the_file(kind: str, small_ru
     assert path.name in str(refused.value)
 
 
+@pytest.mark.parametrize("length", [255, 240, 225])
+def test_a_name_too_long_is_told_as_it_was_given(length: int, small_run: Path, tmp_path: Path, call: Any) -> None:
+    """What was told was the part file's name, which nobody had given. The shorter ones are too long only as that."""
+    path = tmp_path / ("n" * (length - 8) + ".parquet")
+    told = call.refused("select", small_run / "scores.parquet", "--method", "el2n", "--keep", 9, "--out", path)
+    assert "File name too long" in told
+    assert "Choose a shorter name" in told
+    assert path.name in told
+    assert ".part'" not in told
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("error", [errno.EROFS, errno.EACCES])
+def test_a_place_that_takes_no_file_is_told_by_the_name_given(error: int, tmp_path: Path, monkeypatch: Any) -> None:
+    """As on a read-only file system, which refuses to remove even what is not there."""
+
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise OSError(error, os.strerror(error), str(path))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(OSError, match="kept") as refused:
+        Coreset(np.arange(3), None, 9, {}).save(tmp_path / "kept.parquet")
+    assert refused.value.filename == str(tmp_path / "kept.parquet")
+
+
 def test_tests_pass_where_nothing_can_be_written_beside_them(tmp_path: Path) -> None:
     """As in a checkout of another user's; Hypothesis warned, and all of its tests failed."""
     one = tmp_path / "test_one.py"

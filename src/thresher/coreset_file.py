@@ -11,6 +11,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +88,8 @@ def write_coreset(
         sync_folder(path.parent)
     finally:
         for part in staged:
-            part.unlink(missing_ok=True)
+            with suppress(OSError):  # of a read-only place, or too long a name: the error that ended it tells more
+                part.unlink(missing_ok=True)
     return count
 
 

@@ -16,6 +16,7 @@ _ADVICE = {
     errno.EROFS: "Choose a place that is writable.",
     errno.EISDIR: "Name a file, not a folder.",
     errno.ENOTDIR: "Name a folder, not a file.",
+    errno.ENAMETOOLONG: "Choose a shorter name: while a file is written, up to 33 bytes are added to its name.",
     errno.EEXIST: "Name a folder, not a file.",
 }
 

@@ -37,15 +37,16 @@ def replacing(path: Path) -> Iterator[Path]:
     file name, as writing gives it, or with that of the part, gets that of `path`. Raises RunDirectoryError where `path` is
     a device or a pipe.
     """
-    check_plain(path)
     part = part_of(path)
     try:
+        check_plain(path)
         yield part
         os.replace(part, path)
     except BaseException as error:
         with suppress(OSError):  # its name may be too long for the system
             part.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno is not None and error.filename in (None, part, str(part)):
+        ours = (None, part, path, str(part), str(path))
+        if isinstance(error, OSError) and error.errno is not None and error.filename in ours:
             error.filename = _PARTS.sub("", str(path))
         raise
     sync_folder(path.parent)
