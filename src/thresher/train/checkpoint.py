@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import re
+import stat
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,6 +40,8 @@ def save_checkpoint(path: PathText, state: Mapping[str, Any]) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as part:
+        part.touch()
+        usual = part.stat().st_mode
         try:
             text = json.dumps(plain)
             save_file(tensors, part, metadata={"plain": text, "crc": str(_crc(tensors, text))})
@@ -46,6 +49,8 @@ def save_checkpoint(path: PathText, state: Mapping[str, Any]) -> None:
             raise _of_the_system(error) from error
         with part.open("rb+") as file:
             os.fsync(file.fileno())
+        if part.stat().st_mode != usual:  # newer safetensors make a file that only its owner may read
+            part.chmod(stat.S_IMODE(usual))
 
 
 def load_checkpoint(path: PathText) -> dict[str, Any]:
