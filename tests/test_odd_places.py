@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from PIL import Image
 from rich.table import Table
 
@@ -29,6 +30,7 @@ from thresher.errors import CorruptFileError, ThresherError
 from thresher.exchange.uids import read_pool
 from thresher.experiments.tables import Row
 from thresher.score_table import read_scores
+from thresher.train.checkpoint import save_checkpoint
 from thresher.trajectory.reader import Trajectory
 
 SMALL = ("--model", "tiny", "--epochs", "1", "--batch-size", "240", "--device", "cpu")
@@ -251,6 +253,29 @@ def test_a_place_that_takes_no_file_is_told_by_the_name_given(error: int, tmp_pa
     with pytest.raises(OSError, match="kept") as refused:
         Coreset(np.arange(3), None, 9, {}).save(tmp_path / "kept.parquet")
     assert refused.value.filename == str(tmp_path / "kept.parquet")
+
+
+def test_a_backend_of_matplotlib_that_is_not_installed_stops_no_command(tmp_path: Path) -> None:
+    """In a notebook's kernel MPLBACKEND names that of notebooks, which the environment of the commands may lack: the report
+    of a whole run was lost with a traceback."""
+    picture = tmp_path / "c.png"
+    thresher("corrupt", "--show", picture, "--sample", "0", environment={"MPLBACKEND": "none of these"})
+    with Image.open(picture) as drawn:
+        assert drawn.width > 100
+
+
+@pytest.mark.parametrize("mask", [0o002, 0o077])
+def test_checkpoints_are_as_open_to_others_as_all_files_of_a_run(mask: int, tmp_path: Path) -> None:
+    """With umask 002 a group shares a run; only the owner could read its checkpoint, so no one else could continue it."""
+    plain = tmp_path / "plain"
+    before = os.umask(mask)
+    try:
+        plain.touch()
+        for _ in range(2):  # the second replaces the first
+            save_checkpoint(tmp_path / "c.safetensors", {"weights": torch.zeros(3)})
+    finally:
+        os.umask(before)
+    assert (tmp_path / "c.safetensors").stat().st_mode == plain.stat().st_mode
 
 
 def test_tests_pass_where_nothing_can_be_written_beside_them(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import io
+import os
 import sys
 
 import click
@@ -27,6 +28,7 @@ command spends a twentieth of its time looking through them."""
 def main() -> None:
     """Entry point: errors of Thresher and of the operating system become one clear line and exit status 1."""
     gc.set_threshold(_OBJECTS)
+    os.environ["MPLBACKEND"] = "agg"  # a notebook's, which its commands inherit, stops Matplotlib where it is not installed
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="backslashreplace")  # a terminal without ± shows an escape, so no result is lost
