@@ -267,5 +267,5 @@ def test_a_dry_run_counts_no_recording_and_says_what_cannot_be_used(
     said = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert "2 to run; 1 recordings" in said.stdout
     assert "1 coresets that are there cannot be used" in said.output
-    said = CliRunner().invoke(app, [*arguments, "--json"], catch_exceptions=False)
+    said = CliRunner().invoke(app, [*arguments, "--json", "--quiet"], catch_exceptions=False)
     assert json.loads(said.stdout)["recordings"] == 1
