@@ -144,41 +144,31 @@ def test_turns_are_a_step_of_each_and_whole_calls_are_one() -> None:
     engine.run([], call, on_result=lambda *_: None)
 
 
+@stepwise
+def wait(number: int, left: list[int], fails: int, unclosable: int | None = None) -> Steps[None]:
+    """Wait for ever, but where the number is the one that fails after a step; `left` gets the numbers that end."""
+    try:
+        while True:
+            yield
+            if number == fails:
+                raise ValueError(f"{number} failed")
+    finally:
+        left.append(number)
+        if number == unclosable:
+            raise OSError(f"{number} was not closed")
+
+
 def test_a_call_that_is_not_ended_is_closed_where_it_stands() -> None:
     left: list[int] = []
-
-    @stepwise
-    def wait(number: int) -> Steps[None]:
-        try:
-            while True:
-                yield
-                if number == 2:
-                    raise ValueError("two")
-        finally:
-            left.append(number)
-
-    with pytest.raises(ValueError, match="two"):
-        make_engine("turns", 3).run(range(4), lambda number: (wait, (number,)), on_result=lambda *_: None)
+    with pytest.raises(ValueError, match="2 failed"):
+        make_engine("turns", 3).run(range(4), lambda number: (wait, (number, left, 2)), on_result=lambda *_: None)
     assert left == [2, 0, 1]
 
 
 def test_a_call_that_cannot_be_closed_keeps_none_of_the_others() -> None:
     left: list[int] = []
-
-    @stepwise
-    def wait(number: int) -> Steps[None]:
-        try:
-            while True:
-                yield
-                if number == 0:
-                    raise ValueError("zero")
-        finally:
-            left.append(number)
-            if number == 1:
-                raise OSError("one")
-
-    with pytest.raises(OSError, match="one"):
-        make_engine("turns", 3).run(range(3), lambda number: (wait, (number,)), on_result=lambda *_: None)
+    with pytest.raises(OSError, match="1 was not closed"):
+        make_engine("turns", 3).run(range(3), lambda number: (wait, (number, left, 0, 1)), on_result=lambda *_: None)
     assert left == [0, 1, 2]
 
 

@@ -20,7 +20,7 @@ from hypothesis.extra import numpy as arrays
 from thresher import score_file, score_table
 from thresher.coreset import Coreset
 from thresher.engines import make_engine
-from thresher.engines.serial import Serial
+from thresher.engines.turns import Serial
 from thresher.errors import CorruptFileError, InputError, MissingSamplesError, RunDirectoryError, TooFewEpochsError
 from thresher.large import scoring
 from thresher.large.scoring import score_store

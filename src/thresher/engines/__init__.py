@@ -64,14 +64,10 @@ def make_engine(name: str, workers: int | None = None, address: str | None = Non
         from thresher.engines.ray import Ray
 
         return Ray(address, workers, gpus)
-    if name == "serial":
-        from thresher.engines.serial import Serial
+    if name in ("serial", "turns"):
+        from thresher.engines.turns import Serial, Turns
 
-        return Serial()
-    if name == "turns":
-        from thresher.engines.turns import Turns
-
-        return Turns(workers or cores())
+        return Serial() if name == "serial" else Turns(workers or cores())
     from thresher.engines.local import Processes, Threads
 
     return (Threads if name == "threads" else Processes)(workers or cores())

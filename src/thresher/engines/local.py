@@ -18,7 +18,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from thresher.engines import Call
-from thresher.engines.serial import Serial, forget_locals, raise_failure
+from thresher.engines.turns import Serial, forget_locals, raise_failure
 from thresher.errors import ThresherError
 
 if TYPE_CHECKING:
@@ -138,7 +138,8 @@ class Processes:
 
 
 class Threads(Processes):
-    """Several threads of this process: for trainings that share one GPU, whose kernels overlap only within a process."""
+    """Several threads of this process: for scoring, which leaves Python alone for long. Trainings that share a GPU rather
+    take turns in one (`turns`)."""
 
     def _started(self) -> Executor:
         if self._pool is None:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from thresher.engines import Call
 from thresher.engines.local import WorkerDied
-from thresher.engines.serial import raise_failure
+from thresher.engines.turns import raise_failure
 from thresher.errors import InputError, MissingPackageError
 
 T = TypeVar("T")

@@ -1,18 +1,20 @@
-"""The engine of trainings that share a GPU: one thread starts a step of each in turn, and the device works at all of them.
+"""The engines of this thread: several calls in turn, a step at a time, or one call after another. They start at once,
+without what other processes need.
 
-Threads of their own would each look for the fastest kernels by themselves, get into one another's way where they launch
-them, and could not capture steps at the same time. Here the first training finds the kernels for all that are like it.
+In turn, trainings share a GPU: a step is only started, and the device works at all of them. Threads of their own would each
+look for the fastest kernels by themselves, get into one another's way where they launch them, and could not capture steps at
+the same time. Here the first training finds the kernels for all that are like it.
 """
 
 from __future__ import annotations
 
+import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any, TypeVar
 
 from thresher.engines import Call
-from thresher.engines.serial import forget_locals, raise_failure
 from thresher.stepwise import Steps, steps_of
 
 T = TypeVar("T")
@@ -66,3 +68,24 @@ class Turns:
 
     def __exit__(self, *reason: object) -> None:
         return None
+
+
+class Serial(Turns):
+    """One call after another."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+
+
+def raise_failure(item: object, error: Exception) -> None:
+    """Take a failure for the end of everything."""
+    raise error
+
+
+def forget_locals(error: BaseException) -> None:
+    """Forget the local variables of the calls that an error has ended: a model and its memory on a GPU, which would else
+    stay there as long as anybody holds the error."""
+    ended: BaseException | None = error
+    while ended is not None:
+        traceback.clear_frames(ended.__traceback__)
+        ended = ended.__cause__ or ended.__context__

@@ -11,6 +11,7 @@ import torch
 
 from thresher.data import Data
 from thresher.errors import InputError
+from thresher.experiments.jobs import THREADS
 from thresher.train.loop import fit
 from thresher.train.spec import TrainSpec
 
@@ -57,19 +58,14 @@ class Pace:
         return self._seconds[key]
 
     def _measured(self, data: Data, spec: TrainSpec) -> float:
-        before = torch.get_num_threads()
-        if self.threads:
-            torch.set_num_threads(self.threads)
         ids = np.arange(min(len(data.train), _STEPS * spec.batch_size))
         ends: list[float] = []
-        try:
+        with THREADS.at(self.threads or torch.get_num_threads()):
             short = replace(spec, epochs=3, schedule_epochs=None, warmup_epochs=0)
             fit(
                 data, short, 0, ids=ids, device=self.device, workers=0, until=2,
                 on_epoch=lambda progress: ends.append(time.perf_counter()),
             )  # fmt: skip
-        finally:
-            torch.set_num_threads(before)
         return (ends[1] - ends[0]) / -(-len(ids) // spec.batch_size)
 
     def training(self, data: Data, spec: TrainSpec, kept: int) -> float:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from thresher.cores import cores
 from thresher.engines import Call, Engine
-from thresher.engines.serial import Serial
+from thresher.engines.turns import Serial, Turns
 from thresher.replay import Request, Source, check_requests, first_start, provenance, replay
 from thresher.score_file import ScoreColumn
 from thresher.score_table import write_score_parts
@@ -68,7 +68,7 @@ def _score_parts(
         return
     cuts = _bucket_cuts(source, engine.workers)
     count = len(cuts) - 1
-    if isinstance(engine, Serial):  # which is this process: parts can be watched from within
+    if isinstance(engine, Turns):  # which is this process: parts can be watched from within
         for number, (a, b) in enumerate(pairwise(cuts)):
             part = source.part(a, b)
             yield part.start, part.start + part.n, _score_part(part, requests, exact, _within(on_step, number, count))

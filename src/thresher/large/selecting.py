@@ -15,7 +15,7 @@ import numpy as np
 
 from thresher.coreset_file import write_coreset
 from thresher.engines import Engine
-from thresher.engines.serial import Serial
+from thresher.engines.turns import Serial, Turns
 from thresher.keep import Keep, keep_count
 from thresher.ranking.blocks import Block, Mask, Step, reduce_blocks
 from thresher.score_file import ScoreFile
@@ -108,7 +108,7 @@ class FileSamples:
         """Return what a step finds out about all samples."""
         first, self.checked = not self.checked, True
         told = self._begin_pass()
-        inside = told if isinstance(self.engine, Serial) else None  # this process: blocks can be counted
+        inside = told if isinstance(self.engine, Turns) else None  # this process: blocks can be counted
         found: list[tuple[_Health, R]] = []  # one at most: parts are merged as they come, so that many do not add up
         parts = self._parts()
 
