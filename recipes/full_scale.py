@@ -30,6 +30,7 @@ WANTED = [  # target, conditions, seeds
     ("auto", "change=noise keep=0.1 method=auto", range(3)),
     ("auto", "change=noise keep=0.3,0.5 method=auto", range(1)),
     ("table6", "data=cifar100 keep=0.1 batch=32 method=random,tdds T=none", range(3)),
+    ("table6", "data=cifar100 keep=0.1 batch=128 method=random,tdds", range(3)),  # Table 10's batch size
     ("table6", "data=cifar10 keep=0.1 batch=32 method=random,tdds", range(3)),
     ("table6", "data=cifar100 keep=0.2 batch=64 method=random,tdds", range(3)),
     ("table6", "data=cifar10 keep=0.2 batch=64 method=random,tdds", range(3)),

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from thresher import recorder as recording
 from thresher.experiments.recording import RECORDED
@@ -26,13 +27,18 @@ EVERY = [name for name in RECORDED if not name.startswith(EVAL_PREFIX)]
 
 
 class Launches(TorchDispatchMode):
-    """Counts operations: those that launch a kernel, and those that only give another view of a tensor."""
+    """Counts operations: those that launch a kernel, and those that only give another view of a tensor.
+
+    All that an operation takes must be on the device: what comes from elsewhere would fail there, or be copied to it.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.kernels = self.views = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        taken = [value for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)]
+        assert {value.device.type for value in taken} <= {"meta"}, func
         aliases = [returned.alias_info for returned in func._schema.returns]
         view = any(alias is not None and not alias.is_write for alias in aliases)
         self.views, self.kernels = self.views + view, self.kernels + (not view)
