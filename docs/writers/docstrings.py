@@ -1,4 +1,5 @@
-"""Docstrings of scorers and selectors as Markdown: prose, formulas, what fails, source and differences apart."""
+"""Docstrings as pages show them: scorers' and selectors' as Markdown, with what fails, source and differences apart; all as
+reStructuredText, for Sphinx. They are written for who reads the code: a formula is indented, a list needs no blank lines."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from writers.markdown import text_block
 
 _LABEL = re.compile(r"(Fails|Source|Differences (?:from|to) the official codes?): ")
+_ITEM = re.compile(r"(\d+\.|-) ")
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,32 @@ def parts(thing: object) -> Parts:
             body.append(line)
     said = {name: _sentence(" ".join(lines)) for name, lines in found.items()}
     return Parts(summary, _markdown(body), said.get("Fails", ""), said.get("Source", ""), said.get("Differences", ""))
+
+
+def rst(lines: list[str]) -> list[str]:
+    """Return a docstring as reStructuredText: what is indented is shown as it is; lists and labels stand apart."""
+    out: list[str] = []
+    last = ""
+    for number, line in enumerate(lines):
+        if line.startswith(">>> "):
+            return [*out, "", *lines[number:]]
+        kind = _kind(line, last)
+        if kind != last or kind == "label":
+            out += [""] + ["::", ""] * (kind == "block")
+        out.append(_LABEL.sub(r"**\1:** ", line, count=1) if kind == "label" else line)
+        last = {"": last if last == "block" else "", "label": "prose"}.get(kind, kind)
+    return out
+
+
+def _kind(line: str, last: str) -> str:
+    """Return what a line is part of, the last one being of the kind `last`."""
+    if not line.strip():
+        return last if last == "block" else ""
+    if _ITEM.match(line) or (last == "item" and line.startswith("  ")):
+        return "item"
+    if line.startswith("    "):
+        return "block"
+    return "label" if _LABEL.match(line) else "prose"
 
 
 def _markdown(lines: list[str]) -> str:

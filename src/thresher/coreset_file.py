@@ -18,7 +18,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from thresher.errors import CorruptFileError
-from thresher.files import check_plain, json_ready, parse_json, part_of, replacing, seal_of, sync_folder, write_atomic
+from thresher.files import (
+    check_format,
+    check_plain,
+    json_ready,
+    parse_json,
+    part_of,
+    replacing,
+    seal_of,
+    sync_folder,
+    write_atomic,
+)
 from thresher.places import as_place, is_remote, send
 from thresher.types import Floats, Ids
 
@@ -132,8 +142,7 @@ def read_coreset(cls: type[Coreset], path: Path) -> tuple[Coreset, dict[str, Any
         info = parse_json(metadata[_KEY])
         if "columns" in info:
             raise corrupt(path, "it is a score table, from which a coreset has yet to be selected")
-        if info["format"] != _FORMAT:
-            raise corrupt(path, f"its format is {info['format']!r}, and this version of Thresher reads {_FORMAT}")
+        check_format(path, info["format"], _FORMAT)
         ids = all_numbers(table.column("sample_id"))
         weights = all_numbers(table.column("weight")) if "weight" in table.column_names else None
         if ids.dtype != np.int64 or table.column("sample_id").null_count:

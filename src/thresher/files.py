@@ -12,7 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from thresher.errors import InputError, RunDirectoryError
+from thresher.errors import CorruptFileError, InputError, RunDirectoryError
+from thresher.version import __version__
 
 PART = ".part"
 _PARTS = re.compile(rf"(\.[0-9a-f]{{8}}{re.escape(PART)})+$")  # as `part_of` adds them, also to one of its own
@@ -120,6 +121,16 @@ def seal_of(content: Mapping[str, Any]) -> str:
     """
     rest = {key: value for key, value in content.items() if key != "seal"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def check_format(path: Path, found: Any, known: int) -> None:
+    """Raise CorruptFileError for a file that is not of the format that this version of Thresher knows."""
+    if found != known:
+        later = isinstance(found, int) and found > known
+        advice = "Read it with the version that wrote it, or a later one." if later else "Restore the file from a copy."
+        raise CorruptFileError(
+            f"Expected format {known} in {path}, which Thresher {__version__} reads, but got {found!r}. {advice}"
+        )
 
 
 def sync_folder(folder: Path) -> None:

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from thresher.ahead import ahead
 from thresher.arrow import begins_as_parquet, floats, labels, numbers, values_crc
 from thresher.errors import CorruptFileError, InputError, MissingFileError, RunDirectoryError, of_the_system
-from thresher.files import parse_json, seal_of
+from thresher.files import check_format, parse_json, seal_of
 from thresher.places import as_place, fixed, for_arrow, is_remote
 from thresher.ranking.blocks import BLOCK, GLIMPSE, GLIMPSES, MANY, Block
 from thresher.registry import usual_end
@@ -28,6 +28,7 @@ from thresher.types import HardEnd
 
 _BATCH = 1 << 18  # rows that are read at once
 _BUFFER = 1 << 20  # bytes that are read at once; without, a column of a whole row group is
+FORMAT = 1
 KEY, SUMS = b"thresher", b"thresher.checksums"
 """What the file's metadata hold: the description of the columns, and the checksums of their values."""
 FIXED = ("sample_id", "target")
@@ -75,6 +76,8 @@ class ScoreFile:
             names, metadata = file.schema_arrow.names, file.metadata
             told_of_file = metadata.metadata or {}
             header = parse_json(told_of_file.get(KEY, b"{}"))
+            if KEY in told_of_file:
+                check_format(path, header["format"], FORMAT)
             about = header.get("columns", {})
             if "sample_id" not in names:
                 raise KeyError("it has no column sample_id")

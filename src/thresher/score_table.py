@@ -23,7 +23,7 @@ from thresher.arrow import all_numbers, floats, labels, read_whole, table_of, va
 from thresher.errors import InputError
 from thresher.files import json_ready, replacing, seal_of
 from thresher.places import as_place, staged
-from thresher.score_file import FIXED, KEY, SUMS, RunningSums, ScoreColumn, ScoreFile, out_of_order, sound
+from thresher.score_file import FIXED, FORMAT, KEY, SUMS, RunningSums, ScoreColumn, ScoreFile, out_of_order, sound
 from thresher.types import Floats, Scores, check_scores
 
 _GROUP = 1 << 20  # rows of a row group
@@ -89,7 +89,7 @@ def write_score_parts(
     """
     sources = {name: {"hard_end": c.hard_end, "source": dict(c.source)} for name, c in columns.items()}
     about, info = json_ready(sources, "the sources of scores"), json_ready(info or {}, "a score table's info")
-    header = {"format": 1, "columns": about, "info": info, "checksums": True}
+    header = {"format": FORMAT, "columns": about, "info": info, "checksums": True}
     header_seal = seal_of(header)
     metadata = json.dumps({**header, "seal": header_seal})
     fields = [("sample_id", pa.int64()), *([("target", pa.int64())] if labelled else [])]

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from thresher.errors import CorruptFileError, MissingFileError
-from thresher.files import parse_json, seal_of, write_json
+from thresher.files import check_format, parse_json, seal_of, write_json
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -82,8 +82,7 @@ def load_manifest(folder: Path) -> Manifest:
         raise MissingFileError(f"Expected a trajectory store in {folder}, but it has no {MANIFEST}.")
     try:
         raw = parse_json(path.read_text(encoding="utf-8"))
-        if raw["format"] != FORMAT:
-            raise CorruptFileError(f"{path} is of format {raw['format']}; this version of Thresher reads format {FORMAT}.")
+        check_format(path, raw["format"], FORMAT)
         if raw.pop("seal", None) not in (None, seal_of(raw)):  # stores of the first days have none
             raise ValueError("it was altered")
         raw["signals"] = tuple(raw["signals"])

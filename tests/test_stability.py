@@ -1,0 +1,109 @@
+"""What docs/stability.md promises: files of earlier versions are read and say the same, those of later ones are refused."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+import thresher
+from thresher import Coreset, Pool, Trajectory, errors, replay, select
+from thresher.errors import CorruptFileError
+from thresher.registry import make_scorer
+from thresher.replay import Request
+from thresher.score_table import read_scores
+
+ROOT = Path(__file__).parents[1]
+KEPT = sorted(path for path in (Path(__file__).parent / "kept").iterdir() if (path / "trajectory").is_dir())
+
+versions = pytest.mark.parametrize("kept", KEPT, ids=lambda path: path.name)
+
+
+def test_the_first_version_is_kept() -> None:
+    assert [path.name for path in KEPT][:1] == ["0.1.0"]
+
+
+@versions
+def test_a_store_gives_the_scores_that_it_gave(kept: Path) -> None:
+    store, table = Trajectory.open(kept / "trajectory"), read_scores(kept / "scores.parquet")
+    assert (store.n, store.num_classes, store.epochs) == (60, 10, 12)
+    assert store.info == table.info == {"data": "sixty images of CIFAR-10"}
+    assert len(table.columns) == 11
+    found = replay(store, [Request(name, make_scorer(name)) for name in table.columns])
+    for name, scores in table.columns.items():
+        np.testing.assert_allclose(found[name].values, scores.values, rtol=1e-6, err_msg=name)
+        assert (found[name].hard_end, found[name].source) == (scores.hard_end, scores.source)
+    with np.load(ROOT / "tests" / "golden" / "tdds_official_real_dynamics.npz") as golden:
+        assert np.array_equal(store.logits(11), golden["logits"][11, :60].astype(np.float32))
+        assert np.array_equal(store.targets, golden["targets"][:60])
+
+
+@versions
+@pytest.mark.parametrize(("selector", "column"), [("top", "tdds"), ("uniform", "random"), ("stratified", "aum")])
+def test_scores_give_the_coreset_that_they_gave(kept: Path, selector: str, column: str) -> None:
+    coreset, table = Coreset.load(kept / f"{selector}.parquet"), read_scores(kept / "scores.parquet")
+    source = coreset.source
+    again = select(table.columns[column], Pool(60, table.targets), source["keep"], selector, source["seed"])
+    assert (len(coreset), again.ids.tolist()) == (18, coreset.ids.tolist())
+    assert again.digest == coreset.digest
+    assert source["version"] == kept.name
+
+
+def of_format(path: Path, number: int, key: bytes) -> None:
+    """Make a Parquet file say that it is of another format."""
+    table = pq.read_table(path)
+    head = {**json.loads(table.schema.metadata[key]), "format": number}
+    pq.write_table(table.replace_schema_metadata({**table.schema.metadata, key: json.dumps(head)}), path)
+
+
+@pytest.mark.parametrize(("number", "advice"), [(2, "the version that wrote it, or a later one"), (0, "from a copy")])
+def test_another_format_is_not_guessed_at(number: int, advice: str, tmp_path: Path) -> None:
+    shutil.copytree(KEPT[0], tmp_path / "kept")
+    folder = tmp_path / "kept"
+    manifest = folder / "trajectory" / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "format": number}))
+    of_format(folder / "scores.parquet", number, b"thresher")
+    of_format(folder / "top.parquet", number, b"thresher")
+    readers: dict[str, Any] = {"trajectory": Trajectory.open, "scores.parquet": read_scores, "top.parquet": Coreset.load}
+    for name, read in readers.items():
+        with pytest.raises(CorruptFileError, match=rf"Expected format 1 in .*, but got {number}\. .*{advice}"):
+            read(folder / name)
+
+
+def imported(code: str) -> set[str]:
+    """Return what code imports from thresher, as dotted names."""
+    found = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.ImportFrom)]
+    ours = [node for node in found if (node.module or "").split(".")[0] == "thresher"]
+    return {f"{node.module}.{alias.name}" for node in ours for alias in node.names}
+
+
+def home(name: str) -> Any:
+    """Return the thing of a dotted name."""
+    from importlib import import_module
+
+    module, _, attribute = name.rpartition(".")
+    return getattr(import_module(module), attribute)
+
+
+def test_whatever_the_pages_and_examples_use_is_in_the_reference() -> None:
+    listed = set()
+    for page in (ROOT / "docs" / "api").glob("*.md"):
+        listed |= set(re.findall(r"^\.\. auto\w+:: ([\w.]+)|^\| `(thresher[\w.]+)`", page.read_text(), flags=re.MULTILINE))
+    names = {one or other for one, other in listed}
+    pages = [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+    blocks = [code for page in pages for code in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)]
+    used = set().union(*map(imported, blocks), *(imported(p.read_text()) for p in (ROOT / "examples").glob("*.py")))
+    public = [home(name) for name in names]
+    assert {name for name in used if not any(home(name) is thing for thing in public)} == set()
+    assert {f"thresher.{name}" for name in thresher.__all__} <= names
+    ours = {
+        name for name, thing in vars(errors).items() if isinstance(thing, type) and issubclass(thing, errors.ThresherError)
+    }
+    assert {f"thresher.errors.{name}" for name in ours} <= names
