@@ -8,12 +8,14 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
@@ -26,6 +28,7 @@ from thresher.experiments.jobs import run_jobs
 from thresher.models import Classifier
 from thresher.ranks import Alone, current
 from thresher.recorder import Recorder
+from thresher.recording import intake, memory, pending
 from thresher.scorers import AUM, DUAL, EL2N, TDDS, ClassDistance, DynUnc, Entropy, Forgetting, GraNd, MeanProb, Random
 from thresher.scorers._base import Scorer
 from thresher.train import loop
@@ -91,6 +94,16 @@ SAMPLERS: dict[str, Callable[[int, int], Steps]] = {
     "padded": padded, "uneven": uneven, "overlapping": overlapping, "pruned": pruned
 }  # fmt: skip
 LOGITS = {"uneven": "float16", "pruned": "float32"}
+
+
+@contextmanager
+def waiting(rows: int) -> Iterator[None]:
+    """Let batches wait, at most that many rows, and their faults be told at the epoch's end, as on an accelerator."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (memory, intake):
+            patch.setattr(module, "defers", lambda device: True)
+        patch.setattr(pending, "_VALUES", rows * C)
+        yield
 
 
 def rows(epoch: int, batch: int, ids: np.ndarray[Any, Any]) -> tuple[Any, Any, Any, Any]:
@@ -200,6 +213,37 @@ def errors(size: int, rank: int, folder: Path) -> None:
     state = changed.state_dict()
     state["samples"] = [0, 1]
     raises(InputError, "as many ranks", lambda: other.load_state_dict(state))
+
+
+def errors_of_what_waits(size: int, rank: int) -> None:
+    """A bad batch of one rank, which it took without a word, ends the epoch on every rank; what is missing may come late."""
+    own = [np.arange(r, N, size) for r in range(size)][rank]
+    last = rank == size - 1
+    for position, text in enumerate(("logits that are NaN", "targets outside the classes", "ids out of range")):
+        bad = Recorder(N, C, {"tdds": TDDS(window=3)}, missing="allow")
+        logits, targets, ids, _ = rows(0, 0, own.copy())
+        if last:
+            (logits, targets, ids)[position][0] = float("nan") if position == 0 else N
+        bad.update(logits, targets, ids)
+        assert bad.amid_epoch
+        for _ in range(2):
+            raises(InputError, f"Epoch 0 was not committed: it held {text}", bad.end_epoch)
+        assert bad.epoch == 0
+
+    strict = Recorder(N, C, {"el2n": EL2N()}, duplicates="error")
+    strict.update(*rows(0, 0, np.arange(N) if rank == 0 else np.array([52]))[:3])
+    raises(InputError, "it held ids seen twice", strict.end_epoch)
+
+    recorder = Recorder(N, C, {"el2n": EL2N()})
+    recorder.update(*rows(0, 0, own[1:] if last else own)[:3])
+    raises(MissingSamplesError, f"1 are missing, the first of them [{size - 1}]", recorder.end_epoch)
+    state = recorder.state_dict()
+    recorder.update(*rows(0, 0, own[:3])[:3])  # forgotten with the state that is loaded now
+    recorder.load_state_dict(state)
+    raises(MissingSamplesError, f"1 are missing, the first of them [{size - 1}]", recorder.end_epoch)
+    recorder.update(*rows(0, 0, own[:1] if last else own[:0])[:3])
+    recorder.end_epoch()
+    assert recorder.seen == N
 
 
 def differing(size: int, rank: int, folder: Path) -> None:
@@ -425,6 +469,13 @@ def everything(size: int, rank: int, folder: Path) -> None:
     for name in SAMPLERS:
         np.savez(folder / f"{name}-{rank}.npz", **record(name, size, rank, folder))
     np.savez(folder / f"resumed-{rank}.npz", **resumed(size, rank, folder))
+    with waiting(24):  # of which larger batches do not wait
+        (folder / "waiting").mkdir(exist_ok=True)
+        for name in SAMPLERS:
+            np.savez(folder / "waiting" / f"{name}-{rank}.npz", **record(name, size, rank, folder / "waiting"))
+        np.savez(folder / "waiting" / f"resumed-{rank}.npz", **resumed(size, rank, folder / "waiting"))
+    with waiting(2 * N):
+        errors_of_what_waits(size, rank)
     np.savez(folder / f"trained-{rank}.npz", **trained(size, rank, folder))
     np.savez(folder / f"fitted-{rank}.npz", **fitted(folder))
     np.savez(folder / f"few-{rank}.npz", **few(size, rank, folder))

@@ -22,7 +22,10 @@ from thresher.data.batching import Batches
 from thresher.engines import make_engine
 from thresher.errors import InputError
 from thresher.models import MODELS, build
+from thresher.ranks import Alone
+from thresher.ranks.owners import Owners
 from thresher.recorder import Recorder
+from thresher.recording.collect import Collector
 from thresher.registry import make_scorer, scorers
 from thresher.score_table import read_scores
 from thresher.stepwise import Steps, stepwise
@@ -53,8 +56,12 @@ def random_images(count: int = 640, classes: int = 10) -> Data:
 
 def test_scores_agree_with_the_cpu() -> None:
     found: dict[str, dict[str, Any]] = {}
-    for device in ("cpu", "cuda"):
+    for way in ("cpu", "cuda", "rank"):  # a rank's rows come back to itself
+        device = "cpu" if way == "cpu" else "cuda"
         recorder = Recorder(N, C, {name: make_scorer(name) for name in scorers() if name != "random"})
+        if way == "rank":
+            names = recorder._train_names, recorder._eval_names
+            recorder._collector = Collector(Alone(), Owners(N, N, 1), *names, logits=False)
         for epoch in range(16):
             source = torch.Generator().manual_seed(epoch)
             for ids in torch.randperm(N, generator=source).split(128):  # type: ignore[no-untyped-call]
@@ -66,10 +73,11 @@ def test_scores_agree_with_the_cpu() -> None:
                 logits, features = torch.randn(len(ids), C, generator=source), torch.randn(len(ids), 8, generator=source)
                 recorder.update_eval(logits.to(device), (ids % C).to(device), ids.to(device), features.to(device))
             recorder.end_epoch()
-        found[device] = {name: scores.values for name, scores in recorder.scores().items()}
+        found[way] = {name: scores.values for name, scores in recorder.scores().items()}
     assert len(found["cpu"]) >= 8
     for name, values in found["cpu"].items():
-        np.testing.assert_allclose(found["cuda"][name], values, rtol=2e-5, atol=2e-6, err_msg=name)
+        for way in ("cuda", "rank"):
+            np.testing.assert_allclose(found[way][name], values, rtol=2e-5, atol=2e-6, err_msg=f"{name}, {way}")
 
 
 def test_captured_steps_train_as_plain_ones() -> None:

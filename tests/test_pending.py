@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from thresher.errors import InputError, SampleIdError
+from thresher.ranks import Alone
+from thresher.ranks.owners import Owners
 from thresher.recorder import Recorder
 from thresher.recording import intake, memory, pending
+from thresher.recording.collect import Collector
 from thresher.scorers import AUM, EL2N, TDDS, Entropy, GraNd
 
 N, C = 200, 7
@@ -167,4 +171,101 @@ def test_the_evaluation_pass_comes_after_what_waits() -> None:
     with waiting(64):
         later = run()
     for name, values in at_once.items():
+        np.testing.assert_array_equal(values, later[name])
+
+
+def rank(logits: bool = False, **changes: object) -> Recorder:
+    """A Recorder that does what one of several ranks does, with rows that come back to itself."""
+    target = recorder(duplicates="first", **changes)
+    target._collector = Collector(Alone(), Owners(N, N, 1), target._train_names, target._eval_names, logits)
+    return target
+
+
+def uneven(epoch: int) -> Iterator[tuple[Any, Any, Any]]:
+    """Batches of several sizes, some without rows, in which some samples come twice."""
+    source = torch.Generator().manual_seed(epoch)
+    ids = torch.cat([torch.randperm(N, generator=source), torch.arange(30)])
+    sizes = [0, 16, 16, 16, 1, 0, 0, 1, 40, 16, 7, 0, 60, 16, 16, 16, 9, 0]
+    for rows in ids.split(sizes):  # type: ignore[no-untyped-call]
+        yield torch.randn(len(rows), C, generator=source), rows % C, rows
+
+
+@pytest.mark.parametrize("rows", [8, 33, 64, 8192])
+@pytest.mark.parametrize("block", [5, 1 << 20], ids=["small blocks", "one block"])
+def test_rows_of_a_rank_leave_as_if_none_had_waited(rows: int, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thresher.recording.outbox._rows_of", lambda width, n: min(n, block))
+    at_once, later, one = rank(), rank(), recorder(duplicates="first")
+    for epoch in range(4):
+        for batch in uneven(epoch):
+            at_once.update(*batch)
+            one.update(*batch)
+            with waiting(rows):
+                later.update(*batch)
+            assert later.amid_epoch == at_once.amid_epoch
+        found, wanted = ({part: target.state_dict()[part] for part in ("memory", "waiting")} for target in (later, at_once))
+        torch.testing.assert_close(found, wanted, rtol=0, atol=0, equal_nan=True)
+        for target in (at_once, later, one):
+            target.end_epoch()
+            assert not target.amid_epoch
+    for name, found in one.scores().items():
+        np.testing.assert_array_equal(later.scores()[name].values, found.values)
+
+
+def test_what_waits_on_a_rank_is_in_its_state_and_goes_on() -> None:
+    """Its steps too: the earliest copy of a sample counts."""
+    whole, batches = rank(), list(uneven(0))
+    for batch in batches:
+        whole.update(*batch)
+    for stop in range(len(batches)):
+        with waiting(64):
+            first, second = rank(), rank()
+            for batch in batches[:stop]:
+                first.update(*batch)
+            second.update(*batches[3])  # of another life: forgotten when the state is loaded
+            assert second.amid_epoch
+            second.load_state_dict(first.state_dict())
+            assert second.amid_epoch == any(len(ids) for _, _, ids in batches[:stop])
+            for batch in batches[stop:]:
+                second.update(*batch)
+            found, wanted = (target.state_dict()["waiting"] for target in (second, whole))
+            torch.testing.assert_close(found, wanted, rtol=0, atol=0)
+
+
+def test_faults_of_rows_that_wait_on_a_rank_keep_the_epoch_from_being_committed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "defers", lambda device: True)
+    logits, ids = torch.zeros(N, C), torch.arange(N)
+    wrong = logits.clone()
+    wrong[3, 2] = float("nan")
+    for batch, text in (
+        ((wrong, ids % C, ids), "logits that are NaN or infinite"),
+        ((logits, ids % (C + 1), ids), "targets outside the classes"),
+        ((logits, ids % C, torch.where(ids == 5, N, ids)), "ids out of range"),
+    ):
+        with waiting(8192):
+            target = rank(missing="allow")
+            target.update(*batch)
+            for _ in range(2):
+                with pytest.raises(InputError, match=f"Epoch 0 was not committed: it held {text}"):
+                    target.end_epoch()
+            assert target.epoch == 0
+
+
+def test_the_evaluation_pass_of_a_rank_comes_beside_what_waits() -> None:
+    def run() -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
+        target = Recorder(N, C, {"entropy": Entropy(), "grand": GraNd(), "seen": GraNd(view="train")})
+        target._collector = Collector(Alone(), Owners(N, N, 1), target._train_names, target._eval_names, False)
+        source = torch.Generator().manual_seed(0)
+        for update in (target.update, target.update_eval):
+            for ids in torch.arange(N).split(32):  # type: ignore[no-untyped-call]
+                features = torch.randn(len(ids), 4, generator=source)
+                update(torch.randn(len(ids), C, generator=source), ids % C, ids, features)
+        assert target.amid_evaluation
+        target.end_epoch()
+        return {name: found.values for name, found in target.scores().items()}
+
+    at_once = run()
+    with waiting(64):
+        later = run()
+    for name, values in at_once.items():
+        assert np.isfinite(values).all()
         np.testing.assert_array_equal(values, later[name])

@@ -34,6 +34,7 @@ from thresher.trajectory.reader import Trajectory
 SCRIPT = Path(__file__).with_name("ranks_loop.py")
 pytestmark = pytest.mark.filterwarnings("ignore:Epoch 0 showed 53 samples, and")  # where ranks draw with replacement
 SAMPLERS = ("padded", "uneven", "overlapping", "pruned")
+WAYS = pytest.mark.parametrize("way", ["", "waiting"], ids=["at once", "waiting"])  # batches, as on a CPU or an accelerator
 
 
 @cache
@@ -74,20 +75,24 @@ def one(ran: tuple[int, Path], tmp_path_factory: pytest.TempPathFactory) -> dict
     return {**found, "folder": folder}
 
 
+@WAYS
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_the_scores_are_those_of_one_process_on_every_rank(ran: tuple[int, Path], one: dict[str, Any], name: str) -> None:
+def test_the_scores_are_those_of_one_process_on_every_rank(
+    ran: tuple[int, Path], one: dict[str, Any], name: str, way: str
+) -> None:
     size, folder = ran
     for rank in range(size):
-        with np.load(folder / f"{name}-{rank}.npz") as found:
+        with np.load(folder / way / f"{name}-{rank}.npz") as found:
             assert set(found) == {*loop().SCORERS, "targets"}
             for key, values in found.items():
                 np.testing.assert_array_equal(values, one[name][key], err_msg=f"{key} on rank {rank}")
                 assert np.isfinite(values).all(), key
 
 
+@WAYS
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_the_store_is_one_store_of_the_same_numbers(ran: tuple[int, Path], one: dict[str, Any], name: str) -> None:
-    size, folder = ran
+def test_the_store_is_one_store_of_the_same_numbers(ran: tuple[int, Path], one: dict[str, Any], name: str, way: str) -> None:
+    size, folder = ran[0], ran[1] / way
     ours, theirs = Trajectory.open(folder / f"store-{name}"), Trajectory.open(one["folder"] / f"store-{name}")
     ours.verify()
     assert (ours.epochs, ours.signals, len(ours.manifest.epochs[0])) == (theirs.epochs, theirs.signals, size)
@@ -123,10 +128,11 @@ def test_a_rank_keeps_the_state_of_its_own_samples_only(ran: tuple[int, Path]) -
             assert array.shape[-1] == end - first, key
 
 
-def test_a_state_of_each_rank_goes_on_to_the_same_bits(ran: tuple[int, Path], one: dict[str, Any]) -> None:
+@WAYS
+def test_a_state_of_each_rank_goes_on_to_the_same_bits(ran: tuple[int, Path], one: dict[str, Any], way: str) -> None:
     size, folder = ran
     for rank in range(size):
-        with np.load(folder / f"resumed-{rank}.npz") as found:
+        with np.load(folder / way / f"resumed-{rank}.npz") as found:
             for key, values in found.items():
                 np.testing.assert_array_equal(values, one["overlapping"][key], err_msg=f"{key} on rank {rank}")
 

@@ -55,8 +55,7 @@ def test_a_step_and_its_recording_ask_nothing_of_the_device(ranks: int, monkeypa
             step.set_lr(0.1 / (1 + number))
             recorder.update(step(images, targets, ids), targets, ids)
             shown += len(ids)
-        if ranks == 1:
-            memory = recorder._place()
-            memory.settle(recorder._train_names, epoch)
-            memory.start_epoch()
+        memory = recorder._place()
+        memory.settle(recorder._train_names, epoch)
+        memory.start_epoch()
     assert shown == 2 * n

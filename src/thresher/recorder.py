@@ -145,11 +145,7 @@ class Recorder:
         """
         batch = as_batch(logits, targets, sample_ids, features, self.num_classes)
         need = check_features(batch, self._train_names)
-        memory = self._place(batch)
-        if self._collector is not None:
-            self._collector.add(memory, memory.moved(batch, need), self.epoch)
-        else:
-            memory.take(batch, self._train_names, self.epoch, need)
+        self._place(batch).take(batch, self._train_names, self.epoch, need)
 
     @torch.no_grad()
     def update_eval(
@@ -181,8 +177,9 @@ class Recorder:
             previous = DTYPES[self._log_probs] if self._remembers else None
             kept = DTYPES[self.store.logits] if self.store is not None and self.store.logits else None
             names, device = (*self._train_names, *self._eval_names), wanted or torch.device("cpu")
-            made = Memory(self._own, self.num_classes, names, previous, kept, self.duplicates, device, self._span[0])
-            memory = made.after(memory, self._known)
+            collect = None if self._collector is None else self._collector.add
+            settings = (previous, kept, self.duplicates, device, self._span[0], collect)
+            memory = Memory(self._own, self.num_classes, names, *settings).after(memory, self._known)
         self._memory, self._device = memory, wanted
         memory.shown |= batch is not None and len(batch.ids) > 1
         return memory

@@ -33,12 +33,13 @@ _SOFT = (
 @dataclass(frozen=True)
 class Batch:
     """A checked batch: `logits` (B, C) float32, `targets` and `ids` (B,) int64 on the Recorder's device; `features` (B, D)
-    as given, or None."""
+    as given, or None. `sizes` are the rows of each batch that waited, where it is several; empty where it is one."""
 
     logits: Tensor
     targets: Tensor
     ids: Tensor
     features: Tensor | None
+    sizes: tuple[int, ...] = ()
 
 
 def as_batch(

@@ -33,7 +33,7 @@ class Collector:
         self._fault: InputError | None = None
 
     def add(self, memory: Memory, batch: Batch, epoch: int) -> None:
-        """Check a training batch and keep it."""
+        """Check a training batch, or several that waited, and keep the rows."""
         batch = memory.intake.look_at(batch, self.owners.n, epoch, memory.stored)
         early = signals.compute(signals.Outputs(batch.logits, batch.targets, batch.features), self._early)
         self._boxes[0].add(batch, [*early.values(), *([batch.logits] if self._logits else [])])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,15 +22,17 @@ DTYPES = {"float32": torch.float32, "float16": torch.float16}
 class Memory:
     """What the Recorder holds on its device: one row of signals per sample, and the previous log-probabilities.
 
-    In a recording on several ranks, of the samples `first` to `first + n - 1`, which this one owns.
+    In a recording on several ranks, of the samples `first` to `first + n - 1`, which this one owns. What comes from training
+    there is given to `collect(memory, batch, epoch)` instead, when it would be looked at here.
     """
 
     @torch.inference_mode(False)  # what is made in inference mode cannot be changed outside of it
     def __init__(
         self, n: int, num_classes: int, names: Iterable[str], previous: torch.dtype | None, logits: torch.dtype | None,
         duplicates: Duplicates, device: torch.device, first: int = 0,
+        collect: Callable[[Memory, Batch, int], None] | None = None,
     ) -> None:  # fmt: skip
-        self.device = device
+        self.device, self._collect = device, collect
         self.intake = Intake(n, num_classes, duplicates, device, first)
         self.values = {name: torch.full((n,), float("nan"), dtype=torch.float32, device=device) for name in names}
         self.remembers = previous is not None
@@ -70,7 +72,10 @@ class Memory:
             self._look_at(waiting, names, epoch)
 
     def _look_at(self, batch: Batch, names: Sequence[str], epoch: int) -> None:
-        self.write(self.intake.take(batch, self.intake.visits, epoch, self.stored), names)
+        if self._collect is not None:
+            self._collect(self, batch, epoch)
+        else:
+            self.write(self.intake.take(batch, self.intake.visits, epoch, self.stored), names)
 
     @property
     def stored(self) -> torch.dtype | None:

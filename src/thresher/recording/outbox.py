@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -45,7 +46,8 @@ class Outbox:
         self.width: int | None = None
 
     def add(self, batch: Batch, columns: Sequence[Tensor]) -> None:
-        """Keep a copy of a batch's rows; `columns` are (B,) or (B, w). Raises InputError for another width than before."""
+        """Keep a copy of a batch's rows, each with the step of its batch where it is several; `columns` are (B,) or (B, w).
+        Raises InputError for another width than before."""
         wide = [column[:, None] if column.ndim == 1 else column for column in columns]
         width = sum(column.shape[1] for column in wide)
         if self.width not in (None, width):
@@ -54,19 +56,23 @@ class Outbox:
             )
         self.width = width
         start, count = 0, len(batch.ids)
+        steps = _steps(batch.sizes, self._step, batch.ids.device) if batch.sizes else None
         while start < count:
             integers, floats = self._room(batch.ids.device)
             rows = slice(start, min(count, start + len(integers) - self._filled))
             end = self._filled + rows.stop - rows.start
             integers[self._filled : end, _ID] = batch.ids[rows]
             integers[self._filled : end, _TARGET] = batch.targets[rows]
-            integers[self._filled : end, _STEP].fill_(self._step)
+            if steps is None:
+                integers[self._filled : end, _STEP].fill_(self._step)
+            else:
+                integers[self._filled : end, _STEP] = steps[rows]
             column = 0
             for part in wide:
                 floats[self._filled : end, column : column + part.shape[1]] = part[rows]
                 column += part.shape[1]
             self._filled, start = end, rows.stop
-        self._step += 1
+        self._step += len(batch.sizes) or 1
 
     def _room(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """Return the block that is being filled."""
@@ -164,6 +170,19 @@ class Outbox:
             integers, floats = state["integers"].to(device), state["floats"].to(device)
             self._blocks, self._filled = [(integers, floats)], len(integers)
             self.width = floats.shape[1]
+
+
+def _steps(sizes: Sequence[int], first: int, device: torch.device) -> Tensor:
+    """Return the step of each row of batches of these sizes, of which the first has the step `first`.
+
+    They are counted out on the device, batches of one size together: what is copied to a GPU from here waits for it.
+    """
+    steps = []
+    for size, alike in groupby(sizes):
+        end = first + len(list(alike))
+        steps.append(torch.arange(first, end, device=device)[:, None].expand(-1, size).reshape(-1))
+        first = end
+    return torch.cat(steps)
 
 
 def _rows_of(width: int, n: int) -> int:

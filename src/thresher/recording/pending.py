@@ -30,6 +30,7 @@ class Pending:
     def __init__(self, num_classes: int, device: torch.device) -> None:
         self.device, self.used = device, 0
         self.rows = max(1, _VALUES // num_classes)
+        self._sizes: list[int] = []  # rows of each batch
         self._places: list[Tensor] | None = None
 
     def add(self, batch: Batch, with_features: bool) -> bool:
@@ -46,6 +47,7 @@ class Pending:
         for place, part in zip(self._places, parts, strict=True):
             place[self.used : end].copy_(part)  # which also moves and converts: a launch instead of three
         self.used = end
+        self._sizes.append(len(batch.ids))
         return True
 
     def _alike(self, features: list[Tensor]) -> bool:
@@ -55,8 +57,9 @@ class Pending:
     def drain(self) -> Batch | None:
         """Return what waits as one batch on the device, as `Batch` has it, which the next `add` overwrites; None where
         nothing does."""
-        if not self.used or self._places is None:
+        if not self._sizes or self._places is None:
             return None
         logits, targets, ids, *features = (place[: self.used] for place in self._places)
-        self.used, self._places = 0, self._places if not features else None
-        return Batch(logits, targets, ids, features[0] if features else None)
+        sizes = tuple(self._sizes)
+        self.used, self._sizes, self._places = 0, [], self._places if not features else None
+        return Batch(logits, targets, ids, features[0] if features else None, sizes)
