@@ -966,6 +966,17 @@ def test_a_batch_without_rows_is_a_step_also_for_one_who_goes_on_from_a_state() 
     assert box.state()["integers"][:, 2].unique().tolist() == [1, 2]
 
 
+def test_rows_of_a_state_go_to_the_device_on_which_the_epoch_goes_on() -> None:
+    """A state is loaded before the first batch shows the device, and the rows leave together."""
+    first, second = (Outbox(Owners(N, N, 1)) for _ in range(2))
+    logits, targets, ids = batch()
+    first.add(as_batch(logits, targets, ids, None, C), [logits])
+    second.load(first.state(), torch.device("cpu"))
+    logits, targets, ids = (part.to("meta") for part in (logits, targets, ids))
+    second.add(as_batch(logits, targets, ids, None, C), [logits])
+    assert {part.device.type for block in second._blocks for part in block} == {"meta"}
+
+
 def test_rows_that_wait_for_other_ranks_are_float32_and_may_come_in_inference_mode() -> None:
     collector = Collector(Alone(), Owners(N, N, 1), ["error_norm"], ["eval_loss"], False)
     recorder = Recorder(N, C, extra_signals=["error_norm", "eval_loss"])

@@ -79,6 +79,7 @@ class Outbox:
         if not self._blocks or self._filled == len(self._blocks[-1][0]):
             assert self.width is not None
             rows = _rows_of(self.width, self._owners.n)
+            self._blocks = [(ints.to(device), values.to(device)) for ints, values in self._blocks]  # those of a state
             with torch.inference_mode(False):  # else it could be changed in inference mode alone
                 integers = torch.empty((rows, 3), dtype=torch.int64, device=device)
                 self._blocks.append((integers, torch.empty((rows, self.width), dtype=torch.float32, device=device)))
