@@ -102,7 +102,7 @@ def waiting(rows: int) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for module in (memory, intake):
             patch.setattr(module, "defers", lambda device: True)
-        patch.setattr(pending, "_VALUES", rows * C)
+        patch.setattr(pending, "_VALUES", rows * (C + 4))
         yield
 
 

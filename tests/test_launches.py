@@ -22,7 +22,7 @@ from thresher.recording.intake import _largest
 from thresher.scorers import TDDS
 from thresher.signals import EVAL_PREFIX
 
-N, C = 100_000, 1000  # 8388 rows wait at most
+N, C = 100_000, 1000  # 8355 rows wait at most
 EVERY = [name for name in RECORDED if not name.startswith(EVAL_PREFIX)]
 
 

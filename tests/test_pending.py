@@ -26,7 +26,7 @@ def waiting(rows: int) -> Iterator[None]:
     """Let batches wait on every device, at most that many rows."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(memory, "defers", lambda device: True)
-        patch.setattr(pending, "_VALUES", rows * C)
+        patch.setattr(pending, "_VALUES", rows * (C + 4))
         yield
 
 
@@ -154,6 +154,20 @@ def test_features_of_training_batches_wait_with_them() -> None:
     assert np.isfinite(at_once).all()
     with waiting(64):
         np.testing.assert_array_equal(run(), at_once)
+
+
+@pytest.mark.parametrize(("classes", "width"), [(2, 0), (10, 512), (1000, 0), (1000, 2048)])
+def test_what_waits_is_bounded_whatever_its_width(classes: int, width: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("thresher.recorder.check_logits", lambda logits: None)
+        target = Recorder(N, classes, {"grand": GraNd(view="train")} if width else {"el2n": EL2N()}, device="meta")
+        ids = torch.zeros(8, dtype=torch.int64)
+        target.update(torch.zeros(8, classes), ids, ids, torch.zeros(8, width) if width else None)
+    waits = target._place()._pending
+    assert waits is not None
+    assert waits._places is not None
+    held = sum(place.numel() * place.element_size() for place in waits._places)
+    assert 0.99 * (32 << 20) < held <= 32 << 20
 
 
 def test_the_evaluation_pass_comes_after_what_waits() -> None:

@@ -43,7 +43,7 @@ class Memory:
         self.shown = False  # a batch whose logits were looked at, whether they are probabilities
         self.features: Floats | None = None
         self._width: int | None = None  # of the features of the running evaluation pass
-        self._pending = Pending(num_classes, device) if defers(device) else None
+        self._pending = Pending(device) if defers(device) else None
 
     def take(self, batch: Batch, names: Sequence[str], epoch: int, with_features: bool) -> None:
         """Take a training batch, from any device: at once on a CPU, on an accelerator when many rows have come together."""

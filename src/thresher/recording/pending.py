@@ -12,7 +12,8 @@ from torch import Tensor
 
 from thresher.recording.arguments import Batch
 
-_VALUES = 1 << 23  # 32 MiB of float32 logits
+_VALUES = 1 << 23  # of four bytes: 32 MiB
+_INTEGERS = 4  # such values of a row's id and target
 _KINDS = (torch.float32, torch.int64, torch.int64, torch.float32)
 
 
@@ -22,14 +23,13 @@ def defers(device: torch.device) -> bool:
 
 
 class Pending:
-    """Copies of batches that wait, at most 32 MiB of logits, in the order in which they came.
+    """Copies of batches that wait, at most 32 MiB, in the order in which they came.
 
     They are copies because a captured step (a CUDA graph) writes its next logits where the last ones were.
     """
 
-    def __init__(self, num_classes: int, device: torch.device) -> None:
+    def __init__(self, device: torch.device) -> None:
         self.device, self.used = device, 0
-        self.rows = max(1, _VALUES // num_classes)
         self._sizes: list[int] = []  # rows of each batch
         self._places: list[Tensor] | None = None
 
@@ -38,12 +38,13 @@ class Pending:
         wait (`drain` first), or is so large that no other one would come to wait with it."""
         features = [batch.features] if with_features and batch.features is not None else []
         parts, end = [batch.logits, batch.targets, batch.ids, *features], self.used + len(batch.ids)
-        if end > self.rows or 2 * len(batch.ids) > self.rows or not self._alike(features):
+        rows = max(1, _VALUES // (_INTEGERS + sum(part.shape[1] for part in (batch.logits, *features))))
+        if end > rows or 2 * len(batch.ids) > rows or not self._alike(features):
             return False
         if self._places is None:
             kinds = zip(parts, _KINDS, strict=False)
             with torch.inference_mode(False):  # else they could be changed in inference mode alone
-                self._places = [torch.empty((self.rows, *p.shape[1:]), dtype=kind, device=self.device) for p, kind in kinds]
+                self._places = [torch.empty((rows, *p.shape[1:]), dtype=kind, device=self.device) for p, kind in kinds]
         for place, part in zip(self._places, parts, strict=True):
             place[self.used : end].copy_(part)  # which also moves and converts: a launch instead of three
         self.used = end
