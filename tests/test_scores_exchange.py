@@ -443,6 +443,18 @@ def test_frames_need_every_column_once_and_a_number_in_every_row() -> None:
     assert np.isnan(read.columns["aum"].values).tolist() == [True, False]
     assert [scores.hard_end for scores in read.columns.values()] == ["low", "low"]
     assert from_frame(pa.table(frame), {"aum": "high"}).columns["aum"].hard_end == "high"
+    for name in ("marign", "sample_id", "target"):  # what is misspelt would be of the other end without a word
+        with pytest.raises(InputError, match=f"hard ends of score columns, but got {name} for sample_id, target, rank, aum"):
+            from_frame(pa.table(frame).drop(["__index_level_0__"]), {name: "low"})
+
+
+def test_frames_of_names_say_how_to_number_them() -> None:
+    with pytest.raises(InputError, match="Rename the column of positions, make it one if it is an index"):
+        from_frame(pa.table({"uid": ["a"], "loss": [0.5]}))
+    with pytest.raises(SampleIdError, match=r"but got string.*number them: np\.unique"):
+        from_frame(pa.table({"sample_id": ["b", "a"], "loss": [0.5, 0.25]}))
+    with pytest.raises(MissingSamplesError, match=r"sample 0 has none\. Ids count from 0"):
+        from_frame(pa.table({"sample_id": [1, 2], "loss": [0.5, 0.25]}))
 
 
 def test_whole_floats_are_labels_and_decimals_scores() -> None:

@@ -39,8 +39,8 @@ def from_frame(frame: Any, hard_end: Mapping[str, HardEnd] | None = None) -> Sco
     hard (`aum`, `correctness`, `mean_prob`) and "high" for all others. Missing values become NaN (never observed); columns
     that are not numeric are refused, and labels that are not whole.
 
-    Raises InputError (not a data frame, no sample_id, a text column), SampleIdError (ids duplicated, negative or not
-    integers) or MissingSamplesError (a sample has no row).
+    Raises InputError (not a data frame, no sample_id, a text column, a `hard_end` of no column), SampleIdError (ids
+    duplicated, negative or not integers) or MissingSamplesError (a sample has no row).
 
     >>> import pyarrow as pa
     >>> from_frame(pa.table({"sample_id": [1, 0], "el2n": [0.5, 0.25]})).columns["el2n"].values.tolist()
@@ -54,8 +54,15 @@ def from_frame(frame: Any, hard_end: Mapping[str, HardEnd] | None = None) -> Sco
         raise InputError(
             f"Expected a data frame (pandas, Polars, DuckDB, pyarrow), but got {type(frame).__name__}: {error}."
         ) from None
-    if "sample_id" not in table.column_names or len(set(table.column_names)) != table.num_columns:
-        raise InputError(f"Expected a column sample_id and every column once, but got {', '.join(table.column_names)}.")
+    has = table.column_names
+    if "sample_id" not in has or len(set(has)) != len(has):
+        raise InputError(
+            f"Expected a column sample_id and every column once, but got {', '.join(has)}. Rename the column of positions, "
+            "make it one if it is an index (frame.reset_index()), or number the rows in the order of the data set."
+        )
+    unknown = [name for name in hard_end or {} if name not in has or name in ("sample_id", "target")]
+    if unknown:  # else a misspelt one would silently be of the other end
+        raise InputError(f"Expected the hard ends of score columns, but got {', '.join(unknown)} for {', '.join(has)}.")
     order = _order(table.column("sample_id"))
     columns, targets = {}, None
     for name in table.column_names:
@@ -107,7 +114,10 @@ def _order(column: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.int64]]:
 
     if not pa.types.is_integer(column.type) or column.null_count:
         came = f"{column.null_count} rows have none" if column.null_count else f"got {column.type}"
-        raise SampleIdError(f"Expected an integer in every row of sample_id, but {came}. Convert the column, or drop rows.")
+        raise SampleIdError(
+            f"Expected an integer in every row of sample_id, but {came}. Convert the column, or drop rows; if the ids are "
+            "names, number them: np.unique(names, return_inverse=True)[1] are positions in their sorted order."
+        )
     ids = column.to_numpy().astype(np.int64)
     order: np.ndarray[Any, np.dtype[np.int64]] = np.argsort(ids, kind="stable")
     _check_ids(ids[order])
@@ -124,4 +134,7 @@ def _check_ids(ids: np.ndarray[Any, np.dtype[np.int64]]) -> None:
         raise SampleIdError(f"Expected every sample once in the data frame, but {what}.")
     if ids[-1] != len(ids) - 1:
         gap = int(np.flatnonzero(ids != np.arange(len(ids)))[0])
-        raise MissingSamplesError(f"Expected a row for every sample in the data frame, but sample {gap} has none.")
+        raise MissingSamplesError(
+            f"Expected a row for every sample in the data frame, but sample {gap} has none. Ids count from 0 without gaps; "
+            "a sample without a score has a row with a missing value."
+        )
