@@ -416,6 +416,30 @@ def test_what_is_selected_from_is_told(tmp_path: Path, call: Any) -> None:
     assert told in str(Coreset.load(core).source["notice"])
 
 
+def test_scores_of_ones_own_are_selected_by_a_selector(tmp_path: Path, call: Any) -> None:
+    """A coreset of a column that no method made carries no method's name."""
+    table, core = tmp_path / "mine.parquet", tmp_path / "c.parquet"
+    values = np.random.default_rng(0).random(50, dtype=np.float32)
+    targets = np.arange(50) % 5
+    write_scores(table, {"loss": Scores(values), "tdds": Scores(values, "high", {"scorer": "tdds"})}, targets)
+    said = call("select", table, "--column", "loss", "--keep", "0.2", "--out", core)
+    assert "10 of 50 samples by top of the column loss" in " ".join(said.split())
+    kept = Coreset.load(core)
+    assert kept.ids.tolist() == np.sort(np.argsort(values)[-10:]).tolist()
+    assert (kept.source["method"], kept.source["column"], kept.source["notice"]) == ("top", "loss", "")
+    call("select", table, "--column", "loss", "--method", "top:balanced=true:end=easy", "--keep", "0.2", "--out", core)
+    assert np.bincount(targets[Coreset.load(core).ids]).tolist() == [2] * 5
+    assert Coreset.load(core).source["selector"]["params"] == {"balanced": True, "end": "easy"}
+    call("select", table, "--column", "tdds", "--keep", "0.2", "--out", core)
+    assert Coreset.load(core).source["method"] == "tdds"
+    for given, told in (
+        (("--column", "los"), "one of loss, tdds, but got 'los' (did you mean loss?)"),
+        (("--method", "top"), "name one of loss, tdds with --column, or combine it with a method: tdds:selector=top"),
+        (("--column", "loss", "--method", "top:window=3"), "The selector top has no parameter window"),
+    ):
+        assert told in " ".join(call.refused("select", table, *given, "--keep", "0.2", "--out", core).split())
+
+
 def test_what_a_selector_reads_besides_must_be_what_it_reads(finished: Path, tmp_path: Path, call: Any) -> None:
     scores, core = tmp_path / "s.parquet", tmp_path / "c.parquet"
     wanted = ("--method", "auto:window=3", "--keep", "0.1", "--out", core)

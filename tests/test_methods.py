@@ -159,6 +159,13 @@ def test_the_card_of_a_scorer_is_what_its_docstring_says() -> None:
     assert "keeps the highest scores" in text
 
 
+def test_a_selector_has_a_card_too() -> None:
+    text = card("stratified")
+    assert text.startswith("stratified: a selector, for the scores of any method (el2n:selector=stratified)")
+    assert "parameters  selector stratified(cutoff=0.0, strata=50, balanced=False)" in text
+    assert ">>>" not in text + card("last_loss")
+
+
 def test_notices_tell_what_was_picked_and_nothing_else() -> None:
     """Half an override leaves the other half published, and said; a selector that is not used is not spoken of."""
     half = resolve("tdds:window=4", "cifar10", 0.1)

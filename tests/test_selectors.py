@@ -54,6 +54,14 @@ def test_every_selector_is_found() -> None:
     assert set(selectors()) >= {"beta", "learnable", "near_median", "stratified", "top", "uniform"}
 
 
+def test_select_takes_a_selector_by_name_with_parameters() -> None:
+    scores, pool = Scores(np.arange(8, dtype=np.float32)), Pool(8, np.array([0] * 4 + [1] * 4))
+    assert select(scores, pool, 0.5, "top:balanced=true") == select(scores, pool, 0.5, Top(balanced=True))
+    assert select(scores, pool, 0.5, "top:end=easy").ids.tolist() == [0, 1, 2, 3]
+    with pytest.raises(InputError, match="The selector top has no parameter cutoff"):
+        select(scores, pool, 0.5, "top:cutoff=0.1")
+
+
 def pick(selector: Selector, values: Any, keep: int, hard_end: Any = "high", **pool: Any) -> list[int]:
     """Return the picked ids as a list."""
     scores = Scores(np.asarray(values, dtype=np.float32), hard_end)

@@ -40,7 +40,8 @@ def overview() -> str:
 
 A method is a scorer, which turns the recording into one number per sample, plus a selector, which keeps samples by that
 number, with the settings published for both. [Choosing a method](choosing.md) says which to use; each card says
-what it needs, what it costs and when it fails. `thresher methods NAME` prints formula, parameters, source and differences.
+what it needs, what it costs and when it fails. `thresher methods NAME` prints formula, parameters, source and differences,
+also of a selector.
 
 {table(["method", "description", "keeps"], rows, left=3)}
 

@@ -15,13 +15,13 @@ from typing import Any
 from thresher.errors import InputError, TooFewEpochsError, UnknownNameError, nearest
 from thresher.keep import keep_share
 from thresher.literature import METHODS, Method
-from thresher.registry import make_scorer, make_selector, scorers, selectors
+from thresher.registry import make_scorer, make_selector, parse_spec, scorers, selectors
 from thresher.resolved import ResolvedMethod
 from thresher.scorers._base import Scorer, check_end
 from thresher.selectors._base import Selector
 from thresher.settings.published import Published
 
-__all__ = ["METHODS", "Method", "ResolvedMethod", "card", "find", "parse_methods", "parse_spec", "resolve"]
+__all__ = ["METHODS", "Method", "ResolvedMethod", "card", "find", "is_selector", "parse_methods", "parse_spec", "resolve"]
 
 AUTO = "auto"
 _LENGTHS = ("epochs", "window")  # parameters that count epochs; a short recording shortens what was not asked for
@@ -49,22 +49,9 @@ def find(name: str) -> Method:
     raise UnknownNameError(f"{said}{nearest(name, [*METHODS, *more])}. See `thresher methods`.")
 
 
-def parse_spec(text: str) -> tuple[str, dict[str, str]]:
-    """Return name and overrides of `name[:key=value[:key=value...]]`. Raises InputError for anything else.
-
-    >>> parse_spec("tdds:window=5:at=10")
-    ('tdds', {'window': '5', 'at': '10'})
-    """
-    if not isinstance(text, str):
-        raise InputError(f"Expected a method by its name, such as 'tdds' or 'tdds:window=5:at=10', but got {text!r}.")
-    name, *pairs = text.split(":")
-    overrides: dict[str, str] = {}
-    for pair in pairs:
-        key, equals, value = (part.strip() for part in pair.partition("="))
-        if not (key and equals and value) or key in overrides:
-            raise InputError(f"Expected a method such as tdds or tdds:window=5:at=10, but got {text!r}.")
-        overrides[key] = value
-    return name.strip(), overrides
+def is_selector(name: str) -> bool:
+    """Return whether this is the name of a selector and of no method or scorer."""
+    return name not in METHODS and name not in scorers() and name in selectors()
 
 
 def parse_methods(text: str) -> tuple[str, ...]:
@@ -247,7 +234,11 @@ def _split(label: str, scorer: str, selector: str, given: Mapping[str, str]) -> 
 
 
 def card(name: str) -> str:
-    """Return a method's formula, parameters, direction, source and differences; for a scorer alone, its docstring."""
+    """Return a method's formula, parameters, direction, source and differences; for a scorer or selector, its docstring."""
+    if is_selector(name):
+        about = f"{name}: a selector, for the scores of any method (el2n:selector={name})"
+        cls = selectors()[name]
+        return f"{about}\n\n{_about(cls)}\n\n{_entry('parameters', _parameters('selector', cls, {}))}"
     method = find(name)
     chosen = [("scorer", scorers()[method.scorer_name], method.scorer_params)]
     for key, other in method.aux.items():
@@ -265,8 +256,13 @@ def card(name: str) -> str:
         ("source", method.paper),
         ("differs", method.differences),
     )
-    about = f"{inspect.getdoc(chosen[0][1])}\n\n" if own else ""
+    about = f"{_about(chosen[0][1])}\n\n" if own else ""
     return f"{method.name}: {method.title}\n\n{about}" + "\n".join(_entry(title, text) for title, text in parts if text)
+
+
+def _about(cls: type[Scorer] | type[Selector]) -> str:
+    """Return the docstring of a scorer or selector without its example."""
+    return (inspect.getdoc(cls) or "").partition("\n\n>>> ")[0]
 
 
 def _parameters(role: str, cls: type[Scorer] | type[Selector], fixed: Mapping[str, Any]) -> str:

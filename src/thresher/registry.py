@@ -188,6 +188,24 @@ def selectors() -> Room[Selector]:
     return Room("thresher.selectors", Selector)  # type: ignore[type-abstract]
 
 
+def parse_spec(text: str) -> tuple[str, dict[str, str]]:
+    """Return name and overrides of `name[:key=value[:key=value...]]`. Raises InputError for anything else.
+
+    >>> parse_spec("tdds:window=5:at=10")
+    ('tdds', {'window': '5', 'at': '10'})
+    """
+    if not isinstance(text, str):
+        raise InputError(f"Expected a method by its name, such as 'tdds' or 'tdds:window=5:at=10', but got {text!r}.")
+    name, *pairs = text.split(":")
+    overrides: dict[str, str] = {}
+    for pair in pairs:
+        key, equals, value = (part.strip() for part in pair.partition("="))
+        if not (key and equals and value) or key in overrides:
+            raise InputError(f"Expected a method such as tdds or tdds:window=5:at=10, but got {text!r}.")
+        overrides[key] = value
+    return name.strip(), overrides
+
+
 def make_scorer(name: str, params: Mapping[str, Any] | None = None) -> Scorer:
     """Return the scorer `name` with `params`, whose values may be strings as typed on a command line.
 

@@ -12,7 +12,7 @@ from thresher.arrays import as_floats
 from thresher.coreset import Coreset
 from thresher.errors import InputError, MissingSamplesError, SampleIdError
 from thresher.keep import Keep, keep_count
-from thresher.registry import make_selector
+from thresher.registry import make_selector, parse_spec
 from thresher.selectors._base import Selector
 from thresher.types import HardEnd, Pool, Scores, check_scores, check_seed
 from thresher.version import __version__
@@ -29,10 +29,10 @@ def select(
 ) -> Coreset:
     """Return the coreset of exactly the requested size that `selector` picks by `scores`.
 
-    `keep` is a share in (0, 1] or a count; `selector` one of `thresher.selectors`, or the name of one; `seed` is the only
-    source of randomness for selectors that draw; `source` is JSON-ready provenance to carry along (method, data,
-    fingerprint), to which scorer, selector, keep, count, direction, seed, version and, under `why`, the selector's
-    explanation of this choice are added.
+    `keep` is a share in (0, 1] or a count; `selector` one of `thresher.selectors`, or the name of one, with
+    parameters after colons ("top:balanced=true"); `seed` is the only source of randomness for selectors that draw; `source`
+    is JSON-ready provenance to carry along (method, data, fingerprint), to which scorer, selector, keep, count, direction,
+    seed, version and, under `why`, the selector's explanation of this choice are added.
 
     Raises MissingSamplesError if a score is NaN (a sample never, or not often enough, observed); InputError for anything but
     Scores, a Pool and a selector, or if sizes disagree, a score is infinite, `keep` or `seed` (in [0, 2^63)) is out of
@@ -41,8 +41,10 @@ def select(
     >>> scores = Scores(np.array([0.1, 0.7, 0.4, 0.9], dtype=np.float32))
     >>> select(scores, Pool(4), 0.5, "top").ids.tolist()
     [1, 3]
+    >>> select(scores, Pool(4, np.array([0, 0, 1, 1])), 0.5, "top:end=easy:balanced=true").ids.tolist()
+    [0, 2]
     """
-    selector = make_selector(selector) if isinstance(selector, str) else selector
+    selector = make_selector(*parse_spec(selector)) if isinstance(selector, str) else selector
     _check_kinds(scores, pool, selector)
     check_seed(seed)
     n = pool.n
@@ -110,7 +112,8 @@ def check_found(n: int, missing: int, first: Sequence[int], infinite: int | None
         raise MissingSamplesError(
             f"Expected a {what} for every sample, but {missing} of {n} have none (ids {named}): they were not, or not "
             "often enough, observed. Record with drop_last=False and a sampler that visits every sample, or for more "
-            "epochs; or assign these samples a value yourself before selecting."
+            "epochs; number the training part alone where a validation part is held out; or assign these samples a value "
+            "yourself before selecting."
         )
     if infinite is not None:
         raise InputError(

@@ -55,10 +55,11 @@ def score(**options: Any) -> None:
 @needed("--keep", help="Share in (0, 1], or a count of samples.")
 @needed("--out", PLACE, help="Coreset file to write (Parquet).")
 @option(
-    "--method", default="tdds", help="Method, see `thresher methods`; parameters after a colon.",
+    "--method", help="Method, see `thresher methods`; parameters after a colon. With --column also a selector: "
+    "top:balanced=true. Default: tdds; top for a --column of other scores.",
     shell_complete=completion.method,
 )  # fmt: skip
-@option("--column", help="Score column. Default: the column with the method's settings.")
+@option("--column", help="Score column, also one of your own. Default: the column with the method's settings.")
 @option(
     "--data", help="Data set whose published settings to use. Default: that of the score table.",
     shell_complete=among(*completion.DATA_SETS),
@@ -79,6 +80,7 @@ def select(**options: Any) -> None:
 
     \b
     thresher select scores.parquet --method tdds --keep 0.1 --out coreset.parquet
+    thresher select mine.parquet --column loss --method top:balanced=true --keep 0.1 --out coreset.parquet
     """
     from thresher.commands.selecting import select_command
 
@@ -145,7 +147,7 @@ def plan(**options: Any) -> None:
 @click.argument("name", required=False, shell_complete=completion.method)
 @given.speaking
 def methods(**options: Any) -> None:
-    """List the methods, scorers and selectors, or show the card of one method or scorer: formula, parameters, source.
+    """List the methods, scorers and selectors, or show the card of one of them: formula, parameters, source.
 
     A method is a scorer with a selector and their published settings. Wherever a command takes methods, parameters of both
     may follow after colons: tdds:window=5:at=10, ccs:cutoff=0.2, el2n:selector=stratified.
@@ -153,6 +155,7 @@ def methods(**options: Any) -> None:
     \b
     thresher methods
     thresher methods tdds
+    thresher methods stratified
     """
     from thresher.commands.methods import methods_command
 

@@ -1,4 +1,4 @@
-"""`thresher methods`: the table of methods, scorers and selectors, and the card of one. Does not import torch."""
+"""`thresher methods`: the table of methods, scorers and selectors, and the card of one of them. Does not import torch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from thresher.commands.output import Output
 from thresher.errors import ThresherError, one_line
-from thresher.methods import METHODS, card, find
+from thresher.methods import METHODS, card, find, is_selector
 from thresher.registry import Room, scorers, selectors
 
 
@@ -43,7 +43,10 @@ def _summary(room: Room[Any], name: str) -> str:
         return one_line(error)
 
 
-def _about(name: str) -> dict[str, str]:
+def _about(name: str) -> dict[str, str] | None:
+    """Return a method's entry; None for a selector, which is a part of one."""
+    if is_selector(name):
+        return None
     method = find(name)
     return {
         "name": method.name, "title": method.title, "scorer": method.scorer_name, "selector": method.selector_name,

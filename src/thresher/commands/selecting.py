@@ -13,15 +13,16 @@ from thresher.commands.output import Output
 from thresher.commands.screen import Screen
 from thresher.coreset import Coreset
 from thresher.engines import make_engine
-from thresher.errors import InputError, UnknownNameError
+from thresher.errors import InputError, UnknownNameError, nearest
 from thresher.exchange.place import check_kind, check_parquet
 from thresher.experiments.classes import emptied, emptied_text
 from thresher.experiments.columns import Columns
 from thresher.experiments.scoring import choose, reasons
 from thresher.keep import parse_keep, share_of
 from thresher.large.selecting import select_file
-from thresher.methods import ResolvedMethod, parse_spec, resolve
+from thresher.methods import ResolvedMethod, is_selector, parse_spec, resolve
 from thresher.places import for_engine, storage_errors
+from thresher.registry import make_selector
 from thresher.score_file import ScoreColumn, ScoreFile
 from thresher.score_table import read_scores
 from thresher.scorers import Scorer
@@ -33,7 +34,7 @@ _LOOKED_AT = 10_000_000  # labels: more would take longer than is fair for a not
 
 @storage_errors()
 def select_command(
-    *, scores: Path, keep: str, out: Path, method: str, column: str | None, data: str | None, seed: int,
+    *, scores: Path, keep: str, out: Path, method: str | None, column: str | None, data: str | None, seed: int,
     engine: str, workers: int | None, address: str | None, say: Output,
 ) -> None:  # fmt: skip
     """Select a coreset from a score table."""
@@ -44,19 +45,26 @@ def select_command(
         raise InputError(f"Expected a score table, but {scores} has no scores. Write one with `thresher score`.")
     wanted = parse_keep(keep)
     data = data or str(file.info.get("data", ""))
-    resolved = resolve(method, data, share_of(file.n, wanted), surrogate=_model(file.info))
+    if column and column not in file.columns:
+        near, known = nearest(column, file.columns), ", ".join(_described(file))
+        raise UnknownNameError(f"Expected a score column of {scores}, one of {known}, but got {column!r}{near}.")
+    alone = _rule_of(method, column, file)
+    method = method or alone or "tdds"
+    resolved = _bare(alone) if alone else resolve(method, data, share_of(file.n, wanted), surrogate=_model(file.info))
     if resolved.derive and not column:
         column = _only_column(resolved.scorer.name, file, scores)
         told = f"(T, K) as derived when the table was scored: {', '.join(_described(file, column))}"
         resolved = replace(resolved, notice=f"{method}: {told}")
     names, differs = _find_columns(resolved, file, column)
+    differs = "" if alone else differs
     notice = resolved.notice if resolved.derive or not column else ""
     if differs:
         notice = f"{method}: {differs}" + (f" ({notice.partition(': ')[2]})" if notice else "")
     resolved = replace(resolved, notice=notice)
     fingerprint = file.info.get("fingerprint")
-    provenance = {"data": data, **({"fingerprint": fingerprint} if fingerprint else {})}
     main, why = names[resolved.columns[""]], ""
+    provenance = {"data": data, **({"fingerprint": fingerprint} if fingerprint else {})}
+    provenance |= {"column": main} if alone else {}
     with make_engine(engine, workers, address) as runs, Screen(say) as screen:
         if isinstance(resolved.selector, Rule):
             source = {**resolved.provenance(wanted), **provenance}
@@ -77,8 +85,34 @@ def select_command(
     if empty:
         say.note(emptied_text(method, resolved.selector, empty, count, file.n))
     say.wrote(out)
-    say.line(f"{out}: {count} of {file.n} samples by {resolved.name}")
+    say.line(f"{out}: {count} of {file.n} samples by {resolved.name}{f' of the column {main}' if alone else ''}")
     say.result({"kept": count, "samples": file.n, "method": resolved.name, "column": main, "seed": seed, "emptied": empty})
+
+
+def _rule_of(method: str | None, column: str | None, table: ScoreFile) -> str:
+    """Return the selector to apply to a column whatever scores it holds, with its parameters; "" for a whole method.
+
+    That is a selector that is named as the method, and `top` for a column that is not TDDS's if no method is named.
+    """
+    if method is not None:
+        name = parse_spec(method)[0]
+        if not is_selector(name):
+            return ""
+        if column is None:
+            raise InputError(
+                f"Expected a score column for the selector {name}: name one of {', '.join(table.columns)} with --column, or "
+                f"combine it with a method: tdds:selector={name}."
+            )
+        return method
+    if column is None:
+        return ""
+    return "" if table.columns[column].source.get("scorer", column.partition("[")[0]) == "tdds" else "top"
+
+
+def _bare(rule: str) -> ResolvedMethod:
+    """Return a selector as a method; its scorer stands for the column that the user names."""
+    name, given = parse_spec(rule)
+    return replace(resolve(f"tdds:selector={name}", "", 1.0), name=rule, selector=make_selector(name, given), notice="")
 
 
 def _model(info: Mapping[str, Any]) -> str | None:
