@@ -22,7 +22,7 @@ from thresher.methods import resolve
 from thresher.models import build
 from thresher.planning import Setup
 from thresher.replay import Request, replay
-from thresher.score_table import read_scores, write_scores
+from thresher.score_table import ScoreTable, read_scores, write_scores
 from thresher.scorers import AUM, EL2N, TDDS, DynUnc, Random
 from thresher.scorers.last_loss import LastLoss
 from thresher.selectors import Beta, Learnable, NearMedian, Stratified, Top, Uniform
@@ -256,6 +256,8 @@ def test_a_score_table_of_other_things(tmp_path: Path) -> None:
     for columns in (Scores(LOSS), [Scores(LOSS)], {1: Scores(LOSS)}):
         with pytest.raises(InputError, match="Expected scores by column name"):
             write_scores(path, columns)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="Give its `columns`"):
+        write_scores(path, ScoreTable(2, None, {"loss": Scores(LOSS)}))  # type: ignore[arg-type]
     for targets in ([0.5, 1.7], ["a", "b"]):  # the former were cut to whole numbers
         with pytest.raises(InputError, match=r"Expected targets as \(N,\) integer class labels"):
             write_scores(path, {"a": Scores(LOSS)}, targets)  # type: ignore[arg-type]

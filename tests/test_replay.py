@@ -226,5 +226,8 @@ def test_open_source_knows_what_it_sees(tmp_path: Path) -> None:
     assert open_source(tmp_path / "run").epochs == open_source(tmp_path / "run" / "trajectory").epochs == 3
     with pytest.raises(MissingFileError, match="there is none"):
         open_source(tmp_path / "nowhere")
+    (tmp_path / "scores.parquet").write_bytes(b"PAR1")
+    with pytest.raises(MissingFileError, match="it is a file, not the recording itself"):
+        open_source(tmp_path / "scores.parquet")
     with pytest.raises(MissingFileError, match="holds none of these"):
         open_source(tmp_path)

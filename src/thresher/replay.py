@@ -79,7 +79,8 @@ def open_source(path: Path | str) -> Source:
 
     path = as_place(path)
     if not path.is_dir():
-        raise MissingFileError(f"Expected a folder of recorded dynamics at {path}, but there is none.")
+        came = "it is a file, not the recording itself. Give the run's folder" if path.is_file() else "there is none"
+        raise MissingFileError(f"Expected a folder of recorded dynamics at {path}, but {came}.")
     for folder in (path, path / "trajectory"):
         if (folder / MANIFEST).is_file():
             return Trajectory.open(folder)

@@ -33,10 +33,11 @@ KEY, SUMS = b"thresher", b"thresher.checksums"
 """What the file's metadata hold: the description of the columns, and the checksums of their values."""
 FIXED = ("sample_id", "target")
 """The columns that are no scores."""
-_ANEW = (
-    "Move it away and score again. If another tool wrote it: thresher.exchange.frames.from_frame takes rows in any order, "
-    "and thresher.score_table.write_scores writes what it returns."
+_OTHERS = (
+    "If another tool wrote it: thresher.exchange.frames.from_frame takes rows in any order, and "
+    "thresher.score_table.write_scores writes what it returns."
 )
+_ANEW = f"Move it away and score again. {_OTHERS}"
 
 
 @dataclass(frozen=True)
@@ -224,7 +225,9 @@ def sound(path: Path) -> Iterator[None]:
         if of_the_system(error):
             raise
         if not begins_as_parquet(as_place(path)):
-            raise CorruptFileError(f"{path} is not a score table. Give one that `thresher score` wrote.") from error
+            raise CorruptFileError(
+                f"{path} is not a score table. Give one that `thresher score` wrote. {_OTHERS}"
+            ) from error
         raise CorruptFileError(f"{path} is not a complete score table ({error}). {_ANEW}") from error
 
 

@@ -65,7 +65,8 @@ def write_scores(
     [0.5, 0.25]
     """
     if not isinstance(columns, Mapping) or not all(isinstance(name, str) for name in columns):
-        raise InputError(f"Expected scores by column name, such as {{'tdds': scores}}, but got {columns!r}.")
+        more = ". Give its `columns`, and its `targets` and `info` if they are to be kept." * isinstance(columns, ScoreTable)
+        raise InputError(f"Expected scores by column name, such as {{'tdds': scores}}, but got {columns!r}{more or '.'}")
     for name, scores in columns.items():
         check_scores(scores, f" in the column {name!r}")
     targets = None if targets is None else as_labels(targets)
