@@ -547,6 +547,10 @@ def test_the_command_refuses_what_does_not_belong(folder: Path, tmp_path: Path, 
     assert "--pool is only for --to uids, but this is --to csv" in call.refused(*export, "csv", "--pool", "x")
     assert "--how is only for --to folder" in call.refused(*export, "npy", "--how", "copy")
     assert "fingerprint" in call.refused(*export, "csv", "--data", "digits")
+    for to, name, ends in (("parquet", "a.csv", ".parquet"), ("csv", "a.NPY", ".csv"), ("npy", "a.parquet", ".npy")):
+        said = " ".join(call.refused("export", tmp_path / "unknown.parquet", "--to", to, "--out", tmp_path / name).split())
+        assert f"Expected a name that ends with {ends} for --to {to}, but --out is" in said
+        assert not (tmp_path / name).exists()
     before = (tmp_path / "unknown.parquet").read_bytes()
     own = ("export", tmp_path / "unknown.parquet", "--to", "csv", "--out", tmp_path / "unknown.parquet", "--force")
     assert "is a source of this export and would be lost" in call.refused(*own)

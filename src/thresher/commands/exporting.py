@@ -36,6 +36,7 @@ def export_command(
     _refuse_unread(to, scores=scores, column=column, pool=pool, shards=shards, per_shard=per_shard, how=how)
     kept = Coreset.load(coreset)
     _refuse_own(out, coreset, sidecar_path(coreset), scores, pool)
+    _refuse_ending(to, out)
     loaded = None
     if data is not None or data_dir is not None or to == "folder":
         loaded, compared = load_for(kept.source, data or usual_data(kept.source, pictures=to == "folder"), data_dir)
@@ -93,6 +94,14 @@ def _refuse_unread(to: str, **options: Any) -> None:
         if options[name] != unset and to != reader:
             option = "--" + name.replace("_", "-")
             raise InputError(f"{option} is only for --to {reader}, but this is --to {to}. Omit it.")
+
+
+def _refuse_ending(to: str, out: Path) -> None:
+    """Raise InputError if the name of the file to write has the ending of another format, which readers go by."""
+    ending = out.suffix.lower()
+    of = {"csv": (".csv", ".txt"), "npy": (".npy",), "parquet": (".parquet",), "uids": (".npy",)}
+    if to in of and ending not in of[to] and ending in (".csv", ".json", ".npy", ".parquet", ".tsv"):
+        raise InputError(f"Expected a name that ends with {of[to][0]} for --to {to}, but --out is {out}. Rename it.")
 
 
 def _refuse_own(out: Path, *sources: Path | None) -> None:
