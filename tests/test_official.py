@@ -156,8 +156,8 @@ def cut(name: str, size: int) -> Any:
 
 
 DAMAGE: dict[str, tuple[Any, type[ThresherError], str]] = {
-    "missing epoch": (lambda f: (f / "2_Output.npy").unlink(), MissingFileError, r"2_Output\.npy"),
-    "missing index": (lambda f: (f / "1_Index.npy").unlink(), MissingFileError, r"1_Index\.npy"),
+    "missing epoch": (lambda f: (f / "2_Output.npy").unlink(), MissingFileError, r"2_Output\.npy.*count from 1"),
+    "missing index": (lambda f: (f / "1_Index.npy").unlink(), MissingFileError, r"1_Index\.npy.*np\.arange\(n\)"),
     "cut off": (cut("3_Output.npy", 5000), CorruptFileError, r"3_Output\.npy is truncated"),
     "cut off in the header": (cut("3_Output.npy", 7), CorruptFileError, r"3_Output\.npy is not"),
     "no array": (lambda f: (f / "3_Index.npy").write_bytes(b"hello"), CorruptFileError, "not a .npy file"),

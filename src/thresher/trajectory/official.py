@@ -178,9 +178,11 @@ class OfficialDumps:
         for epoch in range(max(found) + 1):
             for kind in ("Output", "Index"):
                 if not (self.folder / f"{epoch}_{kind}.npy").is_file():
+                    rows = " Where rows lie in the data set's order, it is np.arange(n)." if kind == "Index" else ""
                     raise MissingFileError(
                         f"Expected {epoch}_{kind}.npy in {self.folder}, which holds epochs up to {max(found)}, but it is "
-                        "missing. Every epoch from 0 on is needed; copy it again, or remove the epochs after the gap."
+                        "missing. Every epoch from 0 on is needed; copy it again, rename them if they count from 1, or "
+                        f"remove the epochs after the gap.{rows}"
                     )
         return max(found) + 1
 
