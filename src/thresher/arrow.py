@@ -96,7 +96,10 @@ def labels(values: pa.Array | pa.ChunkedArray) -> NDArray[np.int64]:
     """
     if values.null_count:
         raise ValueError(f"the target of {values.null_count} rows is missing")
-    cast = values.cast(pa.int64())
+    try:
+        cast = values.cast(pa.int64())
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"its target is no class number in every row: {error}") from error
     return numbers(cast) if isinstance(cast, pa.Array) else all_numbers(cast)
 
 

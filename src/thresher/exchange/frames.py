@@ -82,7 +82,6 @@ def from_frame(frame: Any, hard_end: Mapping[str, HardEnd] | None = None) -> Sco
 
 def _labels(column: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Return class labels, which a data frame may hold as whole floats: pandas does after a join."""
-    import pyarrow as pa
 
     from thresher.arrow import labels
 
@@ -95,8 +94,8 @@ def _labels(column: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.int64]]:
     try:
         if _holds_numbers(column.type):
             return labels(column)
-    except pa.ArrowInvalid as error:
-        why = f"{error}. "
+    except ValueError as error:
+        why = f"{error.__cause__ or error}. "
     raise InputError(
         f"Expected integer class labels in the column target, but got {column.type}. {why}Drop the column or convert it."
     )
