@@ -39,7 +39,7 @@ from thresher.coreset import Coreset
 from thresher.data import load
 
 ROOT = Path(__file__).parents[1]
-LANGUAGES = {"python", "sh", "text", "{toctree}", "{include}"}
+LANGUAGES = {"python", "sh", "text", "{toctree}", "{include}", "{eval-rst}"}
 NEEDS = {"lightning": ("lightning",), "accelerate": ("accelerate",), "transformers": ("transformers", "accelerate")}
 PER_FILE = 20  # images that are left of each official file of CIFAR
 
@@ -91,6 +91,8 @@ def test_what_looks_like_code_is_a_block_that_runs(page: Path) -> None:
         assert set(block.comments) <= {"tested with", "file", "not run", "given"}, f"line {block.line}"
         if block.language == "text":
             assert not re.search(r"^(thresher|pip|make|torchrun|python|import|from) ", block.text, re.MULTILINE), block.line
+        if block.language == "{eval-rst}":  # docstrings, whose examples run where they are written
+            assert all(re.match(r"\.\. auto\w+:: |   :\w+:|$", line) for line in block.text.splitlines()), block.line
     plain = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
     assert not re.search(r"^    (thresher|pip|make|torchrun|python) ", plain, re.MULTILINE), "a command outside a block"
 

@@ -220,8 +220,8 @@ def check_epoch(epoch: int, missing: Missing, parts: Sequence[Mapping[str, Any]]
         raise MissingSamplesError(
             f"Expected all {seen + absent} samples in epoch {epoch}, but {absent} are missing, the first of them "
             f"{[row for part in parts for row in part['first']][:5]}. Use drop_last=False and a sampler that visits every "
-            "sample; if samples are missing on purpose, create the Recorder with missing='allow', or call "
-            "end_epoch(missing='allow')."
+            "sample; where a part is held out, record the other part alone, numbered from 0; if an epoch misses samples on "
+            "purpose, create the Recorder with missing='allow', or call end_epoch(missing='allow')."
         )
 
     copies = sum(part["copies"] for part in parts)
