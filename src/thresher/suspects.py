@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 from thresher.arrays import same_fields
 from thresher.errors import InputError
 from thresher.types import Floats
+
+if TYPE_CHECKING:  # scikit-learn takes a second to import
+    from sklearn.mixture import GaussianMixture
 
 SEPARATION = 2.0
 """Ashman's D from which two normal humps count as two (Ashman, Bird and Zepf 1994)."""
@@ -73,17 +76,17 @@ def find_suspects(margins: Floats) -> Suspects:
     the lower hump, if all of the following holds; otherwise there are none:
     - the two are separate: Ashman's D = (m2 - m1) / sqrt((s1^2 + s2^2) / 2) > 2;
     - the lower one is argued against: m1 < 0;
-    - it is a hump and not half of a broad one: the density of the margins dips between the centres to under 0.9 of the
-      lower peak, or, as a small hump on a slope makes no dip, it holds under a quarter of the samples and is argued against
-      more than the others are argued for, m1 < -m2. No valley is looked for among the outermost thousandths of the
-      samples, so a hump of one or two in a thousand, whose centre lies there, is not told from a tail, however far.
-    Below m1 no sample is less suspect than one with a higher margin, though the tail of a wide upper hump may reach that
+    - it is a hump of its own, not half of a broad one: between the centres the density of the margins dips to under 0.9 of
+      the lower peak. A small hump on a slope makes no dip; it also counts if it holds under a quarter of the samples and is
+      argued against more than the others are argued for, m1 < -m2. The outermost thousandth of the samples at either end is
+      not searched for a valley, so a hump of one or two samples in a thousand cannot be told from a tail, however far out.
+    Below m1 no sample is less suspect than one with a higher margin, even where the tail of a wide upper hump reaches that
     far. Label noise that depends on the sample (a class that is systematically labelled as another) may form no separate
     hump and is not found. If the humps overlap, the start of the fit, and so the order of the samples, affects the samples
     between them: of CIFAR-100 with 20 % wrong labels, shuffled, 8 745 to 9 037 were suspected (decision 0022).
-    Of few samples chance makes humps: of simulated margins in a single one, normal (1 ± 2) or with a tail below 0, 28 % of
-    the sets of 50 samples had suspects at most, 19 % of 100, 3 % of 300 and none of 1 000. Margins spread evenly over -5 to
-    5 have no hump, yet suspects were found in 44 % of such sets of 300 samples, 27 % of 1 000 and 7 % of 5 000.
+    In a few samples humps arise by chance. Of simulated sets with a single hump, normal (1 ± 2) or with a tail below 0, at
+    most 28 % had suspects with 50 samples, 19 % with 100, 3 % with 300 and none with 1 000. Margins spread evenly over -5 to
+    5 have no hump, yet 44 % of such sets had suspects with 300 samples, 27 % with 1 000 and 7 % with 5 000.
 
     Raises InputError if a margin is NaN or infinite, or there is not one per sample.
 
@@ -99,21 +102,8 @@ def find_suspects(margins: Floats) -> Suspects:
     >>> find_suspects(margins[:800]).share
     0.0
     """
-    try:
-        margins = np.asarray(margins, dtype=np.float32)
-    except (TypeError, ValueError):  # texts, sequences of unequal parts
-        raise InputError(f"Expected numeric margins, but got a {type(margins).__name__} with other values.") from None
+    margins = _checked(margins)
     values = margins.astype(np.float64)
-    if values.ndim != 1:
-        raise InputError(
-            f"Expected margins of shape (N,), one per sample, but got {values.shape}. Average them over the epochs."
-        )
-    if not np.isfinite(values).all():
-        bad = np.flatnonzero(~np.isfinite(values))
-        raise InputError(
-            f"Expected a finite margin for every sample, but {len(bad)} of {len(values)} have none: sample {bad[0]} has "
-            f"{values[bad[0]]}. Record every sample at least once: with drop_last=False, or for more epochs."
-        )
     if len(values) < FEWEST or np.ptp(values) == 0:
         mean = float(values.mean()) if len(values) else 0.0
         few = f"too few samples to tell two humps from one: {len(values)}, not at least {FEWEST}"
@@ -124,33 +114,35 @@ def find_suspects(margins: Floats) -> Suspects:
     separation = float(abs(centres[0] - centres[1]) / np.sqrt(spreads.mean()))
     low = int(centres.argmin())
     pair = (float(centres[low]), float(centres[1 - low]))
-    on_a_slope = pair[0] < -pair[1] and mixture.weights_[low] < SMALL
-    reason = ""
-    if separation <= SEPARATION:
-        reason = f"the logit margins have one hump: separation {separation:.1f}, not over {SEPARATION:g}"
-    elif pair[0] >= 0:
-        reason = f"the lower of two humps is argued for, by {pair[0]:.1f} logits"
-    elif not (on_a_slope or _dips(values, *pair)):
-        at_the_end = pair[0] < np.quantile(values, _ENDS)
-        count = round(float(mixture.weights_[low]) * len(values))
-        reason = (
-            f"the lower of two humps holds about {count} of {len(values)} samples, too few to be told from a tail"
-            if at_the_end
-            else "the logit margins have one broad hump, without a valley"
-        )
+    reason = _why_no_hump(values, pair, separation, float(mixture.weights_[low]))
     if reason:
         return _nobody(margins, separation, pair, reason)
-    wrong = mixture.predict_proba(values[:, None])[:, low]
-    below = np.flatnonzero(values <= pair[0])
-    below = below[np.argsort(-values[below])]
-    wrong[below] = np.maximum.accumulate(wrong[below])  # further down, no less
-    wrong[values >= pair[1]] = 0.0  # a wide lower hump may reach around the upper one
+    wrong = _tails_cut(mixture.predict_proba(values[:, None])[:, low], values, pair)
     if not (wrong > 0.5).any():
         return _nobody(margins, separation, pair, "no sample more likely belongs to the lower hump")
     return Suspects(margins, wrong > 0.5, wrong.astype(np.float32), float(wrong.mean()), separation, pair)
 
 
-def _fit(values: NDArray[np.float64]) -> Any:
+def _checked(margins: Floats) -> Floats:
+    """Return margins as float32. Raises InputError unless they are one finite number per sample."""
+    try:
+        values = np.asarray(margins, dtype=np.float32)
+    except (TypeError, ValueError):  # texts, sequences of unequal parts
+        raise InputError(f"Expected numeric margins, but got a {type(margins).__name__} with other values.") from None
+    if values.ndim != 1:
+        raise InputError(
+            f"Expected margins of shape (N,), one per sample, but got {values.shape}. Average them over the epochs."
+        )
+    if not np.isfinite(values).all():
+        bad = np.flatnonzero(~np.isfinite(values))
+        raise InputError(
+            f"Expected a finite margin for every sample, but {len(bad)} of {len(values)} have none: sample {bad[0]} has "
+            f"{values[bad[0]]}. Record every sample at least once: with drop_last=False, or for more epochs."
+        )
+    return values
+
+
+def _fit(values: NDArray[np.float64]) -> GaussianMixture:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
@@ -158,6 +150,41 @@ def _fit(values: NDArray[np.float64]) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a poor fit has no separation, which is looked at
         return GaussianMixture(2, means_init=starts, max_iter=500, tol=1e-5, random_state=0).fit(values[:, None])
+
+
+def _why_no_hump(values: NDArray[np.float64], centres: tuple[float, float], separation: float, weight: float) -> str:
+    """Return why the lower component of the mixture is no hump of wrong labels, "" if it is one.
+
+    `centres` are those of the lower and the upper component, `weight` is the share of the samples in the lower one.
+    """
+    low, high = centres
+    if separation <= SEPARATION:
+        return f"the logit margins have one hump: separation {separation:.1f}, not over {SEPARATION:g}"
+    if low >= 0:
+        return f"the lower of two humps is argued for, by {low:.1f} logits"
+    on_a_slope = low < -high and weight < SMALL
+    if on_a_slope or _dips(values, low, high):
+        return ""
+    if low < np.quantile(values, _ENDS):
+        count = round(weight * len(values))
+        return f"the lower of two humps holds about {count} of {len(values)} samples, too few to be told from a tail"
+    return "the logit margins have one broad hump, without a valley"
+
+
+def _tails_cut(
+    wrong: NDArray[np.float64], values: NDArray[np.float64], centres: tuple[float, float]
+) -> NDArray[np.float64]:  # fmt: skip
+    """Return the probabilities of the lower hump without the tails that a wider hump has beyond the other's centre.
+
+    Below the lower centre they never fall as the margins do; from the upper centre on they are 0.
+    """
+    low, high = centres
+    below = np.flatnonzero(values <= low)
+    below = below[np.argsort(-values[below])]
+    cut = wrong.copy()
+    cut[below] = np.maximum.accumulate(wrong[below])
+    cut[values >= high] = 0.0
+    return cut
 
 
 def _some(values: NDArray[np.float64], most: int) -> NDArray[np.float64]:
