@@ -51,46 +51,17 @@ def write_coreset(
 
     `weights` are those of all ids, in one chunk. Raises InputError if the provenance in `source` is not JSON-ready.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from thresher.arrow import table_of
-
     path = as_place(path)
-    json_ready(source, "a coreset's source")
+    json_ready(source, "a coreset's source")  # before anything is written
     if is_remote(path):
-        with tempfile.TemporaryDirectory(prefix="thresher-") as folder:
-            local = Path(folder) / path.name
-            count = write_coreset(local, n, source, chunks, weights)
-            sidecar_path(path).unlink(missing_ok=True)  # as below: a Parquet file alone is complete
-            for made in (local, sidecar_path(local)):
-                send(made, path.with_name(made.name))
-        return count
-    fields = [("sample_id", pa.int64()), *([] if weights is None else [("weight", pa.float32())])]
-    # Without Arrow's own schema in the file, the metadata may follow the rows, when the checksum is known.
-    options: dict[str, Any] = {"use_dictionary": False, "write_page_checksum": True, "store_schema": False}
-    options["column_encoding"] = {"sample_id": "DELTA_BINARY_PACKED"} | ({} if weights is None else {"weight": "PLAIN"})
+        return _write_remote(path, n, source, chunks, weights)
     places = (path, sidecar_path(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     check_plain(path)
     staged = [part_of(place) for place in places]
-    digest, count = hashlib.sha256(), 0
     try:  # Both are on disk before either takes its place: a full disk leaves the old pair as it was.
-        with replacing(staged[0]) as part, part.open("wb") as file:
-            with pq.ParquetWriter(file, pa.schema(fields), **options) as writer:
-                for ids in _gathered(chunks):
-                    count += len(ids)
-                    digest.update(ids.astype("<i8", copy=False).data)
-                    writer.write_table(table_of([ids, *([] if weights is None else [weights])], pa.schema(fields)))
-                if weights is not None:
-                    digest.update(b"weights" + weights.astype("<f4").tobytes())
-                found = {"count": count, "checksum": digest.hexdigest()}
-                plain = json_ready({"format": _FORMAT, "n": n, "source": source, **found}, "a coreset's source")
-                info = json.dumps({**plain, "seal": seal_of(plain)}, indent=2, sort_keys=True)
-                writer.add_key_value_metadata({_KEY.decode(): info})
-            file.flush()
-            os.fsync(file.fileno())
-        write_atomic(staged[1], (info + "\n").encode())
+        count, metadata = _write_parquet(staged[0], n, source, chunks, weights)
+        write_atomic(staged[1], (metadata + "\n").encode())
         # The old sidecar goes first: a Parquet file alone is complete, one with another's sidecar is not.
         places[1].unlink(missing_ok=True)
         for part, place in zip(staged, places, strict=True):
@@ -98,9 +69,53 @@ def write_coreset(
         sync_folder(path.parent)
     finally:
         for part in staged:
-            with suppress(OSError):  # of a read-only place, or too long a name: the error that ended it tells more
+            with suppress(OSError):  # a read-only place, or too long a name: the first error says more
                 part.unlink(missing_ok=True)
     return count
+
+
+def _write_remote(
+    path: Path, n: int, source: Mapping[str, Any], chunks: Iterable[Ids], weights: Floats | None
+) -> int:  # fmt: skip
+    """Write a coreset on this machine, send both files to `path` on object storage, and return the number of ids."""
+    with tempfile.TemporaryDirectory(prefix="thresher-") as folder:
+        local = Path(folder) / path.name
+        count = write_coreset(local, n, source, chunks, weights)
+        sidecar_path(path).unlink(missing_ok=True)  # first, as in `write_coreset`
+        for made in (local, sidecar_path(local)):
+            send(made, path.with_name(made.name))
+    return count
+
+
+def _write_parquet(
+    path: Path, n: int, source: Mapping[str, Any], chunks: Iterable[Ids], weights: Floats | None
+) -> tuple[int, str]:  # fmt: skip
+    """Write the Parquet file to disk; return the number of ids and the metadata as JSON text."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from thresher.arrow import table_of
+
+    schema = pa.schema([("sample_id", pa.int64()), *([] if weights is None else [("weight", pa.float32())])])
+    # Without Arrow's own schema in the file, the metadata may follow the rows, when the checksum is known.
+    options: dict[str, Any] = {"use_dictionary": False, "write_page_checksum": True, "store_schema": False}
+    options["column_encoding"] = {"sample_id": "DELTA_BINARY_PACKED"} | ({} if weights is None else {"weight": "PLAIN"})
+    digest, count = hashlib.sha256(), 0
+    with replacing(path) as part, part.open("wb") as file:
+        with pq.ParquetWriter(file, schema, **options) as writer:
+            for ids in _gathered(chunks):
+                count += len(ids)
+                digest.update(ids.astype("<i8", copy=False).data)
+                writer.write_table(table_of([ids, *([] if weights is None else [weights])], schema))
+            if weights is not None:
+                digest.update(b"weights" + weights.astype("<f4").tobytes())
+            found = {"count": count, "checksum": digest.hexdigest()}
+            plain = json_ready({"format": _FORMAT, "n": n, "source": source, **found}, "a coreset's source")
+            metadata = json.dumps({**plain, "seal": seal_of(plain)}, indent=2, sort_keys=True)
+            writer.add_key_value_metadata({_KEY.decode(): metadata})
+        file.flush()
+        os.fsync(file.fileno())
+    return count, metadata
 
 
 def _gathered(chunks: Iterable[Ids]) -> Iterator[Ids]:
