@@ -1,7 +1,7 @@
-"""What a training keeps after every epoch to go on from: one file, and on several ranks one more of each rank's recorder.
+"""The checkpoint of a training: one file, and on several ranks one more for each rank's recorder.
 
-The file of the training is replaced last, when the recorders' are there, and names their epoch; so what it names is whole,
-whichever process is killed when.
+The training's file is replaced last, when those of the recorders are there, and names their epoch. So whatever it names is
+complete, whichever process is killed and when.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from thresher.dynamic.sampler import DynamicSampler
 from thresher.errors import CorruptFileError, InputError
@@ -26,7 +26,7 @@ from thresher.train.checkpoint import load_checkpoint, save_checkpoint
 class Resumed:
     """Where a training goes on: completed `epochs`, what the last of them gave, and the `seconds` that all have taken.
 
-    None where there was none or it is not known. `eval_every` says at which epochs the `best` accuracy was looked for.
+    None stands for what does not exist or is not known. `best` is the best accuracy after every `eval_every` epochs.
     """
 
     epochs: int = 0
@@ -38,12 +38,12 @@ class Resumed:
 
 
 class Saver:
-    """Writes a training's progress after its epochs: after every one where that is cheap beside an epoch.
+    """Writes a training's progress after its epochs: after every epoch where writing is cheap.
 
-    Where writing takes long (more than 0.2 s) and epochs do not, as on a fast GPU, it waits until writing costs at most a
-    tenth of the time. What a crash then loses is trained again; the recording stays bit for bit what it would have been.
-    `every` > 0 says how many seconds it waits at least, and that nothing is to be kept of a training that has ended. `of`
-    names the training.
+    Where writing takes more than 0.2 s, it waits until writing costs at most a tenth of the time, which matters where epochs
+    are short, as on a fast GPU. What a crash then loses is trained again; the recording stays bit for bit what it would have
+    been. With `every` > 0 it waits at least so many seconds, and writes nothing when the training has ended. `of` names the
+    training.
     """
 
     def __init__(
@@ -56,10 +56,10 @@ class Saver:
         self, model: nn.Module, optimizer: torch.optim.Optimizer, recorder: Recorder | None, epoch: int, *,
         last: bool = False, ended: bool = False, gave: Callable[[], Mapping[str, float | None]] = dict,
     ) -> None:  # fmt: skip
-        """Write after `epoch` completed epochs, if it is worth it; always where it is the `last` one before a pause.
+        """Write after `epoch` completed epochs, if that is due; it always is after the `last` epoch before a pause.
 
-        `ended` says that the training is over. `gave` is asked for what this epoch gave, the fields of `Resumed`, where it
-        is written; every rank asks. Raises as `save_progress`.
+        `ended` says that the training is over. `gave` returns what this epoch gave, the fields of `Resumed`; it is called
+        only when something is written, then on every rank. Raises what `save_progress` raises.
         """
         waited = time.monotonic() - self._ended
         due = last or (waited > self.every and (self._cost < 0.2 or waited > 10 * self._cost))
@@ -78,9 +78,8 @@ def save_progress(
 ) -> None:  # fmt: skip
     """Write what is needed to go on after `epoch` completed epochs; every rank of the recorder must call this.
 
-    `of` names the training, so that no other goes on from it.
-
-    Raises OSError where the disk is full or gone; what was written before is then as it was.
+    `of` names the training, so that no other one goes on from it. Raises OSError if the disk is full or gone; the previous
+    checkpoint is then unchanged.
     """
     ranks: Ranks = Alone() if recorder is None else recorder.ranks
     moments = {str(i): dict(s) for i, s in optimizer.state_dict()["state"].items()}
@@ -113,35 +112,17 @@ def load_progress(
 ) -> Resumed:  # fmt: skip
     """Load what was saved, if anything was, and return where the training goes on; every rank must call this.
 
-    With `restart` a store that has epochs is cut back to none where nothing was saved. Raises InputError where it may not
-    be, or the checkpoint is of another number of ranks, model or optimiser, or of another training than `of` names, where
-    it says so; CorruptFileError where it is no such file.
+    Where nothing was saved, the training starts over; a store that has epochs is then cut back to none if `restart` allows
+    it. Raises InputError where it does not, or where the checkpoint is of another number of ranks, another model or
+    optimiser, or another training than `of` (checkpoints of earlier versions do not name theirs); CorruptFileError where
+    the file is not such a checkpoint.
     """
     ranks: Ranks = Alone() if recorder is None else recorder.ranks
     if not ranks.share("resume", path.is_file())[0]:
-        if recorder is not None and recorder.store is not None:
-            if recorder.store.epochs and not restart:
-                raise InputError(
-                    f"Expected a checkpoint at {path}, since the recorder's store has {recorder.store.epochs} epochs to "
-                    "continue from, but there is none. Name the checkpoint, or cut the store back with restart=True."
-                )
-            recorder.store.truncate(0)
+        _cut_back(path, recorder, restart)
         return Resumed()
     with together(ranks, "resume"):
-        state = load_checkpoint(path)
-        size = state.get("ranks", 1)
-        if recorder is not None and size != ranks.size:
-            raise InputError(
-                f"{path} is of a recording on {size} rank{'s' if size > 1 else ''}, but this one has {ranks.size}. Continue "
-                "with as many as before (torchrun --nproc-per-node), or choose another --out."
-            )
-        if recorder is not None and size > 1:
-            state["recorder"] = load_checkpoint(_of_rank(path, int(state["epoch"]), ranks))
-        extra = [*(["recorder"] if recorder is not None else []), *(["dynamic"] if dynamic is not None else [])]
-        if not {"epoch", "model", "optimizer", *extra} <= set(state):
-            raise CorruptFileError(
-                f"{path} is not a checkpoint of such a training: it holds {sorted(state)}. Delete it to start over."
-            )
+        state = _read(path, recorder, dynamic, ranks)
         _check_alike(path, state, model, optimizer)
         if of and state.get("of", of) != of:
             raise InputError(
@@ -149,19 +130,57 @@ def load_progress(
                 "those it was made with, or name another checkpoint."
             )
         model.load_state_dict(state["model"])
+    _load_moments(model, optimizer, state["optimizer"])
+    if dynamic is not None:
+        dynamic.load_state_dict(state["dynamic"])
+    if recorder is not None:
+        recorder.load_state_dict(state["recorder"])
+    return Resumed(int(state["epoch"]), **state.get("gave", {}))
+
+
+def _cut_back(path: Path, recorder: Recorder | None, restart: bool) -> None:
+    """Empty the recorder's store, since there is no checkpoint at `path` to go on from; raises InputError where it has
+    epochs and `restart` does not allow that."""
+    if recorder is None or recorder.store is None:
+        return
+    if recorder.store.epochs and not restart:
+        raise InputError(
+            f"Expected a checkpoint at {path}, since the recorder's store has {recorder.store.epochs} epochs to "
+            "continue from, but there is none. Name the checkpoint, or cut the store back with restart=True."
+        )
+    recorder.store.truncate(0)
+
+
+def _read(path: Path, recorder: Recorder | None, dynamic: DynamicSampler | None, ranks: Ranks) -> dict[str, Any]:
+    """Return the state in a checkpoint, with that of this rank's recorder; raises InputError where it is of another number
+    of ranks, CorruptFileError where something is missing."""
+    state = load_checkpoint(path)
+    size = state.get("ranks", 1)
+    if recorder is not None and size != ranks.size:
+        raise InputError(
+            f"{path} is of a recording on {size} rank{'s' if size > 1 else ''}, but this one has {ranks.size}. Continue "
+            "with as many as before (torchrun --nproc-per-node), or choose another --out."
+        )
+    if recorder is not None and size > 1:
+        state["recorder"] = load_checkpoint(_of_rank(path, int(state["epoch"]), ranks))
+    extra = [*(["recorder"] if recorder is not None else []), *(["dynamic"] if dynamic is not None else [])]
+    if not {"epoch", "model", "optimizer", *extra} <= set(state):
+        raise CorruptFileError(
+            f"{path} is not a checkpoint of such a training: it holds {sorted(state)}. Delete it to start over."
+        )
+    return state
+
+
+def _load_moments(model: nn.Module, optimizer: torch.optim.Optimizer, saved: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """Load what the optimiser keeps of every parameter, by the parameter's position."""
     parameters = list(model.parameters())
-    for position, moments in state["optimizer"].items():
+    for position, moments in saved.items():
         parameter = parameters[int(position)]
         for name, value in moments.items():
             # In the layout of its parameter: the fused step walks both as they lie in memory.
             whole = value.shape == parameter.shape and value.ndim > 0
             placed = torch.empty_like(parameter).copy_(value) if whole else value.to(parameter.device)
             optimizer.state[parameter][name] = placed
-    if dynamic is not None:
-        dynamic.load_state_dict(state["dynamic"])
-    if recorder is not None:
-        recorder.load_state_dict(state["recorder"])
-    return Resumed(int(state["epoch"]), **state.get("gave", {}))
 
 
 def _check_alike(path: Path, state: Mapping[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
