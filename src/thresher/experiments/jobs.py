@@ -15,13 +15,13 @@ import torch
 from thresher.coreset import Coreset
 from thresher.data import Data, load
 from thresher.dynamic import DynamicSampler, parse_rule
-from thresher.engines import engine_of, make_engine
+from thresher.engines import Call, engine_of, make_engine
 from thresher.errors import CorruptFileError, FingerprintError, MissingFileError
 from thresher.experiments.job import Job, Task, values_digest
 from thresher.experiments.rundir import environment, locked, read_training, refuse_other_data
 from thresher.files import write_json
 from thresher.held import Held
-from thresher.ranks import Alone, current, together
+from thresher.ranks import Alone, Ranks, current, together
 from thresher.ranks.alike import check_alike
 from thresher.recorder import Recorder
 from thresher.score_table import read_scores
@@ -32,13 +32,17 @@ from thresher.train.loss_scale import normalised
 from thresher.train.spec import TrainSpec
 from thresher.types import Floats
 
+OnEpoch = Callable[[Progress], None]
+CHECKPOINT_SECONDS = 60.0
+THREADS = Held(torch.get_num_threads, torch.set_num_threads, of_thread=True)
+"""How many cores torch uses for an operation."""
 _LOADING = Lock()
 
 
 def cached_data(
     name: str, root: str | None, corrupt: str | None = None, mislabel: str | None = None, holdout: str | None = None
 ) -> Data:
-    """Load a data set once per process, also where several threads begin with it at once."""
+    """Load a data set once per process, also when several threads ask for it at once."""
     with _LOADING:
         return _loaded(name, root, corrupt, mislabel, holdout)
 
@@ -48,22 +52,16 @@ def _loaded(name: str, root: str | None, corrupt: str | None, mislabel: str | No
     return load(name, Path(root) if root else None, corrupt=corrupt, mislabel=mislabel, holdout=holdout)
 
 
-OnEpoch = Callable[[Progress], None]
-CHECKPOINT_SECONDS = 60.0
-THREADS = Held(torch.get_num_threads, torch.set_num_threads, of_thread=True)
-"""How many cores torch uses for an operation."""
-
-
 @stepwise
 def run_task(
     task: Task, device: str = "cpu", threads: int | None = None, on_epoch: OnEpoch | None = None
 ) -> Steps[dict[str, Any]]:  # fmt: skip
-    """Train, write the result file and return the result; a result that is there already is returned as it is.
+    """Train, write the result file and return the result; a result that is already there is returned as it is.
 
-    A training that was ended goes on from its checkpoint in the folder `unfinished`, which is written once a minute at most.
-    `on_epoch` is called after every epoch, if this runs in the calling process. Raises BusyError while another process
-    trains for the same file, FingerprintError where data or scores are not those the job was made for or the result is of
-    other data, CorruptFileError where it is another job's, and what training raises.
+    An interrupted training goes on from its checkpoint in the folder `unfinished`, which is written at most once a minute.
+    `on_epoch` is called after every epoch. Raises BusyError while another process trains for the same file,
+    FingerprintError if data or scores are not those the job was made for or the result is of other data, CorruptFileError
+    if the result is another job's, and what training raises.
     """
     with locked(task.path.with_suffix(".lock")):
         if task.path.exists():
@@ -76,12 +74,12 @@ def run_task(
 
 
 def _checkpoint(task: Task) -> Path:
-    """Return where a training's progress is kept: named by the job, since a cell's file does not say of which data it is."""
+    """Return where a training's progress is kept: named by the job, since a cell's file name does not depend on the data."""
     return task.path.parent / "unfinished" / f"{task.path.stem}-{task.job.digest}.safetensors"
 
 
 def _finished(task: Task) -> dict[str, Any]:
-    """Return the result that is there, or raise FingerprintError where it is of other data than the job is."""
+    """Return the result that is there. Raises FingerprintError if it is of other data, CorruptFileError if another job's."""
     result, job = read_training(task.path), task.job
     what = f"the result of {job.method} at keep={job.keep:g} on the data at hand in {task.path}"
     refuse_other_data(what, result, job.fingerprint, job.test_fingerprint)
@@ -97,8 +95,8 @@ def train(
 ) -> Steps[dict[str, Any]]:  # fmt: skip
     """Run the training of a job and return its result: what determines it, accuracy, cost and environment.
 
-    It goes on from `checkpoint`, if there is one, and keeps its progress there.
-    `diverged` says that the loss was no finite number at the end; it is None then.
+    It goes on from `checkpoint`, if there is one, and keeps its progress there. If the loss was not finite at the end,
+    the result has `diverged` true and `train_loss` None.
     """
     data = cached_data(job.data, job.data_dir, job.corrupt, job.mislabel, job.holdout)
     what, advice = f"a training planned for the {job.data} at hand", "Give the --data-dir it was planned with."
@@ -114,12 +112,12 @@ def train(
         _discard_damaged(checkpoint)
     sampler = None if job.dynamic is None else _sampler(job.dynamic, data, spec, job.seed)
     threads_used = threads or torch.get_num_threads()
-    with THREADS.at(threads_used):  # in this process others may be at work
+    with THREADS.at(threads_used):  # other trainings may be at work in this process
         fitted = yield from fit.steps(
             data, spec, job.seed, ids=ids, loss_scale=_loss_scale(job), device=device, dynamic=sampler,
             eval_pass=sampler is not None and sampler.rule.reads_evaluation, on_epoch=on_epoch, eval_every=job.eval_every,
             checkpoint=checkpoint, checkpoint_every=CHECKPOINT_SECONDS, resume=True,
-            workers=0 if threads == 1 else 2,  # with one core there is none for them, and starting them takes seconds
+            workers=0 if threads == 1 else 2,  # with one core there is none for workers, and starting them takes seconds
         )  # fmt: skip
     return {
         **job.told(),
@@ -138,12 +136,12 @@ def train(
 
 
 def _finite(value: float | None) -> float | None:
-    """Return a number as JSON knows it: None where it is not finite."""
+    """Return a number that JSON can hold: None if it is not finite."""
     return value if value is not None and math.isfinite(value) else None
 
 
 def _sampler(rule: str, data: Data, spec: TrainSpec, seed: int) -> DynamicSampler:
-    """Return what draws a training's epochs; each training is of one process, whatever ranks share the jobs."""
+    """Return the sampler of a dynamic training, which is of one process even if ranks share the jobs."""
     parsed = parse_rule(rule, data.name)
     recorder = Recorder(len(data.train), data.num_classes, parsed.scorers, missing="allow", ranks=Alone())
     return DynamicSampler(parsed, recorder, epochs=spec.epochs, seed=seed)
@@ -176,14 +174,13 @@ def run_jobs(
     on_result: Callable[[Job, dict[str, Any]], None] | None = None,
     on_epoch: Callable[[Job, Progress], None] | None = None,
 ) -> list[dict[str, Any]]:
-    """Run the jobs that have no result yet, `processes` at a time, and return all results in order.
+    """Run the jobs that have no result yet, `processes` at a time, and return all results in the order of the jobs.
 
-    `engine` says how; by default that of the device (`engines.engine_of`).
+    `engine` names the engine (default: that of the device, `engines.engine_of`). `on_result` is called for every job, also
+    for those that have a result already; `on_epoch` after the epochs of trainings in this process, if it runs one at a time.
 
-    `on_epoch` is called after the epochs of trainings in this process.
-
-    The ranks of torch.distributed, where it is set up, deal the jobs out among them, and all return all results; every rank
-    must make the call, with the same jobs; where they do not, all raise InputError.
+    If torch.distributed is set up, its ranks share the jobs, and each returns all results. Every rank must make the call
+    with the same jobs; otherwise all raise InputError.
     """
     ranks = current()
     done: dict[str, dict[str, Any]] = {}
@@ -201,26 +198,31 @@ def run_jobs(
     for task, complete in zip(tasks, there, strict=True):
         if complete:
             finished(task, _finished(task))
-        elif task.path in todo:  # shares that keep the same samples: the one training stands for both
+        elif task.path in todo:  # two kept shares that keep the same samples: one training stands for both
             again.append(task)
         else:
             todo[task.path] = task
+    mine = list(todo.values())[ranks.rank :: ranks.size]
+    watched = on_epoch if engine != "ray" and (processes == 1 or len(mine) == 1) else None  # only what runs here
+
+    def call(task: Task) -> Call:
+        return run_task, (task, device, threads, None if watched is None else partial(watched, task.job))
+
     with together(ranks, "trainings"), make_engine(engine or engine_of(device), processes) as runner:
-        mine = list(todo.values())[ranks.rank :: ranks.size]
-        inside = (
-            on_epoch if engine != "ray" and (processes == 1 or len(mine) == 1) else None
-        )  # others cannot be watched from here
-        runner.run(
-            mine, lambda task: (run_task, (task, device, threads, inside and partial(inside, task.job))), on_result=finished
-        )
-    for task in todo.values():  # what other ranks have trained
+        runner.run(mine, call, on_result=finished)
+    for task in todo.values():
         if task.job.digest not in done:
-            if not task.path.exists():
-                raise MissingFileError(
-                    f"Rank {ranks.rank} does not see {task.path}, which another rank has made. Choose a folder that all "
-                    "machines share."
-                )
-            finished(task, _finished(task))
+            finished(task, _of_another_rank(task, ranks))
     for task in again:
         finished(task, done[task.job.digest])
     return [{**done[job.digest], "method": job.method, "keep": job.keep} for job in jobs]
+
+
+def _of_another_rank(task: Task, ranks: Ranks) -> dict[str, Any]:
+    """Return the result of a training that another rank has run; raises MissingFileError if this one does not see it."""
+    if not task.path.exists():
+        raise MissingFileError(
+            f"Rank {ranks.rank} does not see {task.path}, which another rank has made. Choose a folder that all "
+            "machines share."
+        )
+    return _finished(task)
