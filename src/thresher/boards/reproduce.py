@@ -1,23 +1,24 @@
-"""Runs the cells that have no result yet: records what they share once, selects, trains, and can be stopped anywhere.
+"""Runs the cells that have no result yet: records shared surrogates once, selects, trains; can be interrupted at any time.
 
     recordings/<digest>/        a run directory per surrogate, shared by all cells that need it
-    coresets/<digest>.parquet   one per cell, with a .json file; copy them, too, and no recording is needed
-    results/<digest>.json       one finished cell each; copy them together from several machines
+    coresets/<digest>.parquet   one per cell, with a .json file; where they are copied, no recording is needed
+    results/<digest>.json       one per finished cell; results of several machines are merged by copying
     failed/<digest>.json        why a cell failed the last time it was tried
 
-A digest names everything that determines a cell but the files of its data: their fingerprints stand in recordings, coresets
-and results, and are compared. So whatever stands there is complete and nothing is done twice.
+A digest names everything that determines a cell except the files of its data; the fingerprints of these are stored in
+recordings, coresets and results, and are compared. So every file is complete and nothing is done twice.
 
-Where a recording is there, coresets are selected from it. Where it is not, or not for as long as is needed, a coreset that
-is there trains its cell (`tasks.from_coresets`); if its loss is scaled, recordings/<digest>/scores-<digest>.parquet has to
-be there, too. That it is what would be selected today rests on the cell's digest, which holds `cells.RULES`: the code is not
-compared, so whoever changes what a cell keeps must raise that. It does not know of scorers and selectors of other packages:
-after a change to one, delete its coresets as well as its results.
+If there is a recording, coresets are selected from it. If there is none, or it lacks epochs, a cell is trained on the
+coreset that is there (`tasks.from_coresets`); if its loss is scaled, recordings/<digest>/scores-<digest>.parquet must be
+there, too. Whether the same coreset would be selected today is not checked: `cells.RULES` is part of the digest, and whoever
+changes what a cell keeps must raise it. It does not cover scorers and selectors of other packages: after a change to one,
+delete its coresets as well as its results.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,74 +41,84 @@ from thresher.trajectory.layout import MANIFEST
 from thresher.trajectory.reader import Trajectory
 
 
+@dataclass(frozen=True)
+class _Run:
+    """One call of `run_cells`: where its cells run, how much time is left, who is notified, and what became of the cells."""
+
+    place: Place
+    pace: Pace
+    notify: Notify
+    outcome: Outcome = field(default_factory=Outcome)
+
+    def fail(self, cell: Cell, error: Exception) -> None:
+        """Write down why a cell failed."""
+        mark_failed(self.outcome, self.place, self.notify, cell, error)
+
+    def fail_rest(self, cells: Iterable[Cell], error: Exception) -> None:
+        """Write down why those of the cells failed that have no outcome yet."""
+        _fail_all(self.outcome.open(cells), self.fail, error)
+
+
 def run_cells(cells: Iterable[Cell], place: Place, pace: Pace, notify: Notify = lambda event, details: None) -> Outcome:
     """Run what is missing of `cells`, sharing recordings; return what became of each.
 
-    A cell that fails (out of memory, a foreign file in its place, data that are not there or not those of its recording) is
-    marked with the reason and the others go on. `pace` holds the time limit: nothing is started that cannot finish; a
-    recording goes as many epochs as fit and is continued the next time.
+    A cell that fails (out of memory, a foreign file in its place, data that are missing or not those of its recording) is
+    marked with the reason, and the others go on. `pace` holds the time limit: nothing is started that cannot finish in time;
+    a recording goes as many epochs as fit and is continued the next time.
 
     Results that are there are compared with the data at hand; public data are not loaded for that alone.
     """
-    outcome = Outcome()
+    run = _Run(place, pace, notify)
+    outcome = run.outcome
     groups: dict[str, list[Cell]] = {}
     for cell in outcome.add_finished(cells, place, notify):
         groups.setdefault(digest_of(cell.source if cell.recorded else cell.origin), []).append(cell)
     unknown = [cell for cell in outcome.done if place.fingerprints(cell) is None and not place.unread(cell)]
-    fail = partial(mark_failed, outcome, place, notify)
     todo = [cell for group in groups.values() for cell in group]
     notify("jobs", {"total": len(todo), "work": sum(work_of(cell) for cell in todo)})
     for key, group in groups.items():
-        with spared(partial(_rest_failed, group, outcome, fail)):
-            _run_group(key, group, place, pace, notify, outcome, fail)
+        with spared(partial(run.fail_rest, group)):
+            _run_group(key, group, run)
     again = {cell: None for cell in unknown if place.fingerprints(cell) is not None}  # their data were loaded for others
     outcome.done = [cell for cell in outcome.done if cell not in again]
     outcome.add_finished(again, place, notify)
     return outcome
 
 
-def _rest_failed(cells: Iterable[Cell], outcome: Outcome, fail: Fail, error: Exception) -> None:
-    """Pass the cells without an outcome yet to `fail`."""
-    _failed(outcome.open(cells), fail, error)
-
-
-def _failed(cells: Iterable[Cell], fail: Fail, error: Exception) -> None:
+def _fail_all(cells: Iterable[Cell], fail: Fail, error: Exception) -> None:
     for cell in cells:
         fail(cell, error)
 
 
-def _run_group(key: str, cells: list[Cell], place: Place, pace: Pace, notify: Notify, outcome: Outcome, fail: Fail) -> None:
+def _run_group(key: str, cells: list[Cell], run: _Run) -> None:
     """Plan the trainings of cells that share a surrogate, or the data if they need none, and run them; record for those
     whose coresets are not there."""
-
-    def train(tasks: Mapping[Cell, Task]) -> None:
-        _train(tasks, place, pace, notify, outcome, fail)
-
+    place = run.place
     data, folder = place.load(cells[0]), place.root / "recordings" / key
     if not cells[0].recorded:
-        train(each(cells, lambda cell: unrecorded(cell, data, place), fail))
+        _train(each(cells, lambda cell: unrecorded(cell, data, place), run.fail), run)
         return
-    stored, needed = _parted(folder, each(cells, epochs_of, fail), place, notify, fail)
+    stored, needed = _parted(folder, each(cells, epochs_of, run.fail), place, run.notify, run.fail)
     if stored:
-        train(stored)  # first, since a recording may take all the time that is left
+        _train(stored, run)  # first, since a recording may take all the time that is left
     if not needed:
         return
     try:
-        recorded = _record(folder, cells[0], max(needed.values()), data, place, pace, notify)
+        recorded = _record(folder, cells[0], max(needed.values()), data, run)
     except BusyError:
         recorded = False
     if recorded:
-        train(from_recording(folder, list(needed), data, place, notify, fail))
+        _train(from_recording(folder, list(needed), data, place, run.notify, run.fail), run)
     else:
-        outcome.left.update(dict.fromkeys(needed, "its recording is not finished"))
+        run.outcome.left.update(dict.fromkeys(needed, "its recording is not finished"))
 
 
 def _parted(
     folder: Path, needed: dict[Cell, int], place: Place, notify: Notify, fail: Fail
 ) -> tuple[dict[Cell, Task], dict[Cell, int]]:  # fmt: skip
-    """Return the trainings of the cells that do without the recording in `folder`, and what is `needed` of the others.
+    """Return the trainings of the cells that do not need the recording in `folder`, and what is `needed` of the others.
 
-    `needed` says after how many epochs of it a cell can be selected. If they are all there, no cell does without.
+    `needed` says how many of its epochs a cell's selection reads. If they are all recorded, every cell is selected anew.
     """
     try:
         there = _epochs_recorded(folder)
@@ -122,12 +133,10 @@ def _parted(
     )
 
 
-def _record(
-    folder: Path, cell: Cell, needed: int, data: Data, place: Place, pace: Pace, notify: Notify
-) -> bool:  # fmt: skip
-    """Record the cell's surrogate for as many epochs as are needed and time allows; return whether that is all of them.
+def _record(folder: Path, cell: Cell, needed: int, data: Data, run: _Run) -> bool:
+    """Record the cell's surrogate for as many of the `needed` epochs as time allows; return whether all are recorded.
 
-    Raises FingerprintError where what is recorded are the dynamics of other data.
+    Raises FingerprintError if the recording that is there is of other data.
     """
     spec, seed = cell.surrogate, cell.surrogate_seed
     recording = _recorded(folder)
@@ -136,16 +145,16 @@ def _record(
     there = 0 if recording is None else recording.epochs
     if there >= needed:
         return True
-    fitting = pace.steps_left(data, spec) // -(-len(data.train) // spec.batch_size)
+    fitting = run.pace.steps_left(data, spec) // -(-len(data.train) // spec.batch_size)
     until = min(needed, there + fitting)
     if until <= there:
         return False
     label = f"recording {spec.model} on {data.name}"
     with RunDirectory(folder, identity(data, spec, seed)):
         record(
-            data, spec, seed, folder, device=place.device, until=until,
-            on_epoch=lambda p: notify("epoch", {"label": label, "epoch": p.epoch, "epochs": needed, "loss": p.loss}),
-            on_step=stepped(notify, label),
+            data, spec, seed, folder, device=run.place.device, until=until,
+            on_epoch=lambda p: run.notify("epoch", {"label": label, "epoch": p.epoch, "epochs": needed, "loss": p.loss}),
+            on_step=stepped(run.notify, label),
         )  # fmt: skip
     return until >= needed
 
@@ -165,9 +174,9 @@ def recording_left(
     for key, group in groups.items():
         folder, needed = place.root / "recordings" / key, each(group, epochs_of, fail)
         left: dict[Cell, int] = {}
-        with spared(partial(_failed, needed, fail)):
+        with spared(partial(_fail_all, needed, fail)):
             _, left = _parted(folder, needed, place, notify, fail)
-        with spared(partial(_failed, left, fail)):
+        with spared(partial(_fail_all, left, fail)):
             epochs = max(left.values(), default=0) - (_epochs_recorded(folder) if left else 0)
             if epochs > 0:
                 found.append((place.load(group[0]), group[0].surrogate, epochs))
@@ -184,28 +193,27 @@ def _epochs_recorded(folder: Path) -> int:
     return 0 if recording is None else recording.epochs
 
 
-def _train(
-    tasks: Mapping[Cell, Task], place: Place, pace: Pace, notify: Notify, outcome: Outcome, fail: Fail
-) -> None:  # fmt: skip
+def _train(tasks: Mapping[Cell, Task], run: _Run) -> None:
     """Run the trainings that fit into the time left, equal ones once (`twins`); write down why one failed."""
+    place, pace, outcome = run.place, run.pace, run.outcome
 
     def done(cell: Cell, result: Mapping[str, Any]) -> None:
         outcome.done.append(cell)
         place.failure(cell).unlink(missing_ok=True)
         label = kind_of(tasks[cell].job)
-        notify("result", {**result, "method": cell.method, "keep": cell.keep, "work": work_of(cell), "label": label})
+        run.notify("result", {**result, "method": cell.method, "keep": cell.keep, "work": work_of(cell), "label": label})
 
     def adopted(cells: Iterable[Cell], result: Mapping[str, Any]) -> None:
-        for cell, written in each(cells, lambda cell: adopt(tasks[cell], result), fail).items():
+        for cell, written in each(cells, lambda cell: adopt(tasks[cell], result), run.fail).items():
             done(cell, written)
 
-    notify("jobs", {"total": 0, "work": 0})  # those announced begin: until now something else took the time
+    run.notify("jobs", {"total": 0, "work": 0})  # the announced trainings begin: until now something else took the time
     for cell, result in trained(tasks, place).items():
         adopted([cell], result)
     twins = paired({cell: tasks[cell] for cell in outcome.open(tasks)})
 
     def on_failure(cell: Cell, error: Exception) -> None:
-        _failed((cell, *twins[cell]), fail, error)
+        _fail_all((cell, *twins[cell]), run.fail, error)
 
     def admit(cell: Cell) -> bool:
         with spared(partial(on_failure, cell)):  # a training that cannot be measured cannot be run
@@ -215,13 +223,13 @@ def _train(
         return False
 
     def on_result(cell: Cell, result: dict[str, Any]) -> None:
-        if place.device.startswith("cuda"):  # there trainings share the device, and how well is only seen
+        if place.device.startswith("cuda"):  # trainings share the device, and only they can show how well
             pace.learn(place.load(cell), cell.coreset, tasks[cell].job.kept, result["seconds"])
         done(cell, result)
         adopted(twins[cell], result)
 
     def watch(cell: Cell) -> OnEpoch:
-        return partial(watched(notify, work_of(cell)), tasks[cell].job)
+        return partial(watched(run.notify, work_of(cell)), tasks[cell].job)
 
     with place.make_engine() as engine:
         inside = place.engine != "ray" and (engine.workers == 1 or len(twins) == 1)
