@@ -22,7 +22,7 @@ from typing import Any
 from thresher.boards.cells import Cell, Filter
 from thresher.boards.reproduce import Place, run_cells
 from thresher.boards.targets import entries
-from thresher.commands.training import pick_device
+from thresher.commands.options import pick_device
 from thresher.engines import engine_of
 from thresher.experiments.pace import Pace
 

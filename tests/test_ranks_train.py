@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch.distributed as dist
 
-from thresher.commands.training import pick_device
+from thresher.commands.options import pick_device
 from thresher.errors import InputError, RankLostError
 from thresher.ranks.torchrun import _forget, _own_gpu, joined
 from thresher.replay import Request, open_source, replay

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,9 +19,9 @@ from thresher.boards.place import Place
 from thresher.boards.reproduce import recording_left, run_cells
 from thresher.boards.targets import PICTURE, TARGETS, entries
 from thresher.commands.corrupt import corruption_picture
+from thresher.commands.options import as_precision, check_eval_every, pick_device, untold_best
 from thresher.commands.output import Output
 from thresher.commands.screen import Screen, parallel
-from thresher.commands.training import as_precision, check_eval_every, pick_device, untold_best
 from thresher.engines import check_engine, engine_of
 from thresher.errors import FailedTrainingsError, InputError
 from thresher.experiments.defaults import parse_seeds
@@ -50,8 +50,7 @@ def reproduce_command(
     chosen = parse_seeds(seeds)
     device = pick_device(device)
     place = replace(_place(out, data_dir, device, jobs, engine, address), eval_every=eval_every)
-    threads = place.threads
-    pace = Pace.shared(device, threads, limit_minutes, place.processes or 1)
+    pace = Pace.shared(device, place.threads, limit_minutes, place.processes or 1)
     cells = list(dict.fromkeys(cell for entry in there if wanted.admits(entry) for cell in entry.cells(chosen)))
     pictured = target == "all" and not only
     if dry_run:
@@ -63,26 +62,19 @@ def reproduce_command(
     with Screen(say) as screen, tracked(track, f"{target}-{scale}", what) as tracker:
         outcome = run_cells(cells, place, pace, followed(screen.notify, tracker))
     rows = board(there, chosen, place)
-    name = "-".join(
-        [target, scale, *([] if precision == "recipe" else [precision]), *(["compiled"] if compile_model else [])]
-    )
+    name = _file_name(target, scale, precision, compile_model)
     _write(rows, target, scale, place, name)
-    rows = [row for row in rows if wanted.admits(row.entry)]
     say.wrote(*(out / f"{name}.{ending}" for ending in ("md", "csv", "html")))
-    say.table(lambda: _view(rows))
-    untold = sum(bool(eval_every and row.accuracies and row.best is None) for row in rows)
-    if untold:
-        say.note(untold_best(f"{untold} of {len(rows)} rows have trainings that", eval_every))
-    _tell(outcome, say)
+    rows = [row for row in rows if wanted.admits(row.entry)]
+    _tell(rows, outcome, eval_every, say)
     say.line(f"\nboard written to {out}/{name}.md, .csv and .html")
     if pictured:
         with spared(lambda error: say.failure(f"{PICTURE} could not be drawn: {error}")):
             _draw(place, dry_run, say)
     say.result(
         {
-            "rows": records(rows), "cells": len(cells), "done": len(outcome.done),
-            "failed": [{**_named(cell), "reason": reason} for cell, reason in outcome.failed.items()],
-            "left": [{**_named(cell), "reason": reason} for cell, reason in outcome.left.items()],
+            "rows": records(rows), "cells": len(cells), "done": len(outcome.done), "failed": _records(outcome.failed),
+            "left": _records(outcome.left),
         }
     )  # fmt: skip
     if outcome.failed:
@@ -97,7 +89,7 @@ def _place(
 ) -> Place:  # fmt: skip
     """Return where the cells run; on a cluster, `jobs` defaults to its number of cores or GPUs."""
     name = engine_of(device) if engine is None else engine
-    check_engine(name, jobs if name == "ray" else None, address)  # now, not when the recordings are made
+    check_engine(name, jobs if name == "ray" else None, address)  # now, not after hours of recording
     if engine == "ray":
         folder = None if data_dir is None else data_dir.resolve()
         threads = 1 if device == "cpu" else None
@@ -130,7 +122,7 @@ def _conditions(there: Sequence[Entry], target: str, only: str) -> Filter:
 
 
 def _announce(cells: Sequence[Cell], place: Place, pace: Pace, say: Output) -> None:
-    """Print how much is missing and how long it would take here; measures a few steps of each kind of training.
+    """Print how much is missing and how long that would take here; measures a few steps of each kind of training.
 
     Cells that would fail are counted separately, with the reasons.
     """
@@ -165,7 +157,7 @@ def _announce(cells: Sequence[Cell], place: Place, pace: Pace, say: Output) -> N
     say.result(
         {
             "cells": len(cells), "done": len(outcome.done), "to_run": len(trainings), "recordings": len(recordings),
-            "failed": [{**_named(cell), "reason": reason} for cell, reason in outcome.failed.items()],
+            "failed": _records(outcome.failed),
             "hours": round(hours, 3), "at_a_time": workers, "device": place.device,
         }
     )  # fmt: skip
@@ -203,17 +195,34 @@ def _view(rows: Sequence[BoardRow]) -> Table:
     return view
 
 
-def _named(cell: Cell) -> dict[str, Any]:
-    return {"data": cell.data, "method": cell.method, "keep": cell.keep, "seed": cell.seed, "cell": cell.digest}
+def _records(reasons: Mapping[Cell, str]) -> list[dict[str, Any]]:
+    """Return cells that have no result, each with the reason, as plain values."""
+    return [
+        {
+            "data": cell.data, "method": cell.method, "keep": cell.keep, "seed": cell.seed, "cell": cell.digest,
+            "reason": reason,
+        }
+        for cell, reason in reasons.items()
+    ]  # fmt: skip
 
 
-def _tell(outcome: Outcome, say: Output) -> None:
-    """Print what failed, and what was left and why."""
+def _tell(rows: Sequence[BoardRow], outcome: Outcome, eval_every: int, say: Output) -> None:
+    """Print the board, which cells failed, and how many were left and why."""
+    say.table(lambda: _view(rows))
+    untold = sum(bool(eval_every and row.accuracies and row.best is None) for row in rows)
+    if untold:
+        say.note(untold_best(f"{untold} of {len(rows)} rows have trainings that", eval_every))
     for cell, reason in outcome.failed.items():
         say.failure(f"failed: {cell.method} at keep={cell.keep:g} on {cell.data}, seed {cell.seed}: {reason}")
     for reason in dict.fromkeys(outcome.left.values()):
         count = sum(1 for why in outcome.left.values() if why == reason)
         say.line(f"{count} cells left: {reason}")
+
+
+def _file_name(target: str, scale: str, precision: str, compile_model: bool) -> str:
+    """Return the name of a board's files, without an ending; other boards than the recipe's say what they were run with."""
+    options = [*([] if precision == "recipe" else [precision]), *(["compiled"] if compile_model else [])]
+    return "-".join([target, scale, *options])
 
 
 def _write(rows: Sequence[BoardRow], target: str, scale: str, place: Place, name: str) -> None:
@@ -233,7 +242,10 @@ def _write(rows: Sequence[BoardRow], target: str, scale: str, place: Place, name
 
 
 def heat_maps(rows: Sequence[BoardRow]) -> list[HeatMap]:
-    """Return a heat map per data set and kept share of the entries with a (T, K); its title says if seed counts differ."""
+    """Return a heat map for every data set and kept share whose entries have a (T, K).
+
+    Its title says so if the cells are means over different numbers of seeds.
+    """
     grids: dict[tuple[str, str], dict[tuple[str, str], float | None]] = {}
     seeds: dict[tuple[str, str], set[int]] = {}
     for row in rows:

@@ -3,54 +3,38 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.table import Table
 
+from thresher.commands.options import as_logits, as_precision, as_shares, check_eval_every, pick_device, untold_best
 from thresher.commands.output import Output
 from thresher.commands.screen import Screen, parallel
 from thresher.coreset import Coreset
-from thresher.data import load
+from thresher.data import Data, load
 from thresher.dynamic import parse_rule
 from thresher.errors import InputError
-from thresher.experiments.defaults import adjusted, parse_keeps, parse_seeds, recipe, run_folder
+from thresher.experiments.defaults import adjusted, parse_seeds, recipe, run_folder
 from thresher.experiments.events import watched
 from thresher.experiments.job import Job
-from thresher.experiments.jobs import cached_data, run_jobs
+from thresher.experiments.jobs import run_jobs
 from thresher.experiments.ledger import Clock
 from thresher.experiments.recording import identity, record, timed
 from thresher.experiments.rundir import RunDirectory
 from thresher.experiments.study import StudySpec, run_study
 from thresher.experiments.tables import FULL, Row, keep_text, looked_at, markdown, mean_best, table
 from thresher.files import write_atomic
-from thresher.keep import share_of
 from thresher.methods import parse_methods
 from thresher.models import check_model
 from thresher.ranks import Ranks
 from thresher.ranks.torchrun import joined
 from thresher.report.percent import gap_text, plus_minus, seeds_text
 from thresher.tracking import Tracker, followed, tracked
-from thresher.train.spec import Precision
 from thresher.types import check_seed
-
-
-def pick_device(name: str) -> str:
-    """Return the device to use; `auto` is cuda if available. Raises InputError for a device that is not there."""
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and torch.cuda.is_available():  # a try would take memory of the first from each process
-        return name
-    try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"Expected an available device (cpu, cuda, cuda:1), but got {name!r}: {reason}") from None
-    return name
 
 
 def results_table(rows: list[Row]) -> Table:
@@ -72,8 +56,10 @@ def results_table(rows: list[Row]) -> Table:
 def _begun(
     device: str, say: Output, track: str | None, name: str, params: Mapping[str, Any]
 ) -> Iterator[tuple[Ranks, str, Tracker | None]]:
-    """Join the processes that torchrun started, of which only the first prints and tracks; yields the ranks, this process's
-    device and the tracker."""
+    """Join the processes that torchrun started, of which only the first prints and tracks.
+
+    Yields the ranks, this process's device and the tracker.
+    """
     with joined(device) as (ranks, own_device):
         if ranks.rank > 0:
             say.hush()
@@ -106,7 +92,7 @@ def run_command(
     chosen = parse_seeds(seeds)
     if check != (budget_minutes is not None):
         raise InputError("Expected --check and --budget-minutes (the time for the check) together, or neither.")
-    keeps = base.keeps if keep is None else _shares(keep, data, data_dir)
+    keeps = base.keeps if keep is None else as_shares(keep, data, data_dir)
     spec = StudySpec(
         data, surrogate, coreset, parse_methods(base.methods if method is None else method), keeps, chosen,
         chosen if full else (), scale_loss=scale_loss, corrupt=corrupt, mislabel=mislabel,
@@ -150,8 +136,7 @@ def record_command(
     """`thresher record`."""
     check_seed(seed)  # before anything is written
     device = pick_device(device)
-    if logits not in (None, "float16", "float32"):
-        raise InputError(f"Expected --logits float16 or float32, but got {logits!r}.")
+    dtype = as_logits(logits)
     spec = adjusted(
         recipe(data).surrogate, model=model, epochs=epochs, schedule=schedule_epochs, batch_size=batch_size, lr=lr,
         precision=as_precision(precision), compile_model=compile_model,
@@ -167,7 +152,7 @@ def record_command(
         say.note(f"{loaded.describe()}; {spec.model}, {spec.epochs} epochs of batch {spec.batch_size}")
         notify = followed(screen.notify, tracker)
         trajectory = record(
-            loaded, spec, seed, out, device=own_device, eval_pass=features, logits=logits,
+            loaded, spec, seed, out, device=own_device, eval_pass=features, logits=dtype,
             on_epoch=timed(
                 Clock(run.log),
                 lambda p: notify("epoch", {"epoch": p.epoch, "epochs": p.epochs, "loss": p.loss}),
@@ -195,29 +180,11 @@ def train_command(
         precision=as_precision(precision), compile_model=compile_model,
     )  # fmt: skip
     loaded = load(data, data_dir, corrupt=corrupt, mislabel=mislabel)
-    n = len(loaded.train)
     common: dict[str, Any] = {
         "data": data, "data_dir": str(data_dir) if data_dir else None, "fingerprint": loaded.fingerprint,
         "test_fingerprint": loaded.test_fingerprint,
-        "train": spec.to_json(), "corrupt": corrupt, "mislabel": mislabel,
+        "train": spec.to_json(), "corrupt": corrupt, "mislabel": mislabel, **_trained_on(loaded, data, coreset, dynamic),
     }  # fmt: skip
-    if dynamic is not None:
-        parse_rule(dynamic, data)
-        common |= {"method": dynamic, "keep": 1.0, "kept": n, "dynamic": dynamic}
-    elif coreset is None:
-        common |= {"method": FULL, "keep": 1.0, "kept": n}
-    else:
-        kept = Coreset.load(coreset, fingerprint=loaded.fingerprint, n=n, data=loaded.name)
-        if kept.weights is not None:
-            raise InputError(
-                f"Expected a coreset without weights, but {coreset} has weights, which this command would "
-                "ignore. In Python thresher.dynamic.Fixed trains with them; or save a coreset of the ids alone."
-            )
-        label = str(kept.source.get("method", coreset.stem))
-        common |= {
-            "method": label, "keep": round(len(kept.ids) / n, 6), "kept": len(kept.ids), "coreset": str(coreset),
-            "coreset_digest": kept.digest,
-        }  # fmt: skip
     todo = [Job(seed=seed, eval_every=eval_every, **common) for seed in parse_seeds(seeds)]
     out.mkdir(parents=True, exist_ok=True)
     with _begun(device, say, track, out.name, {**common, "data_dir": None}) as (ranks, own_device, tracker):
@@ -234,53 +201,46 @@ def train_command(
             )  # fmt: skip
     rows = table(results)
     say.table(lambda: results_table(rows))
-    facts: dict[str, Any] = {}
-    best = mean_best(results, eval_every)
-    other = sum(not looked_at(result, eval_every) for result in results) if eval_every else 0
-    if other:
-        say.note(untold_best(f"{other} of {len(results)} trainings", eval_every))
-    elif best is not None:
-        facts["best_accuracy_mean"] = best
-        say.line(f"best over the epochs: {best:.2f} %, chosen on the test set")
+    facts = _tell_best(results, eval_every, say)
     if dynamic is not None:
-        facts["shown_share"] = sum(int(r["shown"]) for r in results) / (n * spec.epochs * len(results))
+        all_samples = len(loaded.train) * spec.epochs * len(results)
+        facts["shown_share"] = sum(int(r["shown"]) for r in results) / all_samples
         say.line(f"{facts['shown_share']:.1%} of all samples shown, on average over the epochs")
     say.wrote(*(job.result_path(out) for job in todo))
     say.line(f"results in {out}/")
     say.result({"rows": rows, "trainings": len(results), **facts})
 
 
-def _shares(text: str, data: str, data_dir: Path | None) -> tuple[float, ...]:
-    """Return the shares that `--keep` gives; counts become the shares of the data set that keep exactly as many."""
-    keeps = parse_keeps(text)
-    if any(isinstance(keep, int) and keep == 1 for keep in keeps):
-        raise InputError("--keep 1 means one sample, from which nothing can be learned. 1.0 keeps everything.")
-    if any(isinstance(keep, int) for keep in keeps):
-        n = len(cached_data(data, str(data_dir) if data_dir else None, None, None).train)
-        keeps = tuple(share_of(n, keep) for keep in keeps)
-    if len(set(keeps)) != len(keeps):
-        raise InputError(f"Expected distinct shares or counts to keep, but got {text!r}.")
-    return tuple(map(float, keeps))
+def _trained_on(loaded: Data, data: str, coreset: Path | None, dynamic: str | None) -> dict[str, Any]:
+    """Return the fields of jobs that say which samples they train on: a coreset, what a dynamic rule draws, or all.
+
+    Raises InputError for an unknown rule and for a coreset with weights, and what loading a coreset raises.
+    """
+    n = len(loaded.train)
+    if dynamic is not None:
+        parse_rule(dynamic, data)
+        return {"method": dynamic, "keep": 1.0, "kept": n, "dynamic": dynamic}
+    if coreset is None:
+        return {"method": FULL, "keep": 1.0, "kept": n}
+    kept = Coreset.load(coreset, fingerprint=loaded.fingerprint, n=n, data=loaded.name)
+    if kept.weights is not None:
+        raise InputError(
+            f"Expected a coreset without weights, but {coreset} has weights, which this command would "
+            "ignore. In Python thresher.dynamic.Fixed trains with them; or save a coreset of the ids alone."
+        )
+    return {
+        "method": str(kept.source.get("method", coreset.stem)), "keep": round(len(kept) / n, 6), "kept": len(kept),
+        "coreset": str(coreset), "coreset_digest": kept.digest,
+    }  # fmt: skip
 
 
-def check_eval_every(epochs: int) -> None:
-    """Raise InputError for an invalid number of epochs between evaluations."""
-    if epochs < 0:
-        raise InputError(f"Expected --eval-every as a number of epochs, or 0 for only the last one, but got {epochs}.")
-
-
-def untold_best(which: str, eval_every: int) -> str:
-    """Return a note on the trainings `which` that did not look at the epochs that are asked for."""
-    return (
-        f"{which} had run, or had begun, without --eval-every {eval_every}: their best accuracy over these epochs is not "
-        "known. Choose another --out to train them again."
-    )
-
-
-def as_precision(text: str) -> Precision:
-    """Return the precision given on a command line, or raise InputError."""
-    if text == "fp32":
-        return "fp32"
-    if text == "bf16":
-        return "bf16"
-    raise InputError(f"Expected --precision fp32 or bf16, but got {text!r}.")
+def _tell_best(results: Sequence[Mapping[str, Any]], eval_every: int, say: Output) -> dict[str, float]:
+    """Print the mean of the trainings' best accuracies, or how many do not know theirs; return it for programs."""
+    unknown = sum(not looked_at(result, eval_every) for result in results) if eval_every else 0
+    best = mean_best(results, eval_every)
+    if unknown:
+        say.note(untold_best(f"{unknown} of {len(results)} trainings", eval_every))
+    elif best is not None:
+        say.line(f"best over the epochs: {best:.2f} %, chosen on the test set")
+        return {"best_accuracy_mean": best}
+    return {}

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.table import Table
@@ -15,9 +16,9 @@ from thresher.boards.cells import Cell, Entry
 from thresher.boards.outcome import Outcome
 from thresher.boards.place import Place
 from thresher.boards.reproduce import run_cells
+from thresher.commands.options import as_precision, pick_device
 from thresher.commands.output import Output
 from thresher.commands.screen import Screen, parallel
-from thresher.commands.training import as_precision, pick_device
 from thresher.data.holdout import Holdout, included
 from thresher.derivation import grid
 from thresher.engines import engine_of
@@ -44,9 +45,11 @@ def tune_command(
         raise InputError(f"Expected one kept share such as 0.1 to tune for, but got {keep!r}. Run it once for each.")
     Holdout.parse(holdout)
     base, chosen, device = recipe(data), parse_seeds(seeds), pick_device(device)
-    shared = {"model": model, "lr": lr, "precision": as_precision(precision), "compile_model": False, "schedule": None}
-    surrogate = adjusted(base.surrogate, epochs=surrogate_epochs, batch_size=surrogate_batch_size, **shared)  # type: ignore[arg-type]
-    coreset = adjusted(base.coreset, epochs=epochs, batch_size=batch_size, **shared)  # type: ignore[arg-type]
+    shared: dict[str, Any] = {
+        "model": model, "lr": lr, "precision": as_precision(precision), "compile_model": False, "schedule": None,
+    }  # fmt: skip
+    surrogate = adjusted(base.surrogate, epochs=surrogate_epochs, batch_size=surrogate_batch_size, **shared)
+    coreset = adjusted(base.coreset, epochs=epochs, batch_size=batch_size, **shared)
     template = Cell(data, RANDOM, keeps[0], surrogate, coreset, corrupt=corrupt, mislabel=mislabel, holdout=holdout)
     entries = [_entry(template, RANDOM), *(_entry(template, m) for m in candidates(data, keeps[0], surrogate))]
     processes, threads = parallel(jobs, device)

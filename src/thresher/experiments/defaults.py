@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from thresher.data import OWN, name_parts, pathless
 from thresher.data.corrupt import Corruption
@@ -75,9 +76,12 @@ def adjusted(
     spec: TrainSpec, *, model: str | None, epochs: int | None, schedule: int | None, batch_size: int | None,
     lr: float | None, precision: Precision, compile_model: bool,
 ) -> TrainSpec:  # fmt: skip
-    """Return `spec` with what the user gave; a longer run than the schedule is refused by TrainSpec."""
-    given = {"model": model, "epochs": epochs, "schedule_epochs": schedule, "batch_size": batch_size, "lr": lr}
-    return replace(spec, precision=precision, compile=compile_model, **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
+    """Return `spec` with the options that were given; TrainSpec refuses a run that is longer than its schedule."""
+    options: dict[str, Any] = {
+        "model": model, "epochs": epochs, "schedule_epochs": schedule, "batch_size": batch_size, "lr": lr,
+    }  # fmt: skip
+    given = {name: value for name, value in options.items() if value is not None}
+    return replace(spec, precision=precision, compile=compile_model, **given)
 
 
 def parse_keeps(text: str) -> tuple[int | float, ...]:

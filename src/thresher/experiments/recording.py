@@ -16,7 +16,7 @@ from thresher.scorers._base import Scorer, lacking
 from thresher.train.loop import Progress, fit
 from thresher.train.spec import TrainSpec
 from thresher.trajectory.reader import Trajectory
-from thresher.trajectory.writer import TrajectoryWriter
+from thresher.trajectory.writer import LogitsDtype, TrajectoryWriter
 
 RECORDED = (
     "correct",
@@ -54,7 +54,7 @@ def record(
     device: str = "cpu",
     workers: int = 2,
     eval_pass: bool | None = None,
-    logits: Any = None,
+    logits: LogitsDtype | None = None,
     until: int | None = None,
     on_epoch: Callable[[Progress], None] | None = None,
     on_step: Callable[[int, int], None] | None = None,
@@ -95,7 +95,7 @@ def record(
     return Trajectory.open(folder)
 
 
-def _begun(recording: Trajectory, logits: Any, eval_pass: bool | None) -> bool:
+def _begun(recording: Trajectory, logits: LogitsDtype | None, eval_pass: bool | None) -> bool:
     """Return whether a recording was begun with an evaluation pass, or raise RunDirectoryError unless it is as asked."""
     folder, features = recording.folder, recording.manifest.features is not None
     has = features or any(name.startswith(signals.EVAL_PREFIX) for name in recording.signals)
