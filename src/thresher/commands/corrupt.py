@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from thresher.commands.output import Output
 from thresher.commands.screen import Screen
@@ -77,5 +78,5 @@ def corruption_picture(
     return buffer.getvalue()
 
 
-def _shown(image: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+def _shown(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return image[..., 0] if image.shape[2] < 3 else image[..., :3]

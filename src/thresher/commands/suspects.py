@@ -24,6 +24,7 @@ from thresher.places import storage_errors
 from thresher.replay import Request, Source, open_source, replay
 from thresher.scorers.aum import AUM
 from thresher.suspects import Suspects, find_suspects
+from thresher.types import Ids
 from thresher.version import __version__
 
 SHOWN = 20
@@ -113,9 +114,7 @@ def without(found: Suspects, info: Mapping[str, Any]) -> Coreset:
     return Coreset(ids, None, len(found.mask), source)
 
 
-def _shown(
-    found: Suspects, targets: np.ndarray[tuple[int], np.dtype[np.int64]] | None, name: Namer | None
-) -> list[dict[str, Any]]:
+def _shown(found: Suspects, targets: Ids | None, name: Namer | None) -> list[dict[str, Any]]:
     """Return the most suspect samples, as printed."""
     return [
         {
@@ -127,14 +126,14 @@ def _shown(
     ]  # fmt: skip
 
 
-def ranked(found: Suspects) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def ranked(found: Suspects) -> Ids:
     """Return the ids of the suspects, the most suspect first."""
     ids = np.flatnonzero(found.mask)
     return ids[np.argsort(found.margins[ids], kind="stable")]
 
 
 def write(
-    found: Suspects, targets: np.ndarray[tuple[int], np.dtype[np.int64]] | None, path: Path, force: bool,
+    found: Suspects, targets: Ids | None, path: Path, force: bool,
     name: Namer | None = None,
 ) -> None:  # fmt: skip
     """Write sample_id, target (if known), margin, wrong and, with `name`, the path of every suspect, the most suspect

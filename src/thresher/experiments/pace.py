@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -90,10 +89,6 @@ class Pace:
         if self._until is None:
             return 2**62
         return max(0, int(self.left / (_MARGIN * (1 + self._beside) * self.step(data, spec))))
-
-    def total(self, trainings: Sequence[tuple[Data, TrainSpec, int]]) -> float:
-        """Return the estimated seconds of these trainings, one after another."""
-        return sum(self.training(*training) for training in trainings)
 
 
 def _kind(data: Data, spec: TrainSpec) -> tuple[object, ...]:

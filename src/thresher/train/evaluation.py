@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import nn
 
-from thresher.data.base import Data
+from thresher.data.base import Data, Split
 from thresher.data.batching import Batches
 from thresher.models import Classifier
 from thresher.ranks import Alone, Ranks
@@ -15,7 +13,7 @@ from thresher.recorder import Recorder
 from thresher.train.spec import TrainSpec
 
 
-def plain_batches(data: Data, split: Any, spec: TrainSpec, device: torch.device, workers: int, ranks: Ranks) -> Batches:
+def plain_batches(data: Data, split: Split, spec: TrainSpec, device: torch.device, workers: int, ranks: Ranks) -> Batches:
     """Return this rank's part of batches of a split in order, without augmentation, for evaluation."""
     return Batches(
         data, split, 512 * ranks.size, device=device, channels_last=spec.channels_last, workers=workers,

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -34,7 +33,7 @@ from thresher.train.evaluation import evaluate, record_evaluation
 from thresher.train.progress import Resumed, Saver, load_progress
 from thresher.train.spec import TrainSpec, build_optimizer, learning_rate
 from thresher.train.step import Step, make_step, on_device
-from thresher.types import check_seed
+from thresher.types import Floats, Ids, check_seed
 
 
 @dataclass(frozen=True)
@@ -72,11 +71,11 @@ def fit(
     spec: TrainSpec,
     seed: int,
     *,
-    ids: np.ndarray[Any, np.dtype[np.int64]] | None = None,
+    ids: Ids | None = None,
     recorder: Recorder | None = None,
     dynamic: DynamicSampler | None = None,
     eval_pass: bool = False,
-    loss_scale: np.ndarray[Any, np.dtype[np.float32]] | None = None,
+    loss_scale: Floats | None = None,
     device: torch.device | str = "cpu",
     workers: int = 2,
     eval_every: int = 0,
@@ -150,9 +149,8 @@ class _Training:
     """What one call of `fit` trains, on this rank, and what it has come to."""
 
     def __init__(
-        self, data: Data, spec: TrainSpec, seed: int, ids: np.ndarray[Any, np.dtype[np.int64]] | None,
-        recorder: Recorder | None, dynamic: DynamicSampler | None,
-        loss_scale: np.ndarray[Any, np.dtype[np.float32]] | None, device: torch.device, workers: int, graphs: bool,
+        self, data: Data, spec: TrainSpec, seed: int, ids: Ids | None, recorder: Recorder | None,
+        dynamic: DynamicSampler | None, loss_scale: Floats | None, device: torch.device, workers: int, graphs: bool,
         checkpoint: Path | None, restart: bool, eval_every: int,
     ) -> None:  # fmt: skip
         self._started = time.perf_counter()
@@ -268,7 +266,7 @@ class _Training:
         return self.before.seconds + time.perf_counter() - self._started
 
 
-def _name(spec: TrainSpec, seed: int, ids: Any, loss_scale: Any) -> str:
+def _name(spec: TrainSpec, seed: int, ids: Ids | None, loss_scale: Floats | None) -> str:
     """Return what tells a training from others on the same data, by which its checkpoint is known."""
     digest = hashlib.sha256(json.dumps([spec.to_json(), seed], sort_keys=True).encode())
     for part, kind in ((ids, np.int64), (loss_scale, np.float32)):

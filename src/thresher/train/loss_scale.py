@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from torch import Tensor
 
 from thresher.errors import InputError, MissingSamplesError
+from thresher.types import Floats
 
 
-def normalised(scores: Tensor | np.ndarray[Any, np.dtype[np.float32]]) -> np.ndarray[Any, np.dtype[np.float32]]:
+def normalised(scores: Tensor | Floats) -> Floats:
     """Return scores scaled to [0, 1] over ALL samples, the multiplier of the TDDS code's coreset training.
 
-    `s = (S - min S) / (max S - min S)`; constant scores give ones. Raises MissingSamplesError where a sample has no score
-    (NaN), InputError for an infinite one: either would spoil the loss of every sample.
+    `s = (S - min S) / (max S - min S)`; constant scores give ones. Raises MissingSamplesError if a sample has no score
+    (NaN), InputError for an infinite score: either would spoil the loss of every sample.
     """
     values = np.asarray(scores, dtype=np.float32)
     if np.isnan(values).any():
