@@ -51,15 +51,8 @@ def select_command(
     alone = _rule_of(method, column, file)
     method = method or alone or "tdds"
     resolved = _bare(alone) if alone else resolve(method, data, share_of(file.n, wanted), surrogate=_model(file.info))
-    if resolved.derive and not column:
-        column = _only_column(resolved.scorer.name, file, scores)
-        told = f"(T, K) as derived when the table was scored: {', '.join(_described(file, column))}"
-        resolved = replace(resolved, notice=f"{method}: {told}")
-    names, differs = _find_columns(resolved, file, column)
-    differs = "" if alone else differs
-    notice = resolved.notice if resolved.derive or not column else ""
-    if differs:
-        notice = f"{method}: {differs}" + (f" ({notice.partition(': ')[2]})" if notice else "")
+    names, notice = _columns_read(resolved, file, column, scores)
+    notice = "" if alone else notice
     resolved = replace(resolved, notice=notice)
     fingerprint = file.info.get("fingerprint")
     main, why = names[resolved.columns[""]], ""
@@ -113,6 +106,21 @@ def _bare(rule: str) -> ResolvedMethod:
     """Return a selector as a method; its scorer stands for the column that the user names."""
     name, given = parse_spec(rule)
     return replace(resolve(f"tdds:selector={name}", "", 1.0), name=rule, selector=make_selector(name, given), notice="")
+
+
+def _columns_read(method: ResolvedMethod, file: ScoreFile, column: str | None, path: Path) -> tuple[Columns, str]:
+    """Return the column of each scorer that the method reads, and a notice on the settings of the main one, "" for none.
+
+    `column` names the main one, if the user did; then a notice on published settings would not be about it.
+    """
+    notice = method.notice if method.derive or not column else ""
+    if method.derive and not column:
+        column = _only_column(method.scorer.name, file, path)
+        notice = f"{method.name}: (T, K) as derived when the table was scored: {', '.join(_described(file, column))}"
+    names, differs = _find_columns(method, file, column)
+    if differs:
+        notice = f"{method.name}: {differs}" + (f" ({notice.partition(': ')[2]})" if notice else "")
+    return names, notice
 
 
 def _model(info: Mapping[str, Any]) -> str | None:
