@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from thresher.boards.cells import RULES
-from thresher.experiments.tables import FULL, RANDOM
 from thresher.experiments.tables import table as grouped
-from thresher.methods import parse_spec
+from thresher.methods import FULL, RANDOM, parse_spec
 from thresher.report.percent import gap_text as paired_gap
 from thresher.report.percent import plus_minus
 from thresher.settings.tables import TABLES, PublishedNumber, published_table

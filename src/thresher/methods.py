@@ -23,7 +23,9 @@ from thresher.settings.published import Published
 
 __all__ = ["METHODS", "Method", "ResolvedMethod", "card", "find", "is_selector", "parse_methods", "parse_spec", "resolve"]
 
-AUTO = "auto"
+AUTO, RANDOM = "auto", "random"
+FULL = "full"
+"""What results call a training on everything; not a method, since nothing is selected."""
 _LENGTHS = ("epochs", "window")  # parameters that count epochs; a short recording shortens what was not asked for
 
 

@@ -12,7 +12,8 @@ from thresher.boards.cells import Cell, Entry
 from thresher.boards.place import Place, read_result
 from thresher.errors import CorruptFileError, FingerprintError
 from thresher.experiments.rundir import read_json
-from thresher.experiments.tables import RANDOM, mean_best, mean_interval
+from thresher.experiments.tables import mean_best, mean_interval
+from thresher.methods import RANDOM
 from thresher.report.percent import gap_text, plus_minus
 
 NOT_RUN = "not yet run"

@@ -8,7 +8,7 @@ from typing import Any
 
 from thresher.errors import InputError, nearest
 from thresher.experiments.rundir import digest_of
-from thresher.experiments.tables import FULL, RANDOM
+from thresher.methods import FULL, RANDOM
 from thresher.settings.tables import PublishedNumber
 from thresher.train.spec import TrainSpec
 

@@ -17,7 +17,6 @@ from typing import Any
 from thresher.boards.cells import Cell, Entry
 from thresher.errors import InputError, nearest
 from thresher.experiments.defaults import recipe
-from thresher.experiments.tables import FULL
 from thresher.settings.tables import PublishedNumber, published_table
 from thresher.train.spec import TrainSpec
 
@@ -272,4 +271,4 @@ def _by_place(numbers: Iterable[PublishedNumber]) -> dict[tuple[str, float], Pub
     return {(number.method, round(number.keep, 6)): number for number in numbers}
 
 
-__all__ = ["CANDIDATES", "FULL", "PICTURE", "SCALES", "TARGETS", "entries"]
+__all__ = ["CANDIDATES", "PICTURE", "SCALES", "TARGETS", "entries"]

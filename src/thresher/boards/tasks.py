@@ -23,8 +23,7 @@ from thresher.experiments.rundir import digest_of, save_coreset
 from thresher.experiments.scoring import choose, score
 from thresher.experiments.scoring import unrecorded as unrecorded_scores
 from thresher.experiments.study import scales_loss
-from thresher.experiments.tables import FULL
-from thresher.methods import ResolvedMethod, resolve
+from thresher.methods import FULL, ResolvedMethod, resolve
 from thresher.replay import Request, check_requests
 from thresher.score_table import read_scores
 from thresher.trajectory.reader import Trajectory

@@ -26,9 +26,9 @@ from thresher.experiments.ledger import Clock
 from thresher.experiments.recording import identity, record, timed
 from thresher.experiments.rundir import RunDirectory
 from thresher.experiments.study import StudySpec, run_study
-from thresher.experiments.tables import FULL, Row, keep_text, looked_at, markdown, mean_best, table
+from thresher.experiments.tables import Row, keep_text, looked_at, markdown, mean_best, table
 from thresher.files import write_atomic
-from thresher.methods import parse_methods
+from thresher.methods import FULL, parse_methods
 from thresher.models import check_model
 from thresher.ranks import Ranks
 from thresher.ranks.torchrun import joined

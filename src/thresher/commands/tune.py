@@ -25,9 +25,8 @@ from thresher.engines import engine_of
 from thresher.errors import FailedTrainingsError, InputError
 from thresher.experiments.defaults import adjusted, parse_keeps, parse_seeds, recipe, run_folder
 from thresher.experiments.pace import Pace
-from thresher.experiments.tables import RANDOM
 from thresher.files import write_atomic
-from thresher.methods import resolve
+from thresher.methods import RANDOM, resolve
 from thresher.report.percent import gap_text, plus_minus
 from thresher.tracking import followed, tracked
 from thresher.train.spec import TrainSpec

@@ -24,10 +24,10 @@ from thresher.experiments.jobs import cached_data, run_task
 from thresher.experiments.pace import Pace
 from thresher.experiments.rundir import file_stem
 from thresher.experiments.scoring import choose, unrecorded
-from thresher.experiments.tables import RANDOM, mean_interval
+from thresher.experiments.tables import mean_interval
 from thresher.files import write_json
 from thresher.keep import keep_count
-from thresher.methods import AUTO, ResolvedMethod, parse_spec, resolve
+from thresher.methods import AUTO, RANDOM, ResolvedMethod, parse_spec, resolve
 from thresher.report.percent import plus_minus
 from thresher.score_table import ScoreTable, read_scores, write_scores
 from thresher.train.spec import TrainSpec

@@ -15,9 +15,8 @@ from thresher.data import OWN, name_parts, pathless
 from thresher.data.corrupt import Corruption
 from thresher.data.mislabel import Mislabeling
 from thresher.errors import InputError
-from thresher.experiments.tables import RANDOM
 from thresher.keep import parse_keep
-from thresher.methods import AUTO
+from thresher.methods import AUTO, RANDOM
 from thresher.train.spec import Precision, TrainSpec
 from thresher.types import SEEDS
 

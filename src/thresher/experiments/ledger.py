@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from thresher.experiments.tables import FULL, RANDOM
 from thresher.files import parse_json
-from thresher.methods import AUTO, ResolvedMethod, parse_spec
+from thresher.methods import AUTO, FULL, RANDOM, ResolvedMethod, parse_spec
 from thresher.report import Cost, Ledger
 
 

@@ -27,9 +27,8 @@ from thresher.experiments.ledger import Clock
 from thresher.experiments.recording import check_recorded, identity, record, timed
 from thresher.experiments.rundir import RunDirectory, file_stem, save_coreset
 from thresher.experiments.scoring import choose, reasons, score
-from thresher.experiments.tables import FULL
 from thresher.keep import keep_count
-from thresher.methods import ResolvedMethod, parse_spec, resolve
+from thresher.methods import FULL, ResolvedMethod, parse_spec, resolve
 from thresher.models import check_model
 from thresher.ranks import current, together
 from thresher.score_table import read_scores

@@ -13,10 +13,8 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtrit
 
+from thresher.methods import FULL, RANDOM
 from thresher.report.percent import gap_text, plus_minus, seeds_text
-
-FULL = "full"
-RANDOM = "random"
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from thresher.methods import FULL
 from thresher.types import Floats, Ids
-
-FULL = "full"
-RANDOM = "random"
 
 ImageOf = Callable[[int], NDArray[np.uint8]]
 """Gives the image (H, W, C) uint8 of a sample id."""

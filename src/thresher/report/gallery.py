@@ -9,7 +9,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from thresher.report.content import RANDOM, Content, ScoreColumn, Selection
+from thresher.methods import RANDOM
+from thresher.report.content import Content, ScoreColumn, Selection
 from thresher.report.thumbnails import data_uri
 
 _MOST_IMAGES = 1300

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from thresher.methods import FULL, RANDOM
 from thresher.report import curves, plots
 from thresher.report._environment import templates
 from thresher.report.agreement import overlap, ranks
 from thresher.report.balance import balances
-from thresher.report.content import FULL, RANDOM, Content, Line, ScoreColumn, Selection
+from thresher.report.content import Content, Line, ScoreColumn, Selection
 from thresher.report.costs import cost_lines, count, duration
 from thresher.report.gallery import galleries, suspects
 from thresher.report.map_data import map_data

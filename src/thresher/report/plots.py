@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from thresher.report.content import FULL, RANDOM, Content, Line, ScoreColumn
+from thresher.methods import FULL, RANDOM
+from thresher.report.content import Content, Line, ScoreColumn
 from thresher.report.svg import ACCENT, INK, MUTED, PAPER, REST, SERIES, draw
 
 MARKERS = "osD^vPX<>*"
