@@ -16,11 +16,11 @@ T = TypeVar("T")
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
 NAMES = ("serial", "turns", "threads", "processes", "ray")
 MOST = 65536
-"""How many calls may run at once: a pool of processes counts no further than a semaphore does."""
+"""The most calls that may run at once: the semaphores of a process pool count no further."""
 
 
 class Engine(Protocol):
-    """Runs calls. Use it in a `with` block: its workers live as long, and serve every `run` in it."""
+    """Runs calls. Use it in a `with` block: its workers live as long as the block and serve every `run` in it."""
 
     @property
     def workers(self) -> int:
@@ -74,7 +74,7 @@ def make_engine(name: str, workers: int | None = None, address: str | None = Non
 
 
 def check_engine(name: str, workers: int | None = None, address: str | None = None) -> None:
-    """Raise InputError for what `make_engine` refuses, before there is work for it."""
+    """Raise InputError for what `make_engine` refuses; for a check before there is any work."""
     if name not in NAMES:
         raise InputError(f"Expected the engine as one of {', '.join(NAMES)}, but got {name!r}{nearest(name, NAMES)}.")
     if workers is not None and not 1 <= workers <= MOST:
@@ -84,7 +84,8 @@ def check_engine(name: str, workers: int | None = None, address: str | None = No
 
 
 def engine_of(device: str) -> str:
-    """Return the name of the engine for trainings on a device: turns on a GPU, where only a process's own overlap.
+    """Return the name of the engine for trainings on a device: `turns` on a GPU, where only the work of a single process
+    overlaps.
 
     >>> engine_of("cpu"), engine_of("cuda:0")
     ('processes', 'turns')

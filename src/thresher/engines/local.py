@@ -40,7 +40,7 @@ class WorkerDied(ThresherError, RuntimeError):
 
 
 class Processes:
-    """Several processes on this machine. They start with the first call, so that nothing to do costs nothing."""
+    """Several processes on this machine. They start with the first call, so that having nothing to do costs nothing."""
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
@@ -92,7 +92,7 @@ class Processes:
                     try:
                         with _interrupts_ignored():  # a worker that this starts inherits it
                             running[pool.submit(function, *arguments)] = item
-                    except BrokenProcessPool:  # a worker died that had nothing to do: nobody's fault
+                    except BrokenProcessPool:  # an idle worker died: no item is to blame
                         waiting.insert(0, item)
                         broken = True
             for future in wait_for(running, return_when=FIRST_COMPLETED).done:
@@ -100,7 +100,7 @@ class Processes:
                 try:
                     result = future.result()
                 except BrokenProcessPool:
-                    broken = True  # and so are all that run: which of them was to blame is not known
+                    broken = True  # all running items fail: which of them was to blame is not known
                     failed(item, WorkerDied(_KILLED if self._begun is None or self._begun.is_set() else _NOT_BEGUN))
                 except Exception as error:
                     failed(item, error)
@@ -138,8 +138,8 @@ class Processes:
 
 
 class Threads(Processes):
-    """Several threads of this process: for scoring, which leaves Python alone for long. Trainings that share a GPU rather
-    take turns in one (`turns`)."""
+    """Several threads of this process, for scoring, where NumPy works for long without Python's lock. Trainings that share
+    a GPU take turns in one thread instead (`turns`)."""
 
     def _started(self) -> Executor:
         if self._pool is None:
@@ -151,19 +151,19 @@ class Threads(Processes):
 
 
 class _Daemons(Executor):
-    """Threads that an interrupted process does not wait for, as many as calls run at once."""
+    """Daemon threads, for which an interrupted process does not wait: as many as there are calls at once."""
 
-    _idle: list[_Worker] = []  # noqa: RUF012 - of all engines
+    _idle: list[_Worker] = []  # noqa: RUF012 - shared by all engines
     _taking = threading.Lock()
 
     def __init__(self) -> None:
         self._running: set[Future[Any]] = set()
 
     def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        """Start the call, in a thread that has worked before where one is idle (`_Worker`)."""
+        """Start the call, in an idle thread if there is one (`_Worker`)."""
         future: Future[T] = Future()
         with self._taking:
-            while self._idle and not self._idle[-1].is_alive():  # those of the process that this one was forked from
+            while self._idle and not self._idle[-1].is_alive():  # a fork inherits the list, but not the threads
                 self._idle.pop()
             worker = self._idle.pop() if self._idle else _Worker(self._give_back)
         self._running = {other for other in self._running if not other.done()} | {future}
@@ -176,27 +176,27 @@ class _Daemons(Executor):
             cls._idle.append(worker)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Wait for the calls that run, if asked to: nothing waits for its turn."""
+        """Wait for the running calls, if asked to; there are no others, since each starts at once."""
         if wait:
             wait_for(self._running)
 
 
 class _Worker(threading.Thread):
-    """A thread that outlives its calls: what cuDNN has found out about the fastest kernels is each thread's own, and to find
-    it out anew takes the first seconds of a training. It is given back when a call is over, before others learn of that."""
+    """A thread that outlives its calls: cuDNN remembers the fastest kernels for each thread, and finding them takes the
+    first seconds of a training. It is given back before the end of its call is known, so that the next one finds it idle."""
 
     def __init__(self, give_back: Callable[[_Worker], None]) -> None:
         super().__init__(daemon=True)
         self._calls, self._give_back = SimpleQueue[tuple[Future[Any], Callable[[], Any]]](), give_back
 
     def start_call(self, future: Future[Any], call: Callable[[], Any]) -> None:
-        """Make the call, whose result `future` tells."""
+        """Make the call and give its result to `future`."""
         self._calls.put((future, call))
         if self.ident is None:
             self.start()
 
     def run(self) -> None:
-        """Wait for calls for good."""
+        """Make one call after another, for as long as the process lives."""
         while True:
             self._make(*self._calls.get())
 
@@ -214,7 +214,7 @@ class _Worker(threading.Thread):
 
 @contextmanager
 def _interrupts_ignored() -> Iterator[None]:
-    """Ignore Ctrl-C for a moment; only the main thread may say so."""
+    """Ignore Ctrl-C in the block; outside the main thread, which alone can do so, change nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

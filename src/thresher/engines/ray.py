@@ -1,7 +1,7 @@
-"""The engine of many machines: Ray, as it comes. This is the only file that imports it.
+"""The engine for many machines: Ray with its own scheduling. This is the only file that imports it.
 
-Every node needs Thresher installed, and must see files under the same paths: a folder that all nodes mount. Ray runs a task
-again elsewhere when its node dies, and makes a result again that was lost with one.
+Every node needs Thresher installed, and must see files under the same paths: a folder that all nodes mount. When a node
+dies, Ray runs its tasks on another one, and computes results again that were lost with it.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Ray:
             return
         host, colon, port = (self._address or "").rpartition(":")
         try:
-            if colon and port.isdigit() and "/" not in host:  # Ray itself knocks for minutes where nobody listens
+            if colon and port.isdigit() and "/" not in host:  # Ray itself tries for minutes if nobody listens
                 socket.create_connection((host, int(port)), timeout=10).close()
             self._ray.init(address=self._address, log_to_driver=False, logging_level="ERROR")
         except (OSError, ValueError, RuntimeError) as error:

@@ -1,9 +1,9 @@
-"""The engines of this thread: several calls in turn, a step at a time, or one call after another. They start at once,
-without what other processes need.
+"""The engines that stay in the calling thread: several calls in turn, a step at a time, or one call after another. They need
+no other process and start at once.
 
-In turn, trainings share a GPU: a step is only started, and the device works at all of them. Threads of their own would each
-look for the fastest kernels by themselves, get into one another's way where they launch them, and could not capture steps at
-the same time. Here the first training finds the kernels for all that are like it.
+Taking turns lets trainings share a GPU: a step is only launched, and the device works on those of all trainings. With a
+thread for each, every training would search for the fastest kernels by itself, they would hold up one another's launches,
+and only one could capture steps at a time. Here the first training finds the kernels for all that are like it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class Turns:
-    """Several calls in turn, a step at a time (`stepwise`), in the thread that asks for them."""
+    """Several calls in turn, a step at a time (`stepwise`), in the calling thread."""
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
@@ -35,7 +35,7 @@ class Turns:
         on_failure: Callable[[T, Exception], None] | None = None,
         admit: Callable[[T], bool] = lambda item: True,
     ) -> None:
-        """See `Engine.run`. A call that is begun and not ended is closed where it stands."""
+        """See `Engine.run`. If this ends early, unfinished calls are closed where they stand."""
         waiting, running, failed = deque(items), deque[tuple[T, Steps[Any]]](), on_failure or raise_failure
         try:
             while waiting or running:
@@ -78,13 +78,13 @@ class Serial(Turns):
 
 
 def raise_failure(item: object, error: Exception) -> None:
-    """Take a failure for the end of everything."""
+    """Raise the failure of an item: without `on_failure`, the first one ends everything."""
     raise error
 
 
 def forget_locals(error: BaseException) -> None:
-    """Forget the local variables of the calls that an error has ended: a model and its memory on a GPU, which would else
-    stay there as long as anybody holds the error."""
+    """Clear the local variables of the calls that an error has ended: otherwise a model among them would stay in a GPU's
+    memory as long as anybody holds the error."""
     ended: BaseException | None = error
     while ended is not None:
         traceback.clear_frames(ended.__traceback__)

@@ -45,8 +45,8 @@ def save_checkpoint(path: PathText, state: Mapping[str, Any]) -> None:
         try:
             text = json.dumps(plain)
             save_file(tensors, part, metadata={"plain": text, "crc": str(_crc(tensors, text))})
-        except SafetensorError as error:  # it hides what the system said in its text
-            raise _of_the_system(error) from error
+        except SafetensorError as error:  # the system's error is only in its text
+            raise _as_os_error(error) from error
         with part.open("rb+") as file:
             os.fsync(file.fileno())
         if part.stat().st_mode != usual:  # newer safetensors make a file that only its owner may read
@@ -87,7 +87,8 @@ def _crc(tensors: Mapping[str, Tensor], text: str) -> int:
     return crc
 
 
-def _of_the_system(error: SafetensorError) -> OSError:
+def _as_os_error(error: SafetensorError) -> OSError:
+    """Return the system's error that a SafetensorError tells of in its text."""
     found = re.search(r"(?:os error|Os \{ code:) (\d+)", str(error))  # before safetensors 0.6: the latter
     number = int(found[1]) if found else errno.EIO
     return OSError(number, os.strerror(number))

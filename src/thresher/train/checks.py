@@ -1,4 +1,4 @@
-"""Checks for what would fail, made before a training begins."""
+"""Checks that are made before a training begins, for what would fail in it."""
 
 from __future__ import annotations
 

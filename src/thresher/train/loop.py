@@ -92,8 +92,9 @@ def fit(
 
     `recorder` gets every batch's train-mode logits from before the optimiser step, as published; with `eval_pass` also
     one un-augmented pass in eval mode after the last epoch, with features (Entropy, Moderate and GraNd read it).
-    `dynamic` restricts each epoch to what it draws and weights the losses; its Recorder is fed. The learning rate depends on
-    the share of completed epochs, whatever they show; with `eval_pass` a pass precedes every draw that reads one.
+    `dynamic` restricts each epoch to the samples it draws and weights their losses; its Recorder gets the batches. The
+    learning rate depends on the share of completed epochs, however many samples they show; with `eval_pass`, an evaluation
+    pass precedes every draw that reads one.
     `loss_scale` (N,) multiplies each batch's mean loss by the mean over the batch's samples (the TDDS code's trick).
     `eval_every` > 0 evaluates on the test set during training too; the reported accuracy is always the last one.
     `checkpoint` is written after every epoch, or at most every `checkpoint_every` seconds (`Saver`); `resume` continues
@@ -102,7 +103,7 @@ def fit(
     a later call continues from there.
     `graphs` replays the steps on a GPU as a CUDA graph where possible. `on_epoch(progress)` is called after every epoch,
     `on_step(done, total)` as steps are done. Raises InputError for invalid arguments, and what the recorder raises.
-    `fit.steps` takes the same arguments and gives the training step by step, so that others can have their turn
+    `fit.steps` takes the same arguments and returns the training as a generator of steps, so that several can take turns
     (`stepwise`).
 
     If the recorder is on several ranks, each trains on its part of every batch and gradients are averaged over the whole
@@ -117,7 +118,7 @@ def fit(
     if dynamic is not None:
         check_dynamic(dynamic, spec, recorder, eval_pass, alone=ids is None and loss_scale is None)
         recorder = dynamic.recorder
-    if recorder is not None and recorder.ranks.size > 1:  # their gradients are averaged, whatever they are of
+    if recorder is not None and recorder.ranks.size > 1:  # gradients would be averaged even over different trainings
         asked = {**asdict(spec), "seed": seed, "eval_pass": eval_pass, "until": until}
         check_alike(recorder.ranks, {"data": data.fingerprint, **asked}, "training")
     training = _Training(
@@ -146,7 +147,7 @@ def fit(
 
 
 class _Training:
-    """What one call of `fit` trains, on this rank, and what it has come to."""
+    """The state of one call of `fit` on this rank: model, optimiser, batches, accuracy so far."""
 
     def __init__(
         self, data: Data, spec: TrainSpec, seed: int, ids: Ids | None, recorder: Recorder | None,
@@ -195,7 +196,7 @@ class _Training:
         )  # fmt: skip
 
     def epoch(self, epoch: int, stop: int, on_step: Callable[[int, int], None] | None) -> Steps[float]:
-        """Train for one epoch, of those until `stop`, step by step; returns its last learning rate."""
+        """Train for one epoch, step by step, and return its last learning rate; `stop` is the total for `on_step`."""
         spec, size, lr = self._spec, self.ranks.size, 0.0
         total_steps = (spec.schedule_epochs or spec.epochs) * self._steps
         self.model.train()
@@ -207,7 +208,7 @@ class _Training:
             step = epoch * self._steps + number * self._steps // len(self._batches)
             lr = learning_rate(spec.lr, step, total_steps, spec.warmup_epochs * self._steps)
             self.step.set_lr(lr)
-            # of uneven parts: averaged over the ranks this is the mean over the whole batch
+            # parts may be unequal: weighted so, the average over the ranks is the mean over the whole batch
             share = len(targets) * size / self._batches.sizes[number]
             logits = self.step(images, targets, sample_ids, share)
             if self._recorder is not None:
@@ -239,18 +240,18 @@ class _Training:
         return sum(sums) / self.ranks.size / len(self._batches)
 
     def gave(self) -> dict[str, float | None]:
-        """Return what a checkpoint keeps of the epoch that was trained last: the fields of `Resumed`."""
+        """Return what the last epoch gave, as a checkpoint keeps it: the fields of `Resumed`."""
         scale = None if self._scale is None else self.step.scale_sum.item() / len(self._batches)
         of_epoch = {"best": self.best, "loss": self.loss(), "loss_scale": scale, "seconds": self._seconds()}
         return {**of_epoch, "eval_every": self._eval_every}
 
     def result(self, stop: int) -> FitResult:
-        """Return what `stop` completed epochs gave, those of before a resumption included."""
+        """Return the result of `stop` completed epochs, including those before a resumption."""
         before, dynamic = self.before, self._dynamic
         kept = {"loss": before.loss, "loss_scale": before.loss_scale}
         last = self.gave() if before.epochs < stop else kept
         best = self.best
-        if before.epochs and before.eval_every != self._eval_every:  # of other epochs than those asked for
+        if before.epochs and before.eval_every != self._eval_every:  # it is the best of other epochs than those asked for
             best = None if self._eval_every else self.accuracy
         return FitResult(
             self.accuracy,
@@ -267,7 +268,7 @@ class _Training:
 
 
 def _name(spec: TrainSpec, seed: int, ids: Ids | None, loss_scale: Floats | None) -> str:
-    """Return what tells a training from others on the same data, by which its checkpoint is known."""
+    """Return a digest that tells a training from others on the same data; its checkpoint carries it."""
     digest = hashlib.sha256(json.dumps([spec.to_json(), seed], sort_keys=True).encode())
     for part, kind in ((ids, np.int64), (loss_scale, np.float32)):
         digest.update(b"-" if part is None else np.asarray(part, kind).tobytes())

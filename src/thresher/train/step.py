@@ -36,9 +36,9 @@ _OPEN: list[torch.cuda.CUDAGraph] = []
 class Step:
     """One optimiser step on a batch; keeps the sums of an epoch on the device, so that nothing waits for it.
 
-    `scale` (N,) multiplies each batch's mean loss by the mean over the batch's samples, or None. `weighed` takes the place
-    of the mean over losses (B,) of samples (B,), or None. `share` multiplies the loss of a part of a batch, on several
-    ranks.
+    `scale` (N,), if given, multiplies each batch's mean loss by its mean over the batch's samples.
+    `weighed(losses, sample_ids)`, of shape (B,) both, takes the place of the mean loss, if given. On several ranks the
+    `share` of a call multiplies the loss of this rank's part of the batch.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Step:
         self._lr = torch.zeros((), device=device) if device.type == "cuda" and spec.optimizer == "sgd" else None
 
     def exclusive(self) -> AbstractContextManager[object]:
-        """Return what plain steps, evaluation and other work beside the steps must be done in: no thread captures then."""
+        """Return the context for plain steps, evaluation and other work between steps: no thread captures meanwhile."""
         return _ALONE if self.device.type == "cuda" else nullcontext()
 
     def begin_epoch(self) -> None:
@@ -69,7 +69,7 @@ class Step:
             self._lr.fill_(lr)
 
     def __call__(self, images: Tensor, targets: Tensor, sample_ids: Tensor, share: float = 1.0) -> Tensor:
-        """Train on one batch and return its logits (B, C) float32, those of before the update."""
+        """Train on one batch and return its logits (B, C) float32 from before the update."""
         with self.exclusive():
             return self._train(self.forward, images, targets, sample_ids, share)
 
@@ -129,7 +129,8 @@ class GraphedStep(Step):
     def __call__(self, images: Tensor, targets: Tensor, sample_ids: Tensor, share: float = 1.0) -> Tensor:
         """See `Step`."""
         inputs, size = (images, targets, sample_ids), len(images)
-        forward = self.forward if size == self.spec.batch_size else self.uncompiled  # not compiled anew for an epoch's last
+        # an epoch's smaller last batch is not worth compiling for
+        forward = self.forward if size == self.spec.batch_size else self.uncompiled
         if share == 1.0:
             self._calls[size] += 1
             if size not in self._captured and self._calls[size] > _WARM_UP and not self._refused:
@@ -180,8 +181,8 @@ def make_step(
 
 
 class Streams:
-    """Streams that no two trainings have at once: torch deals out 32 of them in turn, whether they are in use or not, and
-    what one thread launches on a stream that another captures would become part of that graph."""
+    """Streams, each for one training at a time. torch deals out its 32 in turn, whether they are in use or not, and what one
+    thread launches on a stream that another is capturing would become part of that graph."""
 
     def __init__(self) -> None:
         self._lock = RLock()  # a training that is collected as garbage gives its stream back wherever its thread is
@@ -205,13 +206,14 @@ def _search_kernels(on: bool) -> None:
     torch.backends.cudnn.benchmark = on
 
 
-KERNEL_SEARCH, _STREAMS = Held(lambda: torch.backends.cudnn.benchmark, _search_kernels), Streams()
-"""Whether cuDNN looks for its fastest kernels."""
+KERNEL_SEARCH = Held(lambda: torch.backends.cudnn.benchmark, _search_kernels)
+"""Whether cuDNN searches for its fastest kernels."""
+_STREAMS = Streams()
 
 
 def on_device(train: Callable[P, Steps[R]]) -> Callable[P, Steps[R]]:
-    """Give a training with `device=` a GPU a stream of its own, so that several in one process overlap, and its fastest
-    kernels."""
+    """Wrap a training: if its `device` is a GPU, it gets a stream of its own, so that several in one process overlap, and
+    the fastest kernels."""
 
     @wraps(train)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> Steps[R]:
@@ -222,7 +224,7 @@ def on_device(train: Callable[P, Steps[R]]) -> Callable[P, Steps[R]]:
             stream.wait_stream(torch.cuda.current_stream(device))
             try:
                 while True:
-                    with torch.cuda.device(device), torch.cuda.stream(stream):  # for a step, not for those of others
+                    with torch.cuda.device(device), torch.cuda.stream(stream):  # for this step: others set their own
                         try:
                             next(steps)
                         except StopIteration as end:
