@@ -34,17 +34,17 @@ from thresher.train.spec import TrainSpec
 from thresher.types import Ids, Pool, Scores
 
 HOLDOUT = "0.1"
-_FEWEST = 10  # of which a tenth can be held out
+_FEWEST = 10  # samples of which a tenth can be held out
 PAIRS = 5
-"""Pairs of trainings that are asked for at most; the budget may end it earlier."""
+"""The most pairs of trainings of a check; the budget may end it earlier."""
 
 
 @dataclass(frozen=True)
 class Verdict:
     """What the held-out part says of a method at a kept share; accuracies in percent, one pair per seed.
 
-    `holds` is None where the budget was too short for a single pair: then nothing is known, and nothing is changed.
-    `changes` says in words what was changed of the held-out samples as of all others (`holdout.included`).
+    `holds` is None if the budget was too short for a single pair: then nothing is known, and the method's coreset is used.
+    `changes` says in words how the held-out samples were changed, as all others were (`holdout.included`).
     """
 
     method: str
@@ -90,8 +90,8 @@ class Verdict:
 
 
 def check_asked(methods: Collection[str], minutes: float, n: int) -> None:
-    """Raise InputError where a check of these methods in so many minutes, on a part of n samples, cannot be: before hours of
-    training, which would otherwise end without one."""
+    """Raise InputError if these methods cannot be checked in so many minutes on a part of n samples: now, not after hours of
+    training."""
     if not any(parse_spec(label)[0] == AUTO for label in methods):
         raise InputError(
             f"Expected {AUTO} among the methods, since --check measures nothing else, but got {', '.join(methods)}. Add it "
@@ -153,7 +153,7 @@ def check(
 
 
 def _scales(method: ResolvedMethod, scores: Scores, left: Ids, folder: Path) -> dict[str, dict[str, str]]:
-    """Write the method's scores and Random's of the samples that are left; return what a job says of them, by label."""
+    """Write the method's and Random's scores of the samples that are left; return the job fields for them, by label."""
     random = resolve(RANDOM, "", 1.0)
     drawn = next(iter(unrecorded(random, Pool(len(scores.values)))[0].values()))
     columns = {label: replace(s, values=s.values[left]) for label, s in ((method.name, scores), (RANDOM, drawn))}
@@ -170,7 +170,7 @@ def check_auto(
     device: str, threads: int | None, minutes: float, processes: int, notify: Notify,
     scaled: Collection[tuple[str, float]] = (),
 ) -> list[Verdict]:  # fmt: skip
-    """Check `auto` at every kept share of a run directory, in `minutes` all in all, and leave the verdicts in `check/`.
+    """Check `auto` at every kept share of a run directory, in `minutes` altogether, and write the verdicts into `check/`.
 
     `scaled` are those of `resolved` whose trainings have their loss multiplied by the score.
     """
@@ -191,13 +191,13 @@ def check_auto(
 
 
 def fallen_back(verdict: Verdict, pool: Pool, seed: int, data: Data) -> Coreset:
-    """Return Random's coreset in the method's place, which says why."""
+    """Return Random's coreset in place of the method's; its provenance says why."""
     kept = _random(pool, verdict.keep, seed, data)
     return replace(kept, source={**kept.source, "method": verdict.method, "check": verdict.to_json()})
 
 
 def fell_back(coreset: Coreset) -> bool:
-    """Return whether this is Random's coreset in the place of a method that did not hold."""
+    """Return whether this is Random's coreset in place of that of a method that failed its check."""
     return "check" in coreset.source
 
 

@@ -1,4 +1,4 @@
-"""Which classes a coreset leaves without a sample, and how that is said: nothing is learned of them."""
+"""Classes of which a coreset keeps no sample, so that nothing is learned of them, and a sentence that says so."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def emptied_text(
     method: str, selector: Selector, found: dict[int, int], kept: int, of: int, names: Sequence[str] | None = None
 ) -> str:  # fmt: skip
     """Return a sentence on the classes that a method's coreset of `kept` of `of` samples leaves empty, and what helps;
-    "" where it leaves none.
+    "" if there are none.
 
     >>> from thresher.selectors import Top
     >>> emptied_text("el2n", Top(), {1: 30}, 20, 200, ["cat", "dog"])

@@ -1,4 +1,4 @@
-"""What the score columns are called that methods read and `thresher score` writes."""
+"""Names of the score columns that methods read and `thresher score` writes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from thresher.methods import ResolvedMethod
 from thresher.scorers._base import Scorer
 
 Columns = Mapping[tuple[Scorer, int | None], str]
-"""The column that holds the scores of a scorer asked at an epoch."""
+"""The column for each scorer and the number of epochs after which it is asked (None: all of them)."""
 
 
 def column_names(resolved: Sequence[ResolvedMethod]) -> Columns:
-    """Name the columns that methods read: the scorer's name, with parameters only where it must differ."""
+    """Name the columns that methods read: by the scorer, with parameters only if several columns share a scorer."""
     return name_pairs(list(dict.fromkeys(pair for method in resolved for pair in method.columns.values())))
 
 

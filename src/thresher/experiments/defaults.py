@@ -1,8 +1,8 @@
-"""What is trained when nothing else is said: a recipe per data set.
+"""The default recipe of every data set: what is trained unless options say otherwise.
 
-CIFAR's is the published one of the TDDS study (200 epochs, surrogate batch 100, coreset batch 128). The digits are ours:
-small enough for the whole job to run in under three minutes on two CPU cores. So is that of larger pictures: ResNet-34 with
-the ImageNet stem, as in the study, for the usual 90 epochs.
+CIFAR's is the published one of the TDDS study (200 epochs, surrogate batch 100, coreset batch 128). That of the digits is
+ours: small enough for the whole job to run in under three minutes on two CPU cores. So is that of larger pictures: ResNet-34
+with the ImageNet stem, as in the study, for the usual 90 epochs.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _PICTURES = TrainSpec("resnet34_imagenet", epochs=90, batch_size=128)
 _SMALL = 64
 """Pictures of fewer pixels a side get CIFAR's recipe: the ImageNet stem leaves little of them."""
 
-_MOST = 1_000_000  # seeds or samples that a text may name; more is a slip of the finger
+_MOST = 1_000_000  # seeds or samples that an option may name; more is a typing error
 
 
 def recipe(data: str) -> Recipe:
@@ -61,7 +61,7 @@ def recipe(data: str) -> Recipe:
 
 
 def run_folder(data: str, corrupt: str | None = None, mislabel: str | None = None, prefix: str = "") -> Path:
-    """Return where a run goes when nothing is said; another one for every change of the data.
+    """Return the default folder of a run, another one for every change of the data.
 
     >>> run_folder("digits", None, "0.2:seed=1").as_posix(), run_folder("folder:size=32:my/pictures", prefix="tune-").name
     ('runs/digits+mislabel=0.2_seed=1', 'tune-folder_size=32')

@@ -1,4 +1,4 @@
-"""What is looked at of a recording: each sample's mean signals, its trajectory, and when rankings come to rest."""
+"""What a report shows of a recording: each sample's mean signals and trajectory, and when rankings settle."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Events of a study at work: `notify(event, details)`, made from the progress of its parts.
+"""The events of a running study: `notify(event, details)`. Events and the names of their details:
 
 data, notice    text
-step            label, done, total: of anything that takes long, as fine as it counts
+step            label, done, total: of anything that takes long, in its smallest countable steps
 epoch           epoch, epochs, loss (and label): a completed epoch of a surrogate
 scored          columns
-jobs            total, work: trainings that are to come, and how many samples go through them
+jobs            total, work: the number of trainings to come, and their work (as in "training" and "result")
 training        name, epoch, epochs, work, loss (and label, beside others): a completed epoch of a training in this process
 result          method, keep, seed, work, test_accuracy and the rest of a result (and label, beside others)
 failure         method, keep, seed, work, reason
@@ -32,7 +32,7 @@ def stepped(notify: Notify, label: str) -> Callable[[float, float], None]:
 
 
 def kind_of(job: Job) -> str:
-    """Return what distinguishes a training from others, besides method, kept share and seed.
+    """Return a label for trainings that differ only in method, kept share and seed.
 
     >>> train = {"model": "small", "epochs": 60, "batch_size": 32}
     >>> kind_of(Job("tdds", 0.1, 144, "digits", None, "f", train, 0, mislabel="0.2"))
@@ -44,7 +44,7 @@ def kind_of(job: Job) -> str:
 
 
 def watched(notify: Notify, work: float | None = None) -> Callable[[Job, Progress], None]:
-    """Return an `on_epoch` that reports epochs; with `work`, for one training among others, the label is included."""
+    """Return an `on_epoch` that reports epochs; with `work`, for a training among those of other kinds, also its label."""
 
     def on_epoch(job: Job, progress: Progress) -> None:
         name = f"{job.method} {job.keep:g} (seed {job.seed})"

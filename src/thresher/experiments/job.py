@@ -18,7 +18,7 @@ from thresher.experiments.rundir import digest_of
 from thresher.types import Floats
 
 _CHANGES = ("corrupt", "mislabel", "holdout")
-_UNTOLD = ("data_dir", "coreset", "scores", "eval_every")  # where things lie, what else is looked at
+_UNTOLD = ("data_dir", "coreset", "scores", "eval_every")  # paths, and what changes no training
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Job:
     `corrupt`, `mislabel` and `holdout` change the data as `thresher.data.load` says. `dynamic` names a rule that draws each
     epoch's samples (`thresher.dynamic.parse_rule`), instead of a coreset.
 
-    `eval_every` > 0 measures the test set also after every so many epochs, so that the result tells the best of them, too;
-    that changes no training and no result's name.
+    `eval_every` > 0 also measures the test set after every so many epochs, so that the result has the best accuracy, too;
+    this changes neither the training nor the result's name.
 
     Files are named with digests of their contents, so that a result is the same wherever they lie. `fingerprint` is that of
     the training samples, `test_fingerprint` that of the test samples, None where it is not known.
@@ -56,14 +56,14 @@ class Job:
 
     @property
     def work(self) -> int:
-        """How many samples go through the network, those that come again counted again."""
+        """How many samples go through the network, counted again in every epoch."""
         return self.kept * int(self.train["epochs"])
 
     @property
     def digest(self) -> str:
         """16 hexadecimal digits naming what is computed; where files lie does not matter."""
         identity = self.told()
-        if self.dynamic is None:  # as before there was such a thing
+        if self.dynamic is None:  # earlier versions had no such field
             del identity["dynamic"]
         # the fingerprint says how the data was changed; that of the test samples is compared with the result's instead,
         # since results of earlier versions do not have it
@@ -73,7 +73,7 @@ class Job:
         return digest_of(identity)
 
     def told(self) -> dict[str, Any]:
-        """Return what a result's file tells of its job: what determines it, and not where things lie."""
+        """Return the fields that a result's file repeats of its job: what determines the result, but no paths."""
         return {name: value for name, value in asdict(self).items() if name not in _UNTOLD}
 
     def result_path(self, results: Path) -> Path:
@@ -95,10 +95,10 @@ class Task:
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def refuse_other(self, result: Mapping[str, Any]) -> None:
-        """Raise CorruptFileError where the file has the name of the job's result and tells of another job.
+        """Raise CorruptFileError if the file is named as the job's result, but holds that of another job.
 
-        Other files, a board's cells, are named by what they stand for; whoever reads them compares. Results of versions that
-        told less are taken.
+        A board's files are named by their cells instead, and compared by those who read them. Results of earlier versions,
+        which repeat fewer fields of their jobs, are accepted.
         """
         told = {f.name: result[f.name] for f in fields(Job) if f.name in result}
         job = self.job

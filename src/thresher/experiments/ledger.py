@@ -1,4 +1,4 @@
-"""What a run cost: stages are timed into the run's log while they work, and read from there for the report."""
+"""What a run cost: the time of every stage is written into the run's log, and read from there for the report."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class Clock:
         return round(seconds, 4)
 
     def epoch(self, epoch: int) -> None:
-        """The surrogate has completed this many epochs."""
+        """Log the time of an epoch that has just ended; `epoch` counts completed ones."""
         self._log("epoch", epoch=epoch, seconds=self._lap())
 
     def stage(self, event: str) -> None:
-        """A stage has ended."""
+        """Log the time of a stage that has just ended."""
         self._log(event, seconds=self._lap())
 
 
@@ -62,7 +62,7 @@ def ledger(
     log: Path, n: int, surrogate_epochs: int, coreset_epochs: int, resolved: Mapping[tuple[str, float], ResolvedMethod],
     results: Sequence[Mapping[str, Any]],
 ) -> Ledger:  # fmt: skip
-    """Return what the run cost whose log lies at `log`; times it does not hold are None.
+    """Return the costs of the run with this log; times that the log lacks are None.
 
     A pass is one sample through the network, forward and backward: the measure that does not depend on the machine.
     """

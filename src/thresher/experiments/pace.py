@@ -15,15 +15,15 @@ from thresher.train.loop import fit
 from thresher.train.spec import TrainSpec
 
 _STEPS = 8
-_MARGIN = 1.15  # evaluation, reading and the moods of a machine
+_MARGIN = 1.15  # for evaluation, reading, and a machine that is busier at times
 
 
 class Pace:
     """Measures the seconds of a training step once for every kind of training, and keeps the time limit.
 
-    `limit_minutes` None is no limit; `threads` are those of one training. `sharing` trainings run at once on one device, and
-    are taken to be as much slower until one has ended (`learn`); `beside` trainings run beside a recording, which is taken
-    to be as much slower for each of them.
+    `limit_minutes` None is no limit; `threads` are those of one training. `sharing` trainings run at once on one device;
+    until one has ended (`learn`), each is assumed to take `sharing` times as long as alone. `beside` trainings run beside a
+    recording, which is assumed to take 1 + `beside` times as long.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Pace:
 
     @classmethod
     def shared(cls, device: str, threads: int | None, limit_minutes: float | None, processes: int) -> Pace:
-        """Return the pace of so many trainings at once, which share a GPU and elsewhere have cores of their own."""
+        """Return the pace of `processes` trainings at once: on a GPU they share it, on a CPU each has cores of its own."""
         return cls(device, threads, limit_minutes, processes if device.startswith("cuda") else 1)
 
     @property
@@ -68,15 +68,15 @@ class Pace:
         return (ends[1] - ends[0]) / -(-len(ids) // spec.batch_size)
 
     def training(self, data: Data, spec: TrainSpec, kept: int) -> float:
-        """Return the estimated seconds of a whole training on `kept` samples, with its evaluation, beside its like."""
+        """Return the estimated seconds of a training on `kept` samples, with its evaluation, beside others of its kind."""
         return self.alone(data, spec, kept) * self._sharing.get(_kind(data, spec), self._at_first)
 
     def learn(self, data: Data, spec: TrainSpec, kept: int, seconds: float) -> None:
-        """Take note of how long a training took beside others of its kind."""
+        """Remember how long a training took beside others of its kind."""
         self._sharing[_kind(data, spec)] = max(1.0, seconds / self.alone(data, spec, kept))
 
     def alone(self, data: Data, spec: TrainSpec, kept: int) -> float:
-        """Return the estimated seconds of a training or recording beside which there is no other."""
+        """Return the estimated seconds of a training or recording that runs alone."""
         steps = spec.epochs * -(-kept // spec.batch_size) + len(data.test) / spec.batch_size / 3
         return _MARGIN * steps * self.step(data, spec)
 

@@ -61,9 +61,9 @@ def record(
 ) -> Trajectory:
     """Train the surrogate and record it into `run/trajectory`; continue after a crash, skip when complete.
 
-    `until` stops after that many epochs of the schedule; a later call continues from there. `eval_pass` says whether
-    a last evaluation pass is made; None goes on as begun, and makes one where nothing is there. `on_epoch` and `on_step` are
-    called as by `fit`.
+    `until` stops after that many epochs of the schedule; a later call continues from there. `eval_pass` says whether the
+    recording ends with an evaluation pass; None continues a recording as it was begun, and gives a new one the pass.
+    `on_epoch` and `on_step` are called as by `fit`.
 
     After `kill -9` at any moment the same call continues from the last committed epoch, and the recording (and so every
     score) is bit for bit that of an uninterrupted run on the same CPU. The ranks of torch.distributed, if it is set up,
@@ -110,7 +110,7 @@ def _begun(recording: Trajectory, logits: LogitsDtype | None, eval_pass: bool | 
 
 
 def timed(clock: Clock, then: Callable[[Progress], None]) -> Callable[[Progress], None]:
-    """Return an `on_epoch` that notes the time and goes on."""
+    """Return an `on_epoch` that logs the time of the epoch and then calls `then`."""
 
     def on_epoch(progress: Progress) -> None:
         clock.epoch(progress.epoch)

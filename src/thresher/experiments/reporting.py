@@ -65,7 +65,7 @@ def gather(out: Path, spec: StudySpec, results: Results, data: Data, on_step: On
     environment = _if_there(out / "env.json")
     columns = read_scores(out / "scores.parquet").columns
     keep = min(spec.keeps, default=0.1)
-    shown, suspects, verdict = _looked_at(trajectory, on_step)
+    shown, suspects, verdict = _map_and_suspects(trajectory, on_step)
     scorers = [method.scorer for (_, kept), method in resolved.items() if kept == keep]
     published, note = published_curve(spec)
     selections, told = _selections(out, resolved, data, results)
@@ -97,11 +97,11 @@ def gather(out: Path, spec: StudySpec, results: Results, data: Data, on_step: On
 
 
 def _pass(number: int, on_step: OnStep) -> OnStep:
-    """Return what a pass over the recording is to tell its epochs: it is one of three, and then there is the drawing."""
+    """Return the `on_step` of one of the three passes over the recording; drawing is the fourth part of the whole."""
     return lambda done, total: on_step(number + done / total, 4)
 
 
-def _looked_at(trajectory: Trajectory | None, on_step: OnStep) -> tuple[DataMap | None, tuple[Suspects, ...], str]:
+def _map_and_suspects(trajectory: Trajectory | None, on_step: OnStep) -> tuple[DataMap | None, tuple[Suspects, ...], str]:
     """Return the data map with the trajectories of some samples, the suspects, which are among these, and what
     `thresher suspects` says of all labels."""
     if trajectory is None or not trajectory.epochs:
@@ -144,7 +144,7 @@ def _largest(values: Floats, count: int) -> Ids:
 def command_line(spec: StudySpec) -> str:
     """Return the command that makes this study, or "" where the options of `thresher run` cannot say it.
 
-    Where the data lies is the reader's affair: it is written as DIR.
+    The folder of the data differs from reader to reader and is written as DIR.
     """
     surrogate, coreset, base = spec.surrogate, spec.coreset, recipe(spec.data)
     seeds = ",".join(map(str, spec.seeds))
@@ -173,7 +173,7 @@ def _unless(base: TrainSpec, spec: TrainSpec, options: Mapping[str, str]) -> lis
 
 
 def _sayable(spec: StudySpec) -> bool:
-    """Return whether the options of `thresher run` reach this spec: they set some fields, both trainings share others."""
+    """Return whether the options of `thresher run` can express this spec: they set some fields, some for both trainings."""
     base = recipe(spec.data)
     own = ("model", "epochs", "batch_size", "schedule_epochs", "lr", "precision", "compile")
     for mine, theirs in ((spec.surrogate, base.surrogate), (spec.coreset, base.coreset)):
@@ -205,11 +205,11 @@ def _lines(results: Results) -> tuple[Line, ...]:
 def _selections(
     out: Path, resolved: Mapping[tuple[str, float], ResolvedMethod], data: Data, results: Results
 ) -> tuple[tuple[Selection, ...], list[str]]:
-    """Return the coresets of this study in its order, and what there is to tell: why a coreset has its samples, where it
-    says so, and why files are left out: damaged, or of other data.
+    """Return the study's coresets in its order, and notices: why a coreset has its samples, if it says so, and why a file is
+    left out (damaged, or of other data).
 
-    Of one drawn anew per seed it is the draw of the lowest seed that was trained here: others, of an earlier study in the
-    same folder, may lie beside it.
+    If there is a draw for every seed, that of the lowest seed trained in this study is returned: draws of an earlier study
+    may lie in the same folder.
     """
     left_out = []
     trained = _trained(results)
@@ -220,7 +220,7 @@ def _selections(
         try:
             coreset = Coreset.load(path, fingerprint=data.fingerprint, n=len(data.train))
         except ThresherError as error:
-            why = one_line(error).replace(str(path), path.name)  # where it lies here is nobody's affair
+            why = one_line(error).replace(str(path), path.name)  # a report names no folders of this machine
             left_out.append(f"A coreset is left out: {why}")
             continue
         label, keep, seed = (coreset.source.get(name) for name in ("method", "keep", "seed"))
@@ -260,7 +260,7 @@ def _facts(spec: StudySpec, data: Data, environment: Mapping[str, Any]) -> tuple
 
 
 def _made_elsewhere(environment: Mapping[str, Any], results: Results) -> list[str]:
-    """Return what there is to tell of trainings on other versions or hardware than those that the run began on."""
+    """Return notices on trainings that ran with other versions or on other hardware than the run began with."""
     found: Counter[str] = Counter()
     for result in results:
         own = result.get("environment") or {}

@@ -1,9 +1,9 @@
-"""The run directory: one folder a run, where what stands there is complete.
+"""The run directory: one folder per run, in which every file is complete.
 
     spec.json  env.json  log.jsonl  trajectory/  scores.parquet  coresets/  results/<digest>.json  report.html
 
-Stages write aside and rename, so a run that broke off is continued by running it again. A lock (freed by the
-operating system when its holder dies) keeps a second writer out.
+Stages write aside and rename, so an interrupted run is continued by running it again. A lock (freed by the operating
+system when its holder dies) keeps a second writer out.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from thresher.trajectory.layout import MANIFEST
 from thresher.version import __version__
 
 _LATELY_KNOWN = ("test_fingerprint",)
-"""What runs of earlier versions do not say of themselves: it is compared where both sides know it."""
+"""Fields that runs of earlier versions lack; they are compared only if both sides have them."""
 
 
 def digest_of(content: Mapping[str, Any]) -> str:
@@ -55,7 +55,7 @@ def read_json(path: Path, advice: str = "Delete it and run the same command agai
 
 
 def read_training(path: Path) -> dict[str, Any]:
-    """Return a finished training's record; raises CorruptFileError where it is not a whole one."""
+    """Return a finished training's record; raises CorruptFileError if it is incomplete."""
     result = read_json(path)
     numbers = ("seed", "kept", "keep", "test_accuracy", "seconds")
     wrong = [name for name in numbers if isinstance(result.get(name), bool) or not isinstance(result.get(name), int | float)]
@@ -66,9 +66,9 @@ def read_training(path: Path) -> dict[str, Any]:
 
 
 def of_other_data(found: Mapping[str, Any], fingerprint: str, test_fingerprint: str | None) -> str:
-    """Return in what a result or recording differs from the data with these fingerprints, "" where in nothing.
+    """Return how the data of a result or recording differ from those with these fingerprints, "" if they do not.
 
-    What one of the two does not know differs in nothing.
+    A fingerprint that one of the two lacks is not compared.
 
     >>> of_other_data({"fingerprint": "a", "test_fingerprint": "b"}, "a", "c")
     'test samples b instead of c'
@@ -88,14 +88,14 @@ def refuse_other_data(
     what: str, found: Mapping[str, Any], fingerprint: str, test_fingerprint: str | None,
     advice: str = "Give the --data-dir it was made with, or choose another --out.",
 ) -> None:  # fmt: skip
-    """Raise FingerprintError where `what` was found to be of other data than those with these fingerprints."""
+    """Raise FingerprintError if `found`, which should be `what`, is of other data than those with these fingerprints."""
     differs = of_other_data(found, fingerprint, test_fingerprint)
     if differs:
         raise FingerprintError(f"Expected {what}, but it is of other data: {differs}. {advice}")
 
 
 def file_stem(label: str, keep: float) -> str:
-    """Return what files of a method at a kept share are called.
+    """Return the name, without an ending, of files of a method at a kept share.
 
     >>> file_stem("tdds:window=5:at=10", 0.1)
     'tdds_window=5_at=10-0.1'
@@ -104,7 +104,7 @@ def file_stem(label: str, keep: float) -> str:
 
 
 def save_coreset(coreset: Coreset, path: Path) -> None:
-    """Write a coreset, unless the file holds these samples, for these reasons, already; a damaged file is made anew."""
+    """Write a coreset unless the file already holds it, with the same provenance; a damaged file is replaced."""
     try:
         there = coreset.is_at(path)
     except (MissingFileError, CorruptFileError):
@@ -116,7 +116,7 @@ def save_coreset(coreset: Coreset, path: Path) -> None:
 def environment(device: str | None = None) -> dict[str, Any]:
     """Return the versions and hardware that numbers depend on; names no machine and no path.
 
-    The GPU is that of `device`, None for another device; the first one where no device is given.
+    `gpu` is the name of `device`, None if that is no GPU; without a `device`, the name of the first GPU.
     """
     import numpy
     import pyarrow
@@ -180,7 +180,7 @@ def _stands_at(file: IO[str], path: Path) -> bool:
 
 
 def _difference(key: str, there: Any, here: Any) -> str:
-    """Return in words how two values of a spec differ; of large ones, in what.
+    """Return in words how two values of a spec differ; for nested ones, in which fields.
 
     >>> _difference("surrogate", {"model": "tiny", "lr": 0.1}, {"model": "small", "lr": 0.1})
     'surrogate: model tiny there, small here'
@@ -195,7 +195,7 @@ class RunDirectory:
     """A run's folder, held by one writer at a time. Use as a context manager.
 
     A new or empty folder is set up with `spec`; one that holds the same spec is continued; one of another spec is
-    refused with RunDirectoryError, as is one that another process is writing. Of several ranks, which all make one, rank 0
+    refused with RunDirectoryError, as is one that another process is writing. On several ranks each makes one, and rank 0
     is the writer.
     """
 

@@ -1,7 +1,7 @@
 """The main job: record one training, score with every method, select, retrain on each coreset, compare.
 
-`run_study` is the whole way of the data, stage by stage; each stage leaves complete files in the run directory and is
-skipped when they are there. The stages are functions of their own, which the single commands use too.
+`run_study` runs all stages, one after another; each leaves complete files in the run directory and is skipped when they are
+there. The stages are functions of their own, which the single commands use too.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class StudySpec:
     """Everything that determines the numbers of a study; JSON-ready through `to_json`.
 
     `data` is the name that `thresher.data.load` takes, by which published settings are found; `corrupt` and `mislabel`
-    change its training split as `load` says. `check_minutes` checks `auto` on a held-out part first, for so long.
+    change its training split as `load` says. With `check_minutes`, `auto` is first checked on a held-out part, for so long.
     """
 
     data: str
@@ -75,21 +75,21 @@ def select_all(
     classes that a coreset leaves without a sample.
     """
     lost = {(verdict.method, verdict.keep): verdict for verdict in verdicts if verdict.holds is False}
-    table_ = read_scores(run / "scores.parquet")
-    pool = Pool(table_.n, table_.targets, None, data.num_classes)
+    scored = read_scores(run / "scores.parquet")
+    pool = Pool(scored.n, scored.targets, None, data.num_classes)
     provenance = {"fingerprint": data.fingerprint, "data": data.name}
     paths: dict[tuple[str, float, int], Path] = {}
     for (label, keep), method in resolved.items():
         if (label, keep) in lost:
             chosen = {s: fallen_back(lost[label, keep], pool, s, data) for s in spec.seeds}
         else:
-            chosen = {s: choose(method, table_.columns, names, pool, keep, s, provenance) for s in spec.seeds}
+            chosen = {s: choose(method, scored.columns, names, pool, keep, s, provenance) for s in spec.seeds}
         first = chosen[spec.seeds[0]]
         none_of = emptied(data.train.targets, first.ids)
         empty = emptied_text(label, method.selector, none_of, len(first), pool.n, data.class_names)
-        why = "" if fell_back(first) else reasons(first)  # the check has said so
+        why = "" if fell_back(first) else reasons(first)  # the check's verdict has been reported
         drawn = any(not np.array_equal(c.ids, first.ids) for c in chosen.values())
-        which = f"keep {keep:g}" + (f", seed {spec.seeds[0]}" if drawn else "")  # another draw leaves others empty
+        which = f"keep {keep:g}" + (f", seed {spec.seeds[0]}" if drawn else "")  # another draw may leave others empty
         for text in filter(None, (why, empty and f"{which}: {empty}")):
             notify("notice", {"text": text})
         for seed, coreset in chosen.items():
@@ -154,7 +154,7 @@ def scales_loss(rule: str, data: str, method: ResolvedMethod) -> bool:
 
 
 def notices(spec: StudySpec, resolved: Iterable[ResolvedMethod]) -> list[str]:
-    """Return what was picked for whom and why, a sentence each."""
+    """Return sentences on the settings that were picked for methods, and why."""
     methods = list(resolved)
     said = [method.notice for method in methods if method.notice]
     tdds = [m for m in methods if parse_spec(m.name)[0] == "tdds"]
@@ -207,7 +207,7 @@ def _score_and_select(
 
 
 def _check_possible(spec: StudySpec, data: Data) -> None:
-    """Raise what a study would end with, before anything is trained: a misspelled method or model must not cost an hour."""
+    """Raise what a study would end with, before any training: a misspelled method or model must not cost an hour."""
     for keep in spec.keeps:
         keep_count(len(data.train), keep)
     if spec.check_minutes is not None:

@@ -1,7 +1,7 @@
 """Tables of results: means with intervals, gaps to Random paired by seed.
 
 Intervals are two-sided 95 % Student t intervals of the mean over seeds; with one seed there is none. All
-seeds share one surrogate, so how much another one would change a method's coreset is in no interval.
+seeds share one surrogate, so no interval shows how much another one would change a method's coreset.
 """
 
 from __future__ import annotations
@@ -39,20 +39,19 @@ class Row:
 
 
 def looked_at(result: Mapping[str, Any], every: int) -> bool:
-    """Return whether a result tells the best accuracy over every so many epochs.
+    """Return whether a result has the best accuracy over the epochs, measured after every so many of them.
 
     >>> looked_at({"best_test_accuracy": 0.5, "eval_every": 5}, 1), looked_at({"best_test_accuracy": 0.5}, 1)
     (False, True)
     """
-    # earlier versions do not say which epochs theirs is of
+    # results of earlier versions do not say at which epochs theirs was measured
     return result.get("best_test_accuracy") is not None and result.get("eval_every", every) == every
 
 
 def mean_best(results: Sequence[Mapping[str, Any]], every: int = 0) -> float | None:
-    """Return the mean in percent of the best accuracies over the epochs, None where a result does not tell its own.
+    """Return the mean in percent of the best accuracies over the epochs, None if a result lacks its own.
 
-    Neither is there one where they were not looked for at the same epochs (`every` so many, if that is given): among more of
-    them the best is better.
+    It is also None if they were not measured at the same epochs (every `every` ones, if given): the best of more is higher.
 
     >>> best = {"best_test_accuracy": 0.5}
     >>> mean_best([best, {"best_test_accuracy": 0.75}]), mean_best([best, {"test_accuracy": 0.5}])
