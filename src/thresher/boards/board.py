@@ -31,9 +31,9 @@ class BoardRow:
 
     `gap` is the mean over shared seeds, which are `pairs`, of (this accuracy - Random's) with the same data, model, kept
     share and recipe; `difference` is ours minus published; `status` is "" or says what keeps the line from being complete.
-    `trained_as` names the method whose trainings these are where this one's are equal to them and were not run again. `best`
-    is the mean of the best accuracies over the epochs, chosen on the test set, where all trainings told theirs, of the
-    epochs that the place looks at, if it does.
+    `trained_as` names the method under which the trainings were run, if this one's are equal and were not run again. `best`
+    is the mean of the best accuracies over the epochs, chosen on the test set; None unless all trainings measured theirs, at
+    the epochs that the place asks for, if it does.
     """
 
     entry: Entry
@@ -58,7 +58,7 @@ class BoardRow:
 
     @property
     def remark(self) -> str:
-        """What is to be known of the line, besides how complete it is."""
+        """What readers should know about the line, besides how complete it is."""
         shared = f"trained once, as {self.trained_as}" if self.trained_as else ""
         best = "" if self.best is None else f"best over the epochs {plus_minus(self.best, None)}, chosen on the test set"
         return "; ".join(part for part in (shared, best, self.entry.remark) if part)
@@ -79,7 +79,7 @@ class BoardRow:
 
 
 def board(entries: Sequence[Entry], seeds: Sequence[int], place: Place) -> list[BoardRow]:
-    """Return a row for every entry with what has been run of it; a file that is no result of its cell is said in its row."""
+    """Return a row for every entry with what has been run of it; its status tells of files that are not its results."""
     found: dict[str, dict[int, dict[str, Any]]] = {}
     trouble: dict[str, str] = {}
     for entry in entries:
@@ -152,12 +152,12 @@ def _labels(rows: Sequence[BoardRow]) -> tuple[list[str], list[str]]:
 
 
 def columns(rows: Sequence[BoardRow]) -> tuple[str, ...]:
-    """Return the headings: those labels that tell the rows apart, then `HEADINGS`; of several targets also which it is."""
+    """Return the headings: the labels that tell the rows apart (the target too, if there are several), then `HEADINGS`."""
     return (*_labels(rows)[0], *HEADINGS)
 
 
 def in_common(rows: Sequence[BoardRow]) -> str:
-    """Return in words what all rows are of, which therefore has no column."""
+    """Return in words the labels that all rows share, which therefore have no column."""
     return ", ".join(f"{key} {_label(rows[0], key)}" for key in _labels(rows)[1]) if rows else ""
 
 
@@ -168,7 +168,7 @@ def lines(rows: Sequence[BoardRow]) -> list[tuple[str, ...]]:
 
 
 def as_markdown(rows: Sequence[BoardRow]) -> str:
-    """Return the board as a Markdown table; a line above it says what all of its rows are of, the legend is below."""
+    """Return the board as a Markdown table, with the labels that all rows share above it and the legend below."""
     heads = columns(rows)
     texts = [in_common(rows), "", "| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     texts += ["| " + " | ".join(text.replace("|", "\\|") for text in line) + " |" for line in lines(rows)]
@@ -190,7 +190,7 @@ def numbers(row: BoardRow) -> dict[str, float | int | None]:
 def records(rows: Sequence[BoardRow]) -> list[dict[str, Any]]:
     """Return the rows as plain values: target, all labels, numbers, epochs, accuracy by seed, status, remark.
 
-    They say what a row is of also where it is read without the others.
+    Each has all labels, so that it can be read without the others.
     """
     labels = dict.fromkeys(key for row in rows for key in row.entry.labels)
     return [

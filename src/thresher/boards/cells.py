@@ -13,9 +13,8 @@ from thresher.settings.tables import PublishedNumber
 from thresher.train.spec import TrainSpec
 
 RULES = 2
-"""Raised whenever the same cell would keep other samples: by another draw (decision 0016), or by settings derived otherwise.
-
-It is part of a cell's name, so that results of different rules never stand on one board.
+"""Raised by one whenever the same cell would keep other samples: by another draw (decision 0016), or by settings derived in
+another way. It is part of a cell's name, so that results of different rules never stand on one board.
 """
 
 
@@ -70,7 +69,7 @@ class Cell:
 class Entry:
     """One line of a table: a cell for every seed, how it is labelled, and the published number beside it.
 
-    `labels` hold "data", "model", "keep", "batch", "method" and what else tells the lines of a target apart, all as text.
+    `labels` hold "data", "model", "keep", "batch", "method" and whatever else tells a target's lines apart, all as text.
     """
 
     target: str

@@ -29,15 +29,15 @@ class Outcome:
     left: dict[Cell, str] = field(default_factory=dict)
 
     def open(self, cells: Iterable[Cell]) -> list[Cell]:
-        """Return those of which nothing has become yet."""
+        """Return the cells that have no outcome yet."""
         known = {*self.done, *self.failed, *self.left}
         return [cell for cell in cells if cell not in known]
 
     def add_finished(self, cells: Iterable[Cell], place: Place, notify: Notify) -> list[Cell]:
-        """Take the cells that have a result, and return those that have none.
+        """Count the cells that have a result as done, and return those that have none.
 
-        A file that is not the cell's result, or one of other data than those at hand, makes the cell a failed one. Says how
-        many these are, and how many results could not be compared with their data.
+        A cell fails if its file is not its result, or of other data than those at hand. Notices say how many of these there
+        are, and how many results could not be compared with their data.
         """
         todo: list[Cell] = []
         refused: list[str] = []
@@ -63,7 +63,7 @@ class Outcome:
 
 
 def mark_failed(outcome: Outcome, place: Place, notify: Notify, cell: Cell, error: Exception) -> None:
-    """Write down why a cell failed; one that another process is at is left to it."""
+    """Write down why a cell failed; one that another process works on is left to that process."""
     if isinstance(error, BusyError):
         outcome.left[cell] = str(error)
         return
@@ -98,5 +98,5 @@ def each(cells: Iterable[Cell], make: Callable[[Cell], Made], fail: Fail) -> dic
 
 
 def work_of(cell: Cell) -> float:
-    """Return how long a cell's training is, beside the others: in epochs of the whole data set."""
+    """Return the length of a cell's training, for comparison with others: in epochs of the whole data set."""
     return cell.keep * cell.coreset.epochs

@@ -1,6 +1,6 @@
-"""Where the cells of a study run, and the results that stand there: each is compared with the data at hand, where they are.
+"""Where the cells of a study run, and the results that are there: they are compared with the data, if these are at hand.
 
-A cell names its data only; a result carries the fingerprints of those it was trained and measured on.
+A cell only names its data; a result carries the fingerprints of those it was trained and measured on.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from thresher.experiments.rundir import read_json, refuse_other_data
 
 Origin = tuple[str | None, ...]
 PUBLIC = ("digits", "cifar10", "cifar100")
-"""Data sets whose files are the same everywhere: they are not loaded only to compare results with them."""
+"""Data sets whose files are the same everywhere: they are not loaded just to compare results with them."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,11 @@ class Place:
 
     @property
     def training_device(self) -> str:
-        """The device that a training is told: Ray gives each a GPU, whichever it is, and lets it see no other."""
+        """The device to pass to a training: Ray gives each any one GPU and hides the others from it."""
         return "cuda" if self.engine == "ray" and self.device.startswith("cuda") else self.device
 
     def load(self, cell: Cell) -> Data:
-        """Return the data a cell trains on, loaded once for all that follow."""
+        """Return the data a cell trains on, loaded once for all that follow; remembers their fingerprints."""
         root = str(self.data_dir) if self.data_dir else None
         data = cached_data(cell.data, root, cell.corrupt, cell.mislabel, cell.holdout)
         key = tuple(cell.origin.values())
@@ -75,7 +75,7 @@ class Place:
     def fingerprints(self, cell: Cell) -> tuple[str, str] | None:
         """Return the fingerprints of the training and the test samples at hand, None where they are not known.
 
-        Public data are known once they have been loaded for a training; others are loaded for it.
+        Public data are known once they have been loaded for a training; others are loaded to find out.
         """
         key = tuple(cell.origin.values())
         if key not in self._known and key not in self._unread and cell.data not in PUBLIC:
@@ -86,7 +86,7 @@ class Place:
         return self._known.get(key)
 
     def unread(self, cell: Cell) -> str:
-        """Return why results could not be compared with the cell's data, "" where nothing was in the way."""
+        """Return why results could not be compared with the cell's data, "" if nothing prevented it."""
         return self._unread.get(tuple(cell.origin.values()), "")
 
 

@@ -29,7 +29,7 @@ _SURROGATE = TrainSpec("resnet18", epochs=200, batch_size=100)
 _CORESET = TrainSpec("resnet18", epochs=200, batch_size=128)
 _SMALL_SURROGATE = TrainSpec("small", epochs=30, batch_size=100)
 _SMALL_STEPS, _SMALL_BATCH = 4700, 32
-_SMALLEST = "shufflenet_v2"  # of the published networks, the one that stands beside the miniature's smaller one
+_SMALLEST = "shufflenet_v2"  # the published network whose numbers stand beside those of the miniature's smaller one
 _TRAINING_IMAGES = 50_000
 
 
@@ -159,7 +159,7 @@ _CHANGES: dict[str, dict[str, Any]] = {"": {}, "noise": {"mislabel": NOISE}, "co
 
 
 def _changed(entry: Entry, change: str) -> Entry:
-    """Return the entry on data that are changed in one way, or not at all, which a label says."""
+    """Return the entry on data with this change, or none, and a label that says so."""
     labels = {"data": entry.labels["data"], "change": change or "none", **entry.labels}
     return replace(entry, cell=replace(entry.cell, **_CHANGES[change]), labels=labels)
 

@@ -63,7 +63,7 @@ def from_coresets(
     """Return the tasks of the cells whose coresets are there, None for the others; `folder` is their recording's.
 
     A coreset that cannot be used (damaged, another cell's, of other data than those at hand, its scores missing) counts as
-    not there and is selected anew; `notify` is told how many these are.
+    missing and is selected anew; a notice says how many of these there are.
     """
     unused: list[str] = []
 
@@ -85,7 +85,7 @@ def from_coresets(
 
 
 def _from_coreset(folder: Path, cell: Cell, data: Data, place: Place) -> Task:
-    """Return the task of a cell whose coreset is there. Raises an error where that, or what scales its loss, is no use."""
+    """Return the task of a cell whose coreset is there. Raises an error if it, or what scales its loss, cannot be used."""
     path = place.coreset(cell)
     coreset = Coreset.load(path, data.fingerprint, len(data.train), data.name)
     own = _provenance(cell, data)
@@ -97,7 +97,7 @@ def _from_coreset(folder: Path, cell: Cell, data: Data, place: Place) -> Task:
 
 
 def _scale(folder: Path, coreset: Coreset, path: Path) -> Scale:
-    """Return what the loss of a coreset's training is scaled by, out of the score tables in its recording's `folder`."""
+    """Return the scores by which the loss of a coreset's training is scaled, from a table in its recording's `folder`."""
     for scores in sorted(folder.glob("scores-*.parquet")):
         with suppress(CorruptFileError, InputError):  # of several, another may have it
             for column, found in read_scores(scores).columns.items():
@@ -121,7 +121,7 @@ def from_recording(
     names = column_names(list(methods.values()))
     asked = sorted([column, scorer.params(), at] for (scorer, at), column in names.items())
     last = max(at or recording.epochs for _, at in names)
-    # named by what is read, too: the recording may have been made again, elsewhere, since it was scored
+    # its name depends on what is read, too: since it was scored, the recording may have been made again elsewhere
     path = folder / f"scores-{digest_of({'columns': asked, 'recording': recording.checksums(last)})}.parquet"
     try:
         columns = read_scores(path).columns
@@ -132,9 +132,9 @@ def from_recording(
 
 
 def _asked(method: ResolvedMethod, epochs: int, recording: Trajectory) -> ResolvedMethod:
-    """Return the method asked after the epochs that it needs, however many more are recorded for others.
+    """Return the method with its scores taken after the epochs that it needs, however many more are recorded for others.
 
-    Raises what scoring raises where the recording cannot give what it reads.
+    Raises what scoring raises if the recording lacks what it reads.
     """
     asked = replace(method, at=method.at or epochs_needed(method, epochs))
     check_requests(recording, [Request(column, *pair) for pair, column in column_names([asked]).items()])
@@ -158,7 +158,7 @@ def _selected(
 
 
 def _provenance(cell: Cell, data: Data) -> dict[str, str]:
-    """Return what a cell's coreset says of whose it is."""
+    """Return the provenance of a cell's coreset: its data and the cell."""
     return {"fingerprint": data.fingerprint, "data": data.name, "cell": cell.digest}
 
 

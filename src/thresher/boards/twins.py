@@ -26,10 +26,7 @@ def _key(job: Job) -> _Key:
 
 
 def paired(tasks: Mapping[Cell, Task]) -> dict[Cell, list[Cell]]:
-    """Return the first cell of every training, with those that would only repeat it.
-
-    Equal means the same test samples, too.
-    """
+    """Return the first cell of every training, with the cells that would only repeat it on the same test samples."""
     firsts: dict[_Key, Cell] = {}
     found: dict[Cell, list[Cell]] = {}
     for cell, task in tasks.items():
@@ -42,7 +39,7 @@ def paired(tasks: Mapping[Cell, Task]) -> dict[Cell, list[Cell]]:
 
 
 def trained(tasks: Mapping[Cell, Task], place: Place) -> dict[Cell, dict[str, Any]]:
-    """Return by task what the place holds of its training under another cell's name."""
+    """Return the results that the place already holds for these cells under other cells' names."""
     wanted: dict[_Key, list[Cell]] = {}
     for cell, task in tasks.items():
         wanted.setdefault(_key(task.job), []).append(cell)
@@ -58,9 +55,9 @@ def trained(tasks: Mapping[Cell, Task], place: Place) -> dict[Cell, dict[str, An
 
 
 def adopt(task: Task, result: Mapping[str, Any]) -> dict[str, Any]:
-    """Write a training's result as that of `task` too, whose numbers it has, and return it.
+    """Write a training's result as that of `task` too, whose training is equal, and return it.
 
-    It says whose it is. Raises BusyError while another process is at the file.
+    Its `trained_as` names the method it was trained for. Raises BusyError while another process writes the file.
     """
     own = {"method": task.job.method, "keep": task.job.keep, "scale_column": task.job.scale_column, **task.about}
     with locked(task.path.with_suffix(".lock")):

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-_SETTLE = 1.0  # seconds; what comes earlier was there before (a training that goes on, results on disk) and tells no speed
+_SETTLE = 1.0  # seconds; progress before is of earlier runs (a resumed training, results on disk) and tells no speed
 
 
 class TimeLeft(ProgressColumn):

@@ -1,4 +1,4 @@
-"""Loads the data sets that coresets and recordings name, to compare them and to name the files of samples."""
+"""Loads the data sets that coresets and recordings name, to compare their fingerprints and to find the files of samples."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def usual_data(told: Mapping[str, Any], *, pictures: bool = False) -> str:
 
 
 def load_for(told: Mapping[str, Any], data: str, data_dir: Path | None) -> tuple[Data, Data]:
-    """Return the data set `data` unchanged, and as it is to be compared with the provenance `told`: corrupted and
+    """Return the data set `data` unchanged, and changed for a comparison with the provenance `told`: corrupted and
     mislabelled as that says, if it names this data set. Raises what `thresher.data.load` raises."""
     from thresher.data import load, split_name
     from thresher.data.corrupt import corrupt_data

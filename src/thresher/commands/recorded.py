@@ -19,7 +19,7 @@ def note_unfinished(place: Path, source: Source, say: Output) -> None:
             continue
         try:
             wanted = int(parse_json(file.read_bytes())["surrogate"]["epochs"])
-        except (ValueError, KeyError, TypeError):  # whoever goes on with the run is told; its recording can be read
+        except (ValueError, KeyError, TypeError):  # whoever continues the run gets the error; the recording can be read
             return
         if source.epochs < wanted:
             say.note(f"{source.epochs} of {wanted} epochs are recorded; first repeat the command that began {run}")

@@ -74,11 +74,11 @@ def _requests(
     name, given = parse_spec(label)
     if given.get("at") == AUTO:
         return _derived(label, source, keep, say, screen)
-    grid = find(name).scorer_name == "tdds"  # what it asks for is never shortened
+    grid = find(name).scorer_name == "tdds"  # the epochs that a grid asks for are never shortened
     for option, values in (("window", windows if grid else []), ("at", ats)):
         if values and option in given:
             raise InputError(f"Expected {option} once, but got it in {label!r} and as --{option}. Omit one of them.")
-    data = "" if grid else str(source.info.get("data", ""))  # of TDDS what is published depends on the share to keep
+    data = "" if grid else str(source.info.get("data", ""))  # what is published for TDDS depends on the share to keep
     resolved = resolve(label, data, 1.0, epochs_available=None if grid else source.epochs)
     whens: list[int | None] = [*ats] or [resolved.at]
     if resolved.scorer.by_class and ats and several:
@@ -87,7 +87,7 @@ def _requests(
     if grid:
         params = resolved.scorer.params()
         columns = grid_requests("tdds", windows or [params.pop("window")], whens, params)
-        return columns + _columns(resolved.aux_scorers.values(), whens)  # `auto` draws by TDDS, and reads more
+        return columns + _columns(resolved.aux_scorers.values(), whens)  # `auto` draws by TDDS, and reads other scores, too
     scorers = [resolved.scorer, *resolved.aux_scorers.values()]
     if scorers[0] == Entropy() and "view" not in given and not _evaluated(source):
         scorers[0] = Entropy(view="train")

@@ -29,7 +29,7 @@ from thresher.scorers import Scorer
 from thresher.selectors._base import Rule
 from thresher.types import Pool
 
-_LOOKED_AT = 10_000_000  # labels: more would take longer than is fair for a note
+_MOST_CHECKED = 10_000_000  # labels; reading more takes too long for a note
 
 
 @storage_errors()
@@ -131,7 +131,7 @@ def _model(info: Mapping[str, Any]) -> str | None:
 
 def _emptied(file: ScoreFile, column: str, out: Path) -> dict[int, int] | None:
     """Return the classes that the coreset at `out` leaves empty, None if labels are unknown or too many to check."""
-    if not file.labelled or file.n > _LOOKED_AT:
+    if not file.labelled or file.n > _MOST_CHECKED:
         return None
     targets = [block.targets for block in file.blocks(column, labelled=True, checked=False) if block.targets is not None]
     return emptied(np.concatenate(targets), Coreset.load(out).ids)
@@ -152,7 +152,7 @@ def _find_columns(method: ResolvedMethod, table: ScoreFile, column: str | None) 
     names = {main: column}
     held = _held(table.columns[column]) if column in table.columns else {}
     of = table.columns[column].source.get("scorer", scorer.name) if column in table.columns else scorer.name
-    if of != scorer.name:  # only where the user named it: the coreset goes by the method's name
+    if of != scorer.name:  # only if the user named it: the coreset will have the method's name
         differs = f"the column {column} holds scores of {of}, not of {scorer.name}"
     for also, _ in read.values():
         wanted = {key: held.get(key, value) if key in settings else value for key, value in also.params().items()}
@@ -200,11 +200,11 @@ def _only_column(scorer: str, table: ScoreFile, path: Path) -> str:
 
 
 def _best_column(scorer: str, settings: Mapping[str, Any], asked: set[str], table: ScoreFile) -> tuple[str, str]:
-    """Return the column with the scorer's settings, or else the scorer's own column and how it differs, unless the differing
-    settings were asked for.
+    """Return the column with the scorer's settings; if there is none, the column named like the scorer and how its settings
+    differ, unless the differing ones were `asked` for.
 
-    Columns from other tools do not record their settings; they are taken by name. If none fits, the name that the column
-    would have is returned.
+    Columns from other tools do not record their settings; they are taken by name. If no column fits, the name that it would
+    have is returned.
     """
     differing: dict[str, dict[str, Any]] = {}
     for name, scores in table.columns.items():

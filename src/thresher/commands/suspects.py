@@ -94,7 +94,8 @@ def _tell(found: Suspects, opened: Source, shown: list[dict[str, Any]], say: Out
 
 
 def _namer(opened: Source, source: Path, data: str | None, data_dir: Path | None) -> Namer:
-    """Return a function that names a sample's picture in the data set in use, which must be the recorded one."""
+    """Return a function that gives the path of a sample's picture; raises FingerprintError unless the data are those that
+    were recorded."""
     told = opened.info
     plain, compared = load_for(told, data or usual_data(told, pictures=True), data_dir)
     name, of = picture_files(plain).name, told.get("fingerprint")

@@ -131,7 +131,7 @@ def _view(run: Sequence[BoardRow], measured_on: str) -> Table:
 
 
 def _beside_random(gap: float | None) -> str:
-    """Return a line where the best setting is no better than Random on the same seeds, else "".
+    """Return a line that says so if the best setting is no better than Random on the same seeds, else "".
 
     >>> _beside_random(1.5), _beside_random(-2.0)
     ('', 'no setting is above Random here: the best is 2.00 points below it\\n')
