@@ -20,7 +20,7 @@ from thresher.experiments.events import Notify, stepped
 from thresher.experiments.job import Job, Task, values_digest
 from thresher.experiments.ledger import epochs_needed
 from thresher.experiments.rundir import digest_of, save_coreset
-from thresher.experiments.scoring import choose, score
+from thresher.experiments.scoring import choose, provenance_of, score
 from thresher.experiments.scoring import unrecorded as unrecorded_scores
 from thresher.experiments.study import scales_loss
 from thresher.methods import FULL, ResolvedMethod, resolve
@@ -157,9 +157,9 @@ def _selected(
     return _task(cell, data, place, coreset, scale)
 
 
-def _provenance(cell: Cell, data: Data) -> dict[str, str]:
+def _provenance(cell: Cell, data: Data) -> dict[str, Any]:
     """Return the provenance of a cell's coreset: its data and the cell."""
-    return {"fingerprint": data.fingerprint, "data": data.name, "cell": cell.digest}
+    return {**provenance_of(data), "cell": cell.digest}
 
 
 def _task(cell: Cell, data: Data, place: Place, coreset: Coreset, scale: Scale | None) -> Task:

@@ -23,7 +23,7 @@ from thresher.experiments.job import Job, Task, values_digest
 from thresher.experiments.jobs import cached_data, run_task
 from thresher.experiments.pace import Pace
 from thresher.experiments.rundir import file_stem
-from thresher.experiments.scoring import choose, unrecorded
+from thresher.experiments.scoring import choose, provenance_of, unrecorded
 from thresher.experiments.tables import mean_interval
 from thresher.files import write_json
 from thresher.keep import keep_count
@@ -125,9 +125,10 @@ def check(
     scales = _scales(method, table.columns[names[method.columns[""]]], left, folder) if scaled else {}
 
     def task(label: str, seed: int) -> Task:
-        kept = _random(pool, keep, seed, held) if label == RANDOM else choose(
-            method, columns, names, pool, keep, seed, {"fingerprint": held.fingerprint, "data": held.name}
-        )  # fmt: skip
+        if label == RANDOM:
+            kept = _random(pool, keep, seed, held)
+        else:
+            kept = choose(method, columns, names, pool, keep, seed, provenance_of(held))
         path = folder / "coresets" / f"{file_stem(label, keep)}-seed{seed}.parquet"
         kept.save(path)
         shared = {**job, "fingerprint": held.fingerprint, "test_fingerprint": held.test_fingerprint, "holdout": HOLDOUT}
@@ -203,4 +204,4 @@ def fell_back(coreset: Coreset) -> bool:
 
 def _random(pool: Pool, keep: float, seed: int, data: Data) -> Coreset:
     method = resolve(RANDOM, "", keep)
-    return choose(method, *unrecorded(method, pool), pool, keep, seed, {"fingerprint": data.fingerprint, "data": data.name})
+    return choose(method, *unrecorded(method, pool), pool, keep, seed, provenance_of(data))

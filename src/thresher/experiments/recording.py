@@ -10,6 +10,7 @@ from thresher import signals
 from thresher.data import Data
 from thresher.errors import InputError, RunDirectoryError
 from thresher.experiments.ledger import Clock
+from thresher.experiments.scoring import provenance_of
 from thresher.ranks import current
 from thresher.recorder import Recorder
 from thresher.scorers._base import Scorer, lacking
@@ -32,7 +33,7 @@ RECORDED = (
     "eval_error_norm",
     "eval_feature_norm",
 )
-"""What a recording holds, so that every method of the house can be replayed from it (`last_loss` is for live pruning)."""
+"""What a recording holds, so that every method of Thresher can be replayed from it (`last_loss` is for live pruning)."""
 
 
 def check_recorded(scorer: Scorer) -> None:
@@ -74,7 +75,7 @@ def record(
     folder, checkpoint = run / "trajectory", run / "checkpoints" / "surrogate.safetensors"
     if ranks.share("record", (folder / "manifest.json").exists())[0]:
         trajectory = Trajectory.open(folder)
-        trajectory.check_files()  # else a store that lost files would be called complete, or be gone on with
+        trajectory.check_files()  # else a store that lost files would be called complete, or continued
         eval_pass = _begun(trajectory, logits, eval_pass)
         if trajectory.epochs >= min(spec.epochs, until or spec.epochs):
             return trajectory
@@ -82,7 +83,7 @@ def record(
     else:
         eval_pass = eval_pass is not False
         names = [s for s in RECORDED if eval_pass or not s.startswith(signals.EVAL_PREFIX)]
-        info = {"fingerprint": data.fingerprint, "data": data.name, "train": spec.to_json(), "seed": seed}
+        info = {**provenance_of(data), "train": spec.to_json(), "seed": seed}
         store = TrajectoryWriter.create(folder, len(data.train), data.num_classes, names, logits=logits, info=info)
     recorder = Recorder(len(data.train), data.num_classes, store=store)
     try:

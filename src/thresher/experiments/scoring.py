@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from thresher.coreset import Coreset
 from thresher.engines import make_engine
@@ -13,6 +13,9 @@ from thresher.large.scoring import score_store, usual_engine
 from thresher.methods import ResolvedMethod
 from thresher.replay import Request, open_source
 from thresher.types import Pool, Scores
+
+if TYPE_CHECKING:  # torch comes with it
+    from thresher.data import Data
 
 
 def score(
@@ -31,11 +34,16 @@ def score(
     return names
 
 
+def provenance_of(data: Data) -> dict[str, Any]:
+    """Return what recordings and coresets say of the data that they are of."""
+    return {"fingerprint": data.fingerprint, "data": data.name}
+
+
 def choose(
     method: ResolvedMethod, columns: Mapping[str, Scores], names: Columns,
     pool: Pool, keep: float, seed: int, provenance: dict[str, Any],
 ) -> Coreset:  # fmt: skip
-    """Select one coreset with a resolved method from a score table."""
+    """Select one coreset with a resolved method from the columns of a score table; `provenance` goes into its source."""
     scores = {name: columns[names[pair]] for name, pair in zip(method.scorers, method.columns.values(), strict=True)}
     return method.select(scores, pool, keep, seed, source=provenance)
 

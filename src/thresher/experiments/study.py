@@ -26,7 +26,7 @@ from thresher.experiments.jobs import run_jobs
 from thresher.experiments.ledger import Clock
 from thresher.experiments.recording import check_recorded, identity, record, timed
 from thresher.experiments.rundir import RunDirectory, file_stem, save_coreset
-from thresher.experiments.scoring import choose, reasons, score
+from thresher.experiments.scoring import choose, provenance_of, reasons, score
 from thresher.keep import keep_count
 from thresher.methods import FULL, ResolvedMethod, parse_spec, resolve
 from thresher.models import check_model
@@ -77,7 +77,7 @@ def select_all(
     lost = {(verdict.method, verdict.keep): verdict for verdict in verdicts if verdict.holds is False}
     scored = read_scores(run / "scores.parquet")
     pool = Pool(scored.n, scored.targets, None, data.num_classes)
-    provenance = {"fingerprint": data.fingerprint, "data": data.name}
+    provenance = provenance_of(data)
     paths: dict[tuple[str, float, int], Path] = {}
     for (label, keep), method in resolved.items():
         if (label, keep) in lost:
