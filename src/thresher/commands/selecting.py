@@ -45,15 +45,10 @@ def select_command(
         raise InputError(f"Expected a score table, but {scores} has no scores. Write one with `thresher score`.")
     wanted = parse_keep(keep)
     data = data or str(file.info.get("data", ""))
-    if column and column not in file.columns:
-        near, known = nearest(column, file.columns), ", ".join(_described(file))
-        raise UnknownNameError(f"Expected a score column of {scores}, one of {known}, but got {column!r}{near}.")
-    alone = _rule_of(method, column, file)
-    method = method or alone or "tdds"
-    resolved = _bare(alone) if alone else resolve(method, data, share_of(file.n, wanted), surrogate=_model(file.info))
-    names, notice = _columns_read(resolved, file, column, scores)
+    chosen, alone = _chosen(method, column, file, data, share_of(file.n, wanted))
+    names, notice = _columns_read(chosen, file, column, scores)
     notice = "" if alone else notice
-    resolved = replace(resolved, notice=notice)
+    resolved = replace(chosen, notice=notice)
     fingerprint = file.info.get("fingerprint")
     main, why = names[resolved.columns[""]], ""
     provenance = {"data": data, **({"fingerprint": fingerprint} if fingerprint else {})}
@@ -76,10 +71,25 @@ def select_command(
         say.note("--keep 1 means one sample; 1.0 keeps everything")
     empty = _emptied(file, main, out)
     if empty:
-        say.note(emptied_text(method, resolved.selector, empty, count, file.n))
+        say.note(emptied_text(resolved.name, resolved.selector, empty, count, file.n))
     say.wrote(out)
     say.line(f"{out}: {count} of {file.n} samples by {resolved.name}{f' of the column {main}' if alone else ''}")
     say.result({"kept": count, "samples": file.n, "method": resolved.name, "column": main, "seed": seed, "emptied": empty})
+
+
+def _chosen(
+    method: str | None, column: str | None, file: ScoreFile, data: str, share: float
+) -> tuple[ResolvedMethod, bool]:  # fmt: skip
+    """Return the method, and whether it is a selector alone, whose scorer stands for the column that the user names."""
+    if column and column not in file.columns:
+        near, known = nearest(column, file.columns), ", ".join(_described(file))
+        raise UnknownNameError(f"Expected a score column of {file.path}, one of {known}, but got {column!r}{near}.")
+    rule = _rule_of(method, column, file)
+    if not rule:
+        return resolve(method or "tdds", data, share, surrogate=_model(file.info)), False
+    name, given = parse_spec(rule)
+    bare = resolve(f"tdds:selector={name}", "", 1.0)
+    return replace(bare, name=rule, selector=make_selector(name, given), notice=""), True
 
 
 def _rule_of(method: str | None, column: str | None, table: ScoreFile) -> str:
@@ -100,12 +110,6 @@ def _rule_of(method: str | None, column: str | None, table: ScoreFile) -> str:
     if column is None:
         return ""
     return "" if table.columns[column].source.get("scorer", column.partition("[")[0]) == "tdds" else "top"
-
-
-def _bare(rule: str) -> ResolvedMethod:
-    """Return a selector as a method; its scorer stands for the column that the user names."""
-    name, given = parse_spec(rule)
-    return replace(resolve(f"tdds:selector={name}", "", 1.0), name=rule, selector=make_selector(name, given), notice="")
 
 
 def _columns_read(method: ResolvedMethod, file: ScoreFile, column: str | None, path: Path) -> tuple[Columns, str]:
