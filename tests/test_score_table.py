@@ -207,6 +207,13 @@ def test_a_table_that_lost_all_metadata_is_no_table_of_other_origin(written: tup
     )
     with pytest.raises(CorruptFileError, match="its description is missing"):
         ScoreFile.open(path)
+    content = path.read_bytes()
+    assert content.count(b"parquet-cpp-arrow") == 1
+    path.write_bytes(content.replace(b"parquet-cpp-arrow", b'{"format": 1, "c}'))  # a damaged footer named it so
+    with pytest.raises(CorruptFileError, match="its description is missing"):
+        ScoreFile.open(path)
+    path.write_bytes(content.replace(b"parquet-cpp-arrow", b"another-tool-2026"))
+    assert read_scores(path).n == 40
     pq.write_table(plain, path)
     assert read_scores(path).n == 40
 

@@ -197,8 +197,9 @@ def _laid_out_by_us(metadata: pq.FileMetaData) -> bool:
     """Return whether ids are encoded as by `write_score_parts`, which differs from Arrow's defaults."""
     chunks = [metadata.row_group(0).column(k) for k in range(metadata.num_columns)] if metadata.num_row_groups else []
     encodings = {encoding for chunk in chunks if chunk.path_in_schema == "sample_id" for encoding in chunk.encodings}
-    writer = metadata.created_by or "parquet-cpp-arrow"  # its name may be gone, too
-    return writer.startswith("parquet-cpp-arrow") and "DELTA_BINARY_PACKED" in encodings
+    writer = metadata.created_by or ""
+    other = writer[:1].isalpha() and not writer.startswith("parquet-cpp-arrow")  # where its name was, anything may stand
+    return not other and "DELTA_BINARY_PACKED" in encodings
 
 
 def _checksums(metadata: Mapping[bytes, bytes], header: Mapping[str, Any], groups: int) -> tuple[Mapping[str, int], ...]:
