@@ -25,7 +25,7 @@ CHANGES = {"noise": "20 % wrong labels", "corruption": "20 % of images corrupted
 _CHANGED = {"table9": "corruption", "table10": "noise"}  # the others are of clean data
 NETWORKS = {
     "resnet18": "ResNet-18", "resnet50": "ResNet-50", "vgg16": "VGG-16", "mobilenet_v2": "MobileNet-V2",
-    "shufflenet_v2": "ShuffleNet-V2",
+    "shufflenet_v2": "ShuffleNet",  # which one is not said
 }  # fmt: skip
 
 

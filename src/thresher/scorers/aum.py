@@ -32,8 +32,9 @@ class AUM(Scorer):
     Source: G. Pleiss et al., "Identifying Mislabeled Data using the Area Under the Margin Ranking", NeurIPS 2020,
     Equation 1; the probability form from the official code of CCS (Zheng et al. 2023).
     Differences from the official code: a mean instead of CCS's sum (same ranking if no sample is missing), and
-    probabilities are not rounded to 16 bits. The TDDS supplementary says that a large AUM is important, which its own
-    numbers contradict: they collapse as they do only when the hardest are kept.
+    log-probabilities are not rounded to 16 bits first. The AUM paper trains at a constant learning rate for this score; here
+    it is the recorded training, whatever its schedule. The TDDS supplementary says that a large AUM is important, which its
+    own numbers contradict: they collapse as they do only when the hardest are kept.
 
     >>> scorer = AUM()
     >>> state = scorer.init(1)

@@ -34,7 +34,8 @@ class DynUnc(Scorer):
     Source: M. He et al., "Large-scale Dataset Pruning with Dynamic Uncertainty", CVPR 2024 workshops, Equations 1-3, and its
     official code.
     Differences from the official code: train-mode probabilities instead of those of a second, un-augmented pass; windows
-    begin once there are J values (the official ring starts with zeros); a probability of exactly 0 counts.
+    begin once there are J values (the official ring starts with zeros); a probability of exactly 0 counts; an epoch in
+    which a sample was not seen adds no window (there, its last window counts again).
 
     >>> scorer = DynUnc(window=2)
     >>> state = scorer.init(1)

@@ -29,8 +29,8 @@ class EL2N(Scorer):
 
     Source: M. Paul et al., "Deep Learning on a Data Diet", NeurIPS 2021, Definition 2.2; the sum over the first ten
     epochs of one run, on train-mode logits, from the official code of CCS (Zheng et al. 2023).
-    Differences from the official code: a mean instead of CCS's sum (same ranking). Data Diet itself averages ten runs at
-    one early checkpoint, in evaluation mode.
+    Differences from the official code: a mean instead of CCS's sum (same ranking), and log-probabilities are not rounded to
+    16 bits first. Data Diet itself averages ten runs at one early checkpoint, in evaluation mode.
 
     >>> scorer = EL2N()
     >>> state = scorer.init(1)

@@ -30,8 +30,9 @@ class GraNd(Scorer):
 
     Source: M. Paul et al., "Deep Learning on a Data Diet", NeurIPS 2021, Definition 2.1; restricted to the last layer as
     in DeepCore (C. Guo et al. 2022).
-    Differences from the official code: one run (DeepCore averages ten, as does Data Diet, over all parameters); no factor
-    1/B, which in DeepCore inflates the scores of the last, smaller batch.
+    Differences from the official code: one run (DeepCore averages ten, as does Data Diet, over all parameters); the network
+    at the end of the recording (there after few epochs, at a constant learning rate in DeepCore, often at initialisation in
+    Data Diet); no factor 1/B, which in DeepCore inflates the scores of the last, smaller batch.
 
     >>> scorer = GraNd()
     >>> state = scorer.init(1)

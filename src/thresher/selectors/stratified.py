@@ -42,8 +42,8 @@ class Stratified(Rule):
     Source: Zheng et al. 2023 (CCS), Algorithm 1 and official code.
     Differences from the official code: too large a cutoff is an error (there, fewer samples are returned, silently);
     `hi` is the maximum itself, closed (there, `1.0001 * max`, half-open, which is wrong for maxima <= 0); `strata` is
-    respected (there, always 50); seeded; one score is used for both the cutoff and the strata (there, the cutoff is always
-    by AUM: for exactly that use an AUM scorer, as the method `ccs` does).
+    respected (there, always 50); seeded; the count is exact (see `keep_count`); one score is used for both the cutoff and
+    the strata (there, the cutoff is always by AUM: for exactly that use an AUM scorer, as the method `ccs` does).
 
     >>> from thresher.types import Pool, Scores
     >>> scores = Scores(np.arange(10, dtype=np.float32))

@@ -88,8 +88,9 @@ CCS_CUTOFFS: Mapping[str, Table] = {
     "cifar100": dict(zip(_RATES, (0.1, 0.2, 0.2, 0.4, 0.5), strict=True)),
     "imagenet1k": dict(zip(_RATES, (0.0, 0.1, 0.2, 0.2, 0.3), strict=True)),
 }
-"""CCS's beta by data set and pruning rate. The README of the official code confirms CIFAR-10 at 0.9 and ImageNet at 0.8 and
-0.9; the rest is recollected from the paper's appendix and not verified."""
+"""CCS's beta by data set and pruning rate; the README of the official code has those of `_CONFIRMED`, the rest is
+recollected from the paper's appendix and not verified."""
+_CONFIRMED = {("cifar10", Fraction("0.9")), ("imagenet1k", Fraction("0.8")), ("imagenet1k", Fraction("0.9"))}
 
 
 def ccs(dataset: str, share: Fraction, surrogate: str | None = None) -> Published:
@@ -103,7 +104,9 @@ def ccs(dataset: str, share: Fraction, surrogate: str | None = None) -> Publishe
     cutoff = table[published]
     origin = f"for {key}" if key in CCS_CUTOFFS else f"for cifar10 (none for {dataset or 'this data set'})"
     distance = "" if published == rate else f", the nearest to {_percent(rate)}"
-    why = f"cutoff={cutoff:g}: published {origin} at {_percent(published)} pruned{distance}"
+    known = (key if key in CCS_CUTOFFS else "cifar10", published) in _CONFIRMED
+    doubt = "" if known else " (recalled from the paper, not verified)"
+    why = f"cutoff={cutoff:g}: published {origin} at {_percent(published)} pruned{distance}{doubt}"
     if Fraction(str(cutoff)) > rate:
         cutoff = float(rate)
         why += f"; lowered to {cutoff:g}, the share pruned in all"
