@@ -19,6 +19,7 @@ def table(header: list[str], rows: list[list[Any]]) -> str:
 def text(counts: dict[str, Any]) -> str:
     """Return the page."""
     where, parts = counts["environment"], counts["parts"]
+    when, cpus = (sorted({part[key] for part in parts.values()}) for key in ("date", "cpu"))  # parts may be run again alone
     kinds = {kind: {n.partition(": ")[2]: p for n, p in parts.items() if n.startswith(kind)} for kind in ("kill", "read")}
     kills = [[n, p["kills"], p["runs"], p["half_written"], p["wrong"]] for n, p in kinds["kill"].items()]
     kills.append(["all", *(sum(row[column] for row in kills) for column in range(1, 5))])
@@ -32,6 +33,8 @@ def text(counts: dict[str, Any]) -> str:
         .read_text()
         .format(
             **where,
+            when=f"on {when[0]}" if len(when) == 1 else f"from {when[0]} to {when[-1]}",
+            cpus=" and of ".join(cpus),
             every={1: "single", 2: "second", 3: "third"}.get(flips["every"], f"{flips['every']}th"),
             kill_table=table(["job", "kills", "runs", "half-written files", "wrong"], kills),
             flip_table=table(shown, [[flips[key] for key in keys]]),

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,12 @@ def main() -> None:
             continue
         started = time.perf_counter()
         with tempfile.TemporaryDirectory() as room:
-            found = {**run(Path(room)), "seed": args.seed}
+            found = {
+                **run(Path(room)),
+                "seed": args.seed,
+                "cpu": environment()["cpu"],
+                "date": f"{datetime.now(UTC):%Y-%m-%d}",
+            }
         bad += faults_of(found)
         print(json.dumps({name: found, "seconds": round(time.perf_counter() - started, 1)}), flush=True)
         if args.out:

@@ -41,8 +41,8 @@ class InfoBatch(Rule):
     an integer and keeps the sum unbiased if not; a sample that was not seen yet (a loader that drops its last batch) is
     never dropped and not part of the mean (there, the package gives it the loss 3 and the older research copy 1); the
     weights are 1 in the last epochs even if delta times the epochs is not an integer (there, those of the last draw are
-    kept); on several ranks all samples of a draw are shown (there, the remainder is dropped); draws depend on
-    (seed, epoch), no global generator is seeded and no DataLoader is patched.
+    kept), and then one epoch more prunes than there; on several ranks all samples of a draw are shown (there, the
+    remainder is dropped); draws depend on (seed, epoch), no global generator is seeded and no DataLoader is patched.
 
     >>> from thresher.types import Pool, Scores
     >>> losses = Scores(np.array([0.1, 0.2, 0.3, 0.4, 4.0], dtype=np.float32))
