@@ -211,7 +211,8 @@ def _numbers(method: Method) -> str:
         for n in mine
     ]  # fmt: skip
     text += [
-        "**Ours**, with the same budget for all methods within each setting:",
+        "**Ours**, with the same budget for all methods within each setting (on CIFAR TDDS's loss is scaled by its score, "
+        "no other's):",
         table([*named, "keep", "accuracy", "gap to Random", "seeds", "published, ResNet-18"], rows, left=len(named)),
         "Half-widths are those of 95 % intervals over the seeds (none with one seed). The published numbers are ResNet-18's "
         "after 200 epochs: beside `small` compare only the pattern of the gaps; beside ResNet-18 they are a target.",
