@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from thresher import methods
 from thresher.errors import InputError, TooFewEpochsError, UnknownNameError
 from thresher.methods import METHODS, card, parse_spec, resolve
 from thresher.recorder import Recorder
 from thresher.scorers import AUM, TDDS
+from thresher.scorers._base import Scorer
 from thresher.selectors.stratified import Stratified
 
 NINE = ["random", "entropy", "forgetting", "el2n", "aum", "moderate", "ccs", "dyn_unc", "tdds"]
@@ -209,6 +211,21 @@ def test_too_few_epochs_are_refused_before_scoring(label: str, epochs: int, leas
     """The message has the least number of epochs, and no window that nobody gave."""
     with pytest.raises(TooFewEpochsError, match=f"^{label} needs at least {least} epochs, but is scored after {epochs}"):
         resolve(label, "cifar10", 0.1, epochs_available=epochs)
+
+
+def test_a_huge_window_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trying one number of epochs after another took forever: found by the suite of faults."""
+    tries: list[int] = []
+    fits = methods._fits
+
+    def counted(scorer: Scorer, asked: set[str], limit: int) -> bool:
+        tries.append(limit)
+        assert len(tries) < 1000
+        return fits(scorer, asked, limit)
+
+    monkeypatch.setattr(methods, "_fits", counted)
+    with pytest.raises(TooFewEpochsError, match=f"needs at least {6 * 10**31} epochs"):
+        resolve(f"tdds:window={6 * 10**31}", "cifar10", 0.1, epochs_available=30)
 
 
 def test_the_last_evaluation_pass_is_asked_at_the_end_only() -> None:

@@ -9,7 +9,6 @@ import dataclasses
 import inspect
 import textwrap
 from collections.abc import Mapping
-from itertools import count
 from typing import Any
 
 from thresher.errors import InputError, TooFewEpochsError, UnknownNameError, nearest
@@ -170,7 +169,7 @@ def _shorten(label: str, scorer: Scorer, asked: set[str], limit: int | None) -> 
     if limit is None:
         return scorer, ""
     if not _fits(scorer, asked, limit):
-        least = next(epochs for epochs in count(limit + 1) if _fits(scorer, asked, epochs))
+        least = _least(scorer, asked, limit)
         raise TooFewEpochsError(
             f"{label} needs at least {least} epochs, but is scored after {limit}. Record more epochs, or ask for less."
         )
@@ -184,6 +183,16 @@ def _cut(scorer: Scorer, limit: int) -> dict[str, int]:
     lengths = {key: value for key, value in scorer.params().items() if key in _LENGTHS}
     fitting = {"epochs": limit, "window": lengths.get("window", 0) - max(0, scorer.min_epochs - limit)}
     return {key: fitting[key] for key, value in lengths.items() if fitting[key] < value}
+
+
+def _least(scorer: Scorer, asked: set[str], short: int) -> int:
+    """Return the fewest epochs that fit, by halving: `short` do not, and as many as the longest parameter do."""
+    lengths = [value for key, value in scorer.params().items() if key in _LENGTHS]
+    enough: int = max([scorer.min_epochs, *lengths])
+    while enough - short > 1:
+        middle = (short + enough) // 2
+        short, enough = (short, middle) if _fits(scorer, asked, middle) else (middle, enough)
+    return enough
 
 
 def _fits(scorer: Scorer, asked: set[str], limit: int) -> bool:
