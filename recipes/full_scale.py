@@ -34,7 +34,7 @@ WANTED = [  # target, conditions, seeds
     ("table6", "data=cifar10 keep=0.1 batch=32 method=random,tdds", range(3)),
     ("table6", "data=cifar100 keep=0.2 batch=64 method=random,tdds", range(3)),
     ("table6", "data=cifar10 keep=0.2 batch=64 method=random,tdds", range(3)),
-    ("table6", "data=cifar100 T=10,20,60,70,90", range(1)),
+    ("table6", "data=cifar100 T=10,20,30,60,70,90", range(1)),
     ("auto", "change=noise keep=0.1", range(3)),
     ("auto", "change=noise keep=0.3,0.5", range(3)),
     ("auto", "change=none keep=0.1 data=cifar100", range(3)),
