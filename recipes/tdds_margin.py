@@ -6,7 +6,7 @@
 Beside the published comparison, a tenth of CIFAR-100 at batch 128, stand its controls: TDDS without the scaled loss; Random
 with the learning rate and weight decay that a loss scaled by TDDS's mean score amounts to; all of them also with the cosine
 as the official code computed it until June 2024: over as many steps as the whole training set has, so that at a tenth kept
-the learning rate ends at 0.098. On clean data, and with 20 % wrong labels. Trainings are the cells of `thresher reproduce`: the
+the learning rate ends at 0.098. On clean data, and with 20 % wrong labels. Trainings are cells of `thresher reproduce`: the
 command can be stopped and goes on.
 """
 
