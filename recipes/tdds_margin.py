@@ -92,8 +92,10 @@ def main() -> None:
     parser.add_argument("--eval-every", type=int, default=10, help="measure the test set every so many epochs, too")
     given = parser.parse_args()
     device = pick_device(given.device)
-    place = Place(given.out, given.data_dir, device, given.jobs, None, engine_of(device), eval_every=given.eval_every)
-    pace = Pace(device, None, given.limit_minutes, sharing=given.jobs)
+    processes, threads = parallel(given.jobs, device)
+    engine, every = engine_of(device), given.eval_every
+    place = Place(given.out, given.data_dir, device, processes, threads, engine, eval_every=every)
+    pace = Pace.shared(device, threads, given.limit_minutes, processes)
     size = (given.model, given.batch, given.epochs)
     cells = {
         (kind, schedule, change): [cell(kind, schedule, change, *size, seed) for seed in parse_seeds(given.seeds)]
