@@ -22,6 +22,7 @@ from thresher.boards.cells import Cell
 from thresher.boards.place import read_result
 from thresher.boards.reproduce import Place, run_cells
 from thresher.commands.options import pick_device
+from thresher.commands.screen import parallel
 from thresher.engines import engine_of
 from thresher.experiments.defaults import parse_seeds
 from thresher.experiments.pace import Pace

@@ -106,7 +106,7 @@ def test_the_loss_is_scaled_where_that_is_published_or_asked_for() -> None:
         ({"data": "cifar100", "scale_loss": "none"}, (False, False)),
     ):  # fmt: skip
         spec = study(**changes)
-        assert tuple(scales_loss(spec.scale_loss, spec.data, m) for m in (tdds, random)) == expected
+        assert tuple(scales_loss(spec.scale_loss, spec.data, m.name) for m in (tdds, random)) == expected
         told = any("published for cifar10 and cifar100 only" in text for text in notices(spec, resolved.values()))
         assert told == (not changes)
 

@@ -92,7 +92,7 @@ def _from_coreset(folder: Path, cell: Cell, data: Data, place: Place) -> Task:
     if {key: coreset.source.get(key) for key in own} != own:
         which = f"{cell.method} at keep={cell.keep:g} on {cell.data} (seed {cell.seed})"
         raise CorruptFileError(f"Expected the coreset of {which} in {path}, but it is that of another cell.")
-    scaled = scales_loss(cell.scale_loss, cell.data, _resolved(cell))
+    scaled = scales_loss(cell.scale_loss, cell.data, cell.method)
     return _task(cell, data, place, coreset, _scale(folder, coreset, path) if scaled else None)
 
 
@@ -148,7 +148,7 @@ def _selected(
     """Select a cell's coreset, write it, and return its training."""
     pool = Pool(len(data.train), data.train.targets, None, data.num_classes)
     provenance, scale = _provenance(cell, data), None
-    if scores is not None and scales_loss(cell.scale_loss, cell.data, method):
+    if scores is not None and scales_loss(cell.scale_loss, cell.data, cell.method):
         column = names[method.scorer, method.at]
         scale = Scale(scores, column, values_digest(columns[column].values))
         provenance["loss_scale"] = scale.digest

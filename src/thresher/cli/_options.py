@@ -109,6 +109,11 @@ precision = option(
     "--precision", default="fp32", help="fp32 or bf16 (autocast; weights stay fp32).",
     shell_complete=among("fp32", "bf16"),
 )  # fmt: skip
+scale_loss = option(
+    "--scale-loss", default="published",
+    help="Scale the loss by the score, as in the TDDS code: published (only TDDS on CIFAR), none, all.",
+    shell_complete=among("published", "none", "all"),
+)  # fmt: skip
 epochs = option("--epochs", int, help="Epochs to train. Default: the data set's recipe (CIFAR: 200).")
 batch_size = option("--batch-size", int, help="Samples per step. Default: the recipe's (100 surrogate, 128 coreset).")
 surrogate_epochs = option("--surrogate-epochs", int, help="Epochs of the recorded surrogate.")

@@ -34,12 +34,7 @@ from thresher.cli.completion import among
 @option("--surrogate-schedule", int, help="Length of the surrogate's cosine schedule, if it stops earlier.")
 @given.surrogate_batch_size
 @given.lr
-@option(
-    "--scale-loss",
-    default="published",
-    help="Scale the loss by the score, as in the TDDS code: published (only TDDS on CIFAR), none, all.",
-    shell_complete=among("published", "none", "all"),
-)
+@given.scale_loss
 @given.precision
 @given.device
 @option("--jobs", int, help="Coreset trainings at once. Default: one per CPU core, or 1 on a GPU.")
@@ -154,6 +149,7 @@ def train(**options: Any) -> None:
     "--precision", default="recipe", help="fp32, bf16, or recipe (that of the target's recipe).",
     shell_complete=among("recipe", "fp32", "bf16"),
 )  # fmt: skip
+@given.scale_loss
 @option(
     "--engine",
     help="Where to run the coreset trainings: processes, turns (one thread starts a step of each in turn), threads, "

@@ -61,6 +61,12 @@ def as_shares(text: str, data: str, data_dir: Path | None) -> tuple[float, ...]:
     return tuple(map(float, keeps))
 
 
+def check_scale_loss(rule: str) -> None:
+    """Raise InputError for a text that `--scale-loss` does not take."""
+    if rule not in ("published", "none", "all"):
+        raise InputError(f"Expected --scale-loss published, none or all, but got {rule!r}.")
+
+
 def check_eval_every(epochs: int) -> None:
     """Raise InputError for an invalid number of epochs between evaluations."""
     if epochs < 0:

@@ -19,7 +19,7 @@ from thresher.boards.place import Place
 from thresher.boards.reproduce import recording_left, run_cells
 from thresher.boards.targets import PICTURE, TARGETS, entries
 from thresher.commands.corrupt import corruption_picture
-from thresher.commands.options import as_precision, check_eval_every, pick_device, untold_best
+from thresher.commands.options import as_precision, check_eval_every, check_scale_loss, pick_device, untold_best
 from thresher.commands.output import Output
 from thresher.commands.screen import Screen, parallel
 from thresher.engines import check_engine, engine_of
@@ -27,6 +27,7 @@ from thresher.errors import FailedTrainingsError, InputError
 from thresher.experiments.defaults import parse_seeds
 from thresher.experiments.pace import Pace
 from thresher.experiments.rundir import environment
+from thresher.experiments.study import scales_loss
 from thresher.files import write_atomic
 from thresher.keep import keep_count
 from thresher.report.board import HeatMap, board_page
@@ -36,16 +37,17 @@ from thresher.tracking import followed, tracked
 def reproduce_command(
     *, target: str, scale: str, only: str, seeds: str, jobs: int | None, limit_minutes: float | None, dry_run: bool,
     out: Path, data_dir: Path | None, device: str, precision: str, compile_model: bool, engine: str | None,
-    address: str | None, eval_every: int, track: str | None, say: Output,
+    address: str | None, eval_every: int, scale_loss: str, track: str | None, say: Output,
 ) -> None:  # fmt: skip
     """`thresher reproduce`."""
     check_eval_every(eval_every)
+    check_scale_loss(scale_loss)
     if target == PICTURE:
         if only:
             raise InputError(f"{PICTURE} is a picture and has no entries to choose from. Omit --only.")
         say.result(_draw(Place(out, data_dir), dry_run, say))
         return
-    there = _entries(target, scale, precision, compile_model)
+    there = _entries(target, scale, precision, compile_model, scale_loss)
     wanted = _conditions(there, target, only)
     chosen = parse_seeds(seeds)
     device = pick_device(device)
@@ -58,11 +60,19 @@ def reproduce_command(
             _draw(place, dry_run, say)
         _announce(cells, place, pace, say)
         return
-    what = {"target": target, "scale": scale, "only": only, "seeds": seeds, "precision": precision, "device": device}
+    what = {
+        "target": target,
+        "scale": scale,
+        "only": only,
+        "seeds": seeds,
+        "precision": precision,
+        "scale_loss": scale_loss,
+        "device": device,
+    }
     with Screen(say) as screen, tracked(track, f"{target}-{scale}", what) as tracker:
         outcome = run_cells(cells, place, pace, followed(screen.notify, tracker))
     rows = board(there, chosen, place)
-    name = _file_name(target, scale, precision, compile_model)
+    name = _file_name(target, scale, precision, compile_model, scale_loss)
     _write(rows, target, scale, place, name)
     say.wrote(*(out / f"{name}.{ending}" for ending in ("md", "csv", "html")))
     rows = [row for row in rows if wanted.admits(row.entry)]
@@ -98,8 +108,8 @@ def _place(
     return Place(out, data_dir, device, processes, threads, name, address)
 
 
-def _entries(target: str, scale: str, precision: str, compile_model: bool) -> list[Entry]:
-    """Return all entries of the board, with the requested precision."""
+def _entries(target: str, scale: str, precision: str, compile_model: bool, scale_loss: str) -> list[Entry]:
+    """Return all entries of the board, with the requested precision, and loss of the methods whose loss that changes."""
     found = entries(target, scale)
     if not found:
         raise InputError(f"{target} has no {scale} scale. Omit --scale for the published recipe.")
@@ -109,8 +119,16 @@ def _entries(target: str, scale: str, precision: str, compile_model: bool) -> li
     changed = []
     for entry in found:
         specs = {name: replace(getattr(entry.cell, name), **changes) for name in ("surrogate", "coreset")}
-        changed.append(replace(entry, cell=replace(entry.cell, **specs)))
+        cell = replace(entry.cell, **specs)
+        if cell.recorded and scales_loss(scale_loss, cell.data, cell.method) != _scaled(cell):
+            cell = replace(cell, scale_loss=scale_loss)
+        changed.append(replace(entry, cell=cell))
     return changed
+
+
+def _scaled(cell: Cell) -> bool:
+    """Return whether the cell's loss is scaled."""
+    return scales_loss(cell.scale_loss, cell.data, cell.method)
 
 
 def _conditions(there: Sequence[Entry], target: str, only: str) -> Filter:
@@ -219,9 +237,10 @@ def _tell(rows: Sequence[BoardRow], outcome: Outcome, eval_every: int, say: Outp
         say.line(f"{count} cells left: {reason}")
 
 
-def _file_name(target: str, scale: str, precision: str, compile_model: bool) -> str:
+def _file_name(target: str, scale: str, precision: str, compile_model: bool, scale_loss: str) -> str:
     """Return the name of a board's files, without an ending; other boards than the recipe's say what they were run with."""
     options = [*([] if precision == "recipe" else [precision]), *(["compiled"] if compile_model else [])]
+    options += [] if scale_loss == "published" else [f"scale-loss-{scale_loss}"]
     return "-".join([target, scale, *options])
 
 

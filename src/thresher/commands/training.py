@@ -11,7 +11,15 @@ from typing import Any
 
 from rich.table import Table
 
-from thresher.commands.options import as_logits, as_precision, as_shares, check_eval_every, pick_device, untold_best
+from thresher.commands.options import (
+    as_logits,
+    as_precision,
+    as_shares,
+    check_eval_every,
+    check_scale_loss,
+    pick_device,
+    untold_best,
+)
 from thresher.commands.output import Output
 from thresher.commands.screen import Screen, parallel
 from thresher.coreset import Coreset
@@ -87,8 +95,7 @@ def run_command(
     coreset = adjusted(
         base.coreset, model=coreset_model or model, epochs=epochs, schedule=None, batch_size=batch_size, **common
     )
-    if scale_loss not in ("published", "none", "all"):
-        raise InputError(f"Expected --scale-loss published, none or all, but got {scale_loss!r}.")
+    check_scale_loss(scale_loss)
     chosen = parse_seeds(seeds)
     if check != (budget_minutes is not None):
         raise InputError("Expected --check and --budget-minutes (the time for the check) together, or neither.")

@@ -130,7 +130,7 @@ def build_jobs(
         for (label, keep), method in resolved.items():
             path = coresets[label, keep, seed]
             coreset = Coreset.load(path)
-            scaled = scales_loss(spec.scale_loss, spec.data, method) and not fell_back(coreset)
+            scaled = scales_loss(spec.scale_loss, spec.data, method.name) and not fell_back(coreset)
             column = names[method.scorer, method.at]
             jobs.append(
                 Job(
@@ -144,12 +144,12 @@ def build_jobs(
     return jobs
 
 
-def scales_loss(rule: str, data: str, method: ResolvedMethod) -> bool:
+def scales_loss(rule: str, data: str, method: str) -> bool:
     """Return whether a method's coreset trainings multiply the loss by the score (decision 0007).
 
     `rule` is "published", "none" or "all".
     """
-    published_here = parse_spec(method.name)[0] == "tdds" and dataset_key(data) in SCALED_LOSS
+    published_here = parse_spec(method)[0] == "tdds" and dataset_key(data) in SCALED_LOSS
     return rule == "all" or (rule == "published" and published_here)
 
 
@@ -158,7 +158,7 @@ def notices(spec: StudySpec, resolved: Iterable[ResolvedMethod]) -> list[str]:
     methods = list(resolved)
     said = [method.notice for method in methods if method.notice]
     tdds = [m for m in methods if parse_spec(m.name)[0] == "tdds"]
-    unscaled = [m.name for m in tdds if not scales_loss(spec.scale_loss, spec.data, m)]
+    unscaled = [m.name for m in tdds if not scales_loss(spec.scale_loss, spec.data, m.name)]
     if unscaled and spec.scale_loss == "published":
         said.append(
             f"{', '.join(dict.fromkeys(unscaled))}: loss not scaled by the score, which is published for "
@@ -198,7 +198,7 @@ def _score_and_select(
     verdicts: list[Verdict] = []
     if spec.check_minutes is not None:
         common = common_fields(data, data_dir, spec)
-        scaled = [key for key, m in resolved.items() if scales_loss(spec.scale_loss, spec.data, m)]
+        scaled = [key for key, m in resolved.items() if scales_loss(spec.scale_loss, spec.data, m.name)]
         verdicts = check_auto(
             out, data, common, resolved, names, minutes=spec.check_minutes, notify=notify, scaled=scaled, **trainings
         )  # fmt: skip
