@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,40 @@ from thresher.report.board import HeatMap, board_page
 from thresher.tracking import followed, tracked
 
 
+@dataclass(frozen=True)
+class _Variant:
+    """How trainings depart from a target's recipe; by default they do not."""
+
+    precision: str = "recipe"
+    compile_model: bool = False
+    scale_loss: str = "published"
+
+    def __post_init__(self) -> None:
+        check_scale_loss(self.scale_loss)
+
+    def entries(self, target: str, scale: str) -> list[Entry]:
+        """Return all entries of the board, each with the cell of this variant."""
+        found = entries(target, scale)
+        if not found:
+            raise InputError(f"{target} has no {scale} scale. Omit --scale for the published recipe.")
+        return [replace(entry, cell=self._cell(entry.cell)) for entry in found]
+
+    def _cell(self, cell: Cell) -> Cell:
+        """Return the cell of this variant, which is the recipe's if none of its trainings is another."""
+        changes: dict[str, Any] = {"compile": self.compile_model}
+        if self.precision != "recipe":
+            changes["precision"] = as_precision(self.precision)
+        cell = replace(cell, surrogate=replace(cell.surrogate, **changes), coreset=replace(cell.coreset, **changes))
+        was, now = (scales_loss(rule, cell.data, cell.method) for rule in (cell.scale_loss, self.scale_loss))
+        return replace(cell, scale_loss=self.scale_loss) if cell.recorded and was != now else cell
+
+    def file_name(self, target: str, scale: str) -> str:
+        """Return the name of a board's files, without an ending; a board that departs from the recipe says how."""
+        precision = [] if self.precision == "recipe" else [self.precision]
+        loss = [] if self.scale_loss == "published" else [f"scale-loss-{self.scale_loss}"]
+        return "-".join([target, scale, *precision, *(["compiled"] if self.compile_model else []), *loss])
+
+
 def reproduce_command(
     *, target: str, scale: str, only: str, seeds: str, jobs: int | None, limit_minutes: float | None, dry_run: bool,
     out: Path, data_dir: Path | None, device: str, precision: str, compile_model: bool, engine: str | None,
@@ -41,13 +75,13 @@ def reproduce_command(
 ) -> None:  # fmt: skip
     """`thresher reproduce`."""
     check_eval_every(eval_every)
-    check_scale_loss(scale_loss)
+    variant = _Variant(precision, compile_model, scale_loss)
     if target == PICTURE:
         if only:
             raise InputError(f"{PICTURE} is a picture and has no entries to choose from. Omit --only.")
         say.result(_draw(Place(out, data_dir), dry_run, say))
         return
-    there = _entries(target, scale, precision, compile_model, scale_loss)
+    there = variant.entries(target, scale)
     wanted = _conditions(there, target, only)
     chosen = parse_seeds(seeds)
     device = pick_device(device)
@@ -61,18 +95,13 @@ def reproduce_command(
         _announce(cells, place, pace, say)
         return
     what = {
-        "target": target,
-        "scale": scale,
-        "only": only,
-        "seeds": seeds,
-        "precision": precision,
-        "scale_loss": scale_loss,
+        "target": target, "scale": scale, "only": only, "seeds": seeds, "precision": precision, "scale_loss": scale_loss,
         "device": device,
-    }
+    }  # fmt: skip
     with Screen(say) as screen, tracked(track, f"{target}-{scale}", what) as tracker:
         outcome = run_cells(cells, place, pace, followed(screen.notify, tracker))
     rows = board(there, chosen, place)
-    name = _file_name(target, scale, precision, compile_model, scale_loss)
+    name = variant.file_name(target, scale)
     _write(rows, target, scale, place, name)
     say.wrote(*(out / f"{name}.{ending}" for ending in ("md", "csv", "html")))
     rows = [row for row in rows if wanted.admits(row.entry)]
@@ -106,29 +135,6 @@ def _place(
         return Place(out.resolve(), folder, device, jobs, threads, engine, address)
     processes, threads = parallel(jobs, device)
     return Place(out, data_dir, device, processes, threads, name, address)
-
-
-def _entries(target: str, scale: str, precision: str, compile_model: bool, scale_loss: str) -> list[Entry]:
-    """Return all entries of the board, with the requested precision, and loss of the methods whose loss that changes."""
-    found = entries(target, scale)
-    if not found:
-        raise InputError(f"{target} has no {scale} scale. Omit --scale for the published recipe.")
-    changes: dict[str, Any] = {"compile": compile_model}
-    if precision != "recipe":
-        changes["precision"] = as_precision(precision)
-    changed = []
-    for entry in found:
-        specs = {name: replace(getattr(entry.cell, name), **changes) for name in ("surrogate", "coreset")}
-        cell = replace(entry.cell, **specs)
-        if cell.recorded and scales_loss(scale_loss, cell.data, cell.method) != _scaled(cell):
-            cell = replace(cell, scale_loss=scale_loss)
-        changed.append(replace(entry, cell=cell))
-    return changed
-
-
-def _scaled(cell: Cell) -> bool:
-    """Return whether the cell's loss is scaled."""
-    return scales_loss(cell.scale_loss, cell.data, cell.method)
 
 
 def _conditions(there: Sequence[Entry], target: str, only: str) -> Filter:
@@ -235,13 +241,6 @@ def _tell(rows: Sequence[BoardRow], outcome: Outcome, eval_every: int, say: Outp
     for reason in dict.fromkeys(outcome.left.values()):
         count = sum(1 for why in outcome.left.values() if why == reason)
         say.line(f"{count} cells left: {reason}")
-
-
-def _file_name(target: str, scale: str, precision: str, compile_model: bool, scale_loss: str) -> str:
-    """Return the name of a board's files, without an ending; other boards than the recipe's say what they were run with."""
-    options = [*([] if precision == "recipe" else [precision]), *(["compiled"] if compile_model else [])]
-    options += [] if scale_loss == "published" else [f"scale-loss-{scale_loss}"]
-    return "-".join([target, scale, *options])
 
 
 def _write(rows: Sequence[BoardRow], target: str, scale: str, place: Place, name: str) -> None:
