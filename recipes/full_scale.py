@@ -15,22 +15,27 @@ from __future__ import annotations
 import argparse
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from thresher.boards.cells import Cell, Filter
 from thresher.boards.reproduce import Place, run_cells
-from thresher.boards.targets import entries
 from thresher.commands.options import pick_device
+from thresher.commands.reproduce import Variant
 from thresher.engines import engine_of
 from thresher.experiments.pace import Pace
 
-WANTED = [  # target, conditions, seeds
+WANTED = [  # target, conditions, seeds; the scaled loss, if it is not the published one
     ("auto", "change=noise keep=0.1 method=auto", range(3)),
     ("auto", "change=noise keep=0.3,0.5 method=auto", range(1)),
     ("table6", "data=cifar100 keep=0.1 batch=32 method=random,tdds T=none", range(3)),
     ("table6", "data=cifar100 keep=0.1 batch=128 method=random,tdds", range(3)),  # Table 10's batch size
+    (
+        "table6",
+        "data=cifar100 keep=0.1 batch=32 method=tdds T=none",
+        range(3),
+        "none",
+    ),  # by samples or by loss?
     ("table6", "data=cifar10 keep=0.1 batch=32 method=random,tdds", range(3)),
     ("table6", "data=cifar100 keep=0.2 batch=64 method=random,tdds", range(3)),
     ("table6", "data=cifar10 keep=0.2 batch=64 method=random,tdds", range(3)),
@@ -49,12 +54,10 @@ WANTED = [  # target, conditions, seeds
 def wanted(only: set[str]) -> list[list[Cell]]:
     """Return the cells by wish, those of each first seed before its second."""
     found = []
-    for target, conditions, seeds in WANTED:
-        there = entries(target)
+    for target, conditions, seeds, *loss in WANTED:
+        there = Variant("bf16", False, *loss).entries(target, "full")
         admits = Filter.parse(conditions, there).admits
         cells = [cell for seed in seeds for entry in there if admits(entry) for cell in entry.cells([seed])]
-        half = {"precision": "bf16"}
-        cells = [replace(c, surrogate=replace(c.surrogate, **half), coreset=replace(c.coreset, **half)) for c in cells]
         found.append([cell for cell in cells if not only or cell.data in only])
     return [cells for cells in found if cells]
 

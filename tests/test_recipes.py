@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from thresher.boards.targets import entries
 from thresher.coreset import Coreset
 from thresher.data import load
 from thresher.dynamic import Fixed, InfoBatch
@@ -52,7 +53,7 @@ def test_results_of_other_settings_are_not_taken(recipe: Any, monkeypatch: pytes
 
 def test_two_runs_at_once_share_the_device(recipe: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     module = recipe("full_scale")
-    data, spec = load("digits"), module.entries("table6")[0].cell.coreset
+    data, spec = load("digits"), entries("table6")[0].cell.coreset
     found = {}
     for device in ("cpu", "cuda"):
         pace = module.shared_pace(device, 4, 60.0)

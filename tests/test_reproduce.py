@@ -331,7 +331,7 @@ def test_a_loss_that_is_scaled_otherwise_makes_other_cells_of_the_methods_whose_
     recipe = {entry.cell.digest: entry.cell for entry in entries("table6")}
     rules: dict[str, set[str]] = {}
     for rule in ("published", "none", "all"):
-        variant = reproduce_command._Variant(scale_loss=rule)
+        variant = reproduce_command.Variant(scale_loss=rule)
         cells = [entry.cell for entry in variant.entries("table6", "full")]
         rules[rule] = {cell.method.partition(":")[0] for cell in cells if cell.digest not in recipe}
         assert variant.file_name("table6", "full") == {"published": "table6-full"}.get(
@@ -341,11 +341,11 @@ def test_a_loss_that_is_scaled_otherwise_makes_other_cells_of_the_methods_whose_
     assert rules["none"] == {"tdds"}
     assert rules["all"] == {cell.method for cell in recipe.values() if ":" not in cell.method} - {"random", "tdds"}
     assert (
-        reproduce_command._Variant("bf16", True, "none").file_name("auto", "small")
+        reproduce_command.Variant("bf16", True, "none").file_name("auto", "small")
         == "auto-small-bf16-compiled-scale-loss-none"
     )
     with pytest.raises(InputError, match="published, none or all, but got 'some'"):
-        reproduce_command._Variant(scale_loss="some")
+        reproduce_command.Variant(scale_loss="some")
 
 
 @pytest.mark.parametrize(

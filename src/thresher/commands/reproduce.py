@@ -35,7 +35,7 @@ from thresher.tracking import followed, tracked
 
 
 @dataclass(frozen=True)
-class _Variant:
+class Variant:
     """How trainings depart from a target's recipe; by default they do not."""
 
     precision: str = "recipe"
@@ -75,7 +75,7 @@ def reproduce_command(
 ) -> None:  # fmt: skip
     """`thresher reproduce`."""
     check_eval_every(eval_every)
-    variant = _Variant(precision, compile_model, scale_loss)
+    variant = Variant(precision, compile_model, scale_loss)
     if target == PICTURE:
         if only:
             raise InputError(f"{PICTURE} is a picture and has no entries to choose from. Omit --only.")
