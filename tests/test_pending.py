@@ -170,14 +170,19 @@ def test_what_waits_is_bounded_whatever_its_width(classes: int, width: int) -> N
     assert 0.99 * (32 << 20) < held <= 32 << 20
 
 
+def feed_both_passes(target: Recorder) -> None:
+    """Show every sample in training and in evaluation, with features."""
+    source = torch.Generator().manual_seed(0)
+    for update in (target.update, target.update_eval):
+        for ids in torch.arange(N).split(32):  # type: ignore[no-untyped-call]
+            features = torch.randn(len(ids), 4, generator=source)
+            update(torch.randn(len(ids), C, generator=source), ids % C, ids, features)
+
+
 def test_the_evaluation_pass_comes_after_what_waits() -> None:
     def run() -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
         target = Recorder(N, C, {"entropy": Entropy(), "grand": GraNd()})
-        source = torch.Generator().manual_seed(0)
-        for update in (target.update, target.update_eval):
-            for ids in torch.arange(N).split(32):  # type: ignore[no-untyped-call]
-                features = torch.randn(len(ids), 4, generator=source)
-                update(torch.randn(len(ids), C, generator=source), ids % C, ids, features)
+        feed_both_passes(target)
         target.end_epoch()
         return {name: found.values for name, found in target.scores().items()}
 
@@ -268,11 +273,7 @@ def test_the_evaluation_pass_of_a_rank_comes_beside_what_waits() -> None:
     def run() -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
         target = Recorder(N, C, {"entropy": Entropy(), "grand": GraNd(), "seen": GraNd(view="train")})
         target._collector = Collector(Alone(), Owners(N, N, 1), target._train_names, target._eval_names, False)
-        source = torch.Generator().manual_seed(0)
-        for update in (target.update, target.update_eval):
-            for ids in torch.arange(N).split(32):  # type: ignore[no-untyped-call]
-                features = torch.randn(len(ids), 4, generator=source)
-                update(torch.randn(len(ids), C, generator=source), ids % C, ids, features)
+        feed_both_passes(target)
         assert target.amid_evaluation
         target.end_epoch()
         return {name: found.values for name, found in target.scores().items()}
