@@ -430,12 +430,21 @@ def test_scores_of_ones_own_are_selected_by_a_selector(tmp_path: Path, call: Any
     call("select", table, "--column", "loss", "--method", "top:balanced=true:end=easy", "--keep", "0.2", "--out", core)
     assert np.bincount(targets[Coreset.load(core).ids]).tolist() == [2] * 5
     assert Coreset.load(core).source["selector"]["params"] == {"balanced": True, "end": "easy"}
-    call("select", table, "--column", "tdds", "--keep", "0.2", "--out", core)
-    assert Coreset.load(core).source["method"] == "tdds"
+    for column in ("tdds", ""):  # an empty name is none
+        call("select", table, "--column", column, "--keep", "0.2", "--out", core)
+        assert Coreset.load(core).source["method"] == "tdds"
+    call("select", table, "--column", "loss", "--method", "random", "--keep", "0.2", "--out", core)
+    assert Coreset.load(core).source["notice"] == "random: the column loss holds scores of loss, not of random"
     for given, told in (
         (("--column", "los"), "one of loss, tdds, but got 'los' (did you mean loss?)"),
         (("--method", "top"), "name one of loss, tdds with --column, or combine it with a method: tdds:selector=top"),
+        (("--column", "", "--method", "top"), "name one of loss, tdds with --column"),
         (("--column", "loss", "--method", "top:window=3"), "The selector top has no parameter window"),
+        (("--column", "loss", "--method", "topp"), "got 'topp' (did you mean top?)"),
+        (
+            ("--column", "loss", "--method", "beta"),
+            "Add it, or score again with `thresher score --method tdds:selector=beta`",
+        ),
     ):
         assert told in " ".join(call.refused("select", table, *given, "--keep", "0.2", "--out", core).split())
 

@@ -47,7 +47,7 @@ def find(name: str) -> Method:
     said = f"Expected a method, one of {', '.join(METHODS)}, or a scorer, {', '.join(more)}, but got {name!r}"
     if name in selectors():
         raise UnknownNameError(f"{said}, which is a selector. Combine it with a method: tdds:selector={name}.")
-    raise UnknownNameError(f"{said}{nearest(name, [*METHODS, *more])}. See `thresher methods`.")
+    raise UnknownNameError(f"{said}{nearest(name, [*METHODS, *more, *selectors()])}. See `thresher methods`.")
 
 
 def is_selector(name: str) -> bool:

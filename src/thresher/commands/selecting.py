@@ -101,15 +101,15 @@ def _rule_of(method: str | None, column: str | None, table: ScoreFile) -> str:
         name = parse_spec(method)[0]
         if not is_selector(name):
             return ""
-        if column is None:
+        if not column:
             raise InputError(
                 f"Expected a score column for the selector {name}: name one of {', '.join(table.columns)} with --column, or "
                 f"combine it with a method: tdds:selector={name}."
             )
         return method
-    if column is None:
+    if not column:
         return ""
-    return "" if table.columns[column].source.get("scorer", column.partition("[")[0]) == "tdds" else "top"
+    return "" if _scorer_of(table, column) == "tdds" else "top"
 
 
 def _columns_read(method: ResolvedMethod, file: ScoreFile, column: str | None, path: Path) -> tuple[Columns, str]:
@@ -155,7 +155,7 @@ def _find_columns(method: ResolvedMethod, table: ScoreFile, column: str | None) 
         column, differs = _best_column(scorer.name, settings, asked, table)
     names = {main: column}
     held = _held(table.columns[column]) if column in table.columns else {}
-    of = table.columns[column].source.get("scorer", scorer.name) if column in table.columns else scorer.name
+    of = _scorer_of(table, column) if column in table.columns else scorer.name
     if of != scorer.name:  # only if the user named it: the coreset will have the method's name
         differs = f"the column {column} holds scores of {of}, not of {scorer.name}"
     for also, _ in read.values():
@@ -164,9 +164,12 @@ def _find_columns(method: ResolvedMethod, table: ScoreFile, column: str | None) 
         names[also, at] = _best_column(also.name, wanted, set(wanted), table)[0]
     missing = sorted(name for name in names.values() if name not in table.columns)
     if missing:
+        name = parse_spec(method.name)[0]
+        alone = is_selector(name)  # of which the main column is there
+        whole, advice = (f"tdds:selector={name}", "Add it") if alone else (method.name, "Name the score with --column")
         raise UnknownNameError(
             f"{method.name} reads the column {', '.join(missing)}, but {table.path} has {', '.join(_described(table))}. "
-            f"Name the score with --column, or score again with `thresher score --method {method.name}`."
+            f"{advice}, or score again with `thresher score --method {whole}`."
         )
     return names, differs
 
@@ -174,6 +177,11 @@ def _find_columns(method: ResolvedMethod, table: ScoreFile, column: str | None) 
 def _settings(scorer: Scorer, at: int | None) -> dict[str, Any]:
     """Return the settings that a scorer's column must have been made with."""
     return {**scorer.params(), **({} if at is None else {"at": at})}
+
+
+def _scorer_of(table: ScoreFile, column: str) -> str:
+    """Return the scorer that made a column; for a column from another tool, what its name says."""
+    return str(table.columns[column].source.get("scorer", column.partition("[")[0]))
 
 
 def _held(column: ScoreColumn) -> dict[str, Any]:
