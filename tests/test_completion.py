@@ -44,7 +44,7 @@ def in_bash(path: str, *lines: tuple[str, ...]) -> list[list[str]]:
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 def test_bash_completes(path: str) -> None:
-    commands, several, model, target, data, one, engine = in_bash(
+    commands, several, model, target, data, one, engine, rule = in_bash(
         path,
         ("thresher", "re"),
         ("thresher", "run", "--method", "random,dua"),
@@ -53,6 +53,7 @@ def test_bash_completes(path: str) -> None:
         ("thresher", "train", "--data", "cif"),
         ("thresher", "methods", "td"),
         ("thresher", "score", "--engine", ""),
+        ("thresher", "select", "--method", "str"),
     )
     assert commands == ["record", "reproduce"]
     assert several == ["random,dual", "random,dual_beta"]
@@ -61,6 +62,7 @@ def test_bash_completes(path: str) -> None:
     assert data == ["cifar10", "cifar100"]
     assert one == ["tdds"]
     assert engine == ["serial", "threads", "processes", "ray"]
+    assert rule == ["stratified"]
 
 
 def test_zsh_and_fish_are_answered(path: str) -> None:
@@ -80,10 +82,12 @@ def test_the_names_are_those_that_there_are() -> None:
     from thresher.commands.reproduce import PICTURE
     from thresher.data import NAMES
     from thresher.models import MODELS
+    from thresher.registry import selectors
 
     assert set(completion.DATA_SETS) == set(NAMES)
     assert set(completion.MODELS) == set(MODELS)
     assert set(completion.TARGETS) == {*TARGETS, PICTURE, "all"}
+    assert list(completion.SELECTORS) == selectors()._files
 
 
 def test_completing_imports_nothing_heavy() -> None:
@@ -103,11 +107,14 @@ def test_scorers_of_installed_packages_are_completed_and_not_imported(path: str,
     about = tmp_path / "my_scores-1.0.dist-info"
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: my-scores\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text("[thresher.scorers]\ntdds_late = not.there:Late\ntdds = not.there:TDDS\n")
+    (about / "entry_points.txt").write_text(
+        "[thresher.scorers]\ntdds_late = not.there:Late\ntdds = not.there:TDDS\n"
+        "[thresher.selectors]\ntdds_rule = not.there:Rule\n"
+    )
     site = {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(completion.__file__).parents[2])])}
     words = {"COMP_WORDS": "thresher methods tdds", "COMP_CWORD": "2"}
     found = run(path, "thresher", _THRESHER_COMPLETE="zsh_complete", **words, **site).splitlines()
-    assert found[1::3] == ["tdds", "tdds_late"]
+    assert found[1::3] == ["tdds", "tdds_late", "tdds_rule"]
     assert found[5] == "from the package my-scores"
     words = {"COMP_WORDS": "thresher score --method tdds_late,td", "COMP_CWORD": "3"}
     assert run(path, "thresher", _THRESHER_COMPLETE="bash_complete", **words, **site) == "plain,tdds_late,tdds\n"
