@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from click.testing import CliRunner
@@ -170,6 +171,18 @@ def test_a_coreset_that_is_not_the_cells_is_selected_anew(finished: Place, tmp_p
     assert why in notices
     assert outcome_of(place, SHORT) == outcome_of(finished, SHORT)
     assert Coreset.load(place.coreset(SHORT)).is_at(finished.coreset(SHORT))
+
+
+def test_a_coreset_of_a_later_version_is_neither_used_nor_replaced(finished: Place, tmp_path: Path) -> None:
+    place = copied(finished, tmp_path, [SHORT])
+    path = place.coreset(SHORT)
+    table = pq.read_table(path)
+    about = {**json.loads(table.schema.metadata[b"thresher"]), "format": 2}
+    pq.write_table(table.replace_schema_metadata({b"thresher": json.dumps(about)}), path)
+    there = path.read_bytes()
+    outcome, _ = told([SHORT], place)
+    assert "Expected format 1 in" in outcome.failed[SHORT]
+    assert path.read_bytes() == there
 
 
 def test_a_group_is_recorded_for_those_that_need_it(

@@ -6,6 +6,7 @@ import ast
 import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,11 @@ import pytest
 
 import thresher
 from thresher import Coreset, Pool, Trajectory, errors, replay, select
-from thresher.errors import CorruptFileError
+from thresher.errors import CorruptFileError, LaterFormatError
+from thresher.exchange.place import check_kind
+from thresher.experiments.rundir import save_coreset
+from thresher.experiments.scoring import score
+from thresher.methods import resolve
 from thresher.registry import make_scorer
 from thresher.replay import Request
 from thresher.score_table import read_scores
@@ -75,6 +80,29 @@ def test_another_format_is_not_guessed_at(number: int, advice: str, tmp_path: Pa
     for name, read in readers.items():
         with pytest.raises(CorruptFileError, match=rf"Expected format 1 in .*, but got {number}\. .*{advice}"):
             read(folder / name)
+
+
+def later(path: Path) -> bytes:
+    """Make a Parquet file be of a later format; returns what it holds then."""
+    of_format(path, 2, b"thresher")
+    return path.read_bytes()
+
+
+def test_a_file_of_a_later_format_is_not_replaced(tmp_path: Path) -> None:
+    """Damaged ones are, where they can be made again; a later version's was not damaged."""
+    shutil.copytree(KEPT[0], tmp_path / "kept")
+    coreset, scores = tmp_path / "kept" / "top.parquet", tmp_path / "kept" / "scores.parquet"
+    kept, there, table = Coreset.load(coreset), later(coreset), later(scores)
+    replaced: list[Callable[[], object]] = [
+        lambda: save_coreset(kept, coreset),
+        lambda: check_kind(coreset, "coreset", Coreset.load),
+        lambda: score(tmp_path / "kept", [resolve("el2n", "", 0.1)], scores),
+        lambda: check_kind(scores, "score table", read_scores),
+    ]
+    for replace_it in replaced:
+        with pytest.raises(LaterFormatError, match=r"Expected format 1 in .*, but got 2\."):
+            replace_it()
+    assert (coreset.read_bytes(), scores.read_bytes()) == (there, table)
 
 
 def imported(code: str) -> set[str]:

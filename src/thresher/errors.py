@@ -52,6 +52,10 @@ class CorruptFileError(ThresherError, OSError):
     """A file is truncated, has a wrong checksum, or is not in the expected format."""
 
 
+class LaterFormatError(CorruptFileError):
+    """A file is of a later format than this version of Thresher reads: it is whole, and never replaced."""
+
+
 class MissingFileError(ThresherError, FileNotFoundError):
     """A file or folder that must exist does not."""
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from thresher.errors import CorruptFileError, InputError, RunDirectoryError
+from thresher.errors import CorruptFileError, InputError, LaterFormatError, RunDirectoryError
 from thresher.version import __version__
 
 PART = ".part"
@@ -124,13 +124,13 @@ def seal_of(content: Mapping[str, Any]) -> str:
 
 
 def check_format(path: Path, found: Any, known: int) -> None:
-    """Raise CorruptFileError for a file that is not of the format that this version of Thresher knows."""
+    """Raise LaterFormatError for a file of a later format than this version of Thresher knows, CorruptFileError for one of
+    any other but that."""
     if found != known:
-        later = isinstance(found, int) and found > known
-        advice = "Read it with the version that wrote it, or a later one." if later else "Restore the file from a copy."
-        raise CorruptFileError(
-            f"Expected format {known} in {path}, which Thresher {__version__} reads, but got {found!r}. {advice}"
-        )
+        told = f"Expected format {known} in {path}, which Thresher {__version__} reads, but got {found!r}. "
+        if isinstance(found, int) and found > known:
+            raise LaterFormatError(told + "Read it with the version that wrote it, or a later one.")
+        raise CorruptFileError(told + "Restore the file from a copy.")
 
 
 def sync_folder(folder: Path) -> None:

@@ -14,7 +14,7 @@ from thresher.boards.place import Place
 from thresher.coreset import Coreset
 from thresher.data import Data
 from thresher.derivation import settle
-from thresher.errors import CorruptFileError, InputError, MissingFileError
+from thresher.errors import CorruptFileError, InputError, LaterFormatError, MissingFileError
 from thresher.experiments.columns import Columns, column_names
 from thresher.experiments.events import Notify, stepped
 from thresher.experiments.job import Job, Task, values_digest
@@ -63,7 +63,7 @@ def from_coresets(
     """Return the tasks of the cells whose coresets are there, None for the others; `folder` is their recording's.
 
     A coreset that cannot be used (damaged, another cell's, of other data than those at hand, its scores missing) counts as
-    missing and is selected anew; a notice says how many of these there are.
+    missing and is selected anew; a notice says how many of these there are. One of a later format is not: its cell fails.
     """
     unused: list[str] = []
 
@@ -73,6 +73,8 @@ def from_coresets(
         data = place.load(cell)
         try:
             return _from_coreset(folder, cell, data, place)
+        except LaterFormatError:
+            raise
         except (MissingFileError, CorruptFileError, InputError) as error:
             unused.append(str(error))
             return None
@@ -125,6 +127,8 @@ def from_recording(
     path = folder / f"scores-{digest_of({'columns': asked, 'recording': recording.checksums(last)})}.parquet"
     try:
         columns = read_scores(path).columns
+    except LaterFormatError:
+        raise
     except (MissingFileError, CorruptFileError):
         score(folder / "trajectory", list(methods.values()), path, on_step=stepped(notify, f"scoring {data.name}"))
         columns = read_scores(path).columns

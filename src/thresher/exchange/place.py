@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from thresher.errors import InputError, RunDirectoryError, ThresherError
+from thresher.errors import InputError, LaterFormatError, RunDirectoryError, ThresherError
 from thresher.files import check_plain, parse_json, part_of, sync_folder, write_atomic, write_json
 from thresher.places import PathText, as_place, is_remote
 
@@ -42,7 +42,8 @@ def check_free(path: Path, force: bool = False) -> None:
 
 
 def check_kind(path: Path, kind: str, read: Callable[[Path], object], option: str = "--out") -> None:
-    """Raise RunDirectoryError if a file at `path`, which may be a URL, is not of this `kind`: it is never replaced.
+    """Raise RunDirectoryError if a file at `path`, which may be a URL, is not of this `kind`: it is never replaced; neither
+    is one of a later format (LaterFormatError).
 
     `read` returns a true value for a file of the kind; for any other it returns a false one or raises ThresherError.
     """
@@ -53,6 +54,8 @@ def check_kind(path: Path, kind: str, read: Callable[[Path], object], option: st
         return
     try:
         fits = bool(read(place))
+    except LaterFormatError:
+        raise
     except ThresherError:
         fits = False
     if not fits:

@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from thresher.coreset import Coreset
-from thresher.errors import CorruptFileError, FingerprintError, MissingFileError, RunDirectoryError
+from thresher.errors import CorruptFileError, FingerprintError, LaterFormatError, MissingFileError, RunDirectoryError
 from thresher.files import parse_json, remove_parts, write_json
 from thresher.locks import free_lock, take_lock
 from thresher.ranks import Alone, Ranks, together
@@ -104,9 +104,12 @@ def file_stem(label: str, keep: float) -> str:
 
 
 def save_coreset(coreset: Coreset, path: Path) -> None:
-    """Write a coreset unless the file already holds it, with the same provenance; a damaged file is replaced."""
+    """Write a coreset unless the file already holds it, with the same provenance; a damaged file is replaced, one of a later
+    format never (LaterFormatError)."""
     try:
         there = coreset.is_at(path)
+    except LaterFormatError:
+        raise
     except (MissingFileError, CorruptFileError):
         there = False
     if not there:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from thresher.coreset import Coreset
 from thresher.engines import make_engine
+from thresher.errors import LaterFormatError, ThresherError
 from thresher.experiments.columns import Columns, column_names
 from thresher.large.scoring import score_store, usual_engine
 from thresher.methods import ResolvedMethod
 from thresher.replay import Request, open_source
+from thresher.score_file import ScoreFile
 from thresher.types import Pool, Scores
 
 if TYPE_CHECKING:  # torch comes with it
@@ -24,14 +26,26 @@ def score(
 ) -> Columns:  # fmt: skip
     """Replay a store or dumps for these methods and write the score table; return the column of each (scorer, at).
 
-    `on_step(done, total)` reports progress.
+    `on_step(done, total)` reports progress. Raises LaterFormatError for a table of a later format, which is not replaced,
+    and what scoring raises.
     """
+    _refuse_later(out)
     names = column_names(resolved)
     source = open_source(source_path)
     requests = [Request(column, scorer, at) for (scorer, at), column in names.items()]
     with make_engine(usual_engine(source, requests)) as engine:
         score_store(source, requests, out, engine=engine, on_step=on_step)
     return names
+
+
+def _refuse_later(table: Path) -> None:
+    """Raise LaterFormatError if there is a score table of a later format; any other file may be replaced."""
+    try:
+        ScoreFile.open(table)
+    except LaterFormatError:
+        raise
+    except (ThresherError, OSError):
+        pass
 
 
 def provenance_of(data: Data) -> dict[str, Any]:
