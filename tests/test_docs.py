@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import importlib.util
 import inspect
@@ -104,6 +105,18 @@ def test_the_page_of_the_command_line_knows_every_command() -> None:
 
     text = (ROOT / "docs" / "cli.md").read_text()
     assert set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)) == set(app.commands)
+
+
+def test_the_page_of_the_command_line_knows_every_field_of_a_document() -> None:
+    text = (ROOT / "docs" / "cli.md").read_text()
+    fields = {}
+    for path in (ROOT / "src" / "thresher" / "commands").glob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text())):
+            if isinstance(call, ast.Call) and ast.unparse(call.func) == "say.result" and isinstance(call.args[0], ast.Dict):
+                keys = [key.value for key in call.args[0].keys if isinstance(key, ast.Constant)]
+                fields |= {f"{path.stem}: {key}": key for key in keys}
+    assert len(fields) > 30
+    assert [field for field, key in fields.items() if f"`{key}`" not in text] == []
 
 
 def test_the_site_has_every_page_and_loads_nothing_from_elsewhere(site: Path) -> None:
