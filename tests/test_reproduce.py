@@ -394,6 +394,10 @@ def test_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     looked = [*arguments, "--only", "T=4 K=3", "--eval-every", "1"]
     said = CliRunner().invoke(app, looked, catch_exceptions=False).output
     assert "1 of 1 rows have trainings that had run, or had begun, without --eval-every 1" in said
+    other = [*arguments, "--only", "method=random", "--scale-loss", "none"]
+    assert CliRunner().invoke(app, other, catch_exceptions=False).exit_code == 0
+    assert "<h1>table6, small scale</h1>" in page
+    assert "<h1>table6, small scale, scale-loss-none</h1>" in (tmp_path / "table6-small-scale-loss-none.html").read_text()
 
 
 def test_the_picture_is_a_target(monkeypatch: pytest.MonkeyPatch, cifar_root: Path, tmp_path: Path) -> None:

@@ -56,6 +56,8 @@ class Recorder:
     logits hardly change. `missing="allow"` commits epochs in which samples are missing (they keep their state).
     `duplicates="first"` keeps the first of several rows of one sample in an epoch, as padded samplers produce them;
     "error", the default in a single process, refuses them. `device` is where the memory lives, by default the first logits'.
+    The attribute `epoch` counts the committed epochs, `seen` the samples that the training showed in the last one (0 if
+    that is not known).
 
     On several ranks of torch.distributed (`ranks`; by default the process group that is set up; `thresher.ranks.Alone()`
     records in this process alone), each rank feeds whatever its sampler shows it. A rank keeps the state of the samples it

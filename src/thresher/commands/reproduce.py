@@ -61,11 +61,16 @@ class Variant:
         was, now = (scales_loss(rule, cell.data, cell.method) for rule in (cell.scale_loss, self.scale_loss))
         return replace(cell, scale_loss=self.scale_loss) if cell.recorded and was != now else cell
 
-    def file_name(self, target: str, scale: str) -> str:
-        """Return the name of a board's files, without an ending; a board that departs from the recipe says how."""
+    @property
+    def departures(self) -> list[str]:
+        """How it departs from the recipe, as the names of its boards say it."""
         precision = [] if self.precision == "recipe" else [self.precision]
         loss = [] if self.scale_loss == "published" else [f"scale-loss-{self.scale_loss}"]
-        return "-".join([target, scale, *precision, *(["compiled"] if self.compile_model else []), *loss])
+        return [*precision, *(["compiled"] if self.compile_model else []), *loss]
+
+    def file_name(self, target: str, scale: str) -> str:
+        """Return the name of a board's files, without an ending; a board that departs from the recipe says how."""
+        return "-".join([target, scale, *self.departures])
 
 
 def reproduce_command(
@@ -102,7 +107,7 @@ def reproduce_command(
         outcome = run_cells(cells, place, pace, followed(screen.notify, tracker))
     rows = board(there, chosen, place)
     name = variant.file_name(target, scale)
-    _write(rows, target, scale, place, name)
+    _write(rows, target, scale, place, variant)
     say.wrote(*(out / f"{name}.{ending}" for ending in ("md", "csv", "html")))
     rows = [row for row in rows if wanted.admits(row.entry)]
     _tell(rows, outcome, eval_every, say)
@@ -243,13 +248,14 @@ def _tell(rows: Sequence[BoardRow], outcome: Outcome, eval_every: int, say: Outp
         say.line(f"{count} cells left: {reason}")
 
 
-def _write(rows: Sequence[BoardRow], target: str, scale: str, place: Place, name: str) -> None:
+def _write(rows: Sequence[BoardRow], target: str, scale: str, place: Place, variant: Variant) -> None:
     """Write the board next to its results: always all of it, so that a call for some entries does not remove others."""
+    name = variant.file_name(target, scale)
     place.root.mkdir(parents=True, exist_ok=True)
     description = (TARGETS[target].__doc__ or "").strip() if target in TARGETS else "Every target."
     shared = in_common(rows)
     page = board_page(
-        f"{target}, {scale} scale",
+        ", ".join([target, f"{scale} scale", *variant.departures]),
         f"{description} All rows: {shared}." if shared else description,
         columns(rows), lines(rows), heat_maps(rows),
         environment(),

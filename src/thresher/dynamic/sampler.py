@@ -37,7 +37,7 @@ class DynamicSampler(Sampler[int]):
 
     `epochs` is the length of the training, for rules that stop pruning before its end. Draw and order are a function of
     (`seed`, epoch, scores). The Recorder must have the rule's scorers (`rule.scorers`) and `missing="allow"`, since epochs
-    lack samples.
+    lack samples. The attribute `counts` lists how many samples each epoch drew so far.
 
     On several ranks of torch.distributed all make the same draw from the scores that they share, and each gets its part, as
     from torch's DistributedSampler: every R-th, with at most R - 1 samples shown twice to make the parts equal. Beginning an
