@@ -547,7 +547,10 @@ def test_the_command_refuses_what_does_not_belong(folder: Path, tmp_path: Path, 
     assert "--pool is only for --to uids, but this is --to csv" in call.refused(*export, "csv", "--pool", "x")
     assert "--how is only for --to folder" in call.refused(*export, "npy", "--how", "copy")
     assert "fingerprint" in call.refused(*export, "csv", "--data", "digits")
-    for to, name, ends in (("parquet", "a.csv", ".parquet"), ("csv", "a.NPY", ".csv"), ("npy", "a.parquet", ".npy")):
+    for to, name, ends in (
+        ("parquet", "a.csv", ".parquet"), ("csv", "a.NPY", ".csv"), ("npy", "a.parquet", ".npy"),
+        ("csv", "a.csv.gz", ".csv"),
+    ):  # fmt: skip
         said = " ".join(call.refused("export", tmp_path / "unknown.parquet", "--to", to, "--out", tmp_path / name).split())
         assert f"Expected a name that ends with {ends} for --to {to}, but --out is" in said
         assert not (tmp_path / name).exists()

@@ -97,10 +97,12 @@ def _refuse_unread(to: str, **options: Any) -> None:
 
 
 def _refuse_ending(to: str, out: Path) -> None:
-    """Raise InputError if the name of the file to write has the ending of another format, which readers go by."""
+    """Raise InputError if the name of the file to write has the ending of another format, or of a compressed file: readers
+    go by it."""
     ending = out.suffix.lower()
     of = {"csv": (".csv", ".txt"), "npy": (".npy",), "parquet": (".parquet",), "uids": (".npy",)}
-    if to in of and ending not in of[to] and ending in (".csv", ".json", ".npy", ".parquet", ".tsv"):
+    others = (".csv", ".json", ".npy", ".parquet", ".tsv", ".gz", ".bz2", ".xz", ".zip", ".zst")
+    if to in of and ending not in of[to] and ending in others:
         raise InputError(f"Expected a name that ends with {of[to][0]} for --to {to}, but --out is {out}. Rename it.")
 
 

@@ -22,7 +22,7 @@ from thresher.experiments.events import Notify, stepped
 from thresher.experiments.job import Job, Task, values_digest
 from thresher.experiments.jobs import cached_data, run_task
 from thresher.experiments.pace import Pace
-from thresher.experiments.rundir import file_stem
+from thresher.experiments.rundir import file_stem, save_coreset
 from thresher.experiments.scoring import choose, provenance_of, unrecorded
 from thresher.experiments.tables import mean_interval
 from thresher.files import write_json
@@ -130,7 +130,7 @@ def check(
         else:
             kept = choose(method, columns, names, pool, keep, seed, provenance_of(held))
         path = folder / "coresets" / f"{file_stem(label, keep)}-seed{seed}.parquet"
-        kept.save(path)
+        save_coreset(kept, path)
         shared = {**job, "fingerprint": held.fingerprint, "test_fingerprint": held.test_fingerprint, "holdout": HOLDOUT}
         shared |= scales.get(label, {})
         one = Job(label, keep, len(kept.ids), seed=seed, coreset=str(path), coreset_digest=kept.digest, **shared)
