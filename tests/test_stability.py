@@ -30,6 +30,10 @@ from thresher.score_table import read_scores
 ROOT = Path(__file__).parents[1]
 KEPT = sorted(path for path in (Path(__file__).parent / "kept").iterdir() if (path / "trajectory").is_dir())
 
+SELECTED = {"top": "tdds", "uniform": "random", "stratified": "aum"}
+SELECTED |= {"near_median": "class_distance", "beta": "dual", "learnable": "tdds"}
+AUX = {"mean_prob": "mean_prob", "correctness": "correctness", "logit_margin": "margins"}
+
 versions = pytest.mark.parametrize("kept", KEPT, ids=lambda path: path.name)
 
 
@@ -42,8 +46,9 @@ def test_a_store_gives_the_scores_that_it_gave(kept: Path) -> None:
     store, table = Trajectory.open(kept / "trajectory"), read_scores(kept / "scores.parquet")
     assert (store.n, store.num_classes, store.epochs) == (60, 10, 12)
     assert store.info == table.info == {"data": "sixty images of CIFAR-10"}
-    assert len(table.columns) == 11
-    found = replay(store, [Request(name, make_scorer(name)) for name in table.columns])
+    made = {name: (scores.source["scorer"], scores.source["params"]) for name, scores in table.columns.items()}
+    assert len(made) == 13
+    found = replay(store, [Request(name, make_scorer(*scorer)) for name, scorer in made.items()])
     for name, scores in table.columns.items():
         np.testing.assert_allclose(found[name].values, scores.values, rtol=1e-6, err_msg=name)
         assert (found[name].hard_end, found[name].source) == (scores.hard_end, scores.source)
@@ -53,14 +58,25 @@ def test_a_store_gives_the_scores_that_it_gave(kept: Path) -> None:
 
 
 @versions
-@pytest.mark.parametrize(("selector", "column"), [("top", "tdds"), ("uniform", "random"), ("stratified", "aum")])
+@pytest.mark.parametrize(("selector", "column"), SELECTED.items())
 def test_scores_give_the_coreset_that_they_gave(kept: Path, selector: str, column: str) -> None:
     coreset, table = Coreset.load(kept / f"{selector}.parquet"), read_scores(kept / "scores.parquet")
     source = coreset.source
-    again = select(table.columns[column], Pool(60, table.targets), source["keep"], selector, source["seed"])
+    pool = Pool(60, table.targets, aux={name: table.columns[found].values for name, found in AUX.items()})
+    again = select(table.columns[column], pool, source["keep"], selector, source["seed"])
     assert (len(coreset), again.ids.tolist()) == (18, coreset.ids.tolist())
     assert again.digest == coreset.digest
     assert source["version"] == kept.name
+
+
+@versions
+def test_weights_are_read_and_labels_may_be_unknown(kept: Path) -> None:
+    coreset, table = Coreset.load(kept / "weighted.parquet"), read_scores(kept / "unlabelled.parquet")
+    assert coreset.weights is not None
+    assert (coreset.ids.tolist(), coreset.n) == (list(range(0, 60, 7)), 60)
+    np.testing.assert_array_equal(coreset.weights, np.linspace(0.5, 2, 9, dtype=np.float32))
+    assert (table.targets, table.info) == (None, {})
+    assert table.columns["tdds"] == read_scores(kept / "scores.parquet").columns["tdds"]
 
 
 def of_format(path: Path, number: int, key: bytes) -> None:

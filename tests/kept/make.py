@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from thresher import Pool, Recorder, Trajectory, TrajectoryWriter, replay, select
+from thresher import Coreset, Pool, Recorder, Trajectory, TrajectoryWriter, replay, select
 from thresher.experiments.recording import RECORDED
 from thresher.registry import make_scorer
 from thresher.replay import Request
@@ -18,8 +18,12 @@ from thresher.score_table import write_scores
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "tdds_official_real_dynamics.npz"
 SCORERS = ["tdds", "aum", "correctness", "dual", "dyn_unc", "el2n", "entropy", "forgetting", "grand", "mean_prob", "random"]
+SCORERS += ["class_distance"]
 CORESETS = {"top": "tdds", "uniform": "random", "stratified": "aum"}
+CORESETS |= {"near_median": "class_distance", "beta": "dual", "learnable": "tdds"}
 """The selectors, and the column that each selects by."""
+AUX = {"mean_prob": "mean_prob", "correctness": "correctness", "logit_margin": "margins"}
+"""What selectors read besides, and the columns that hold it."""
 KEEP, SEED = 0.3, 5
 
 
@@ -34,11 +38,14 @@ def main(folder: Path) -> None:
             recorder.update(epoch, targets, np.arange(n))
             recorder.update_eval(epoch, targets, np.arange(n), epoch[:, :3])
             recorder.end_epoch()
-    scores = replay(Trajectory.open(stored), [Request(name, make_scorer(name)) for name in SCORERS])
+    asked = {name: make_scorer(name) for name in SCORERS} | {"margins": make_scorer("aum", {"margin": "logit"})}
+    scores = replay(Trajectory.open(stored), [Request(name, scorer) for name, scorer in asked.items()])
     write_scores(folder / "scores.parquet", scores, targets=targets, info=info)
+    write_scores(folder / "unlabelled.parquet", {"tdds": scores["tdds"]})
+    pool = Pool(n, targets, aux={name: scores[column].values for name, column in AUX.items()})
     for selector, column in CORESETS.items():
-        coreset = select(scores[column], Pool(n, targets), KEEP, selector, SEED, source=info)
-        coreset.save(folder / f"{selector}.parquet")
+        select(scores[column], pool, KEEP, selector, SEED, source=info).save(folder / f"{selector}.parquet")
+    Coreset(np.arange(0, n, 7), np.linspace(0.5, 2, 9, dtype=np.float32), n, info).save(folder / "weighted.parquet")
 
 
 if __name__ == "__main__":
