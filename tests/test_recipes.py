@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from thresher.boards.targets import entries
 from thresher.coreset import Coreset
@@ -16,7 +17,9 @@ from thresher.data import load
 from thresher.dynamic import Fixed, InfoBatch
 from thresher.dynamic._base import everything
 from thresher.errors import InputError
+from thresher.files import write_json
 from thresher.keep import keep_count
+from thresher.train.spec import build_optimizer
 
 ROOT = Path(__file__).parents[1]
 
@@ -81,3 +84,35 @@ def test_recipes_name_pages_that_are_there(path: Path) -> None:
     for word in path.read_text(encoding="utf-8").split():
         if word.startswith("docs/"):
             assert (ROOT / word.strip(".,:;()`")).exists(), word
+
+
+def test_the_control_of_the_learning_rate_takes_the_steps_of_a_scaled_loss(recipe: Any) -> None:
+    module = recipe("tdds_margin")
+    cells = {kind: module.cell(kind, "of the full set", "20 % wrong labels", "small", 128, 200, 0) for kind in module.KINDS}
+    assert {cell.coreset.schedule_epochs for cell in cells.values()} == {2000}
+    assert [cell.scale_loss for cell in cells.values()] == ["published", "published", "none", "published"]
+    plain, control = (cells[kind].coreset for kind in (module.KINDS[0], module.KINDS[3]))
+    inputs, targets = torch.randn(64, 5, generator=torch.Generator().manual_seed(0)), torch.arange(64) % 3
+    ended = []
+    for spec, scale in ((plain, module.SCALE), (control, 1.0)):
+        torch.manual_seed(0)
+        model = torch.nn.Linear(5, 3)
+        optimizer = build_optimizer(spec, model)
+        for _ in range(50):
+            optimizer.zero_grad()
+            (scale * torch.nn.functional.cross_entropy(model(inputs), targets)).backward()
+            optimizer.step()
+        ended.append(model.weight.detach())
+    torch.testing.assert_close(*ended)
+
+
+def test_controls_are_read_back_as_a_table(recipe: Any, tmp_path: Path) -> None:
+    module = recipe("tdds_margin")
+    place = module.Place(tmp_path)
+    (tmp_path / "results").mkdir()
+    ones = [module.cell("tdds", "of the coreset", "clean", "small", 128, 200, seed) for seed in range(3)]
+    for one, accuracy in zip(ones[:2], (0.5, 0.52), strict=True):
+        write_json(place.result(one), {"cell": one.to_json(), "test_accuracy": accuracy, "steps": 8000})
+    lines = module.table({("tdds", "of the coreset", "clean"): ones}, place)
+    assert lines[3] == "| of the coreset | tdds | 51.00 ± 12.71 (2) | not run |"
+    assert sum("not run | not run" in line for line in lines) == 7
