@@ -170,19 +170,18 @@ def test_what_waits_is_bounded_whatever_its_width(classes: int, width: int) -> N
     assert 0.99 * (32 << 20) < held <= 32 << 20
 
 
-def feed_both_passes(target: Recorder) -> None:
-    """Show every sample in training and in evaluation, with features."""
-    source = torch.Generator().manual_seed(0)
-    for update in (target.update, target.update_eval):
-        for ids in torch.arange(N).split(32):  # type: ignore[no-untyped-call]
-            features = torch.randn(len(ids), 4, generator=source)
-            update(torch.randn(len(ids), C, generator=source), ids % C, ids, features)
-
-
-def test_the_evaluation_pass_comes_after_what_waits() -> None:
+@pytest.mark.parametrize("rank", [False, True])
+def test_the_evaluation_pass_comes_beside_what_waits(rank: bool) -> None:
     def run() -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
-        target = Recorder(N, C, {"entropy": Entropy(), "grand": GraNd()})
-        feed_both_passes(target)
+        target = Recorder(N, C, {"entropy": Entropy(), "grand": GraNd(), "seen": GraNd(view="train")})
+        if rank:
+            target._collector = Collector(Alone(), Owners(N, N, 1), target._train_names, target._eval_names, False)
+        source = torch.Generator().manual_seed(0)
+        for update in (target.update, target.update_eval):
+            for ids in torch.arange(N).split(32):  # type: ignore[no-untyped-call]
+                features = torch.randn(len(ids), 4, generator=source)
+                update(torch.randn(len(ids), C, generator=source), ids % C, ids, features)
+        assert target.amid_evaluation
         target.end_epoch()
         return {name: found.values for name, found in target.scores().items()}
 
@@ -190,6 +189,7 @@ def test_the_evaluation_pass_comes_after_what_waits() -> None:
     with waiting(64):
         later = run()
     for name, values in at_once.items():
+        assert np.isfinite(values).all()
         np.testing.assert_array_equal(values, later[name])
 
 
@@ -267,20 +267,3 @@ def test_faults_of_rows_that_wait_on_a_rank_keep_the_epoch_from_being_committed(
                 with pytest.raises(InputError, match=f"Epoch 0 was not committed: it held {text}"):
                     target.end_epoch()
             assert target.epoch == 0
-
-
-def test_the_evaluation_pass_of_a_rank_comes_beside_what_waits() -> None:
-    def run() -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
-        target = Recorder(N, C, {"entropy": Entropy(), "grand": GraNd(), "seen": GraNd(view="train")})
-        target._collector = Collector(Alone(), Owners(N, N, 1), target._train_names, target._eval_names, False)
-        feed_both_passes(target)
-        assert target.amid_evaluation
-        target.end_epoch()
-        return {name: found.values for name, found in target.scores().items()}
-
-    at_once = run()
-    with waiting(64):
-        later = run()
-    for name, values in at_once.items():
-        assert np.isfinite(values).all()
-        np.testing.assert_array_equal(values, later[name])
