@@ -33,7 +33,6 @@ from thresher.train.spec import TrainSpec
 KEEP = 0.1
 SCALE = 0.29
 """The mean score by which TDDS's loss was multiplied at full scale: 0.287 with wrong labels, 0.299 without."""
-WEIGHT_DECAY = 5e-4
 KINDS = ("random", "tdds", "tdds without the scaled loss", "random at TDDS's learning rate")
 SCHEDULES = {"of the coreset": 1, "of the full set": round(1 / KEEP)}
 CHANGES = {"clean": None, "20 % wrong labels": "0.2"}
@@ -46,7 +45,7 @@ def cell(kind: str, schedule: str, change: str, model: str, batch: int, epochs: 
     if SCHEDULES[schedule] > 1:
         coreset = replace(coreset, schedule_epochs=epochs * SCHEDULES[schedule])
     if kind == KINDS[3]:  # the same steps: lr (scale g + decay w) = lr scale (g + decay / scale w)
-        coreset = replace(coreset, lr=coreset.lr * SCALE, weight_decay=WEIGHT_DECAY / SCALE)
+        coreset = replace(coreset, lr=coreset.lr * SCALE, weight_decay=coreset.weight_decay / SCALE)
     method = "random" if kind.startswith("random") else "tdds"
     scale_loss = "none" if kind == KINDS[2] else "published"
     return Cell("cifar100", method, KEEP, surrogate, coreset, seed, scale_loss=scale_loss, mislabel=CHANGES[change])

@@ -47,8 +47,7 @@ def select_command(
     data = data or str(file.info.get("data", ""))
     chosen, alone = _chosen(method, column, file, data, share_of(file.n, wanted))
     names, notice = _columns_read(chosen, file, column, scores)
-    notice = "" if alone else notice
-    resolved = replace(chosen, notice=notice)
+    resolved = replace(chosen, notice="" if alone else notice)
     fingerprint = file.info.get("fingerprint")
     main, why = names[resolved.columns[""]], ""
     provenance = {"data": data, **({"fingerprint": fingerprint} if fingerprint else {})}
@@ -65,7 +64,7 @@ def select_command(
             coreset = choose(resolved, table.columns, names, Pool(table.n, table.targets), wanted, seed, provenance)
             coreset.save(out)
             count, why = len(coreset), reasons(coreset)
-    for text in filter(None, (notice, why)):
+    for text in filter(None, (resolved.notice, why)):
         say.note(text)
     if wanted == 1 and isinstance(wanted, int) and file.n > 1:
         say.note("--keep 1 means one sample; 1.0 keeps everything")
