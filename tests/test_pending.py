@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from thresher import signals
 from thresher.errors import InputError, SampleIdError
 from thresher.ranks import Alone
 from thresher.ranks.owners import Owners
@@ -109,6 +111,36 @@ def test_faults_keep_the_epoch_from_being_committed() -> None:
             with pytest.raises((InputError, SampleIdError), match=text):
                 target.end_epoch()
             assert target.epoch == 1
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_batches_that_are_lost_to_an_error_keep_the_epoch_from_being_committed(
+    ranks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compute(outputs: object, names: object, real: Any = signals.compute) -> dict[str, Any]:
+        if room:
+            return real(outputs, names)  # type: ignore[no-any-return]
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(signals, "compute", compute)
+    ids, room = torch.arange(N), False
+    with waiting(N // 2):
+        target = recorder(missing="allow") if ranks == 1 else rank(missing="allow")
+        before = copy.deepcopy(target.state_dict())
+        quarters = [(torch.zeros(N // 4, C), some % C, some) for some in ids.split(N // 4)]
+        for batch in quarters[:2]:
+            target.update(*batch)
+        with pytest.raises(torch.OutOfMemoryError):  # those that came first are looked at when others need their room
+            target.update(*quarters[2])
+        room = True
+        for batch in quarters[2:]:
+            target.update(*batch)
+        with pytest.raises(InputError, match="not committed: it held batches that an error kept from being looked at"):
+            target.end_epoch()
+        target.load_state_dict(before)
+        target.update(torch.zeros(N, C), ids % C, ids)
+        target.end_epoch()
+        assert (target.epoch, target.seen) == (1, N)
 
 
 @pytest.mark.parametrize("target", [-100, -1, C])

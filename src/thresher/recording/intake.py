@@ -26,8 +26,9 @@ _FAULTS = (
     "targets outside the classes",
     "targets that changed between epochs, or are not those given as targets=",
     "logits too large for a float16 store (create it with logits='float32')",
+    "batches that an error kept from being looked at",
 )
-_OUTSIDE, _TWICE, _NOT_FINITE, _NO_CLASS, _CHANGED, _TOO_LARGE = range(len(_FAULTS))
+_OUTSIDE, _TWICE, _NOT_FINITE, _NO_CLASS, _CHANGED, _TOO_LARGE, _LOST = range(len(_FAULTS))
 _FLOAT16_END = 65520.0  # from here on rounding gives infinity
 _NORM_KEEPS_NAN = ("cuda", "meta")  # devices whose largest absolute value is NaN where one is; Apple's passes over them
 
@@ -110,6 +111,10 @@ class Intake:
         """Remember the faults that are not raised at once."""
         if defers(self.device):
             self.faults |= torch.stack(flags)
+
+    def lose(self) -> None:
+        """Remember that batches were lost, so that the epoch is not committed without them."""
+        self.faults[_LOST] = True
 
     def _known(self, ids: Tensor, targets: Tensor) -> Tensor:
         """Return the target that each row should have, -1 where unknown; a copy should have that of the first row."""

@@ -66,10 +66,15 @@ class Memory:
         return bool((self.intake.eval_visits > 0).any())
 
     def settle(self, names: Sequence[str], epoch: int) -> None:
-        """Look at the training batches that wait, if any do."""
+        """Look at the training batches that wait, if any do. They are gone if that fails, as where memory runs out."""
         waiting = None if self._pending is None else self._pending.drain()
-        if waiting is not None:
+        if waiting is None:
+            return
+        try:
             self._look_at(waiting, names, epoch)
+        except BaseException:
+            self.intake.lose()
+            raise
 
     def _look_at(self, batch: Batch, names: Sequence[str], epoch: int) -> None:
         if self._collect is not None:
