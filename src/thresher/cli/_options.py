@@ -111,7 +111,7 @@ precision = option(
 )  # fmt: skip
 scale_loss = option(
     "--scale-loss", default="published",
-    help="Scale the loss by the score, as in the TDDS code: published (only TDDS on CIFAR), none, all.",
+    help="Scale the loss by the score, as in the TDDS code: published (only TDDS on CIFAR), none, all (but Random).",
     shell_complete=among("published", "none", "all"),
 )  # fmt: skip
 epochs = option("--epochs", int, help="Epochs to train. Default: the data set's recipe (CIFAR: 200).")

@@ -110,10 +110,10 @@ def check(
 ) -> Verdict:  # fmt: skip
     """Train pairs of coresets of the method and of Random on what is left, and return what the held-out part says.
 
-    `table` and `names` are the scores of `data`; `job` has the fields that the study's jobs share. `scaled` trainings have
-    their loss multiplied by the scores of what they were selected by, Random's too, as in a study that scales all. Results
-    are kept in `folder`, so that a check that was interrupted goes on. Pairs are started while `pace` has time for them;
-    `on_step(done, most)` is called after each pair.
+    `table` and `names` are the scores of `data`; `job` has the fields that the study's jobs share. Where it is
+    `scaled`, the loss of the method's trainings is multiplied by its scores, as in the study. Results are kept in `folder`,
+    so that a check that was interrupted goes on. Pairs are started while `pace` has time for them; `on_step(done, most)` is
+    called after each pair.
     """
     held = cached_data(job["data"], job["data_dir"], job["corrupt"], job["mislabel"], HOLDOUT)
     left, _ = split_rows(len(data.train), Holdout.parse(HOLDOUT))
@@ -122,7 +122,7 @@ def check(
     pool = Pool(len(left), targets, None, data.num_classes)
     spec = TrainSpec(**job["train"])
     made: dict[str, dict[int, float]] = {method.name: {}, RANDOM: {}}
-    scales = _scales(method, table.columns[names[method.columns[""]]], left, folder) if scaled else {}
+    scale = _scale(method.name, table.columns[names[method.columns[""]]], left, folder) if scaled else {}
 
     def task(label: str, seed: int) -> Task:
         if label == RANDOM:
@@ -132,7 +132,7 @@ def check(
         path = folder / "coresets" / f"{file_stem(label, keep)}-seed{seed}.parquet"
         save_coreset(kept, path)
         shared = {**job, "fingerprint": held.fingerprint, "test_fingerprint": held.test_fingerprint, "holdout": HOLDOUT}
-        shared |= scales.get(label, {})
+        shared |= scale if label == method.name else {}
         one = Job(label, keep, len(kept.ids), seed=seed, coreset=str(path), coreset_digest=kept.digest, **shared)
         return Task(one, one.result_path(folder / "results"))
 
@@ -153,17 +153,13 @@ def check(
     return Verdict(method.name, keep, own, other, included(job["corrupt"], job["mislabel"]))
 
 
-def _scales(method: ResolvedMethod, scores: Scores, left: Ids, folder: Path) -> dict[str, dict[str, str]]:
-    """Write the method's and Random's scores of the samples that are left; return the job fields for them, by label."""
-    random = resolve(RANDOM, "", 1.0)
-    drawn = next(iter(unrecorded(random, Pool(len(scores.values)))[0].values()))
-    columns = {label: replace(s, values=s.values[left]) for label, s in ((method.name, scores), (RANDOM, drawn))}
-    digests = {label: values_digest(column.values) for label, column in columns.items()}
-    path = folder / f"scores-{digests[method.name]}.parquet"
-    write_scores(path, columns)
-    return {
-        label: {"scores": str(path), "scale_column": label, "scale_digest": digest} for label, digest in digests.items()
-    }  # fmt: skip
+def _scale(name: str, scores: Scores, left: Ids, folder: Path) -> dict[str, str]:
+    """Write a method's scores of the samples that are left; return the job fields that scale a loss by them."""
+    column = replace(scores, values=scores.values[left])
+    digest = values_digest(column.values)
+    path = folder / f"scores-{digest}.parquet"
+    write_scores(path, {name: column})
+    return {"scores": str(path), "scale_column": name, "scale_digest": digest}
 
 
 def check_auto(

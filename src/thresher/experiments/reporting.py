@@ -252,7 +252,10 @@ def _facts(spec: StudySpec, data: Data, environment: Mapping[str, Any]) -> tuple
         ("Coreset trainings", f"{_training(spec.coreset)}, seeds {', '.join(map(str, spec.seeds))}"),
         ("Kept shares", ", ".join(f"{100 * keep:g} %" for keep in spec.keeps)),
         ("Methods", ", ".join(spec.methods)),
-        ("Score-scaled loss", {"published": "TDDS where published", "all": "all methods"}.get(spec.scale_loss, "none")),
+        (
+            "Score-scaled loss",
+            {"published": "TDDS where published", "all": "all but Random"}.get(spec.scale_loss, "none"),
+        ),
         *((name, f"{text}, training split only") for name, text in changes.items() if text is not None),
         ("Data fingerprint", data.fingerprint[:16]),
         ("Versions", ", ".join(versions) or "not recorded"),

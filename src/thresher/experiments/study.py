@@ -28,7 +28,7 @@ from thresher.experiments.recording import check_recorded, identity, record, tim
 from thresher.experiments.rundir import RunDirectory, file_stem, save_coreset
 from thresher.experiments.scoring import choose, provenance_of, reasons, score
 from thresher.keep import keep_count
-from thresher.methods import FULL, ResolvedMethod, parse_spec, resolve
+from thresher.methods import FULL, RANDOM, ResolvedMethod, parse_spec, resolve
 from thresher.models import check_model
 from thresher.ranks import current, together
 from thresher.score_table import read_scores
@@ -147,10 +147,12 @@ def build_jobs(
 def scales_loss(rule: str, data: str, method: str) -> bool:
     """Return whether a method's coreset trainings multiply the loss by the score (decision 0007).
 
-    `rule` is "published", "none" or "all".
+    `rule` is "published", "none" or "all", of which none scales Random's: its score is a draw, and everything is measured
+    against it.
     """
-    published_here = parse_spec(method)[0] == "tdds" and dataset_key(data) in SCALED_LOSS
-    return rule == "all" or (rule == "published" and published_here)
+    name = parse_spec(method)[0]
+    published_here = name == "tdds" and dataset_key(data) in SCALED_LOSS
+    return (rule == "all" and name != RANDOM) or (rule == "published" and published_here)
 
 
 def notices(spec: StudySpec, resolved: Iterable[ResolvedMethod]) -> list[str]:
