@@ -1,6 +1,9 @@
 """For all tests and doctests: one torch thread, so that small trainings do not wait for each other's threads."""
 
+import os
 from importlib.util import find_spec
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; for commands and what they start, too
 
 import torch
 

@@ -397,7 +397,13 @@ def test_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     other = [*arguments, "--only", "method=random", "--scale-loss", "none"]
     assert CliRunner().invoke(app, other, catch_exceptions=False).exit_code == 0
     assert "<h1>table6, small scale</h1>" in page
-    assert "<h1>table6, small scale, scale-loss-none</h1>" in (tmp_path / "table6-small-scale-loss-none.html").read_text()
+    name = tmp_path / "table6-small-scale-loss-none"
+    assert "<h1>table6, small scale, scale-loss-none</h1>" in name.with_suffix(".html").read_text()
+    assert name.with_suffix(".md").read_text().startswith("target digits, data digits, keep 0.2, variant scale-loss-none\n")
+    assert {row["variant"] for row in csv.DictReader(name.with_suffix(".csv").read_text().splitlines())} == {
+        "scale-loss-none"
+    }
+    assert "variant" not in (tmp_path / "table6-small.csv").read_text()
 
 
 def test_the_picture_is_a_target(monkeypatch: pytest.MonkeyPatch, cifar_root: Path, tmp_path: Path) -> None:

@@ -46,11 +46,12 @@ class Variant:
         check_scale_loss(self.scale_loss)
 
     def entries(self, target: str, scale: str) -> list[Entry]:
-        """Return all entries of the board, each with the cell of this variant."""
+        """Return all entries of the board, each with the cell of this variant and a label that says how it departs."""
         found = entries(target, scale)
         if not found:
             raise InputError(f"{target} has no {scale} scale. Omit --scale for the published recipe.")
-        return [replace(entry, cell=self._cell(entry.cell)) for entry in found]
+        label = {"variant": " ".join(self.departures)} if self.departures else {}
+        return [replace(e, cell=self._cell(e.cell), labels={**e.labels, **label}) for e in found]
 
     def _cell(self, cell: Cell) -> Cell:
         """Return the cell of this variant, which is the recipe's if none of its trainings is another."""
