@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from thresher import version
 from thresher.boards.cells import RULES
 
 ROOT = Path(__file__).parents[1]
@@ -80,6 +81,13 @@ def test_commands_of_the_readme_exist() -> None:
         options = re.findall(r"--[a-z-]+", rest)
         said = CliRunner().invoke(app, [name, "--help"]).output
         assert all(option in said for option in options), (name, options)
+
+
+def test_what_is_cited_is_this_version() -> None:
+    cited = pytest.importorskip("yaml").safe_load((ROOT / "CITATION.cff").read_text())
+    assert cited["version"] == version.__version__
+    assert f'license = "{cited["license"]}"' in (ROOT / "pyproject.toml").read_text()
+    assert f"{cited['references'][0]['title']}, CVPR 2024" in (ROOT / "docs/sources.md").read_text()
 
 
 def test_every_framework_has_a_page() -> None:
