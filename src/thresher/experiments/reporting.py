@@ -38,6 +38,7 @@ Results = Sequence[Mapping[str, Any]]
 SHOWN = 2000
 """Samples whose image and trajectory a report carries; of all others it has the place on the map."""
 _SUSPECTS = 24
+_SCALED = {"published": "TDDS where published", "all": "all but Random"}
 
 
 def report_run(out: Path, spec: StudySpec, results: Results, data_dir: Path | None, on_step: OnStep = nothing) -> Path:
@@ -252,10 +253,7 @@ def _facts(spec: StudySpec, data: Data, environment: Mapping[str, Any]) -> tuple
         ("Coreset trainings", f"{_training(spec.coreset)}, seeds {', '.join(map(str, spec.seeds))}"),
         ("Kept shares", ", ".join(f"{100 * keep:g} %" for keep in spec.keeps)),
         ("Methods", ", ".join(spec.methods)),
-        (
-            "Score-scaled loss",
-            {"published": "TDDS where published", "all": "all but Random"}.get(spec.scale_loss, "none"),
-        ),
+        ("Score-scaled loss", _SCALED.get(spec.scale_loss, "none")),
         *((name, f"{text}, training split only") for name, text in changes.items() if text is not None),
         ("Data fingerprint", data.fingerprint[:16]),
         ("Versions", ", ".join(versions) or "not recorded"),
