@@ -110,7 +110,7 @@ def check(
 ) -> Verdict:  # fmt: skip
     """Train pairs of coresets of the method and of Random on what is left, and return what the held-out part says.
 
-    `table` and `names` are the scores of `data`; `job` has the fields that the study's jobs share. Where it is
+    `table` and `names` are the scores of `data`; `job` has the fields that the study's jobs share. If
     `scaled`, the loss of the method's trainings is multiplied by its scores, as in the study. Results are kept in `folder`,
     so that a check that was interrupted goes on. Pairs are started while `pace` has time for them; `on_step(done, most)` is
     called after each pair.

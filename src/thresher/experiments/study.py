@@ -147,7 +147,7 @@ def build_jobs(
 def scales_loss(rule: str, data: str, method: str) -> bool:
     """Return whether a method's coreset trainings multiply the loss by the score (decision 0007).
 
-    `rule` is "published", "none" or "all", of which none scales Random's: its score is a draw, and everything is measured
+    `rule` is "published", "none" or "all". Random's is never scaled: its score is a draw, and all others are measured
     against it.
     """
     name = parse_spec(method)[0]
