@@ -3,7 +3,7 @@
 import os
 from importlib.util import find_spec
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; for commands and what they start, too
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported; for commands and what tests start, too
 
 import torch
 

@@ -49,8 +49,11 @@ def main() -> None:
     arguments.add_argument("--out", type=Path, default=Path("runs/cifar10-small"))
     arguments.add_argument("--only", default=",".join(studies()), help="which of %(default)s")
     args = arguments.parse_args()
-    for name in args.only.split(","):
-        spec = studies()[name]
+    there, chosen = studies(), args.only.split(",")
+    if not set(chosen) <= set(there):
+        arguments.error(f"expected --only as some of {','.join(there)}, but got {args.only!r}")
+    for name in chosen:
+        spec = there[name]
         results = run_study(
             spec, args.out, data_dir=str(args.data_dir), processes=os.cpu_count() or 1, threads=1,
             notify=lambda event, details: print(event, {k: v for k, v in details.items() if k != "environment"}, flush=True),

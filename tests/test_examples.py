@@ -35,7 +35,6 @@ def test_it_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     missing = [package for package in NEEDS.get(path.stem, ()) if find_spec(package) is None]
     if missing:
         pytest.skip(f"needs {', '.join(missing)}: pip install 'thresher[{','.join(missing)}]'")
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     action, arguments = "default" if path.stem in WARNS else "error", QUICKER.get(path.stem, [])
     if path.stem == WHOLE:
         command = [sys.executable, "-W", action, str(path), *arguments]

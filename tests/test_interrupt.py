@@ -20,7 +20,7 @@ RECORDING = ("--surrogate-epochs", "4", "--method", "random", "--keep", "0.1", "
 def start(*arguments: str) -> subprocess.Popen[bytes]:
     """Start a command in a process group of its own, as a shell does."""
     return subprocess.Popen(
-        [sys.executable, "-m", "thresher.cli", *arguments], env={**os.environ, "OMP_NUM_THREADS": "1"},
+        [sys.executable, "-m", "thresher.cli", *arguments],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
 

@@ -269,7 +269,6 @@ def explore(words: list[str]) -> None:
 def test_the_blocks_of_a_page_run(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Any, request: pytest.FixtureRequest
 ) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.chdir(tmp_path)
     for package in NEEDS.get(page.stem, ()):
         pytest.importorskip(package, reason=f"needs {package}: pip install 'thresher[{package}]'")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -52,8 +51,7 @@ def start(size: int, *arguments: Any, forked: bool = True) -> subprocess.Popen[b
     """Start the script on `size` ranks; torchrun itself, not `forked`, tells which of several dead ranks was the first."""
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node")
     command = [sys.executable, *((SCRIPT.with_name("ranks_start.py"),) if forked else torchrun), size, SCRIPT, *arguments]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(list(map(str, command)), env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
 @pytest.fixture(scope="module", params=[2, 3])

@@ -32,10 +32,7 @@ FORKED = (Path(__file__).with_name("ranks_start.py"), SIZE, "thresher")  # in ha
 def start(how: tuple[Any, ...], *arguments: Any) -> subprocess.Popen[bytes]:
     """Start a command of the house on ranks."""
     command = [sys.executable, *how]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        list(map(str, [*command, *arguments])), env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    return subprocess.Popen(list(map(str, [*command, *arguments])), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
 def said_by(process: subprocess.Popen[bytes], status: int = 0) -> str:
