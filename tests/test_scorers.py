@@ -243,6 +243,32 @@ def test_the_suite_sees_a_scorer_that_breaks_the_rules() -> None:
 
 
 @dataclass(frozen=True)
+class Trusting(Greedy):
+    """Sums the changes, and relies on what `update` is promised: no row is without a value. Source: the contract."""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return ("change",)
+
+    def init(self, n: int) -> State:
+        return {"sum": np.zeros(n), "count": np.zeros(n)}
+
+    def update(self, state: State, frame: Frame) -> None:
+        state["sum"][frame.ids] += frame.values["change"]
+        state["count"][frame.ids] += 1
+
+    def compute(self, state: State, pool: Pool) -> Any:
+        return np.where(state["count"] == 0, np.nan, state["sum"]).astype(np.float32)
+
+    def definition(self, values: Any, pool: Pool) -> Any:
+        return np.where(np.isnan(values["change"]).all(axis=0), np.nan, np.nansum(values["change"], axis=0))
+
+
+def test_the_suite_shows_a_scorer_only_the_rows_that_a_recorder_does() -> None:
+    check_scorer(Trusting())
+
+
+@dataclass(frozen=True)
 class Nothing(Greedy):
     """Computes nothing. Source: a mistake."""
 

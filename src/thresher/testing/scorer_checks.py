@@ -160,8 +160,8 @@ def check_state_is_small(scorer: Scorer) -> None:
 
 
 def _only(frame: Frame, scorer: Scorer) -> Frame:
-    """Return the frame with only the signals that the scorer declared, so that it cannot read anything else."""
-    return Frame(frame.epoch, frame.ids, {name: frame.values[name] for name in scorer.needs}, frame.n)
+    """Return the frame as a Recorder hands it on: the signals that the scorer declared, and rows that have one of them."""
+    return Frame(frame.epoch, frame.ids, {name: frame.values[name] for name in scorer.needs}, frame.n).having(scorer.needs)
 
 
 def _check_form(scorer: Scorer, scores: Floats, n: int) -> None:
