@@ -293,6 +293,11 @@ def test_the_suite_names_the_scorer_whatever_it_gives(scorer: Scorer, message: s
         check_scorer(scorer)
 
 
+def test_the_suite_asks_for_an_instance() -> None:
+    with pytest.raises(AssertionError, match="an instance of a class that extends Scorer, but got the class TDDS, without"):
+        check_scorer(TDDS)  # type: ignore[arg-type]
+
+
 class Undecorated(AUM):  # type: ignore[misc]
     """Has a field that is no parameter. Source: a mistake."""
 

@@ -411,6 +411,33 @@ def test_a_selector_that_breaks_the_rules_is_seen() -> None:
         check_selector(TooMany())
 
 
+@dataclass(frozen=True)
+class Strict(Twice):
+    """Has a cutoff that is no share of the samples. Source: a mistake."""
+
+    cutoff: float | None = 50.0
+
+
+@dataclass(frozen=True)
+class Listed(Top):
+    """Returns no array. Source: a mistake."""
+
+    def pick(self, scores: Scores, pool: Pool, keep: int, rng: np.random.Generator) -> Any:
+        return super().pick(scores, pool, keep, rng).tolist()
+
+
+@pytest.mark.parametrize(
+    ("selector", "message"),
+    [
+        (Strict(), "sorted and unique"), (Strict(cutoff=None), "sorted and unique"), (Listed(), "ids are list, not an"),
+        (Top, "an instance of a class that extends Selector, but got the class Top, without parentheses"), (3, "but got 3"),
+    ],
+)  # fmt: skip
+def test_the_suite_looks_at_whatever_it_is_given(selector: Any, message: str) -> None:
+    with pytest.raises(AssertionError, match=message):
+        check_selector(selector)
+
+
 class Undecorated(Top):
     """Has a field that is no parameter. Source: a mistake."""
 

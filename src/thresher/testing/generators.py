@@ -53,6 +53,12 @@ def frames(values: Trajectories) -> Iterator[Frame]:
         yield Frame(epoch, ids, {name: array[epoch, ids].astype(np.float32) for name, array in values.items()}, n)
 
 
+def need_instance(given: object, base: type) -> None:
+    """Raise AssertionError for anything but an instance of `base`, a scorer or selector."""
+    came = f"the class {given.__name__}, without parentheses" if isinstance(given, type) else repr(given)
+    assert isinstance(given, base), f"Expected an instance of a class that extends {base.__name__}, but got {came}."
+
+
 def need_asserts() -> None:
     """Raise InputError where Python leaves out `assert` (python -O): every check would pass."""
     if not __debug__:

@@ -17,7 +17,7 @@ from thresher import signals
 from thresher.errors import UnknownNameError
 from thresher.registry import fault_of
 from thresher.scorers._base import Scorer, State
-from thresher.testing.generators import Trajectories, frames, need_asserts, trajectories
+from thresher.testing.generators import Trajectories, frames, need_asserts, need_instance, trajectories
 from thresher.types import Floats, Frame, Pool
 
 _N = 40
@@ -30,6 +30,7 @@ def check_scorer(scorer: Scorer, *, rtol: float = 1e-4, atol: float = 1e-5) -> N
     >>> check_scorer(TDDS(window=4))
     """
     need_asserts()
+    need_instance(scorer, Scorer)
     check_declaration(scorer)
     for holes in (0.0, 0.3):
         values, pool = trajectories(11, scorer.min_epochs + 7, _N, holes=holes)

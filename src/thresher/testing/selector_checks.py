@@ -15,7 +15,7 @@ from thresher.ranking.keys import id_hash
 from thresher.registry import fault_of
 from thresher.selectors._base import Selector
 from thresher.selectors._quota import class_quotas
-from thresher.testing.generators import need_asserts
+from thresher.testing.generators import need_asserts, need_instance
 from thresher.types import Floats, Ids, Pool, Scores
 
 _N = 60
@@ -36,6 +36,7 @@ def check_selector(selector: Selector) -> None:
     >>> check_selector(Top())
     """
     need_asserts()
+    need_instance(selector, Selector)
     check_declaration(selector)
     scores, pool = example()
     before = copy.deepcopy((scores.values, pool.targets, pool.aux["mean_prob"]))
@@ -50,8 +51,10 @@ def check_selector(selector: Selector) -> None:
 
 
 def at_most(selector: Selector, n: int) -> int:
-    """Return how many of n samples the selector can keep: all, except the share that a `cutoff` drops on purpose."""
-    return n - int(share_times(Fraction(str(selector.params().get("cutoff", 0))), n))
+    """Return how many of n samples the selector can keep: all, but for the share in [0, 1) that a `cutoff` drops."""
+    cutoff = selector.params().get("cutoff")
+    share = Fraction(str(cutoff)) if isinstance(cutoff, float) and 0 <= cutoff < 1 else Fraction(0)
+    return n - int(share_times(share, n))
 
 
 def check_declaration(selector: Selector) -> None:
@@ -66,6 +69,7 @@ def check_declaration(selector: Selector) -> None:
 def check_pick(selector: Selector, scores: Scores, pool: Pool, keep: int) -> None:
     """Exactly `keep` ids (so all of them for N), sorted, unique, int64, in range, and the same for the same seed."""
     first, second = (_pick(selector, scores, pool, keep) for _ in range(2))
+    assert isinstance(first, np.ndarray), f"{selector.name}: ids are {type(first).__name__}, not an array"
     assert first.dtype == np.int64, f"{selector.name}: ids are {first.dtype}, not int64"
     assert first.shape == (keep,), f"{selector.name}: asked for {keep}, picked {first.shape}"
     assert (np.diff(first) > 0).all(), f"{selector.name}: ids must be sorted and unique"
