@@ -148,6 +148,14 @@ def test_ccs_cuts_the_hardest_first() -> None:
         pick(Stratified(cutoff=0.3), values, 80)
 
 
+def test_the_largest_cutoff_that_is_told_is_taken() -> None:
+    values = np.arange(100_000)
+    with pytest.raises(InputError, match=r"at most 1 - keep = 0.66667, or") as caught:
+        pick(Stratified(cutoff=0.7), values, 33_333)
+    largest = str(caught.value).partition("1 - keep = ")[2].partition(",")[0]
+    assert max(pick(Stratified(cutoff=float(largest)), values, 33_333)) == 33_332
+
+
 @pytest.mark.parametrize(
     ("pruned", "a", "b"), [(0.3, 7.07, 8.93), (0.5, 7.56, 8.44), (0.7, 9.16, 6.84), (0.8, 10.69, 5.31), (0.9, 12.90, 3.10)]
 )

@@ -70,7 +70,7 @@ class Stratified(Rule):
             raise InputError(
                 f"Expected a cutoff that leaves {keep} of {n} samples, but cutoff={self.cutoff} drops the "
                 f"{drops} hardest and leaves {n - drops}. Use a cutoff of at most 1 - keep = "
-                f"{1 - keep / n:.4g}, or keep fewer."
+                f"{(n - keep) * 10**6 // n / 10**6:g}, or keep fewer."  # rounded up, it would be refused again
             )
         samples, groups, sizes, quotas = grouped(samples, keep, self.name, self.balanced)
         dropped = np.array([min(int(share_times(share, int(m))), int(m - k)) for m, k in zip(sizes, quotas, strict=True)])
