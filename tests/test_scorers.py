@@ -76,6 +76,13 @@ def test_what_is_read_late_lies_between_its_lowest_and_its_highest(scorer: TDDS,
         assert (true <= high)[scored].all()
 
 
+@pytest.mark.parametrize(
+    ("decay", "trailing"), [(0.9, 22), (0.99, 16), (0.5, 50), (0.1, 273), (1, 10), (1e-17, 32777), (5e-324, 32777)]
+)
+def test_any_decay_says_how_many_epochs_matter(decay: float, trailing: int) -> None:
+    assert TDDS(decay=decay).trailing_epochs == trailing
+
+
 def test_the_smallest_parameters_are_accepted() -> None:
     smallest = [
         TDDS(window=3, decay=1),

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thresher.errors import InputError
-from thresher.scorers._base import Scorer, State
+from thresher.scorers._base import MOST_EPOCHS, Scorer, State
 from thresher.scorers._window import mean_and_squares, new_ring, push
 from thresher.types import Floats, Frame, HardEnd, Pool
 
@@ -91,7 +91,8 @@ class TDDS(Scorer):
         resolution."""
         if self.decay == 1:
             return self.window
-        return self.window + math.ceil(12 * math.log(10) / -math.log(1 - self.decay) - 1e-9)
+        fading = 12 * math.log(10) / -math.log1p(-self.decay)  # 1 - decay may be 1
+        return self.window + math.ceil(min(fading, MOST_EPOCHS) - 1e-9)
 
     def init(self, n: int) -> State:
         """No changes, no scores."""
