@@ -13,6 +13,7 @@ from thresher import signals
 from thresher.errors import InputError, UnknownNameError
 from thresher.registry import build, fault_of, make_scorer, scorers
 from thresher.scorers import AUM, DUAL, EL2N, TDDS, DynUnc, Entropy, Forgetting, GraNd, MeanProb, Random, Scorer, State
+from thresher.scorers.class_distance import ClassDistance
 from thresher.testing import check_scorer
 from thresher.testing.generators import trajectories
 from thresher.testing.scorer_checks import run
@@ -81,6 +82,14 @@ def test_what_is_read_late_lies_between_its_lowest_and_its_highest(scorer: TDDS,
 )
 def test_any_decay_says_how_many_epochs_matter(decay: float, trailing: int) -> None:
     assert TDDS(decay=decay).trailing_epochs == trailing
+
+
+def test_samples_without_features_have_no_distance() -> None:
+    features = np.array([[1, 2], [3, np.nan], [np.nan, np.nan], [2, 4], [7, 7]], dtype=np.float32)
+    pool = Pool(5, np.array([0, 0, 1, 0, 2]), features)  # class 1 has none at all
+    found = ClassDistance().compute({}, pool)
+    np.testing.assert_allclose(found, [1.25**0.5, np.nan, np.nan, 1.25**0.5, 0], rtol=1e-6)
+    np.testing.assert_allclose(found, ClassDistance().definition({}, pool), rtol=1e-6)
 
 
 def test_the_smallest_parameters_are_accepted() -> None:

@@ -74,7 +74,7 @@ class ClassDistance(Scorer):
         """Sample by sample."""
         targets, features = pool.need_targets(self.name), pool.need_features(self.name).astype(np.float64)
         result = np.full(pool.n, np.nan)
-        for n in range(pool.n):
+        for n in np.flatnonzero(~np.isnan(features).any(axis=1)):
             same = features[targets == targets[n]]
             same = same[~np.isnan(same).any(axis=1)]
             centre = [sorted(column)[len(column) // 2] for column in same.T]
