@@ -181,6 +181,8 @@ def test_samples_are_not_the_best_axes() -> None:
         (([[np.nan, 1.0], [0.0, 1.0]], [0]), "NaN or infinity. A `change` has no value in the first epoch"),
         (([[1.0, 2.0]], [2]), r"distinct coordinates in \[0, 2\)"),
         (([[1.0, 2.0]], [0, 0]), "distinct coordinates"),
+        (([[1.0, 2.0]], np.array([True, False])), r"integers, but got \[True, False\]"),
+        (([[1.0, 2.0]], [0.5]), r"integers, but got \[0.5\]"),
         (([[1.0, 2.0]], [0], [[1.0, 1.0], [0.0, 1.0]]), "2 orthonormal columns"),
         (([[1.0, 2.0]], [0], None, [1.0, 2.0]), "Expected 1 constants"),
     ],

@@ -108,7 +108,9 @@ def _checked(series: ArrayLike, basis: ArrayLike | None) -> tuple[Matrix, Matrix
 
 def _split(kept: Sequence[int] | Ids, n: int) -> tuple[Ids, Ids]:
     """Return the kept and the dropped coordinates, both ascending."""
-    stay = np.unique(np.asarray(kept, dtype=np.int64))
-    if len(stay) != len(kept) or (len(stay) and not 0 <= stay[0] <= stay[-1] < n):
-        raise InputError(f"Expected distinct coordinates in [0, {n}) to keep, but got {np.asarray(kept).tolist()}.")
+    given = np.asarray(kept)
+    stay = np.unique(given.astype(np.int64))
+    numbers = given.dtype.kind in "iu" or not given.size  # a mask or 0.5 would be taken for 0 and 1
+    if not numbers or len(stay) != len(given) or (len(stay) and not 0 <= stay[0] <= stay[-1] < n):
+        raise InputError(f"Expected distinct coordinates in [0, {n}) to keep, integers, but got {given.tolist()}.")
     return stay, np.setdiff1d(np.arange(n), stay)
