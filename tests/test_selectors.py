@@ -148,6 +148,14 @@ def test_ccs_cuts_the_hardest_first() -> None:
         pick(Stratified(cutoff=0.3), values, 80)
 
 
+def test_a_cutoff_of_32_bits_is_the_decimal_it_stands_for() -> None:
+    """0.7 in 32 bits is just below it: what was written down left out 6 of 10 samples, where 7 were."""
+    selector = Stratified(cutoff=np.float32(0.7), strata=np.int64(50))
+    assert selector.params() == {"cutoff": 0.7, "strata": 50, "balanced": False}
+    assert selector == Stratified(cutoff=0.7)
+    assert pick(selector, np.arange(10), 3) == pick(Stratified(**selector.params()), np.arange(10), 3) == [0, 1, 2]
+
+
 def test_the_largest_cutoff_that_is_told_is_taken() -> None:
     values = np.arange(100_000)
     with pytest.raises(InputError, match=r"at most 1 - keep = 0.66667, or") as caught:

@@ -38,11 +38,17 @@ def check_fields(of: Any) -> None:
 class Named:
     """Base of what has a file of its own and is named after it. Fields are parameters.
 
-    Raises InputError for a parameter whose type is not the declared one.
+    NumPy's numbers are kept as Python's: a float as the one with its decimal form, since this is what is computed with and
+    written down. Raises InputError for a parameter whose type is not the declared one.
     """
 
     def __post_init__(self) -> None:
         check_fields(self)
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if isinstance(value, np.generic):
+                plain = float(str(value)) if isinstance(value, np.floating) else value.item()
+                object.__setattr__(self, one.name, plain)
 
     @property
     def name(self) -> str:
