@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import os
 import shutil
@@ -461,6 +462,18 @@ def test_the_command_writes_every_format(folder: Path, shards: list[Path], tmp_p
     assert same(Coreset.load(tmp_path / "out-parquet", fingerprint=data.fingerprint), kept)
     assert (tmp_path / "out-tdds" / "score_win10_ep30.npy").is_file()
     assert len(list((tmp_path / "out-folder").rglob("*.png"))) == 12
+
+
+def test_what_lies_beside_shards_is_none(shards: list[Path], tmp_path: Path, call: Any) -> None:
+    """An index or a checksum was read as a shard and called a damaged one; compressed shards are shards."""
+    KEPT.save(tmp_path / "c.parquet")
+    place, *_ = shards
+    place.with_name(f"{place.name}.gz").write_bytes(gzip.compress(place.read_bytes()))
+    place.unlink()
+    for ending in ("idx", "sha256"):
+        place.with_name(f"{place.name}.{ending}").write_text("0")
+    options = ("--to", "webdataset", "--shards", place.parent, "--out", tmp_path / "out")
+    assert "12 of 60 samples" in call("export", tmp_path / "c.parquet", *options)
 
 
 def test_the_data_set_is_the_coresets_own(folder: Path, tmp_path: Path, call: Any) -> None:

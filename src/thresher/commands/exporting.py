@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ _READ_BY: dict[str, tuple[str, Any]] = {
     "per_shard": ("webdataset", 10_000), "how": ("folder", "symlink"),
 }  # fmt: skip
 """Which format reads an option, and the option's default."""
+_SHARD = re.compile(r"\.tar(\.(gz|bz2|xz|zst))?$")
 
 
 def export_command(
@@ -123,7 +125,12 @@ def _tar_files(shards: tuple[Path, ...]) -> list[Path]:
     """Return the shards sorted by name, including those of a folder."""
     if not shards:
         raise InputError("Expected --shards for --to webdataset; see thresher export --help.")
-    found = [path for place in shards for path in (sorted(place.glob("*.tar*")) if place.is_dir() else [place])]
+    found = [path for place in shards for path in (_tars_of(place) if place.is_dir() else [place])]
     if not found:
         raise MissingFileError(f"Expected .tar files in {', '.join(map(str, shards))}, but there is none.")
     return found
+
+
+def _tars_of(folder: Path) -> list[Path]:
+    """Return the .tar files of a folder, also compressed ones, but not what lies beside them: an index, a checksum."""
+    return sorted(path for path in folder.glob("*.tar*") if _SHARD.search(path.name))
