@@ -190,6 +190,7 @@ CASES: dict[str, tuple[tuple[str, ...], str]] = {
     "unknown model": (("record", "--model", "vgg", "--out", "{tmp}/r"), "vgg"),
     "bad precision": (("record", "--precision", "fp8", "--out", "{tmp}/r"), "fp32 or bf16"),
     "bad device": (("record", "--device", "tpu9", "--out", "{tmp}/r"), "an available device"),
+    "no device to compute on": (("train", "--device", "meta", "--out", "{tmp}/r"), "an available device"),
     "bad seeds": (("run", "--seeds", "3-1", "--out", "{tmp}/r"), "distinct seeds"),
     "bad loss scale": (("run", "--scale-loss", "some", "--out", "{tmp}/r"), "published, none or all"),
     "no CIFAR there": (("run", "--data", "cifar10", "--data-dir", "{tmp}", "--out", "{tmp}/r"), "cifar-10"),

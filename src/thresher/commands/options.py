@@ -21,7 +21,7 @@ def pick_device(name: str) -> str:
     if name == "cuda" and torch.cuda.is_available():  # trying it would take memory of the first GPU from each process
         return name
     try:
-        torch.zeros(1, device=name)
+        torch.zeros(1, device=name).item()  # which "meta" refuses, a device that computes nothing
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"Expected an available device (cpu, cuda, cuda:1), but got {name!r}: {reason}") from None
