@@ -117,6 +117,19 @@ def test_a_store_and_scores_take_the_disk_that_is_planned(tmp_path: Path) -> Non
         assert (tmp_path / "scores.parquet").stat().st_size == pytest.approx(planned, rel=0.05)
 
 
+def test_a_manifest_takes_what_the_page_says_for_each_file(tmp_path: Path) -> None:
+    n, names = 6_000, [name for name in RECORDED if not name.startswith("eval_")]
+    rng = np.random.default_rng(0)
+    with TrajectoryWriter.create(tmp_path, n, 10, RECORDED, bucket_size=100) as store:
+        for epoch in range(2):
+            values = dict(zip(names, rng.random((len(names), n), dtype=np.float32), strict=True))
+            store.append(Frame(epoch, np.arange(n), values, n), targets=rng.integers(0, 10, n))
+    files = len(list(tmp_path.glob("epoch=*/*.parquet")))
+    said = re.search(r"names every file: about ([\d.]+) kB\s", (RESULTS.parents[1] / "scale.md").read_text())
+    assert said
+    assert (tmp_path / "manifest.json").stat().st_size / files / 1000 == pytest.approx(float(said[1]), abs=0.05)
+
+
 def test_sizes_on_four_ranks_by_hand() -> None:
     """A rank owns 251 of 1001 samples; a row is 24 + 4 (6 + 300) bytes, and 24 + 4 (4 + 16) of the evaluation pass."""
     setup = Setup(1001, 300, 5, ranks=4, features=16, workers=5)
