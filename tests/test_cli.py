@@ -209,6 +209,11 @@ def test_what_cannot_work_is_one_clear_line(case: str, dumps: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("name", sorted(app.commands))
+def test_every_command_shows_an_example(name: str) -> None:
+    assert f"\nthresher {name}" in inspect.cleandoc(app.commands[name].help or "")
+
+
+@pytest.mark.parametrize("name", sorted(app.commands))
 def test_every_option_reaches_its_command(name: str) -> None:
     """The functions of the command line pass options on by name: both sides must know the same ones.
 

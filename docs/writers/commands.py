@@ -21,8 +21,9 @@ def page() -> str:
     return f"""{NOTE}
 # Commands
 
-`thresher COMMAND --help` prints the same. Commands that write files resume where they were interrupted. The exit status is
-0 on success; 1 with one line that says what was expected, what was found and what to do; 130 after Ctrl-C.
+`thresher COMMAND --help` prints the same. Commands that train or record go on where they were interrupted; the others write
+their files whole or not at all. The exit status is 0 on success; 1 with one line that says what was expected, what was found
+and what to do; 2 for invalid options; 130 after Ctrl-C. [The command line](cli.md) has what all commands share.
 
 {table(["command", "what it does"], listed, left=2)}
 

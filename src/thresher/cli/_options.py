@@ -119,6 +119,9 @@ batch_size = option("--batch-size", int, help="Samples per step. Default: the re
 surrogate_epochs = option("--surrogate-epochs", int, help="Epochs of the recorded surrogate.")
 surrogate_batch_size = option("--surrogate-batch-size", int, help="Batch size of the surrogate.")
 lr = option("--lr", float, help="Peak learning rate. Default: the recipe's (0.1).")
+jobs = option(
+    "--jobs", int, help="Trainings at once; on a CPU they share the cores. Default: one per core, or 1 on a GPU."
+)  # fmt: skip
 eval_every = option(
     "--eval-every", int, 0, help="Also evaluate on the test set every so many epochs; report the best. 0: only at the end."
 )

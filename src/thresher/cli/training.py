@@ -113,7 +113,7 @@ def record(**options: Any) -> None:
 @given.lr
 @given.precision
 @given.device
-@option("--jobs", int, help="Trainings at once.")
+@given.jobs
 @given.eval_every
 @option("--out", Path, Path("runs/train"), help="Folder for the result files.")
 @given.compile_model
@@ -123,7 +123,11 @@ def train(**options: Any) -> None:
     """Train on a coreset (or on the full training set) with several seeds and print the accuracies.
 
     With --dynamic there is no coreset: each epoch shows what the rule draws by the scores of the current training.
-    Under torchrun the trainings are distributed among the ranks.
+    Under torchrun the trainings are distributed among the ranks. It can be stopped at any time; the same command continues.
+
+    \b
+    thresher train --coreset coreset.parquet --seeds 0-2
+    thresher train --data cifar10 --data-dir DIR --model small --dynamic infobatch
     """
     from thresher.commands.training import train_command
 
@@ -195,7 +199,7 @@ def reproduce(**options: Any) -> None:
 @given.lr
 @given.precision
 @given.device
-@option("--jobs", int, help="Trainings at once.")
+@given.jobs
 @option("--out", Path, help="Folder for recordings and results. Default: runs/tune-DATA.")
 @given.track
 @given.speaking
