@@ -33,10 +33,10 @@ TITLES = {
 HEAD = """# Speed and memory
 
 Each benchmark measures Thresher and the alternative side by side in one run; the ratios matter most. `make bench` runs
-them all; `python benchmarks/NAME.py --out docs/results/benchmarks/NAME.json` saves one, with every repetition, the sizes and
-the versions, and `python benchmarks/page.py` writes this page and draws its figure. An exponent is the slope of a
-least-squares line through all points of a cost in log-log space: 1 means proportional growth. "Last" is the
-slope between the two largest sizes, where a process's fixed costs weigh least.
+those for a CPU, `make gpu DATA=DIR` those for a GPU. `python benchmarks/NAME.py --out docs/results/benchmarks/NAME.json`
+saves one, with every repetition, the sizes and the versions, and `python benchmarks/page.py` writes this page and draws its
+figure. An exponent is the slope of a least-squares line through all points of a cost in log-log space: 1 means proportional
+growth. "Last" is the slope between the two largest sizes, where a process's fixed costs weigh least.
 
 ![How memory, disk, network and time grow with samples, classes, epochs, workers and ranks](../images/growth.svg)
 """
