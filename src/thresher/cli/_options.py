@@ -120,7 +120,8 @@ surrogate_epochs = option("--surrogate-epochs", int, help="Epochs of the recorde
 surrogate_batch_size = option("--surrogate-batch-size", int, help="Batch size of the surrogate.")
 lr = option("--lr", float, help="Peak learning rate. Default: the recipe's (0.1).")
 jobs = option(
-    "--jobs", int, help="Trainings at once; on a CPU they share the cores. Default: one per core, or 1 on a GPU."
+    "--jobs", int, help="Trainings at once, each on its share of a CPU's cores (1: one after another, on all of them). "
+    "Default: one per core, or 1 on a GPU.",
 )  # fmt: skip
 eval_every = option(
     "--eval-every", int, 0, help="Also evaluate on the test set every so many epochs; report the best. 0: only at the end."
