@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import io
 import json
@@ -262,6 +263,17 @@ def test_the_command_serves_until_it_is_interrupted(small_run: Path) -> None:
         connection.close()
         process.send_signal(2)
         assert process.wait(60) == 0
+
+
+@pytest.mark.parametrize(("number", "why"), [(errno.EADDRINUSE, "is in use"), (errno.EACCES, "is not for this user")])
+def test_a_port_that_cannot_be_had_is_told_with_the_reason(
+    number: int, why: str, small_run: Path, monkeypatch: pytest.MonkeyPatch, call: Any
+) -> None:
+    def refuse(*given: Any) -> None:
+        raise OSError(number, "")
+
+    monkeypatch.setattr("thresher.commands.explore.Server", refuse)
+    assert why in call.refused("explore", small_run, "--port", "80")
 
 
 def test_trajectories_and_means_agree(small_run: Path) -> None:

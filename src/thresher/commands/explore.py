@@ -22,7 +22,8 @@ def explore_command(*, run: Path, data_dir: Path | None, port: int, out: Path | 
     except OSError as error:
         if error.errno not in (errno.EADDRINUSE, errno.EACCES):
             raise
-        raise InputError(f"Expected a free port, but {LOOPBACK}:{port} is in use. Choose another --port (0: any).") from None
+        why = "is in use" if error.errno == errno.EADDRINUSE else "is not for this user"
+        raise InputError(f"Expected a free port, but {LOOPBACK}:{port} {why}. Choose another --port (0: any).") from None
     with server:
         say.line(f"{opened.name}: {opened.n} samples at {server.url} (press Ctrl-C to stop)")
         say.result({"run": run, "data": opened.name, "samples": opened.n, "url": server.url})
