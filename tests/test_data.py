@@ -172,6 +172,14 @@ def test_where_targets_come_from() -> None:
     assert DatasetSplit(Subset(read, [2, 1])).targets.tolist() == [1, 0]
 
 
+def test_targets_that_are_read_are_whole() -> None:
+    for few in ([0, 1.0], [torch.tensor(0), torch.tensor([1])], [False, np.True_]):
+        assert DatasetSplit([(IMAGES[0], target) for target in few]).targets.tolist() == [0, 1]
+    for fraction in (0.7, np.float32(1.5), torch.tensor(0.25)):
+        with pytest.raises(InputError, match="Expected whole numbers as the targets"):
+            DatasetSplit([(IMAGES[0], 0), (IMAGES[1], fraction)])
+
+
 @pytest.mark.parametrize("targets", [[0, 1], [0.0, 1.0, 0.0], [[0], [1], [0]], [0, -1, 0], ["a", "b", "c"], [True] * 3])
 def test_bad_targets(targets: Any) -> None:
     with pytest.raises(InputError, match="targets"):

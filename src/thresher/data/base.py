@@ -109,12 +109,13 @@ class DatasetSplit:
 
     def __init__(self, dataset: Any, targets: Any = None) -> None:
         self.dataset = dataset
+        for name in ("targets", "labels"):
+            targets = getattr(dataset, name, None) if targets is None else targets
         if targets is None:
-            targets = getattr(dataset, "targets", None)
-        if targets is None:
-            targets = getattr(dataset, "labels", None)
-        if targets is None:
-            targets = [int(dataset[i][1]) for i in range(len(dataset))]
+            found = [dataset[i][1] for i in range(len(dataset))]
+            targets = [int(target) for target in found]
+            if targets != found:  # int() would take 0.7 for class 0
+                raise InputError(f"Expected whole numbers as the targets of the items, but got, for example, {found[:3]}.")
         self.targets = as_targets(targets, len(dataset))
 
     def __repr__(self) -> str:
