@@ -9,6 +9,7 @@ import pickle
 import tracemalloc
 import zlib
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from thresher.commands.corrupt import _shown, corruption_picture
 from thresher.data import ArraySplit, Data, DatasetSplit, load
 from thresher.data.corrupt import KINDS, CorruptedSplit, Corruption, assigned, corrupt_data, corrupted_image
 from thresher.data.corruptions import fog, gaussian_noise, lower_resolution, motion_blur, occlude, streak
+from thresher.data.mislabel import Mislabeling, flip_targets
 from thresher.errors import InputError, SampleIdError
 
 RNG = np.random.default_rng(0)
@@ -388,6 +390,21 @@ def test_text_there_and_back(variant: str, share: float, seed: int, noise: float
 def test_impossible_texts(text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         load("digits", corrupt=text)
+
+
+def test_equal_specs_are_one_whatever_their_numbers_are_made_of() -> None:
+    late = data_of(np.zeros((50, 8, 8, 3), dtype=np.uint8), lazily=True)
+    of_numpy = Corruption(share=np.float64(0.04), seed=np.int64(3), fog=1)  # type: ignore[arg-type]
+    plain = Corruption(seed=3, fog=1.0)
+    assert repr(of_numpy) == repr(plain)
+    assert str(of_numpy) == str(plain) == "intended:seed=3:fog=1.0"
+    assert corrupt_data(late, of_numpy).data.fingerprint == corrupt_data(late, plain).data.fingerprint
+    for share in (np.float32(0.29), np.float16(0.29), Fraction(1, 3), 1):
+        noise = Mislabeling(share)  # type: ignore[arg-type]
+        assert Mislabeling.parse(str(noise)) == noise
+        marks = [flip_targets(np.arange(100) % 5, 5, spec)[0] for spec in (noise, Mislabeling.parse(str(noise)))]
+        np.testing.assert_array_equal(*marks)
+    assert Mislabeling.parse(f"0.2:seed={10**400}").seed == 10**400
 
 
 def test_impossible_inputs() -> None:

@@ -25,7 +25,7 @@ from thresher.data.corruptions import (
     motion_blur,
     occlude,
 )
-from thresher.data.spec_text import canonical, check_numbers, exact, exact_count, parse
+from thresher.data.spec_text import canonical, exact, exact_count, parse, plain_numbers
 from thresher.errors import InputError, nearest
 
 KINDS = ("clean", "gaussian_noise", "random_occlusion", "resolution", "fog", "motion_blur")
@@ -81,7 +81,7 @@ class Corruption:
             raise InputError(
                 f"Expected a corruption {' or '.join(VARIANTS)}, as in {EXAMPLE}, but got {self.variant!r}{hint}."
             )
-        check_numbers(self, _LIMITS)
+        plain_numbers(self, _LIMITS)
         kinds = len(KINDS) - 1
         if not 0 < exact(self.share) * kinds <= 1:
             raise InputError(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from thresher.data.base import ArraySplit, Data, Split
-from thresher.data.spec_text import canonical, check_numbers, exact_count, parse
+from thresher.data.spec_text import canonical, exact_count, parse, plain_numbers
 from thresher.errors import InputError
 
 EXAMPLE = "0.1:seed=0"
@@ -32,7 +32,7 @@ class Holdout:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_numbers(self, {"share": (0.0, 1.0), "seed": (0, math.inf)})
+        plain_numbers(self, {"share": (0.0, 1.0), "seed": (0, math.inf)})
         if not 0 < self.share < 1:
             raise InputError(f"Expected a share to hold out in (0, 1), but got {self.share!r}.")
 

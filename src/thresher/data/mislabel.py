@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from thresher.data.base import ArraySplit, Data, Split, as_targets
-from thresher.data.spec_text import canonical, check_numbers, exact_count, parse
+from thresher.data.spec_text import canonical, exact_count, parse, plain_numbers
 from thresher.errors import InputError
 
 EXAMPLE = "0.2:seed=0"
@@ -37,7 +37,7 @@ class Mislabeling:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_numbers(self, {"share": (0.0, 1.0), "seed": (0, math.inf)})
+        plain_numbers(self, {"share": (0.0, 1.0), "seed": (0, math.inf)})
         if not self.share:
             raise InputError("Expected a share of wrong labels in (0, 1], but got 0. For no label noise, omit it.")
 

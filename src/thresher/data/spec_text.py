@@ -62,14 +62,18 @@ def exact_count(share: float, n: int) -> int:
     return math.floor(share_times(exact(share), n))
 
 
-def check_numbers(spec: Any, limits: dict[str, tuple[float, float]]) -> None:
-    """Raise InputError unless every field in `limits` is a finite number within [low, high]; `seed` must be an integer."""
+def plain_numbers(spec: Any, limits: dict[str, tuple[float, float]]) -> None:
+    """Make every field in `limits` Python's float, `seed` an int: equal specs have one text, one count, one fingerprint.
+
+    Raises InputError unless each is a finite number within [low, high], and `seed` an integer.
+    """
     for name, (low, high) in limits.items():
-        value = getattr(spec, name)
-        number = isinstance(value, numbers.Integral if name == "seed" else numbers.Real) and not isinstance(value, bool)
-        if not number or not low <= float(value) <= high or float(value) == math.inf:
+        value, whole = getattr(spec, name), name == "seed"
+        number = isinstance(value, numbers.Integral if whole else numbers.Real) and not isinstance(value, bool)
+        if not number or not low <= value <= high or value == math.inf:
             wanted = f"in [{low:g}, {high:g}]" if high < math.inf else f">= {low:g}"
-            raise InputError(f"Expected {name} as a {'whole ' if name == 'seed' else ''}number {wanted}, but got {value!r}.")
+            raise InputError(f"Expected {name} as a {'whole ' if whole else ''}number {wanted}, but got {value!r}.")
+        object.__setattr__(spec, name, int(value) if whole else float(value))
 
 
 def _converted(key: str, value: str, wanted: Any, text: str, example: str) -> Any:
