@@ -233,6 +233,8 @@ def _altered(key: str, value: Any) -> Callable[[Files], None]:
         _altered("labels", [0] * (ROWS + 1)),
         _altered("labels", [10] * ROWS),
         _altered("labels", [-1] * ROWS),
+        _altered("labels", [3.7] * ROWS),
+        _altered("labels", [2**70] * ROWS),
         _altered("labels", ["cat"] * ROWS),
         _altered("labels", [[0, 1]] + [[0]] * (ROWS - 1)),
         _altered("labels", None),

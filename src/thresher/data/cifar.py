@@ -153,14 +153,15 @@ def _split(parts: dict[str, dict[str, Any]], files: tuple[str, ...], layout: _La
         if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape[1:] != (3072,):
             raise CorruptFileError(f"Expected {file} to hold 'data' of uint8 (N, 3072); it is not the official file.")
         try:
-            array = np.asarray(labels, dtype=np.int64)
-        except (TypeError, ValueError):
-            array = np.empty(0, dtype=np.int64)
-        if array.shape != (len(pixels),) or (len(array) and not 0 <= array.min() <= array.max() < classes):
+            array = np.asarray(labels)  # of its own dtype: as int64, 3.7 would be class 3
+        except ValueError:
+            array = np.empty(0)
+        whole = array.shape == (len(pixels),) and (array.dtype.kind in "iu" or not len(array))
+        if not whole or (len(array) and not 0 <= array.min() <= array.max() < classes):
             raise CorruptFileError(
                 f"Expected {file} to hold {len(pixels)} {layout.labels!r} in [0, {classes}); it is not the official file."
             )
         images.append(pixels)
-        targets.append(array)
+        targets.append(array.astype(np.int64))
     stacked = np.concatenate(images).reshape(-1, 3, 32, 32)
     return ArraySplit(torch.from_numpy(stacked), np.concatenate(targets))
