@@ -632,6 +632,19 @@ def test_a_disk_that_fails_is_no_damaged_shard(shards: list[Path], monkeypatch: 
     assert not isinstance(raised.value, ThresherError)
 
 
+def test_an_export_that_a_class_links_into_is_not_replaced(folder: Path, tmp_path: Path) -> None:
+    out, again = tmp_path / "out", tmp_path / "again"
+    export_folder(KEPT, load("folder", folder, image_size=8).train, out, how="copy")  # type: ignore[arg-type]
+    shutil.copytree(out / "train", again / "val")
+    for half in sorted((out / "train").iterdir()):
+        (again / "train").mkdir(exist_ok=True)
+        (again / "train" / half.name).symlink_to(half)
+    train: Any = load("folder", again, image_size=8).train
+    with pytest.raises(RunDirectoryError, match="is inside"):
+        export_folder(Coreset(np.array([0]), None, len(train)), train, out, how="copy", force=True)
+    assert train.image(len(train) - 1).size
+
+
 def test_pictures_that_are_not_those_of_the_coreset_leave_no_folder(folder: Path, tmp_path: Path) -> None:
     pictures = shutil.copytree(folder, tmp_path / "pictures")
     train: Any = load("folder", pictures, image_size=8).train

@@ -45,7 +45,8 @@ def export_folder(
             f"{len(pictures)}. Name the full, unpruned training set."
         )
     out = Path(out)
-    check_apart([pictures.root], out)
+    # a class may be a link into an earlier export, which would go with all pictures that are not kept
+    check_apart([pictures.root, *(place for place in pictures.root.glob("*") if place.is_dir())], out)
     with new_folder(out, force) as folder:
         for number, sample_id in enumerate(coreset.ids.tolist(), start=1):
             source = pictures.path(sample_id)
