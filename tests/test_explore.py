@@ -6,6 +6,7 @@ import errno
 import http.client
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -235,6 +236,32 @@ def test_scores_of_other_data_are_refused(small_run: Path, tmp_path: Path) -> No
     write_scores(other / "scores.parquet", table.columns, table.targets, {**table.info, "fingerprint": "f" * 64})
     with pytest.raises(FingerprintError, match=r"scores\.parquet is of another one \(f{16}\)"):
         open_run(other)
+
+
+@pytest.fixture
+def ten(tmp_path: Path) -> Path:
+    """A recording of ten samples that calls its data digits, without a fingerprint."""
+    with TrajectoryWriter.create(tmp_path / "trajectory", 10, 10, ["target_prob"], info={"data": "digits"}) as store:
+        store.append(Frame(0, np.arange(10), {"target_prob": np.full(10, 0.5, np.float32)}, 10), targets=np.arange(10) % 3)
+    return tmp_path
+
+
+def test_a_data_set_of_another_size_is_not_taken_for_the_recorded_one(ten: Path) -> None:
+    run, notice = open_run(ten)
+    assert "recording is of 10 samples, but digits has 1437" in notice
+    assert (run.image, run.class_names) == (None, ())
+    np.testing.assert_array_equal(run.targets, np.arange(10) % 3)
+
+
+def test_a_coreset_that_is_written_again_is_held_once(ten: Path) -> None:
+    run, _ = open_run(ten)
+    path = ten / "coresets" / "some.parquet"
+    path.parent.mkdir()
+    for count in (1, 2, 3):
+        Coreset(np.arange(count), None, run.n).save(path)
+        os.utime(path, ns=(count, count))
+        assert len(run.coresets()["some"]) == count
+    assert len(run._loaded) == 1
 
 
 def test_a_run_without_its_data_has_no_pictures(small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ class OpenRun:
     image: ImageOf | None
     fingerprint: str | None
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _loaded: dict[tuple[Path, int], Coreset | str] = field(default_factory=dict)
+    _loaded: dict[Path, tuple[int, Coreset | str]] = field(default_factory=dict)
     _held: list[NDArray[np.float32]] = field(default_factory=list)
 
     @property
@@ -93,10 +93,12 @@ class OpenRun:
         for folder in ("coresets", SELECTIONS):
             for path in sorted((self.path / folder).glob("*.parquet")):
                 with suppress(FileNotFoundError):  # it was there a moment ago
-                    stamp = (path, path.stat().st_mtime_ns)
-                    if stamp not in self._loaded:
-                        self._loaded[stamp] = self._read(path)
-                    found[path.stem if folder == "coresets" else f"{SELECTIONS}/{path.stem}"] = self._loaded[stamp]
+                    stamp = path.stat().st_mtime_ns
+                    told, held = self._loaded.get(path, (None, ""))
+                    if told != stamp:
+                        held = self._read(path)
+                        self._loaded[path] = stamp, held
+                    found[path.stem if folder == "coresets" else f"{SELECTIONS}/{path.stem}"] = held
         return found
 
     def _read(self, path: Path) -> Coreset | str:
@@ -188,5 +190,10 @@ def _data(path: Path, trajectory: Trajectory, data_dir: Path | None) -> tuple[Da
         raise FingerprintError(
             f"Expected the data set that {path} was recorded on (fingerprint {told[:16]}), but found "
             f"{data.fingerprint[:16]}. Give the --data-dir it was recorded with."
+        )
+    if len(data.train) != trajectory.n:  # a recording without a fingerprint, of a part of it or of a changed one
+        return None, (
+            f"No pictures: the recording is of {trajectory.n} samples, but {name} has {len(data.train)} training samples. "
+            "Name the folder of the data set that was recorded with --data-dir."
         )
     return data, ""
