@@ -86,6 +86,7 @@ def test_shuffled_ids_are_noticed(boosting: GradientBoostingClassifier) -> None:
 
 def test_probabilities_are_checked() -> None:
     assert np.isfinite(logits_of([[0.0, 1.0]])).all()
+    np.testing.assert_allclose(logits_of(np.array([[0, 1]], np.float16)), [[-87.34, 0]], atol=0.01)  # NumPy 1: 16 bits
     with pytest.raises(InputError, match=r"in \[0, 1\].*logits directly to Recorder.update"):
         logits_of([[-3.0, 4.0]])
     with pytest.raises(InputError, match=r"in \[0, 1\]"):

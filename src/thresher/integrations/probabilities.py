@@ -45,7 +45,8 @@ def logits_of(probabilities: ArrayLike) -> Floats:
             f"Expected probabilities that sum to 1 in each row, but those of row {worst} sum to {sums[worst]:.4g}. "
             "For independent labels, use one Recorder per label."
         )
-    logits: Floats = np.log(np.maximum(values, np.finfo(np.float32).tiny)).astype(np.float32)
+    wide = values.astype(np.result_type(values.dtype, np.float32), copy=False)  # in float16 the smallest one would be 0
+    logits: Floats = np.log(np.maximum(wide, np.finfo(np.float32).tiny)).astype(np.float32)
     return logits
 
 
