@@ -173,6 +173,7 @@ def test_galleries_go_from_end_to_end_and_count_what_was_kept() -> None:
     assert [(row.name, row.kept, row.size) for row in made.classes] == [("a", 1, 3), ("b", 2, 3)]
     assert [[t.sample_id for t in row.kept_examples] for row in made.classes] == [[1], [5, 4]]  # lowest score first
     assert [[t.sample_id for t in row.dropped_examples] for row in made.classes] == [[0, 2], [3]]
+    assert [t.score for t in made.classes[0].dropped_examples] == ["3", ""]  # none, and so none is shown
     ids = np.arange(5)
     assert _spread(ids, np.array([50, 10, 40, 20, 30], dtype=np.float32), 3).tolist() == [1, 4, 0]
 

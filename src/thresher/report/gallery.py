@@ -182,5 +182,6 @@ def _spread(ids: NDArray[np.int64], values: NDArray[np.float32], count: int) -> 
 
 
 def _thumbnail(content: Content, picture: Callable[[int], str], column: ScoreColumn | None, sample_id: int) -> Thumbnail:
-    score = "" if column is None else f"{float(column.values[sample_id]):.4g}"
+    value = np.nan if column is None else float(column.values[sample_id])
+    score = "" if np.isnan(value) else f"{value:.4g}"
     return Thumbnail(sample_id, picture(sample_id), content.class_name(int(content.targets[sample_id])), score)
