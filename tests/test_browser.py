@@ -16,6 +16,8 @@ import pytest
 from thresher.coreset import Coreset
 from thresher.explore.run import OpenRun, open_run
 from thresher.explore.server import Server
+from thresher.trajectory.writer import TrajectoryWriter
+from thresher.types import Frame
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -212,6 +214,26 @@ def test_the_first_tenth_exported_is_the_coreset_of_select(browser: Browser, ser
     coreset = Coreset.load(server.explorer.out / "tenth.parquet", fingerprint=opened.fingerprint, n=opened.n)
     assert coreset.ids.tolist() == opened.coresets()["el2n-0.1"].ids.tolist()
     assert coreset.source["selector"]["params"] == {"score": "el2n", "end": "hard", "keep": 0.1, "lasso": False}
+
+
+def test_a_map_stays_usable_however_close_it_is_looked_at(browser: Browser, tmp_path: Path) -> None:
+    with TrajectoryWriter.create(tmp_path / "trajectory", 4, 2, ["target_prob"]) as store:
+        for epoch, values in enumerate(([0.3, 0.7, 0.5], [0.5, 0.1, 0.9])):
+            rows = {"target_prob": np.array(values, np.float32)}
+            store.append(Frame(epoch, np.arange(3), rows, 4), targets=np.array([0, 1, 0, 1]))
+    with Server(open_run(tmp_path)[0], 0) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        with Watched(browser, DESKTOP, allowed=server.url) as page:
+            page.goto(server.url, timeout=WAIT)
+            page.wait_for_function("() => window.thresherMap && thresherMap.cells")
+            found = page.evaluate("() => (thresherMap.pick(3), [thresherMap.x[3], thresherMap.towards(0, -1)])")
+            assert (np.isnan(found[0]), found[1]) == (True, 2)  # from one that was never seen, too, arrows lead to others
+            view = page.evaluate("() => { for (let k = 0; k < 200; k++) thresherMap.zoom(1.6); return thresherMap.view; }")
+            for low, high in (("left", "right"), ("bottom", "top")):
+                assert view[high] - view[low] > 1e-7  # below the spacing of numbers, the axes' loop had no end
+        server.shutdown()
+        thread.join()
 
 
 def test_what_could_not_be_fetched_is_asked_for_again(browser: Browser, opened: OpenRun, tmp_path: Path) -> None:

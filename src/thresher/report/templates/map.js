@@ -266,7 +266,7 @@ class DataMap {
   // The nearest pickable sample in a direction, for the arrow keys: what lies straight ahead counts as nearer.
   towards(dx, dy) {
     let best = -1, found = Infinity;
-    const [px, py] = this.picked >= 0 ? this.place(this.picked) : [this.width / 2, this.height / 2];
+    const [px, py] = this.picked >= 0 && Number.isFinite(this.x[this.picked]) ? this.place(this.picked) : [this.width / 2, this.height / 2];
     for (const i of this.cells ? this.cells.ids : []) {
       if (i === this.picked || this.pickable && !this.pickable[i]) continue;
       const x = this.px[i] - px, y = this.py[i] - py, along = x * dx + y * dy, aside = Math.abs(x * dy) + Math.abs(y * dx);
@@ -280,7 +280,8 @@ class DataMap {
     const v = this.view, w = this.whole;
     const at = centre || (this.picked >= 0 && Number.isFinite(this.x[this.picked])
       ? [this.x[this.picked], this.y[this.picked]] : [(v.left + v.right) / 2, (v.top + v.bottom) / 2]);
-    const width = Math.min((v.right - v.left) / factor, w.right - w.left), height = Math.min((v.top - v.bottom) / factor, w.top - w.bottom);
+    const span = (now, most) => Math.min(Math.max(now / factor, most / 1e5), most);  // closer, and steps of the axes add nothing
+    const width = span(v.right - v.left, w.right - w.left), height = span(v.top - v.bottom, w.top - w.bottom);
     const left = Math.min(Math.max(at[0] - width / 2, w.left), w.right - width);
     const bottom = Math.min(Math.max(at[1] - height / 2, w.bottom), w.top - height);
     this.view = { left, right: left + width, bottom, top: bottom + height };
