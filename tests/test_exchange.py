@@ -37,6 +37,7 @@ from thresher.exchange.tdds import read_mask, read_pair, subset_rate, write_pair
 from thresher.exchange.uids import parse_uids, read_pool, read_uids, write_uids
 from thresher.exchange.webdataset import keys, reshard
 from thresher.score_table import write_scores
+from thresher.tracking import open_tracker
 from thresher.trajectory.writer import TrajectoryWriter
 from thresher.types import Frame, Scores
 
@@ -714,6 +715,19 @@ def test_an_export_that_cannot_take_its_place_gives_the_old_one_back(
         (made / "new").touch()
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert (tmp_path / "out" / MARK).read_bytes() == before
+
+
+def test_a_url_is_the_place_that_it_names_or_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_csv(KEPT, (tmp_path / "a b.csv").as_uri())
+    assert same(read_csv((tmp_path / "a b.csv").as_uri(), N), KEPT)
+    pytest.importorskip("upath")
+    monkeypatch.chdir(tmp_path)
+    url = "memory://bucket/kept"
+    calls: list[tuple[Any, ...]] = [(write_csv, KEPT, url), (read_npy, url, N), (keys, [url]), (read_mask, url, 0.5)]
+    for call, *arguments in [*calls, (write_pair, KEPT, SCORES, url, 10, 30), (open_tracker, f"mlflow:{url}", "x")]:
+        with pytest.raises(InputError, match="Expected a path on this machine, but got memory://bucket/kept"):
+            call(*arguments)
+    assert [path.name for path in tmp_path.iterdir()] == ["a b.csv"]
 
 
 def test_a_link_to_nothing_is_a_file_that_is_there(tmp_path: Path) -> None:

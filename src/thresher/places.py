@@ -68,6 +68,18 @@ def is_remote(place: object) -> bool:
     return hasattr(place, "fs") and hasattr(place, "protocol")
 
 
+def as_local(text: PathText) -> Path:
+    """Return the path on this machine that a path or a `file://` URL names; raises InputError for object storage.
+
+    >>> as_local("file:///data/kept.csv").as_posix()
+    '/data/kept.csv'
+    """
+    place = as_place(text)
+    if is_remote(place):
+        raise InputError(f"Expected a path on this machine, but got {text}. Copy what it holds from there, or to there.")
+    return place
+
+
 def fixed(place: Path) -> Path:
     """Return a place that stays the same when the program goes to another folder, as notebooks do.
 

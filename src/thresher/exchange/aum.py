@@ -6,14 +6,12 @@ probabilities. Only logit margins belong in that file: score with `aum:margin=lo
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from thresher.errors import InputError, SampleIdError
 from thresher.exchange.ids import csv_rows, real_number, whole_number
 from thresher.exchange.place import write_new
-from thresher.places import PathText
+from thresher.places import PathText, as_local
 from thresher.types import Scores
 
 
@@ -23,6 +21,7 @@ def write_aum(scores: Scores, path: PathText, *, force: bool = False) -> None:
     Raises InputError for other scores than logit margins, RunDirectoryError if `path` exists and `force` is not given.
 
     >>> import tempfile
+    >>> from pathlib import Path
     >>> path = Path(tempfile.mkdtemp()) / "aum_values.csv"
     >>> write_aum(Scores(np.array([0.5, 2.0, np.nan]), "low"), path)
     >>> path.read_text().split()
@@ -50,7 +49,7 @@ def read_aum(path: PathText, n: int) -> Scores:
     The package accepts any ids, Thresher only positions: names like `train/7.png` are refused with CorruptFileError. Also
     raises MissingFileError, and SampleIdError for an id that is out of range or appears twice.
     """
-    path, values = Path(path), np.full(n, np.nan, dtype=np.float32)
+    path, values = as_local(path), np.full(n, np.nan, dtype=np.float32)
     seen = np.zeros(n, dtype=np.bool_)
     for line, row in csv_rows(path, ("sample_id", "aum")):
         sample_id = whole_number(row["sample_id"], path, line)

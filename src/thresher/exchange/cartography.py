@@ -28,7 +28,7 @@ from thresher.errors import (
 from thresher.exchange.ids import npy_bytes
 from thresher.exchange.place import all_or_none, check_free, write_new
 from thresher.files import parse_json
-from thresher.places import PathText
+from thresher.places import PathText, as_local
 from thresher.trajectory.reader import Trajectory
 
 Guid = int | str
@@ -44,7 +44,7 @@ def write_dynamics(recording: Trajectory, folder: PathText, *, force: bool = Fal
     authors' code needs all), RunDirectoryError if a file exists and `force` is not given. With `force`, files of later
     epochs, which are from an older export, are removed too.
     """
-    folder, targets = Path(folder), recording.targets
+    folder, targets = as_local(folder), recording.targets
     if not recording.has_logits or targets is None:
         raise InputError("Expected a recording with logits and targets. Record with --logits float16 or float32.")
     places = [folder / FOLDER / f"dynamics_epoch_{epoch}.jsonl" for epoch in range(recording.epochs)]
@@ -76,7 +76,7 @@ def dynamics_to_dumps(folder: PathText, out: PathText, *, force: bool = False) -
     InputError if labels or the number of classes change, RunDirectoryError if a file exists and `force` is not given; `out`
     is then unchanged. With `force`, files of later epochs, which are from older dumps, are removed too.
     """
-    folder, out = Path(folder), Path(out)
+    folder, out = as_local(folder), as_local(out)
     epochs = _epoch_files(folder)
     guids, first, gold = _read_epoch(epochs[0], 0)
     if sorted(map(str, guids)) == sorted(map(str, range(len(guids)))) and all(isinstance(g, int) for g in guids):

@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 from thresher.coreset import Coreset
 from thresher.errors import FingerprintError, InputError, MissingFileError
 from thresher.exchange.place import MARK, check_apart, check_inside, new_folder
-from thresher.places import PathText
+from thresher.places import PathText, as_local
 
 How = Literal["symlink", "copy"]
 
@@ -44,7 +44,7 @@ def export_folder(
             f"Expected the {coreset.n} pictures that this coreset was selected from, but {pictures.root} holds "
             f"{len(pictures)}. Name the full, unpruned training set."
         )
-    out = Path(out)
+    out = as_local(out)
     # a class may be a link into an earlier export, which would go with all pictures that are not kept
     check_apart([pictures.root, *(place for place in pictures.root.glob("*") if place.is_dir())], out)
     with new_folder(out, force) as folder:

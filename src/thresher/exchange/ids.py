@@ -21,7 +21,7 @@ from thresher.arrays import narrow
 from thresher.coreset import Coreset
 from thresher.errors import CorruptFileError, InputError, MissingFileError, SampleIdError
 from thresher.exchange.place import write_new
-from thresher.places import PathText
+from thresher.places import PathText, as_local
 from thresher.trajectory.npy import read_header
 from thresher.types import Floats, Ids
 
@@ -67,7 +67,7 @@ def read_csv(path: PathText, n: int, source: Mapping[str, Any] | None = None) ->
 
     Raises MissingFileError, CorruptFileError (missing columns, an invalid line) or SampleIdError (out of range, duplicated).
     """
-    path, ids, weights = Path(path), [], []
+    path, ids, weights = as_local(path), [], []
     for number, row in csv_rows(path, ("sample_id",)):
         ids.append(whole_number(row["sample_id"], path, number))
         if "weight" in row:
@@ -85,7 +85,7 @@ def read_npy(path: PathText, n: int, source: Mapping[str, Any] | None = None) ->
 
     Raises MissingFileError, CorruptFileError (truncated, not a .npy file, pickled objects) or SampleIdError.
     """
-    path = Path(path)
+    path = as_local(path)
     array = load_npy(path)
     if array.dtype == np.bool_ and array.shape == (n,):
         array = np.flatnonzero(array)

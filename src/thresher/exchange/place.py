@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from thresher.errors import InputError, LaterFormatError, RunDirectoryError, ThresherError
 from thresher.files import check_plain, parse_json, part_of, sync_folder, write_atomic, write_json
-from thresher.places import PathText, as_place, is_remote
+from thresher.places import PathText, as_local, as_place, is_remote
 
 MARK = "exported-coreset.parquet"
 """The coreset itself is in every exported folder; it also marks the folder as an export, which may be replaced."""
@@ -26,7 +26,7 @@ def write_new(path: PathText, content: bytes, force: bool = False) -> None:
 
     Raises RunDirectoryError if something is in the way, and OSError as the system gives it.
     """
-    path = Path(path)
+    path = as_local(path)
     check_free(path, force)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, content)
@@ -106,7 +106,7 @@ def new_folder(path: Path, force: bool = False) -> Iterator[Path]:
     An empty folder may exist; one made by an export, to which nothing was added since, is replaced with `force`, any other
     never is. Raises RunDirectoryError.
     """
-    path = Path(os.path.abspath(path))
+    path = Path(os.path.abspath(as_local(path)))
     if os.path.lexists(path) and (not path.is_dir() or path.is_symlink() or any(path.iterdir())):
         foreign = _foreign(path)
         if foreign is not None:

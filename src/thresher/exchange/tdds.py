@@ -10,15 +10,13 @@ samples come first, and each part ascends by score. For TDDS's own coresets that
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from thresher.coreset import Coreset
 from thresher.errors import CorruptFileError, FingerprintError, InputError, SampleIdError
 from thresher.exchange.ids import load_npy, npy_bytes, single
 from thresher.exchange.place import all_or_none, check_free, write_new
-from thresher.places import PathText
+from thresher.places import PathText, as_local
 from thresher.types import Floats, Scores
 
 
@@ -31,6 +29,7 @@ def write_pair(
     `coreset.n` scores, InputError if one is missing, RunDirectoryError if a file exists and `force` is not given.
 
     >>> import tempfile
+    >>> from pathlib import Path
     >>> scores = Scores(np.array([0.3, 0.1, 0.4, 0.2]))
     >>> folder = Path(tempfile.mkdtemp())
     >>> write_pair(Coreset(np.array([0, 2]), None, 4), scores, folder, 10, 30)
@@ -49,7 +48,7 @@ def write_pair(
             f"Expected a finite score of every sample, but sample {first} has none. The official code needs all."
         )
     order = np.lexsort((values, coreset.mask)).astype(np.int64)
-    folder = Path(folder)
+    folder = as_local(folder)
     places = [folder / f"{kind}_win{window}_ep{epochs}.npy" for kind in ("data_mask", "score")]
     for place in places:
         check_free(place, force)
@@ -76,7 +75,7 @@ def read_pair(mask: PathText, score: PathText) -> Scores:
 
     Raises MissingFileError, CorruptFileError, SampleIdError if the mask is not a permutation, InputError if they disagree.
     """
-    mask, score = Path(mask), Path(score)
+    mask, score = as_local(mask), as_local(score)
     order, values = load_npy(mask), load_npy(score)
     if order.ndim != 1 or order.dtype.kind not in "iu" or not np.array_equal(np.sort(order), np.arange(len(order))):
         raise SampleIdError(
@@ -95,7 +94,7 @@ def read_mask(mask: PathText, rate: float) -> Coreset:
     Raises CorruptFileError for anything but ids (N,), SampleIdError unless each appears once, InputError for a share outside
     [0, 1), MissingFileError if there is no file.
     """
-    mask = Path(mask)
+    mask = as_local(mask)
     order = load_npy(mask)
     if not 0 <= rate < 1:
         raise InputError(f"Expected a removed share in [0, 1), as the official --subset_rate, but got {rate}.")

@@ -18,7 +18,7 @@ from thresher.coreset import Coreset
 from thresher.errors import CorruptFileError, FingerprintError, InputError, MissingFileError, SampleIdError
 from thresher.exchange.ids import collect, csv_rows, load_npy, npy_bytes
 from thresher.exchange.place import write_new
-from thresher.places import PathText
+from thresher.places import PathText, as_local
 from thresher.types import Ids
 
 PAIR = np.dtype("u8,u8")
@@ -43,7 +43,7 @@ def parse_uids(texts: Sequence[str], where: str = "the uids") -> Uids:
 
 def read_pool(path: PathText) -> Uids:
     """Return the uids of a whole pool in the order of its sample ids, (N,) "u8,u8"; for formats see the module docstring."""
-    path = Path(path)
+    path = as_local(path)
     if not path.is_file():
         raise MissingFileError(f"Expected the uids of the pool at {path}, but there is no such file.")
     if path.suffix == ".npy":
@@ -78,7 +78,7 @@ def read_uids(path: PathText, pool: Uids) -> Coreset:
 
     Raises SampleIdError if a uid is not in the pool or appears twice in either, CorruptFileError if it is not a subset file.
     """
-    path = Path(path)
+    path = as_local(path)
     wanted, order = _pairs(path), np.argsort(pool)
     place = np.searchsorted(pool[order], wanted).clip(0, max(len(pool) - 1, 0))
     foreign = np.flatnonzero(pool[order][place] != wanted) if len(pool) else np.arange(len(wanted))

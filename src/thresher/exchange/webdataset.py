@@ -18,7 +18,7 @@ from pathlib import Path
 from thresher.coreset import Coreset
 from thresher.errors import CorruptFileError, FingerprintError, InputError, MissingFileError
 from thresher.exchange.place import MARK, check_apart, check_inside, new_folder
-from thresher.places import PathText
+from thresher.places import PathText, as_local
 
 Sample = list[tuple[str, bytes]]
 _KEYED = re.compile(r"^((?:.*/|)[^.]+)[.]([^/]*)$")  # as webdataset.tariterators.base_plus_ext has it
@@ -38,7 +38,7 @@ def reshard(
     """
     if per_shard < 1:
         raise InputError(f"Expected per_shard >= 1 samples, but got {per_shard}.")
-    shards, out = _files(shards), Path(out)
+    shards, out = _files(shards), as_local(out)
     check_apart(shards, out)
     mask, seen, written = coreset.mask, 0, 0
     names: list[str] = []
@@ -79,7 +79,7 @@ def keys(shards: Sequence[PathText]) -> list[str]:
 def _files(shards: Sequence[PathText]) -> list[Path]:
     if isinstance(shards, (str, os.PathLike)):
         raise InputError(f"Expected a list of shards, but got {shards!r}. Put it in a list: [path].")
-    return [Path(shard) for shard in shards]
+    return [as_local(shard) for shard in shards]
 
 
 def _samples(shards: Sequence[Path]) -> Iterator[tuple[str, Sample]]:

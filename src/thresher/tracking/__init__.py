@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from thresher.errors import UnknownNameError, nearest
+from thresher.places import as_local
 
 TRACKERS = ("tensorboard", "mlflow")
 Notify = Callable[[str, dict[str, Any]], None]
@@ -35,7 +35,8 @@ class Tracker(Protocol):
 def open_tracker(spec: str, name: str) -> Tracker:
     """Return the tracker that `KIND:FOLDER` names, for a run called `name`; it writes only into that folder.
 
-    Raises UnknownNameError for an unknown kind or without a folder, MissingPackageError if its package is not installed.
+    Raises UnknownNameError for an unknown kind or without a folder, MissingPackageError if its package is not installed,
+    InputError for object storage.
     """
     kind, _, folder = spec.partition(":")
     if kind not in TRACKERS or not folder:
@@ -45,10 +46,10 @@ def open_tracker(spec: str, name: str) -> Tracker:
     if kind == "tensorboard":
         from thresher.tracking.tensorboard import TensorBoard
 
-        return TensorBoard(Path(folder) / name)
+        return TensorBoard(as_local(folder) / name)
     from thresher.tracking.mlflow import MLflow
 
-    return MLflow(Path(folder), name)
+    return MLflow(as_local(folder), name)
 
 
 @contextmanager
