@@ -606,6 +606,8 @@ def test_the_explorers_table_has_the_columns_that_are_known(tmp_path: Path, monk
     assert [line.split(",")[2] for line in Path("labelled.csv").read_text().splitlines()] == ["label", "1", "0"]
     write_explorer("named.csv", Named(), labelled, class_names=("cat", "dog"))
     assert [line.split(",")[2] for line in Path("named.csv").read_text().splitlines()] == ["label", "dog", "cat"]
+    write_explorer("unnamed.csv", Named(), ScoreTable(2, np.array([-1, 2]), scores), class_names=("cat", "dog"))
+    assert [line.split(",")[2] for line in Path("unnamed.csv").read_text().splitlines()] == ["label", "-1", "2"]
     with pytest.raises(RunDirectoryError, match="already exists"):
         write_explorer("named.csv", Named(), labelled)
     three = ScoreTable(3, None, {"el2n": Scores(np.zeros(3, np.float32))})

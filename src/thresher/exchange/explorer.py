@@ -21,6 +21,8 @@ def write_explorer(
 ) -> None:  # fmt: skip
     """Write `filepath,sample_id`, then `label` and `kept` if known, then one column per score (empty: never observed).
 
+    A label without a name in `class_names`, as -1 for an unknown one, is written as its number.
+
     Raises FingerprintError if pictures, scores and coreset differ in the number of samples, InputError for a picture whose
     name is not UTF-8, RunDirectoryError if `path` exists and `force` is not given.
     """
@@ -37,7 +39,8 @@ def write_explorer(
     for i in range(table.n):
         row = [_text(pictures.path(i).resolve()), str(i)]
         if table.targets is not None:
-            row.append(class_names[table.targets[i]] if class_names else str(table.targets[i]))
+            label = int(table.targets[i])
+            row.append(class_names[label] if 0 <= label < len(class_names) else str(label))
         if mask is not None:
             row.append(str(bool(mask[i])))
         lines.append(quoted(*row, *(column[i] for column in scores)))
