@@ -367,6 +367,20 @@ def test_a_resumed_training_is_the_same_bit_for_bit(rule: Rule, tmp_path: Path) 
         assert torch.equal(value, load_checkpoint(tmp_path / "parts")["model"][key]), key
 
 
+def test_a_static_training_does_not_go_on_with_a_dynamic_one(tmp_path: Path) -> None:
+    data, spec, path, rule = load("digits"), TrainSpec("tiny", epochs=1, batch_size=256), tmp_path / "c", InfoBatch()
+    recorder = Recorder(1437, 10, rule.scorers, missing="allow")
+    static: dict[str, Any] = {"recorder": recorder, "checkpoint": path, "resume": True}
+    fit(data, spec, 0, dynamic=DynamicSampler(rule, recorder, epochs=1), checkpoint=path)
+    with pytest.raises(InputError, match="is of another training"):
+        fit(data, spec, 0, **static)
+    path.unlink()
+    recorder = static["recorder"] = Recorder(1437, 10, rule.scorers, missing="allow")
+    fit(data, spec, 0, **static)
+    with pytest.raises(InputError, match="is of another training"):
+        fit(data, spec, 0, dynamic=DynamicSampler(rule, recorder, epochs=1), checkpoint=path, resume=True)
+
+
 def test_a_static_coreset_trains_alike_by_both_roads() -> None:
     data = load("digits")
     coreset = Coreset(np.arange(0, 1437, 5), None, 1437)

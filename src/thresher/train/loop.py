@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -121,11 +121,12 @@ def fit(
     if recorder is not None and recorder.ranks.size > 1:  # gradients would be averaged even over different trainings
         asked = {**asdict(spec), "seed": seed, "eval_pass": eval_pass, "until": until}
         check_alike(recorder.ranks, {"data": data.fingerprint, **asked}, "training")
+    of = {} if checkpoint is None else {"of": _name(spec, seed, ids, loss_scale), "data": data.fingerprint}
     training = _Training(
         data, spec, seed, ids, recorder, dynamic, loss_scale, torch.device(device), workers, graphs,
-        checkpoint if resume else None, restart, eval_every,
+        checkpoint if resume else None, restart, of, eval_every,
     )  # fmt: skip
-    saver = Saver(checkpoint, training.ranks, dynamic, checkpoint_every, training.name)
+    saver = Saver(checkpoint, training.ranks, dynamic, checkpoint_every, of)
     stop = max(training.before.epochs, spec.epochs if until is None else min(until, spec.epochs))
     for epoch in range(training.before.epochs, stop):
         lr = yield from training.epoch(epoch, stop, on_step)
@@ -152,7 +153,7 @@ class _Training:
     def __init__(
         self, data: Data, spec: TrainSpec, seed: int, ids: Ids | None, recorder: Recorder | None,
         dynamic: DynamicSampler | None, loss_scale: Floats | None, device: torch.device, workers: int, graphs: bool,
-        checkpoint: Path | None, restart: bool, eval_every: int,
+        checkpoint: Path | None, restart: bool, of: Mapping[str, str], eval_every: int,
     ) -> None:  # fmt: skip
         self._started = time.perf_counter()
         self._data, self._spec, self._recorder, self._dynamic = data, spec, recorder, dynamic
@@ -173,9 +174,8 @@ class _Training:
             check_single_samples(self.model, data)
         self._steps = len(self._batches)  # of an epoch that shows everything: the unit of the schedule
         self._scale = None if loss_scale is None else torch.from_numpy(np.asarray(loss_scale, np.float32)).to(device)
-        self.name = _name(spec, seed, ids, loss_scale)
         self.before = Resumed() if checkpoint is None else load_progress(
-            checkpoint, self.model, self.optimizer, recorder, dynamic, restart=restart, of=self.name
+            checkpoint, self.model, self.optimizer, recorder, dynamic, restart=restart, of=of
         )  # fmt: skip
         self.best = self.before.best
         self.accuracy: float | None = None
@@ -268,7 +268,7 @@ class _Training:
 
 
 def _name(spec: TrainSpec, seed: int, ids: Ids | None, loss_scale: Floats | None) -> str:
-    """Return a digest that tells a training from others on the same data; its checkpoint carries it."""
+    """Return a digest that tells a training from others on the same data."""
     digest = hashlib.sha256(json.dumps([spec.to_json(), seed], sort_keys=True).encode())
     for part, kind in ((ids, np.int64), (loss_scale, np.float32)):
         digest.update(b"-" if part is None else np.asarray(part, kind).tobytes())

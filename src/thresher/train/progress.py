@@ -21,6 +21,8 @@ from thresher.ranks import Alone, Ranks, together
 from thresher.recorder import Recorder
 from thresher.train.checkpoint import load_checkpoint, save_checkpoint
 
+_UNTOLD: Mapping[str, str] = {}
+
 
 @dataclass(frozen=True)
 class Resumed:
@@ -42,12 +44,13 @@ class Saver:
 
     Where writing takes more than 0.2 s, it waits until writing costs at most a tenth of the time, which matters where epochs
     are short, as on a fast GPU. What a crash then loses is trained again; the recording stays bit for bit what it would have
-    been. With `every` > 0 it waits at least so many seconds, and writes nothing when the training has ended. `of` names the
-    training.
+    been. With `every` > 0 it waits at least so many seconds, and writes nothing when the training has ended. `of` tells the
+    training from others.
     """
 
     def __init__(
-        self, path: Path | None, ranks: Ranks, dynamic: DynamicSampler | None = None, every: float = 0.0, of: str = ""
+        self, path: Path | None, ranks: Ranks, dynamic: DynamicSampler | None = None, every: float = 0.0,
+        of: Mapping[str, str] = _UNTOLD,
     ) -> None:  # fmt: skip
         self.path, self.ranks, self.dynamic, self.every, self.of = path, ranks, dynamic, every, of
         self._ended, self._cost = time.monotonic(), 0.0
@@ -74,20 +77,19 @@ class Saver:
 
 def save_progress(
     path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, recorder: Recorder | None, epoch: int,
-    dynamic: DynamicSampler | None = None, gave: Mapping[str, float | None] | None = None, of: str = "",
+    dynamic: DynamicSampler | None = None, gave: Mapping[str, float | None] | None = None,
+    of: Mapping[str, str] = _UNTOLD,
 ) -> None:  # fmt: skip
     """Write what is needed to go on after `epoch` completed epochs; every rank of the recorder must call this.
 
-    `of` names the training, so that no other one goes on from it. Raises OSError if the disk is full or gone; the previous
-    checkpoint is then unchanged.
+    `of` tells the training from others, so that none of these goes on from it. Raises OSError if the disk is full or gone;
+    the previous checkpoint is then unchanged.
     """
     ranks: Ranks = Alone() if recorder is None else recorder.ranks
     moments = {str(i): dict(s) for i, s in optimizer.state_dict()["state"].items()}
-    state: dict[str, Any] = {"epoch": epoch, "model": model.state_dict(), "optimizer": moments}
+    state: dict[str, Any] = {**of, "epoch": epoch, "model": model.state_dict(), "optimizer": moments}
     if gave:
         state["gave"] = dict(gave)
-    if of:
-        state["of"] = of
     if dynamic is not None:
         state["dynamic"] = dynamic.state_dict()
     if recorder is not None and ranks.size == 1:
@@ -108,26 +110,27 @@ def save_progress(
 
 def load_progress(
     path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, recorder: Recorder | None,
-    dynamic: DynamicSampler | None = None, *, restart: bool = False, of: str = "",
+    dynamic: DynamicSampler | None = None, *, restart: bool = False, of: Mapping[str, str] = _UNTOLD,
 ) -> Resumed:  # fmt: skip
     """Load what was saved, if anything was, and return where the training goes on; every rank must call this.
 
     Where nothing was saved, the training starts over; a store that has epochs is then cut back to none if `restart` allows
     it. Raises InputError where it does not, or where the checkpoint is of another number of ranks, another model or
-    optimiser, or another training than `of` (checkpoints of earlier versions do not name theirs); CorruptFileError where
-    the file is not such a checkpoint.
+    optimiser, or another training than `of` says (checkpoints of earlier versions tell less of theirs); CorruptFileError
+    where the file is not such a checkpoint.
     """
     ranks: Ranks = Alone() if recorder is None else recorder.ranks
     if not ranks.share("resume", path.is_file())[0]:
         _cut_back(path, recorder, restart)
         return Resumed()
     with together(ranks, "resume"):
-        state = _read(path, recorder, dynamic, ranks)
+        state = _read(path, recorder, ranks)
         _check_alike(path, state, model, optimizer)
-        if of and state.get("of", of) != of:
+        told = all(state.get(key, value) == value for key, value in of.items())
+        if not told or ("dynamic" in state) != (dynamic is not None):
             raise InputError(
-                f"{path} is of another training: of another recipe, seed, choice of samples or loss scale. Continue with "
-                "those it was made with, or name another checkpoint."
+                f"{path} is of another training: of other data, another recipe, seed, choice of samples or loss scale. "
+                "Continue with those it was made with, or name another checkpoint."
             )
         model.load_state_dict(state["model"])
     _load_moments(model, optimizer, state["optimizer"])
@@ -151,7 +154,7 @@ def _cut_back(path: Path, recorder: Recorder | None, restart: bool) -> None:
     recorder.store.truncate(0)
 
 
-def _read(path: Path, recorder: Recorder | None, dynamic: DynamicSampler | None, ranks: Ranks) -> dict[str, Any]:
+def _read(path: Path, recorder: Recorder | None, ranks: Ranks) -> dict[str, Any]:
     """Return the state in a checkpoint, with that of this rank's recorder; raises InputError where it is of another number
     of ranks, CorruptFileError where something is missing."""
     state = load_checkpoint(path)
@@ -163,8 +166,7 @@ def _read(path: Path, recorder: Recorder | None, dynamic: DynamicSampler | None,
         )
     if recorder is not None and size > 1:
         state["recorder"] = load_checkpoint(_of_rank(path, int(state["epoch"]), ranks))
-    extra = [*(["recorder"] if recorder is not None else []), *(["dynamic"] if dynamic is not None else [])]
-    if not {"epoch", "model", "optimizer", *extra} <= set(state):
+    if not {"epoch", "model", "optimizer", *(["recorder"] if recorder is not None else [])} <= set(state):
         raise CorruptFileError(
             f"{path} is not a checkpoint of such a training: it holds {sorted(state)}. Delete it to start over."
         )
