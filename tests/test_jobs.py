@@ -30,6 +30,7 @@ from thresher.experiments.jobs import run_task
 from thresher.experiments.pace import Pace
 from thresher.experiments.rundir import locked, save_coreset
 from thresher.experiments.tables import markdown, table
+from thresher.files import write_json
 from thresher.train.loop import Progress
 from thresher.train.spec import TrainSpec
 
@@ -65,6 +66,16 @@ def test_shares_that_keep_the_same_samples_are_one_training(tmp_path: Path) -> N
     assert [result["keep"] for result in found] == told == [1.0, 0.9999999]
     assert found[0]["test_accuracy"] == found[1]["test_accuracy"]
     assert len(list(tmp_path.glob("*.json"))) == 1
+
+
+def test_equal_trainings_under_two_names_have_the_results_of_their_own_files(tmp_path: Path) -> None:
+    """On a GPU, or on two machines whose results were copied together, they need not be the same."""
+    job = Job("tdds", 0.1, 144, "digits", None, "f", {"epochs": 1}, 0)
+    equal, told = [job, replace(job, method="tdds:at=10:window=5")], list[float]()
+    for one, accuracy in zip(equal, (0.5, 0.625), strict=True):
+        write_json(one.result_path(tmp_path), {**one.told(), "test_accuracy": accuracy, "seconds": 1.0})
+    found = jobs.run_jobs(equal, tmp_path, on_result=lambda _, result: told.append(result["test_accuracy"]))
+    assert [result["test_accuracy"] for result in found] == told == [0.5, 0.625]
 
 
 def test_trainings_in_turn_leave_what_those_one_by_one_leave(tmp_path: Path) -> None:

@@ -183,10 +183,10 @@ def run_jobs(
     with the same jobs; otherwise all raise InputError.
     """
     ranks = current()
-    done: dict[str, dict[str, Any]] = {}
+    done: dict[Path, dict[str, Any]] = {}
 
     def finished(task: Task, result: dict[str, Any]) -> None:
-        done[task.job.digest] = result
+        done[task.path] = result  # equal trainings under several names have a file each
         if on_result is not None:
             on_result(task.job, result)
 
@@ -211,11 +211,11 @@ def run_jobs(
     with together(ranks, "trainings"), make_engine(engine or engine_of(device), processes) as runner:
         runner.run(mine, call, on_result=finished)
     for task in todo.values():
-        if task.job.digest not in done:
+        if task.path not in done:
             finished(task, _of_another_rank(task, ranks))
     for task in again:
-        finished(task, done[task.job.digest])
-    return [{**done[job.digest], "method": job.method, "keep": job.keep} for job in jobs]
+        finished(task, done[task.path])
+    return [{**done[task.path], "method": task.job.method, "keep": task.job.keep} for task in tasks]
 
 
 def _of_another_rank(task: Task, ranks: Ranks) -> dict[str, Any]:
