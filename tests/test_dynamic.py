@@ -528,6 +528,16 @@ def test_a_state_holds_the_draw_with_its_weights_and_is_not_changed_by_going_on(
     assert sorted(set(resumed.weights.tolist())) == sorted({0.0, *drawn.weights.tolist()})  # type: ignore[union-attr]
 
 
+def test_a_state_of_numpys_integers_is_one_of_pythons(tmp_path: Path) -> None:
+    numpys: dict[str, Any] = {"epochs": np.int64(8), "seed": np.int64(1)}
+    sampler = sampler_of(InfoBatch(), **numpys)
+    show(sampler)
+    save_checkpoint(tmp_path / "state", sampler.state_dict())
+    assert json.loads(json.dumps(dict(sampler.coreset.source)))["dynamic"]["seed"] == 1
+    resumed = sampler_of(InfoBatch(), epochs=8, seed=1)
+    resumed.load_state_dict(load_checkpoint(tmp_path / "state"))
+
+
 def test_what_is_shown_counts_from_the_draw_on() -> None:
     sampler = sampler_of(Fixed(Coreset(np.arange(5), None, N)), epochs=2)
     shown = [sampler.shown]

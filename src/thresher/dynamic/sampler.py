@@ -68,7 +68,7 @@ class DynamicSampler(Sampler[int]):
             )
         if recorder.missing != "allow":
             raise InputError('Samples will be missing from epochs on purpose. Create the Recorder with missing="allow".')
-        self.rule, self.recorder, self.epochs, self.seed = rule, recorder, epochs, seed
+        self.rule, self.recorder, self.epochs, self.seed = rule, recorder, int(epochs), int(seed)  # NumPy's no JSON holds
         self.counts: list[int] = []
         self._epoch = -1  # of the draw
         self._coreset: Coreset | None = None
