@@ -23,9 +23,10 @@ from thresher.experiments.rundir import RunDirectory, locked
 from thresher.experiments.study import StudySpec, notices, resolve_all, run_study, scales_loss
 from thresher.experiments.tables import markdown, mean_interval, table
 from thresher.methods import parse_methods
-from thresher.score_table import read_scores
+from thresher.score_table import read_scores, write_scores
 from thresher.scorers import AUM, EL2N, TDDS, Random
 from thresher.train.spec import TrainSpec
+from thresher.types import Scores
 
 SURROGATE = TrainSpec("tiny", epochs=5, batch_size=64, lr=0.05)
 CORESET = TrainSpec("tiny", epochs=2, batch_size=32, lr=0.05)
@@ -260,6 +261,16 @@ def test_a_coreset_that_changed_since_it_was_planned_is_refused(finished: tuple[
     job = Job("x", 0.2, 288, "digits", None, load("digits").fingerprint, CORESET.to_json(), 0, str(path), "another digest")
     with pytest.raises(FingerprintError, match="was changed since"):
         run_task(Task(job, tmp_path / "result.json"))
+
+
+@pytest.mark.parametrize("column", ["tdds", "aum"])
+def test_scores_that_changed_since_they_were_to_scale_a_loss_are_refused(tmp_path: Path, column: str) -> None:
+    path = tmp_path / "scores.parquet"
+    write_scores(path, {"tdds": Scores(np.zeros(1437, np.float32))})
+    job = Job("x", 1.0, 1437, "digits", None, load("digits").fingerprint, CORESET.to_json(), 0)
+    scaled = replace(job, scores=str(path), scale_column=column, scale_digest="another digest")
+    with pytest.raises(FingerprintError, match=r"scores\.parquet was changed since"):
+        run_task(Task(scaled, tmp_path / "result.json"))
 
 
 def test_kept_shares_that_look_alike_have_files_of_their_own(finished: tuple[Path, Any]) -> None:

@@ -157,10 +157,10 @@ def _discard_damaged(checkpoint: Path) -> None:
 def _loss_scale(job: Job) -> Floats | None:
     if job.scale_column is None or job.scores is None:
         return None
-    values = read_scores(Path(job.scores)).columns[job.scale_column].values
-    if values_digest(values) != job.scale_digest:
+    column = read_scores(Path(job.scores)).columns.get(job.scale_column)
+    if column is None or values_digest(column.values) != job.scale_digest:
         raise FingerprintError(f"{job.scores} was changed since this training was planned. Run the command again.")
-    return normalised(values)
+    return normalised(column.values)
 
 
 def run_jobs(
