@@ -30,7 +30,7 @@ from thresher.experiments.jobs import run_task
 from thresher.experiments.pace import Pace
 from thresher.experiments.rundir import locked, save_coreset
 from thresher.experiments.tables import markdown, table
-from thresher.files import write_json
+from thresher.files import part_of, write_json
 from thresher.train.loop import Progress
 from thresher.train.spec import TrainSpec
 
@@ -200,6 +200,19 @@ def test_a_training_that_was_ended_goes_on_from_its_last_checkpoint(
     assert epochs == [1, 2, *([1, 2] if damage else []), 3, 4]
     assert {**found, "seconds": 0} == {**whole, "seconds": 0}
     assert not checkpoint.exists()
+
+
+def test_what_a_training_left_that_was_killed_while_it_wrote_its_checkpoint_is_removed(tmp_path: Path) -> None:
+    spec, digits = TrainSpec("tiny", epochs=1, batch_size=256), load("digits")
+    job = Job("full", 1.0, len(digits.train), "digits", None, digits.fingerprint, asdict(spec), 0)
+    task, other = Task(job, tmp_path / "mine [1].json"), Task(job, tmp_path / "others.json")
+    rests = []
+    for one in (task, other):
+        rests.append(part_of(jobs._checkpoint(one)))
+        rests[-1].parent.mkdir(exist_ok=True)
+        rests[-1].write_bytes(b"half")
+    run_task(task, threads=1)
+    assert [rest.exists() for rest in rests] == [False, True]  # another process may be writing the other
 
 
 @pytest.mark.parametrize(("threads", "workers"), [(1, 0), (2, 2), (None, 2)])

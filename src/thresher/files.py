@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def check_plain(path: Path) -> None:
 
 def remove_parts(folder: Path, of: str = "") -> None:
     """Remove what killed writers left in a folder, or of its file `of` alone; the caller must be its only writer."""
-    for part in folder.glob(f"{of}*{PART}"):
+    for part in folder.glob(f"{escape(of)}*{PART}"):
         part.unlink()
 
 

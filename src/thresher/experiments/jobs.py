@@ -19,7 +19,7 @@ from thresher.engines import Call, engine_of, make_engine
 from thresher.errors import CorruptFileError, FingerprintError, MissingFileError
 from thresher.experiments.job import Job, Task, values_digest
 from thresher.experiments.rundir import environment, locked, read_training, refuse_other_data
-from thresher.files import write_json
+from thresher.files import remove_parts, write_json
 from thresher.held import Held
 from thresher.ranks import Alone, Ranks, current, together
 from thresher.ranks.alike import check_alike
@@ -66,10 +66,12 @@ def run_task(
     with locked(task.path.with_suffix(".lock")):
         if task.path.exists():
             return _finished(task)
-        found = yield from train.steps(task.job, device, threads, on_epoch, _checkpoint(task))
+        checkpoint = _checkpoint(task)
+        remove_parts(checkpoint.parent, checkpoint.name)  # a killed writer's, each as large as a checkpoint
+        found = yield from train.steps(task.job, device, threads, on_epoch, checkpoint)
         result = {**found, **task.about}
         write_json(task.path, result)
-        _checkpoint(task).unlink(missing_ok=True)
+        checkpoint.unlink(missing_ok=True)
         return result
 
 
