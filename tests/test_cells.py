@@ -206,6 +206,19 @@ def test_a_training_that_fails_fails_its_twins(recorded: Path, tmp_path: Path, m
     assert set(late.left) == set(pair)
 
 
+def test_a_training_that_fills_the_disk_ends_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(task: Any, *_: Any) -> dict[str, Any]:
+        ran.append(task)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    ran: list[Any] = []
+    monkeypatch.setattr("thresher.boards.reproduce.run_task", full)
+    with pytest.raises(OSError, match="No space"):
+        run_cells([cell("random", seed=seed) for seed in range(3)], Place(tmp_path), Pace())
+    assert len(ran) == 1  # the others would each train until they write their first checkpoint
+    assert not (tmp_path / "failed").exists()
+
+
 class Late(Pace):
     """A pace without time."""
 

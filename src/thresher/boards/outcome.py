@@ -83,9 +83,14 @@ def spared(fail: Callable[[Exception], None]) -> Iterator[None]:
     try:
         yield
     except (ThresherError, RuntimeError, MemoryError, OSError) as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if disk_full(error):
             raise
         fail(error)
+
+
+def disk_full(error: Exception) -> bool:
+    """Return whether an error says that there is no room left, which ends everything: no other cell has any."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def each(cells: Iterable[Cell], make: Callable[[Cell], Made], fail: Fail) -> dict[Cell, Made]:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from thresher.boards.cells import Cell
-from thresher.boards.outcome import Fail, Outcome, each, mark_failed, spared, work_of
+from thresher.boards.outcome import Fail, Outcome, disk_full, each, mark_failed, spared, work_of
 from thresher.boards.place import Place
 from thresher.boards.tasks import epochs_of, from_coresets, from_recording, unrecorded
 from thresher.boards.twins import adopt, paired, trained
@@ -213,6 +213,8 @@ def _train(tasks: Mapping[Cell, Task], run: _Run) -> None:
     twins = paired({cell: tasks[cell] for cell in outcome.open(tasks)})
 
     def on_failure(cell: Cell, error: Exception) -> None:
+        if disk_full(error):
+            raise error
         _fail_all((cell, *twins[cell]), run.fail, error)
 
     def admit(cell: Cell) -> bool:
