@@ -22,6 +22,7 @@ from thresher.experiments.recording import identity
 from thresher.experiments.rundir import RunDirectory, locked
 from thresher.experiments.study import StudySpec, notices, resolve_all, run_study, scales_loss
 from thresher.experiments.tables import markdown, mean_interval, table
+from thresher.files import part_of, replacing
 from thresher.methods import parse_methods
 from thresher.score_table import read_scores, write_scores
 from thresher.scorers import AUM, EL2N, TDDS, Random
@@ -154,6 +155,17 @@ def test_one_writer_at_a_time(tmp_path: Path) -> None:
     with RunDirectory(tmp_path, {"a": 1}), pytest.raises(RunDirectoryError, match="another process"):
         RunDirectory(tmp_path, {"a": 1})
     RunDirectory(tmp_path, {"a": 1}).close()
+
+
+def test_a_run_leaves_what_others_are_writing_into_its_folder(tmp_path: Path) -> None:
+    """A board scores a recording while another process may go on recording it for cells that need more epochs."""
+    with replacing(tmp_path / "scores-0a.parquet") as part:
+        part.write_bytes(b"whole")
+        part_of(tmp_path / "scores.parquet").write_bytes(b"of a run that was killed")
+        with RunDirectory(tmp_path, {}):
+            pass
+    assert (tmp_path / "scores-0a.parquet").read_bytes() == b"whole"
+    assert not list(tmp_path.glob("*.part"))
 
 
 def test_processes_that_were_forked_meanwhile_keep_no_run(tmp_path: Path, bystander: Callable[[], None]) -> None:

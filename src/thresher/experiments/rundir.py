@@ -27,6 +27,8 @@ from thresher.ranks import Alone, Ranks, together
 from thresher.trajectory.layout import MANIFEST
 from thresher.version import __version__
 
+_OWN = ("spec.json", "env.json", "scores.parquet", "table.md", "report.html")
+"""Files beside the folders that only a run writes, so that what is half-written of them is a killed one's."""
 _LATELY_KNOWN = ("test_fingerprint",)
 """Fields that runs of earlier versions lack; they are compared only if both sides have them."""
 
@@ -219,7 +221,8 @@ class RunDirectory:
             for folder in ("coresets", "results", "checkpoints"):
                 (path / folder).mkdir(exist_ok=True)
                 remove_parts(path / folder)
-            remove_parts(path)
+            for name in _OWN:  # others, as of a board's score tables, may be being written: that takes no lock
+                remove_parts(path, name)
             if not (path / "env.json").exists():
                 write_json(path / "env.json", environment())
         except BaseException:
