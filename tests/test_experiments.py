@@ -183,6 +183,10 @@ def test_processes_that_were_forked_meanwhile_keep_no_run(tmp_path: Path, bystan
         ({"methods": ("random", "last_loss")}, InputError, "last_loss reads loss, which is not recorded here"),
         ({"keeps": (1.5,)}, InputError, "share in"),
         ({"data": "mnist"}, UnknownNameError, "no data set 'mnist'"),
+        ({"seeds": (0, -1)}, InputError, "a seed, an integer in"),
+        ({"full_seeds": (0.5,)}, InputError, "a seed, an integer in"),
+        ({"surrogate_seed": 2**63}, InputError, "a seed, an integer in"),
+        ({"scale_loss": "All"}, InputError, "scale_loss as one of published, none, all, but got 'All'"),
     ],
 )
 def test_impossible_studies_end_before_they_train(
@@ -191,6 +195,12 @@ def test_impossible_studies_end_before_they_train(
     with pytest.raises(error, match=message):
         run_study(study(**changes), tmp_path / "run")
     assert not (tmp_path / "run" / "checkpoints" / "surrogate.safetensors").exists()
+
+
+def test_a_study_takes_numpys_seeds() -> None:
+    spec = study(seeds=tuple(np.arange(2)), full_seeds=np.arange(1), surrogate_seed=np.int64(3))
+    assert spec == study(full_seeds=(0,), surrogate_seed=3)
+    json.dumps(spec.to_json())
 
 
 def test_a_coreset_of_other_data_is_refused(finished: tuple[Path, Any], tmp_path: Path) -> None:

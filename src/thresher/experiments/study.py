@@ -35,7 +35,9 @@ from thresher.score_table import read_scores
 from thresher.settings.published import SCALED_LOSS, dataset_key
 from thresher.train.spec import TrainSpec
 from thresher.trajectory.reader import Trajectory
-from thresher.types import Pool
+from thresher.types import Pool, check_seed
+
+_SCALE_RULES = ("published", "none", "all")
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class StudySpec:
 
     `data` is the name that `thresher.data.load` takes, by which published settings are found; `corrupt` and `mislabel`
     change its training split as `load` says. With `check_minutes`, `auto` is first checked on a held-out part, for so long.
+    Raises InputError for a seed that is none and an unknown `scale_loss`.
     """
 
     data: str
@@ -59,6 +62,15 @@ class StudySpec:
     corrupt: str | None = None
     mislabel: str | None = None
     check_minutes: float | None = None
+
+    def __post_init__(self) -> None:
+        for seed in (self.surrogate_seed, *self.seeds, *self.full_seeds):
+            check_seed(seed)
+        if self.scale_loss not in _SCALE_RULES:
+            raise InputError(f"Expected scale_loss as one of {', '.join(_SCALE_RULES)}, but got {self.scale_loss!r}.")
+        object.__setattr__(self, "surrogate_seed", int(self.surrogate_seed))  # NumPy's no JSON holds
+        for name in ("seeds", "full_seeds"):
+            object.__setattr__(self, name, tuple(map(int, getattr(self, name))))
 
     def to_json(self) -> dict[str, Any]:
         """Return nested plain values."""
