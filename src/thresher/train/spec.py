@@ -20,7 +20,7 @@ _LATER = ("optimizer", "warmup_epochs", "label_smoothing", "clip_norm")
 
 @dataclass(frozen=True)
 class TrainSpec:
-    """How to train. Defaults are the published recipe for coresets; `surrogate()` gives the surrogate's.
+    """How to train. Defaults are the published recipe for coresets; the surrogate's has a batch size of 100.
 
     `epochs` to run; `schedule_epochs` is the length of the cosine schedule if it is longer than that (a surrogate that
     stops at T keeps the full schedule); `precision` of the forward pass ("bf16" is autocast, weights stay float32).
