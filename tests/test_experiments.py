@@ -27,6 +27,7 @@ from thresher.methods import parse_methods
 from thresher.score_table import read_scores, write_scores
 from thresher.scorers import AUM, EL2N, TDDS, Random
 from thresher.train.spec import TrainSpec
+from thresher.trajectory.writer import TrajectoryWriter
 from thresher.types import Scores
 
 SURROGATE = TrainSpec("tiny", epochs=5, batch_size=64, lr=0.05)
@@ -322,6 +323,19 @@ def test_a_file_is_made_by_one_process_at_a_time(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["one.json"]
 
 
+def test_a_line_of_the_log_that_was_cut_off_spoils_no_other(tmp_path: Path) -> None:
+    """As a full disk leaves one; a log that is empty or whole gets no empty line."""
+    with RunDirectory(tmp_path, {}) as run:
+        run.log("begun", n=1)
+        with (tmp_path / "log.jsonl").open("ab") as file:
+            file.write(b'{"event": "epo')
+        run.log("epoch", epoch=1)
+        run.log("epoch", epoch=2)
+    first, cut, *others = (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    assert cut == '{"event": "epo'
+    assert [json.loads(line)["event"] for line in (first, *others)] == ["begun", "epoch", "epoch"]
+
+
 def test_a_run_that_has_not_begun_takes_another_spec(tmp_path: Path, call: Any) -> None:
     """A misspelled model writes nothing, and a run without an epoch holds nobody up."""
     command = ("record", "--epochs", "1", "--batch-size", "256", "--out", tmp_path / "run")
@@ -335,6 +349,10 @@ def test_a_run_that_has_not_begun_takes_another_spec(tmp_path: Path, call: Any) 
     digits = load("digits")
     with RunDirectory(tmp_path / "run", identity(digits, TrainSpec("small", epochs=9), 0)):
         pass  # it was ended before its first epoch
+    store = tmp_path / "run" / "trajectory"
+    TrajectoryWriter.create(store, 1437, 10, ["change"]).close()
+    (store / "epoch=0000.part").mkdir()  # as it is left by one that was killed while it wrote its first epoch
     call(*command, "--model", "tiny")
+    assert not (store / "epoch=0000.part").exists()
     said = call.refused(*command, "--model", "small")
     assert "surrogate: model tiny there, small here" in said

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ from thresher.errors import CorruptFileError, FingerprintError, LaterFormatError
 from thresher.files import parse_json, remove_parts, write_json
 from thresher.locks import free_lock, take_lock
 from thresher.ranks import Alone, Ranks, together
-from thresher.trajectory.layout import MANIFEST
+from thresher.trajectory.layout import MANIFEST, load_manifest
 from thresher.version import __version__
 
 _OWN = ("spec.json", "env.json", "scores.parquet", "table.md", "report.html")
@@ -237,8 +238,7 @@ class RunDirectory:
             unknown = {key for key in _LATELY_KNOWN if key not in theirs or key not in mine}
             differing = [key for key in sorted({*theirs, *mine} - unknown) if theirs.get(key) != mine.get(key)]
             if differing and self._is_empty():
-                for begun in (self.path / "trajectory" / MANIFEST, *self.path.glob("checkpoints/surrogate*")):
-                    begun.unlink(missing_ok=True)
+                self._clear()
                 write_json(file, mine)
             elif differing:
                 told = "; ".join(_difference(key, theirs.get(key), mine.get(key)) for key in differing)
@@ -253,15 +253,33 @@ class RunDirectory:
 
     def _is_empty(self) -> bool:
         """Whether nothing was finished here, not even an epoch."""
-        there = (*self.path.glob("trajectory/epoch=*"), *self.path.glob("results/*.json"), *self.path.glob("*.parquet"))
-        return not there
+        if any(self.path.glob("results/*.json")) or any(self.path.glob("*.parquet")):
+            return False
+        store = self.path / "trajectory"
+        if not any(store.glob("epoch=*")):
+            return True
+        try:
+            return not load_manifest(store).epochs  # the rest of an epoch that was killed while it was written is none
+        except (MissingFileError, CorruptFileError):
+            return False
+
+    def _clear(self) -> None:
+        """Remove what a recording leaves that was ended before its first epoch was written."""
+        store = self.path / "trajectory"
+        for epoch in store.glob("epoch=*"):
+            shutil.rmtree(epoch)
+        for begun in (store / MANIFEST, *self.path.glob("checkpoints/surrogate*")):
+            begun.unlink(missing_ok=True)
 
     def log(self, event: str, **details: Any) -> None:
-        """Append one line to log.jsonl."""
+        """Append one line to log.jsonl, after what may be there of one that a full disk cut off."""
         if self._ranks.rank != 0:
             return
-        with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"time": round(time.time(), 3), "event": event, **details}) + "\n")
+        line = json.dumps({"time": round(time.time(), 3), "event": event, **details}) + "\n"
+        with (self.path / "log.jsonl").open("ab+") as file:
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(end - 1, 0))
+            file.write((line if file.read(1) in (b"", b"\n") else "\n" + line).encode())
 
     def results(self) -> list[dict[str, Any]]:
         """Return all finished trainings."""
