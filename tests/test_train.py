@@ -149,6 +149,8 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=message):
             fit(DIGITS, replace(SPEC, **changes), 0, checkpoint=path, resume=True, until=2)
+    with pytest.raises(InputError, match="without a Recorder, whose first 1 epochs were not recorded"):
+        fit(DIGITS, SPEC, 0, checkpoint=path, resume=True, until=2, recorder=Recorder(1437, 10, scorers={"el2n": EL2N()}))
 
 
 @pytest.mark.parametrize(

@@ -155,8 +155,11 @@ def _cut_back(path: Path, recorder: Recorder | None, restart: bool) -> None:
 
 
 def _read(path: Path, recorder: Recorder | None, ranks: Ranks) -> dict[str, Any]:
-    """Return the state in a checkpoint, with that of this rank's recorder; raises InputError where it is of another number
-    of ranks, CorruptFileError where something is missing."""
+    """Return the state in a checkpoint, with that of this rank's recorder.
+
+    Raises InputError where it is of another number of ranks or of a training that was not recorded, CorruptFileError where
+    something is missing.
+    """
     state = load_checkpoint(path)
     size = state.get("ranks", 1)
     if recorder is not None and size != ranks.size:
@@ -164,11 +167,16 @@ def _read(path: Path, recorder: Recorder | None, ranks: Ranks) -> dict[str, Any]
             f"{path} is of a recording on {size} rank{'s' if size > 1 else ''}, but this one has {ranks.size}. Continue "
             "with as many as before (torchrun --nproc-per-node), or choose another --out."
         )
-    if recorder is not None and size > 1:
-        state["recorder"] = load_checkpoint(_of_rank(path, int(state["epoch"]), ranks))
-    if not {"epoch", "model", "optimizer", *(["recorder"] if recorder is not None else [])} <= set(state):
+    if not {"epoch", "model", "optimizer"} <= set(state):
         raise CorruptFileError(
             f"{path} is not a checkpoint of such a training: it holds {sorted(state)}. Delete it to start over."
+        )
+    if recorder is not None and size > 1:
+        state["recorder"] = load_checkpoint(_of_rank(path, int(state["epoch"]), ranks))
+    if recorder is not None and "recorder" not in state:
+        raise InputError(
+            f"{path} is of a training without a Recorder, whose first {state['epoch']} epochs were not recorded. "
+            "Continue it without one, or name another checkpoint."
         )
     return state
 
