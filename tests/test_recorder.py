@@ -678,6 +678,21 @@ def test_labels_of_samples_that_come_late_reach_the_store(tmp_path: Path) -> Non
             assert (None if known is None or (known < 0).any() else known.tolist()) == wanted
 
 
+@pytest.mark.parametrize("evaluated", [False, True])
+def test_labels_that_came_before_a_resume_amid_an_epoch_reach_the_store(tmp_path: Path, evaluated: bool) -> None:
+    ids = torch.arange(4)
+    with TrajectoryWriter.create(tmp_path / "t", 4, 3, ["loss"]) as store:
+        recorder = Recorder(4, 3, store=store, missing="allow")
+        recorder.update(torch.zeros(2, 3), ids[:2] % 3, ids[:2])
+        recorder.end_epoch()
+        (recorder.update_eval if evaluated else recorder.update)(torch.zeros(3, 3), ids[1:] % 3, ids[1:])
+        resumed = Recorder(4, 3, store=store, missing="allow")
+        resumed.load_state_dict(recorder.state_dict())
+        resumed.update(torch.zeros(1, 3), ids[:1] % 3, ids[:1])
+        resumed.end_epoch()
+    assert (Trajectory.open(tmp_path / "t").targets == ids.numpy() % 3).all()
+
+
 @pytest.mark.parametrize(
     ("targets", "ids", "advice"),
     [

@@ -201,7 +201,8 @@ class Memory:
             place.copy_(value)
         faults = tensor(state.get("faults", intake.faults.new_zeros(0)))  # older states have none
         intake.faults.zero_()[: len(faults)] = faults.to(intake.device)
-        self.targets_incomplete = bool((intake.targets < 0).any())
+        # Labels that came since the last epoch was committed are not in its store.
+        self.targets_incomplete = bool((intake.targets < 0).any()) or self.amid_epoch or self.amid_evaluation
         self.features = np.array(tensor(state["features"]).numpy()) if "features" in state else None
         self._width = self.features.shape[1] if self.features is not None and self.amid_evaluation else None
 
