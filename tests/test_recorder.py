@@ -298,6 +298,7 @@ def test_targets_are_compared_with_those_of_a_state() -> None:
     other = Recorder(N, C, {"el2n": EL2N()}, targets=np.zeros(N, dtype=np.int64), missing="allow")
     with pytest.raises(InputError, match=r"was recorded with target \d, but targets= says 0"):
         other.load_state_dict(recorder.state_dict())
+    assert not other.pool().need_targets("this").any(), "what was refused has changed nothing"
 
 
 @pytest.mark.parametrize(

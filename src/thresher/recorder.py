@@ -285,9 +285,7 @@ class Recorder:
             check_state(state, self._made, self.scorers, self.store)
             memory = self._place()
             check_apart(state, memory, self.epoch)
-            memory.load(state["memory"])
-            if self._known is not None:
-                memory.intake.know(self._known)
+            memory.load(state["memory"], self._known)
         check_same_epoch(self.ranks, int(state["epoch"]))
         if self.store is not None:  # last: what was refused above has cut nothing
             self.store.truncate(state["epoch"])

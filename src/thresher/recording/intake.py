@@ -52,15 +52,18 @@ class Intake:
         self._never = torch.zeros((), dtype=torch.bool, device=device)
         self.copies = 0  # rows of the running epoch's training that were dropped
 
-    def know(self, targets: Tensor) -> None:
-        """Take the labels (n,) int64 that are known up front; raises InputError where a sample came with another one."""
-        other = torch.nonzero((self.targets >= 0) & (self.targets != targets.to(self.device)))[:, 0]
+    def check_known(self, recorded: Tensor, targets: Tensor) -> None:
+        """Raise InputError where a sample was `recorded` (n,), -1 where unknown, with another label than `targets` says."""
+        other = torch.nonzero((recorded >= 0) & (recorded != targets.to(recorded.device)))[:, 0]
         if len(other):
             row = int(other[0])
             raise InputError(
-                f"Sample {self.first + row} was recorded with target {int(self.targets[row])}, but targets= says "
+                f"Sample {self.first + row} was recorded with target {int(recorded[row])}, but targets= says "
                 f"{int(targets[row])}. Give the labels of the data set that was recorded, in the order of its ids."
             )
+
+    def know(self, targets: Tensor) -> None:
+        """Take the labels (n,) int64 that are known up front."""
         self.targets.copy_(targets)
         self.told = True
 

@@ -183,8 +183,11 @@ class Memory:
             **({} if self.features is None else {"features": self.features}),
         }
 
-    def load(self, state: Mapping[str, Any]) -> None:
-        """Copy `state()` back; what waits is forgotten. Raises InputError, before anything is changed, for another one's."""
+    def load(self, state: Mapping[str, Any], known: Tensor | None) -> None:
+        """Copy `state()` back, and take the labels that are `known` up front; what waits is forgotten.
+
+        Raises InputError, before anything is changed, for another one's state, also where it has other labels.
+        """
         intake, values = self.intake, state["values"]
         if set(values) != set(self.values):
             raise InputError(
@@ -195,6 +198,8 @@ class Memory:
         targets |= {"eval_visits": intake.eval_visits, **({} if self.logits is None else {"logits": self.logits})}
         found = [(place, _part(state, name, place)) for name, place in targets.items()]
         found += [(place, _part(values, name, place)) for name, place in self.values.items()]
+        if known is not None:
+            intake.check_known(tensor(state["targets"]), known)
         if self._pending is not None:
             self._pending.drain()
         for place, value in found:
@@ -205,12 +210,14 @@ class Memory:
         self.targets_incomplete = bool((intake.targets < 0).any()) or self.amid_epoch or self.amid_evaluation
         self.features = np.array(tensor(state["features"]).numpy()) if "features" in state else None
         self._width = self.features.shape[1] if self.features is not None and self.amid_evaluation else None
+        if known is not None:
+            intake.know(known)
 
     def after(self, before: Memory | None, known: Tensor | None) -> Memory:
         """Return this new memory, with what another one held `before` and the labels that are `known` up front."""
         if before is not None:
-            self.load(before.state())
-        if known is not None:
+            self.load(before.state(), known)
+        elif known is not None:
             self.intake.know(known)
         return self
 
