@@ -477,6 +477,8 @@ def test_frames_with_other_ids_than_sorted_ones_are_refused(tmp_path: Path, ids:
     with TrajectoryWriter.create(tmp_path / "t", 10, 4, SIGNALS, bucket_size=4) as writer:
         with pytest.raises(SampleIdError, match=r"sorted, unique ids in \[0, 10\), but the frame of epoch 0 has other ids"):
             writer.append(Frame(0, np.array(ids), values, 10))
+        with pytest.raises(SampleIdError, match="sorted, unique ids"):
+            writer.append(Frame(0, np.array(ids).astype(np.uint64), values, 10))  # type: ignore[arg-type]
         with pytest.raises(InputError, match=r"Expected 3 values, one per id, but loss has shape \(4,\)"):
             writer.append(Frame(0, np.arange(3), values, 10))
         writer.append(Frame(0, np.arange(4), values, 10))
