@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from thresher.coreset import Coreset
-from thresher.coreset_file import sidecar_path, write_coreset
+from thresher.coreset_file import _gathered, sidecar_path, write_coreset
 from thresher.data import Indexed
 from thresher.errors import CorruptFileError, FingerprintError, InputError, MissingFileError, SampleIdError
 from thresher.exchange.ids import read_csv
@@ -75,6 +76,21 @@ def test_ids_that_come_in_chunks_are_all_written(tmp_path: Path, monkeypatch: py
         chunks = [ids[first : first + size] for first in range(0, count, size)]
         assert write_coreset(path, 10, SOURCE, [chunks[0], ids[:0], *chunks[1:]]) == count
         assert same(Coreset.load(path), Coreset(ids, None, 10, SOURCE))
+
+
+def test_each_chunk_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = Mock(side_effect=len)
+    monkeypatch.setattr("thresher.coreset_file.len", counted, raising=False)
+    assert sum(map(len, _gathered([np.arange(5)] * 300))) == 1500
+    assert counted.call_count == 300, "a selection of few samples from many has a chunk for each block that was read"
+
+
+def test_a_folder_in_the_place_of_a_coreset_costs_nothing(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    sidecar_path(tmp_path / "kept").write_text("of something else")
+    with pytest.raises(IsADirectoryError, match=r"kept'$"):
+        small().save(tmp_path / "kept")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept", "kept.json"]
 
 
 def test_the_digest_tells_coresets_apart() -> None:

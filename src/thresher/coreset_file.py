@@ -6,6 +6,7 @@ people and other tools.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -58,6 +59,8 @@ def write_coreset(
     places = (path, sidecar_path(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     check_plain(path)
+    if path.is_dir():  # before the sidecar goes: it would be that of another file
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     staged = [part_of(place) for place in places]
     try:  # Both are on disk before either takes its place: a full disk leaves the old pair as it was.
         count, metadata = _write_parquet(staged[0], n, source, chunks, weights)
@@ -121,11 +124,13 @@ def _write_parquet(
 def _gathered(chunks: Iterable[Ids]) -> Iterator[Ids]:
     """Yield ids in chunks of a row group's size, or larger."""
     waiting: list[Ids] = []
+    rows = 0
     for ids in chunks:
         waiting.append(ids)
-        if sum(map(len, waiting)) >= _GROUP:
+        rows += len(ids)
+        if rows >= _GROUP:
             yield np.concatenate(waiting)
-            waiting = []
+            waiting, rows = [], 0
     if waiting:
         yield np.concatenate(waiting)
 
