@@ -500,6 +500,12 @@ def test_a_part_is_a_recording_of_its_buckets(tmp_path: Path) -> None:
         np.testing.assert_array_equal(some.ids, all_.ids[mine] - 25)
         np.testing.assert_array_equal(some.values["loss"], all_.values["loss"][mine])
     assert part.part(1, 2).start == 50
+    requests = [Request(name, make_scorer(name)) for name in ("el2n", "random")]
+    for engine in (Serial(), make_engine("threads", 2)):
+        with engine:
+            score_store(part, requests, tmp_path / "part.parquet", engine=engine)
+        found = read_scores(tmp_path / "part.parquet").columns
+        assert found == replay(part, requests)
 
 
 def test_scoring_names_what_it_cannot_do_before_it_reads(tmp_path: Path) -> None:

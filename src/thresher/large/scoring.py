@@ -71,7 +71,8 @@ def _score_parts(
     if isinstance(engine, Turns):  # which is this process: parts can be watched from within
         for number, (a, b) in enumerate(pairwise(cuts)):
             part = source.part(a, b)
-            yield part.start, part.start + part.n, _score_part(part, requests, exact, _within(on_step, number, count))
+            start = part.start - source.start  # which may be a part itself
+            yield start, start + part.n, _score_part(part, requests, exact, _within(on_step, number, count))
         return
     wave = _PARTS * engine.workers if engine.workers > 1 else 1
     for first in range(0, count, wave):
@@ -82,7 +83,8 @@ def _score_parts(
             largest_first, partial(_call, parts, requests, exact), on_result=partial(_take, found, on_step, first, count)
         )
         for number, part in enumerate(parts):
-            yield part.start, part.start + part.n, found.pop(number)
+            start = part.start - source.start
+            yield start, start + part.n, found.pop(number)
 
 
 def _within(on_step: OnStep | None, number: int, count: int) -> OnStep | None:
