@@ -121,6 +121,7 @@ def test_short_recordings_shorten_what_was_not_asked_for() -> None:
         ("tdds:window", InputError, "Expected a method such as"),
         ("tdds:window=5:window=6", InputError, "Expected a method such as"),
         ("tdds:at=ten", InputError, "whole number"),
+        pytest.param("tdds:at=" + "9" * 5000, InputError, "whole number", id="far too many digits"),
         ("tdds:at=31", TooFewEpochsError, "for 31 epochs, but 30"),
         ("tdds:window=31", TooFewEpochsError, "needs at least 31 epochs, but is scored after 30"),
         ("tdds:window=12:at=10", TooFewEpochsError, "needs at least 12 epochs, but is scored after 10"),

@@ -191,6 +191,8 @@ def test_golden_orders() -> None:
         ("tdds", {"spread": "range"}, "one of norm, variance"),
         ("tdds", {"absolute": "maybe"}, "absolute as bool"),
         ("tdds", {"windw": 3}, "no parameter windw; its parameters are window"),
+        ("tdds", {"window": float("inf")}, "window as int, but got inf"),
+        pytest.param("tdds", {"decay": 10**400}, "decay as float", id="beyond floats"),
         ("el2n", {"epochs": 0}, "epochs >= 1"),
         ("aum", {"skip": -1}, "skip >= 0"),
         ("forgetting", {"never_learned": "often"}, "one of zero, max"),

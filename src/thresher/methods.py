@@ -25,6 +25,7 @@ __all__ = ["METHODS", "Method", "ResolvedMethod", "card", "find", "is_selector",
 AUTO, RANDOM = "auto", "random"
 FULL = "full"
 """What results call a training on everything; not a method, since nothing is selected."""
+_DIGITS = 18  # of a number of epochs; Python refuses to read thousands, with an error of its own
 _LENGTHS = ("epochs", "window")  # parameters that count epochs; a short recording shortens what was not asked for
 
 
@@ -143,7 +144,7 @@ def _epoch(label: str, text: str | None, available: int | None) -> int | None:
     """Return the epoch to score after that a label names."""
     if text is None:
         return None
-    if not (text.isascii() and text.isdigit() and int(text)):
+    if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS and int(text)):
         raise InputError(f"Expected at as a whole number of completed epochs, or auto, in {label!r}, but got {text!r}.")
     if available is not None and int(text) > available:
         raise TooFewEpochsError(f"{label} asks for {text} epochs, but {available} are recorded. Record more.")

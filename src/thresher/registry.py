@@ -261,7 +261,7 @@ def _convert(name: str, key: str, value: Any, wanted: Any) -> Any:
             return int(value) if isinstance(value, str) or value == int(value) else _refuse()
         if wanted is float and not isinstance(value, bool):
             return float(value)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         pass
     raise InputError(f"Expected {name}'s {key} as {getattr(wanted, '__name__', wanted)}, but got {value!r}.")
 
