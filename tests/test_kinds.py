@@ -128,6 +128,15 @@ def test_a_recorder_state_that_is_not_whole(change: Callable[[dict[str, Any]], A
     assert recorder.state_dict()["memory"]["targets"].tolist() == [1, 2]
 
 
+def test_provenance_of_numbers_of_numpys_is_json_ready(tmp_path: Path) -> None:
+    kept = select(Scores(np.arange(4.0)), Pool(np.int64(4)), np.float64(0.5), Top(), seed=np.int64(1))  # type: ignore[arg-type]
+    assert json.loads(json.dumps(kept.source)) == kept.source
+    with TrajectoryWriter.create(tmp_path / "t", 2, 2, ["loss"]) as store:
+        store.append(Frame(0, np.arange(2), {"loss": LOSS}, 2))
+    found = replay(Trajectory.open(tmp_path / "t"), [Request("loss", LastLoss(), np.int64(1))])  # type: ignore[arg-type]
+    assert json.loads(json.dumps(found["loss"].source))["at"] == 1
+
+
 def without(state: dict[str, Any], name: str) -> dict[str, Any]:
     return {key: value for key, value in state.items() if key != name}
 
@@ -319,6 +328,7 @@ def test_scores_are_what_stands_there_not_what_lies_below_a_mask() -> None:
         (torch.tensor([0.5, 0.0]).to_sparse(), "numeric scores, but got a Tensor of torch.float32"),
         (np.array([1.0, -1e300]), r"32-bit numbers as scores, but got -1e\+300"),
         ([10**400], "numeric scores"),
+        ([None, 1e300], r"32-bit numbers as scores, but got 1e\+300"),
     ):
         with pytest.raises(InputError, match=wanted):
             Scores(values)  # type: ignore[arg-type]

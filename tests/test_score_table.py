@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -93,6 +94,7 @@ def test_labels_of_other_tools_that_are_none_are_refused(tmp_path: Path, target:
         (pa.array([0, 1], pa.timestamp("s")), r"numbers in the column mine of .*, but got timestamp\[.+\]\. Drop"),
         (pa.array(["a", "b"]), "numbers in the column mine of .*, but got string"),
         (pa.array([[0.5], [1.0]]), "numbers in the column mine of .*, but got list"),
+        (pa.array([Decimal(10**60), None], pa.decimal256(70, 0)), r"32-bit numbers in the column mine.*, but got 1e\+60"),
         (pa.array([1e300, 0.0]), r"32-bit numbers in the column mine of .*, but got 1e\+300\. Scale"),
     ],
 )

@@ -53,6 +53,8 @@ def narrow(values: NDArray[Any], dtype: str) -> tuple[NDArray[Any], str]:
     >>> narrow(np.array([0.5, 1e300]), "float32")[1], narrow(np.array([0.5, np.inf]), "float32")[1]
     ('1e+300', '')
     """
+    if values.dtype == object:  # Python's numbers, decimals, None: as NumPy's, among which the lost one is found
+        values = values.astype(np.float64)
     with np.errstate(over="ignore"):
         made = values.astype(dtype, copy=False)
     if made is not values and values.dtype.kind in "fiu" and (lost := np.isinf(made) & np.isfinite(values)).any():

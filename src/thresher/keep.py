@@ -89,7 +89,7 @@ def keep_count(n: int, keep: Keep) -> int:
     share = _share(keep)
     if share is None:
         raise _share_error(keep)
-    return n - int(n - share_times(share, n))
+    return int(n) - int(n - share_times(share, n))
 
 
 def share_of(n: int, keep: Keep) -> float:

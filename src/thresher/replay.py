@@ -200,7 +200,7 @@ def _checked_at(source: Source, request: Request) -> int:
 
 def provenance(scorer: Scorer, at: int) -> dict[str, Any]:
     """Return the provenance that a score column keeps."""
-    return {"scorer": scorer.name, "params": scorer.params(), "at": at}
+    return {"scorer": scorer.name, "params": scorer.params(), "at": int(at)}
 
 
 def first_start(asked: Sequence[tuple[Request, int]]) -> int:

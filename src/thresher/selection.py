@@ -132,6 +132,6 @@ def provenance(
         "selector": {"name": selector.name, "params": selector.params()},
         "keep": keep if isinstance(keep, str) else getattr(keep, "item", lambda: keep)(),
         "count": count,
-        "seed": seed,
+        "seed": int(seed),
         "version": __version__,
     }
