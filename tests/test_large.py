@@ -21,7 +21,14 @@ from thresher import score_file, score_table
 from thresher.coreset import Coreset
 from thresher.engines import make_engine
 from thresher.engines.turns import Serial
-from thresher.errors import CorruptFileError, InputError, MissingSamplesError, RunDirectoryError, TooFewEpochsError
+from thresher.errors import (
+    CorruptFileError,
+    InputError,
+    MissingSamplesError,
+    RunDirectoryError,
+    TooFewEpochsError,
+    UnknownNameError,
+)
 from thresher.large import scoring
 from thresher.large.scoring import score_store
 from thresher.large.selecting import FileSamples, select_file
@@ -37,6 +44,7 @@ from thresher.score_file import ScoreColumn, ScoreFile
 from thresher.score_table import read_scores, write_scores
 from thresher.selection import select
 from thresher.selectors._base import Rule
+from thresher.selectors.learnable import Learnable
 from thresher.selectors.stratified import Stratified
 from thresher.selectors.top import Top
 from thresher.trajectory.reader import Trajectory
@@ -335,6 +343,11 @@ def test_what_cannot_be_selected_from_is_told_as_in_memory(tmp_path: Path, call:
         with pytest.raises(type(in_memory.value)) as from_file:
             select_file(ScoreFile.open(path), "x", out, 2, Top())
         assert str(from_file.value) == str(in_memory.value)
+    with pytest.raises(UnknownNameError, match=r"score column of .*, one of x, but got 'tdds'"):
+        select_file(ScoreFile.open(path), "tdds", out, 2, Top())
+    for other in ("top", Learnable(), Top):
+        with pytest.raises(InputError, match="selector that reads block by block"):
+            select_file(ScoreFile.open(path), "x", out, 2, other)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"top\(balanced=True\) needs the class label"):
         select_file(ScoreFile.open(path), "x", out, 2, Top(balanced=True))
     write_scores(path, {"x": Scores(np.zeros(3))}, np.array([0, -1, 2]))

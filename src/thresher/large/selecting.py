@@ -16,6 +16,7 @@ import numpy as np
 from thresher.coreset_file import write_coreset
 from thresher.engines import Engine
 from thresher.engines.turns import Serial, Turns
+from thresher.errors import InputError, UnknownNameError, nearest
 from thresher.keep import Keep, keep_count
 from thresher.ranking.blocks import Block, Mask, Step, reduce_blocks
 from thresher.score_file import ScoreFile
@@ -41,10 +42,11 @@ def select_file(
 ) -> int:
     """Write the coreset that `thresher.select` would pick by a column of a score file to `out`; return its size.
 
-    Same arguments, errors and bits as `thresher.select` and `Coreset.save`. Memory does not grow with the number of
-    samples, but with the largest class label (and the strata). `engine` says where to read; by default this process does,
-    with a thread that reads ahead. With Ray, all nodes must see the file under the same path. `on_step(number, done, total)`
-    is called with the pass over the file (from 1), and the samples it has read of all.
+    Same errors and bits as `thresher.select` and `Coreset.save`; `selector` must be a `Rule`. Raises UnknownNameError for a
+    column that the file has not. Memory does not grow with the number of samples, but with the largest class label (and the
+    strata). `engine` says where to read; by default this process does, with a thread that reads ahead. With Ray, all nodes
+    must see the file under the same path. `on_step(number, done, total)` is called with the pass over the file (from 1), and
+    the samples it has read of all.
 
     >>> import tempfile
     >>> from pathlib import Path
@@ -60,6 +62,16 @@ def select_file(
     [1, 3]
     """
     check_seed(seed)
+    if not isinstance(selector, Rule):
+        raise InputError(
+            f"Expected a selector that reads block by block, such as thresher.selectors.Top(), but got {selector!r}. Give "
+            "others, and names of selectors, to thresher.select."
+        )
+    if column not in file.columns:
+        known = ", ".join(file.columns) or "none"
+        raise UnknownNameError(
+            f"Expected a score column of {file.path}, one of {known}, but got {column!r}{nearest(column, file.columns)}."
+        )
     count = keep_count(file.n, keep)
     samples = FileSamples(file, column, engine or Serial(), on_step)
     kept = selector.kept(samples, count, np.random.default_rng(seed))
