@@ -471,6 +471,14 @@ def test_what_was_replaced_since_a_store_was_opened_is_not_called_damaged(tmp_pa
         list(Trajectory.open(tmp_path / "t").frames(["loss"]))
 
 
+def test_a_store_is_verified_piece_by_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with TrajectoryWriter.create(tmp_path / "t", 10, 4, SIGNALS) as writer:
+        writer.append(Frame(0, np.arange(10), {"loss": np.ones(10, np.float32)}, 10))
+    monkeypatch.setattr("thresher.trajectory.layout._CHUNK", 100)
+    monkeypatch.delattr(Path, "read_bytes")  # a file of all features need not fit the memory
+    Trajectory.open(tmp_path / "t").verify()
+
+
 @pytest.mark.parametrize("ids", [[3, 1, 0, 2], [0, 1, 1, 2], [-1, 0, 1, 2], [0, 1, 2, 10]])
 def test_frames_with_other_ids_than_sorted_ones_are_refused(tmp_path: Path, ids: list[int]) -> None:
     values = {"loss": np.ones(4, np.float32)}

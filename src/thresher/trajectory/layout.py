@@ -138,11 +138,17 @@ def entry_from(raw: Mapping[str, Any]) -> FileEntry:
 
 def entry_of(path: Path, name: str, rows: int, columns: Mapping[str, int]) -> FileEntry:
     """Return the entry of a file just written to `path`; `columns` maps each to the CRC-32 of its values."""
+    crc, size = crc_and_size(path)
+    return FileEntry(name, rows, size, crc, tuple(columns), tuple(columns.values()))
+
+
+def crc_and_size(path: Path) -> tuple[int, int]:
+    """Return the CRC-32 of a whole file and its size in bytes."""
     crc, size = 0, 0
     with path.open("rb") as file:
         while content := file.read(_CHUNK):  # a file of all features need not fit the memory
             crc, size = zlib.crc32(content, crc), size + len(content)
-    return FileEntry(name, rows, size, crc, tuple(columns), tuple(columns.values()))
+    return crc, size
 
 
 def epoch_folder(epoch: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -24,7 +23,7 @@ from thresher.errors import (
     of_the_system,
 )
 from thresher.places import as_place, fixed, for_arrow
-from thresher.trajectory.layout import MANIFEST, FileEntry, Manifest, load_manifest
+from thresher.trajectory.layout import MANIFEST, FileEntry, Manifest, crc_and_size, load_manifest
 from thresher.trajectory.part import Part
 from thresher.types import Floats, Frame, Ids, as_names, is_whole
 
@@ -188,7 +187,7 @@ class Trajectory:
     def verify(self) -> None:
         """Read every file in full and compare it with its checksum; raises MissingFileError or CorruptFileError."""
         for entry in self._entries():
-            if zlib.crc32(self._path(entry).read_bytes()) != entry.crc:
+            if crc_and_size(self._path(entry)) != (entry.crc, entry.size):
                 raise self._corrupt(entry, "its contents do not match their checksum")
 
     def check_files(self) -> None:
