@@ -333,6 +333,9 @@ def test_scores_are_what_stands_there_not_what_lies_below_a_mask() -> None:
         with pytest.raises(InputError, match=wanted):
             Scores(values)  # type: ignore[arg-type]
     assert np.isinf(Scores(np.array([np.inf, 1.0])).values[0])
+    with pytest.raises(InputError, match="margins without a mask, but 1 of 60 are masked"):
+        find_suspects(np.ma.masked_equal(np.append(np.full(59, 5.0, np.float32), -99), -99))
+    assert not find_suspects(torch.full((60,), 5.0, requires_grad=True)).mask.any()  # type: ignore[arg-type]
 
 
 def test_masked_ids_labels_and_logits_are_refused() -> None:

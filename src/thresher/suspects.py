@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from thresher.arrays import same_fields
+from thresher.arrays import as_whole_array, same_fields
 from thresher.errors import InputError
 from thresher.types import Floats
 
@@ -88,7 +88,7 @@ def find_suspects(margins: Floats) -> Suspects:
     most 28 % had suspects with 50 samples, 19 % with 100, 3 % with 300 and none with 1 000. Margins spread evenly over -5 to
     5 have no hump, yet 44 % of such sets had suspects with 300 samples, 27 % with 1 000 and 7 % with 5 000.
 
-    Raises InputError if a margin is NaN or infinite, or there is not one per sample.
+    Raises InputError if a margin is NaN, infinite or masked, or there is not one per sample.
 
     Source: the margin as evidence is Pleiss et al. 2020 (AUM); the two-component mixture over training dynamics is Arazo
     et al. 2019, there with Beta distributions of the loss; Ashman, Bird and Zepf 1994 for when two humps are two.
@@ -125,9 +125,10 @@ def find_suspects(margins: Floats) -> Suspects:
 
 def _checked(margins: Floats) -> Floats:
     """Return margins as float32. Raises InputError unless they are one finite number per sample."""
+    whole = as_whole_array(margins, "margins")
     try:
-        values = np.asarray(margins, dtype=np.float32)
-    except (TypeError, ValueError):  # texts, sequences of unequal parts
+        values = np.asarray(whole, dtype=np.float32)
+    except (TypeError, ValueError):  # texts
         raise InputError(f"Expected numeric margins, but got a {type(margins).__name__} with other values.") from None
     if values.ndim != 1:
         raise InputError(
