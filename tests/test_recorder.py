@@ -600,6 +600,24 @@ def needs(scorers: dict[str, Any]) -> set[str]:
     return {need for scorer in scorers.values() for need in scorer.needs}
 
 
+def test_features_of_a_state_reach_the_store_that_was_cut_back_to_it(tmp_path: Path) -> None:
+    features, later = torch.randn(2, N, 4, generator=torch.Generator().manual_seed(0))
+    logits, targets, ids = batch()
+    with TrajectoryWriter.create(tmp_path / "t", N, C, ["loss"]) as store:
+        recorder = Recorder(N, C, {"moderate": ClassDistance()}, store=store)
+        for shown in (features, later):
+            state = copy.deepcopy(recorder.state_dict())
+            recorder.update(logits, targets, ids)
+            recorder.update_eval(logits, targets, ids, shown)
+            recorder.end_epoch()
+        resumed = Recorder(N, C, {"moderate": ClassDistance()}, store=store)
+        resumed.load_state_dict(state)
+        resumed.update(logits, targets, ids)
+        resumed.end_epoch()
+    found = replay(Trajectory.open(tmp_path / "t"), [Request("moderate", ClassDistance())])
+    assert found == resumed.scores()
+
+
 def test_features_of_two_widths_in_one_pass_are_refused() -> None:
     recorder = Recorder(4, 2, {"distance": ClassDistance()})
     logits, targets, ids = torch.randn(4, 2), torch.tensor([0, 0, 1, 1]), torch.arange(4)

@@ -289,6 +289,7 @@ class Recorder:
         check_same_epoch(self.ranks, int(state["epoch"]))
         if self.store is not None:  # last: what was refused above has cut nothing
             self.store.truncate(state["epoch"])
+            memory.features_cut = self.store.manifest.features is None
         self.epoch, self.seen = int(state["epoch"]), 0
         kept = {name: state["states"].get(name, {}) for name in self.scorers}
         self._states = {name: {k: np.array(tensor(v).numpy()) for k, v in arrays.items()} for name, arrays in kept.items()}

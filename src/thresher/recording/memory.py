@@ -42,6 +42,7 @@ class Memory:
         self.targets_incomplete = True
         self.shown = False  # a batch whose logits were looked at, whether they are probabilities
         self.features: Floats | None = None
+        self.features_cut = False  # off the store, whose epochs went back to those of a state
         self._width: int | None = None  # of the features of the running evaluation pass
         self._pending = Pending(device) if defers(device) else None
 
@@ -152,6 +153,7 @@ class Memory:
 
         Logits are those of the training, NaN in the rows of samples that only the evaluation pass showed. Features are new
         on every rank where the pass brought any, also on one that owns none of its samples: it gives what it had before.
+        Those that the store has lost are new to it.
         """
         logits = None if self.logits is None else self.logits.cpu().numpy()[frame.ids]
         if logits is not None:
@@ -159,13 +161,13 @@ class Memory:
         return {
             "logits": logits,
             "targets": self.intake.targets.cpu().numpy() if targets else None,
-            "features": self.features if self._width is not None else None,
+            "features": self.features if self._width is not None or self.features_cut else None,
         }
 
     def start_epoch(self) -> None:
         """Forget the row of the epoch that was committed, not the log-probabilities."""
         self.intake.start_epoch()
-        self._width = None
+        self._width, self.features_cut = None, False
         for values in self.values.values():
             values.fill_(float("nan"))
 
@@ -217,6 +219,7 @@ class Memory:
         """Return this new memory, with what another one held `before` and the labels that are `known` up front."""
         if before is not None:
             self.load(before.state(), known)
+            self.features_cut = before.features_cut
         elif known is not None:
             self.intake.know(known)
         return self
