@@ -150,6 +150,7 @@ BAD: dict[str, tuple[tuple[Any, ...], type[Exception], str]] = {
     "one-dimensional logits": (changed(logits=torch.randn(N)), InputError, "shape"),
     "float8 logits": (changed(logits=torch.ones(N, C).to(torch.float8_e4m3fn)), InputError, "of 16 bits or more"),
     "complex logits": (changed(logits=torch.ones(N, C) * 1j), InputError, "floating"),
+    "features without width": (changed(features=torch.ones(N, 0)), InputError, r"of shape \(12, D\), but got \(12, 0\)"),
     "float8 features": (changed(features=torch.ones(N, 2).to(torch.float8_e5m2)), InputError, "features as real numbers"),
     "complex features": (changed(features=torch.ones(N, 2) * 1j), InputError, "features as real numbers"),
     "integer logits": (changed(logits=torch.ones(N, C, dtype=torch.int64)), InputError, "floating"),

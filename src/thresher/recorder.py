@@ -227,7 +227,10 @@ class Recorder:
         return waiting or (self._memory is not None and self._memory.amid_evaluation)
 
     def pool(self) -> Pool:
-        """Return what is known besides the dynamics: targets and features; on several ranks, the targets of all samples."""
+        """Return what is known besides the dynamics: targets and features; on several ranks, the targets of all samples.
+
+        Features are the Recorder's own array: copy them before a later evaluation pass, which writes there.
+        """
         own = self._own_pool()
         if self._collector is None:
             return own

@@ -71,7 +71,7 @@ def as_batch(
             hint = f" {_SOFT}" if soft else ""
             raise kind(f"Expected {what} of shape ({logits.shape[0]},), but got {tuple(value.shape)}.{hint}")
     rows = None if features is None else tensor(features, "features")
-    if rows is not None and (rows.ndim != 2 or len(rows) != len(logits)):
+    if rows is not None and (rows.ndim != 2 or len(rows) != len(logits) or not rows.shape[1]):
         raise InputError(f"Expected features of shape ({len(logits)}, D), but got {tuple(rows.shape)}.")
     if rows is not None:
         _check_width("features", rows)
