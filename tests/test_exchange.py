@@ -468,7 +468,7 @@ def test_the_command_writes_every_format(folder: Path, shards: list[Path], tmp_p
 def test_what_lies_beside_shards_is_none(shards: list[Path], tmp_path: Path, call: Any) -> None:
     """An index or a checksum was read as a shard and called a damaged one; compressed shards are shards."""
     KEPT.save(tmp_path / "c.parquet")
-    place, *_ = shards
+    place = shutil.copytree(shards[0].parent, tmp_path / "shards") / shards[0].name
     place.with_name(f"{place.name}.gz").write_bytes(gzip.compress(place.read_bytes()))
     place.unlink()
     for ending in ("idx", "sha256"):
