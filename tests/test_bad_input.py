@@ -505,6 +505,8 @@ def test_settings_from_the_recording_come_with_what_the_selector_reads(finished:
         (("--method", "tdds:window=3", "--window", "4"), "Expected window once"),
         (("--window", ""), "as integers"),
         (("--method", "el2n:at=2", "--at", "3"), "Expected at once"),
+        (("--method", "tdds:at=auto", "--keep", "0.1", "--at", "3"), "which derives both, and as --at"),
+        (("--method", "tdds:at=auto", "--keep", "0.1", "--window", "3"), "which derives both, and as --window"),
         (("--method", "el2n", "--window", "3"), "--window is only for tdds"),
         (("--method", ""), "Expected distinct methods"),
     ],

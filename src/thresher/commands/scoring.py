@@ -72,12 +72,14 @@ def _requests(
     """Return the columns that a label, one of `several` or alone, stands for: TDDS's grid, or a method's scorer and the
     additional scores that its selector reads."""
     name, given = parse_spec(label)
-    if given.get("at") == AUTO:
-        return _derived(label, source, keep, say, screen)
+    derive = given.get("at") == AUTO
     grid = find(name).scorer_name == "tdds"  # the epochs that a grid asks for are never shortened
     for option, values in (("window", windows if grid else []), ("at", ats)):
-        if values and option in given:
-            raise InputError(f"Expected {option} once, but got it in {label!r} and as --{option}. Omit one of them.")
+        if values and (option in given or derive):
+            how = ", which derives both," if derive else ""
+            raise InputError(f"Expected {option} once, but got it in {label!r}{how} and as --{option}. Omit one of them.")
+    if derive:
+        return _derived(label, source, keep, say, screen)
     data = "" if grid else str(source.info.get("data", ""))  # what is published for TDDS depends on the share to keep
     resolved = resolve(label, data, 1.0, epochs_available=None if grid else source.epochs)
     whens: list[int | None] = [*ats] or [resolved.at]
