@@ -409,6 +409,8 @@ def test_what_is_selected_from_is_told(tmp_path: Path, call: Any) -> None:
     said = call("select", grid, "--keep", "0.1", "--out", core)  # the table knows its data set, the grid has its (T, K)
     assert "T=10, K=5: published for cifar10" in said
     assert Coreset.load(core).source["scorer"]["at"] == 10
+    call("select", grid, "--data", "cifar100", "--method", "tdds:window=5:at=10", "--keep", "0.1", "--out", core)
+    assert Coreset.load(core).source["data"] == "cifar10"  # whose settings are used does not change what was scored
     assert "holds scores of" not in call("select", grid, "--column", "tdds[K=10,T=30]", "--keep", "0.1", "--out", core)
     said = call("select", grid, "--method", "el2n", "--column", "tdds[K=5,T=10]", "--keep", "0.1", "--out", core)
     told = "the column tdds[K=5,T=10] holds scores of tdds, not of el2n"  # whose name the coreset has

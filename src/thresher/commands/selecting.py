@@ -44,13 +44,14 @@ def select_command(
     if not file.columns:
         raise InputError(f"Expected a score table, but {scores} has no scores. Write one with `thresher score`.")
     wanted = parse_keep(keep)
-    data = data or str(file.info.get("data", ""))
-    chosen, alone = _chosen(method, column, file, data, share_of(file.n, wanted))
+    scored = str(file.info.get("data", ""))
+    chosen, alone = _chosen(method, column, file, data or scored, share_of(file.n, wanted))
     names, notice = _columns_read(chosen, file, column, scores)
     resolved = replace(chosen, notice="" if alone else notice)
     fingerprint = file.info.get("fingerprint")
     main, why = names[resolved.columns[""]], ""
-    provenance = {"data": data, **({"fingerprint": fingerprint} if fingerprint else {})}
+    # not the data set whose settings were asked for: by this one the coreset is found again, and compared
+    provenance = {"data": scored or data or "", **({"fingerprint": fingerprint} if fingerprint else {})}
     provenance |= {"column": main} if alone else {}
     with make_engine(engine, workers, address) as runs, Screen(say) as screen:
         if isinstance(resolved.selector, Rule):
