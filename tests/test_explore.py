@@ -433,6 +433,9 @@ def test_published_curves_stand_beside_their_own_kind() -> None:
     assert {p.method for p in curve} == {"random", "tdds"}
     assert "Table 6" in note
     assert "pattern" not in note
+    for methods in (("tdds:window=5", "tdds"), ("tdds", "tdds:window=5")):  # of which one is as published
+        assert {p.method for p in published_curve(replace(spec, methods=methods))[0]} == {"tdds"}
+    assert published_curve(replace(spec, methods=("tdds:window=5",))) == ((), "")
     small = replace(spec, coreset=replace(train, model="small", epochs=30))
     assert "pattern and not a target" in published_curve(small)[1]
     short = published_curve(replace(spec, surrogate=replace(train, epochs=30)))[1]

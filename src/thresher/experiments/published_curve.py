@@ -8,7 +8,6 @@ from dataclasses import replace
 from thresher.data.corrupt import Corruption
 from thresher.data.mislabel import Mislabeling
 from thresher.experiments.study import StudySpec
-from thresher.methods import parse_spec
 from thresher.report import Published
 from thresher.settings.published import dataset_key
 from thresher.settings.tables import PublishedNumber, published_table
@@ -48,10 +47,9 @@ def published_curve(spec: StudySpec) -> tuple[tuple[Published, ...], str]:
         batch = min(batches, key=lambda size: (abs(size - spec.coreset.batch_size), size), default=0)
         name, network = "Table 6", "resnet18"
         numbers = [number for number in found if number.batch_size == batch]
-    labels = {parse_spec(label)[0]: label for label in reversed(spec.methods)}
     # A label with settings of its own is another method than the published one.
     curve = tuple(
-        Published(n.method, n.keep, n.accuracy, n.std) for n in numbers if labels.get(n.method) == n.method and not n.remark
+        Published(n.method, n.keep, n.accuracy, n.std) for n in numbers if n.method in spec.methods and not n.remark
     )
     if not curve:
         return (), ""
