@@ -236,6 +236,7 @@ def test_columns_are_named_by_what_tells_them_apart() -> None:
         "tdds[K=5,T=20]", "tdds[K=10,T=20]", "tdds[K=10,T=30]", "el2n[T=3]", "el2n[T=5]", "random",
         "aum[margin=prob]", "aum[margin=logit]",
     ]  # fmt: skip
+    assert list(name_pairs([(AUM(), None), (AUM(), 5)]).values()) == ["aum", "aum[T=5]"]
 
 
 def result(method: str, seed: int, accuracy: float, keep: float = 0.1, **more: Any) -> dict[str, Any]:

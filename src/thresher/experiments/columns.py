@@ -29,5 +29,6 @@ def name_pairs(pairs: Sequence[tuple[Scorer, int | None]]) -> Columns:
             varying = {"K": scorer.params()["window"], **{k: v for k, v in varying.items() if k != "window"}}
         if at is not None and any(p[1] != at for p in alike):
             varying["T"] = at
-        names[scorer, at] = f"{scorer.name}[{','.join(f'{k}={v}' for k, v in varying.items())}]"
+        told = ",".join(f"{k}={v}" for k, v in varying.items())
+        names[scorer, at] = f"{scorer.name}[{told}]" if told else scorer.name
     return names
