@@ -404,6 +404,8 @@ def test_equal_specs_are_one_whatever_their_numbers_are_made_of() -> None:
         assert Mislabeling.parse(str(noise)) == noise
         marks = [flip_targets(np.arange(100) % 5, 5, spec)[0] for spec in (noise, Mislabeling.parse(str(noise)))]
         np.testing.assert_array_equal(*marks)
+    assert Mislabeling(np.float32(0.7)) == Mislabeling(0.7)  # type: ignore[arg-type]
+    assert Corruption(share=np.float16(0.2)).share == 0.2  # type: ignore[arg-type]  # all are corrupted, and no more
     assert Mislabeling.parse(f"0.2:seed={10**400}").seed == 10**400
 
 

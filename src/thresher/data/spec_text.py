@@ -9,6 +9,8 @@ import typing
 from fractions import Fraction
 from typing import Any, TypeVar
 
+import numpy as np
+
 from thresher.errors import InputError, nearest
 from thresher.keep import share_times
 
@@ -65,7 +67,8 @@ def exact_count(share: float, n: int) -> int:
 def plain_numbers(spec: Any, limits: dict[str, tuple[float, float]]) -> None:
     """Make every field in `limits` Python's float, `seed` an int: equal specs have one text, one count, one fingerprint.
 
-    Raises InputError unless each is a finite number within [low, high], and `seed` an integer.
+    NumPy's floats become those with their decimal form: of 1000 samples, 0.7 in 32 bits is 700. Raises InputError unless
+    each is a finite number within [low, high], and `seed` an integer.
     """
     for name, (low, high) in limits.items():
         value, whole = getattr(spec, name), name == "seed"
@@ -73,7 +76,8 @@ def plain_numbers(spec: Any, limits: dict[str, tuple[float, float]]) -> None:
         if not number or not low <= value <= high or value == math.inf:
             wanted = f"in [{low:g}, {high:g}]" if high < math.inf else f">= {low:g}"
             raise InputError(f"Expected {name} as a {'whole ' if whole else ''}number {wanted}, but got {value!r}.")
-        object.__setattr__(spec, name, int(value) if whole else float(value))
+        plain = str(value) if isinstance(value, np.floating) else value
+        object.__setattr__(spec, name, int(value) if whole else float(plain))
 
 
 def _converted(key: str, value: str, wanted: Any, text: str, example: str) -> Any:
