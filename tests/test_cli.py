@@ -234,7 +234,7 @@ def test_every_option_reaches_its_command(name: str) -> None:
 
 def test_seeds() -> None:
     assert parse_seeds("0-2,7") == (0, 1, 2, 7)
-    for slip in ("0,5-3", "0-", "-1"):  # no seed of it is left out without a word
+    for slip in ("0,5-3", "0-", "-1", "0_2"):  # no seed of it is left out without a word
         with pytest.raises(InputError, match="distinct seeds"):
             parse_seeds(slip)
 

@@ -106,8 +106,8 @@ def parse_seeds(text: str, what: str = "seeds") -> tuple[int, ...]:
         for part in text.split(","):
             first, dash, last = part.partition("-")
             several = range(int(first), int(last if dash else first) + 1)
-            if not several:
-                raise ValueError  # 5-3 names none
+            if not several or "_" in part:
+                raise ValueError  # 5-3 names none, and 0_2 is 2 to Python
             if len(several) + len(seeds) > _MOST:
                 raise InputError(f"Expected at most {_MOST} {what}, but got {text[:80]!r}.")
             seeds += several
