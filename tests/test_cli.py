@@ -196,6 +196,15 @@ CASES: dict[str, tuple[tuple[str, ...], str]] = {
     "no CIFAR there": (("run", "--data", "cifar10", "--data-dir", "{tmp}", "--out", "{tmp}/r"), "cifar-10"),
     "scores as CSV": (("score", "{dumps}", "--out", "{tmp}/s.CSV"), "Name it .parquet; pandas"),
     "a coreset as text": (("select", "{scores}", "--keep", "1", "--out", "{tmp}/c.txt"), "`thresher export` converts"),
+    "workers of one": (("select", "{scores}", "--keep", "1", "--workers", "2", "--out", "{tmp}/c"), "got 2 with serial"),
+    "serial workers": (
+        ("score", "{dumps}", "--engine", "serial", "--workers", "2", "--out", "{tmp}/s"),
+        "--engine processes",
+    ),
+    "serial jobs": (
+        ("reproduce", "table6", "--engine", "serial", "--jobs", "2", "--out", "{tmp}/r"),
+        "Expected --jobs with",
+    ),
     "no coreset": (("train", "--coreset", "{tmp}/none", "--out", "{tmp}/r"), "Expected a coreset"),
 }
 

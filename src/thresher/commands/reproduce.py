@@ -21,7 +21,7 @@ from thresher.boards.targets import PICTURE, TARGETS, entries
 from thresher.commands.corrupt import corruption_picture
 from thresher.commands.options import as_precision, check_eval_every, check_scale_loss, pick_device, untold_best
 from thresher.commands.output import Output
-from thresher.commands.screen import Screen, parallel
+from thresher.commands.screen import Screen, parallel, refuse_idle
 from thresher.engines import check_engine, engine_of
 from thresher.errors import FailedTrainingsError, InputError
 from thresher.experiments.defaults import parse_seeds
@@ -135,6 +135,7 @@ def _place(
     """Return where the cells run; on a cluster, `jobs` defaults to its number of cores or GPUs."""
     name = engine_of(device) if engine is None else engine
     check_engine(name, jobs if name == "ray" else None, address)  # now, not after hours of recording
+    refuse_idle(name, jobs, "--jobs")
     if engine == "ray":
         folder = None if data_dir is None else data_dir.resolve()
         threads = 1 if device == "cpu" else None

@@ -12,7 +12,7 @@ import numpy as np
 
 from thresher.commands.output import Output
 from thresher.commands.recorded import epochs_text, note_unfinished
-from thresher.commands.screen import Screen
+from thresher.commands.screen import Screen, refuse_idle
 from thresher.derivation import derive
 from thresher.engines import make_engine
 from thresher.errors import InputError
@@ -44,6 +44,7 @@ def score_command(
     """Replay a source with the named scorers (or methods) and write the score table."""
     check_parquet(out, "score table")
     check_kind(out, "score table", lambda place: ScoreFile.open(place).ours)
+    refuse_idle(engine, workers)
     labels, windows, ats = parse_methods(method), parse_numbers(window, "--window"), parse_numbers(at, "--at")
     opened = open_source(for_engine(source, engine))
     note_unfinished(source, opened, say)

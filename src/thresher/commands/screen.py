@@ -32,6 +32,15 @@ def parallel(jobs: int | None, device: str, ranks: int = 1) -> tuple[int, int | 
     return processes, threads(cores() // processes) if device == "cpu" else None
 
 
+def refuse_idle(engine: str | None, workers: int | None, option: str = "--workers") -> None:
+    """Raise InputError for several workers beside the engine `serial`, which would use one and say nothing."""
+    if engine == "serial" and workers is not None and workers > 1:
+        raise InputError(
+            f"Expected {option} with an engine that works on several things at once, but got {workers} with serial. Omit "
+            f"{option}, or add --engine processes."
+        )
+
+
 class Screen:
     """Live progress: a bar for everything that takes long, notes above. Without a terminal, at most one line per minute.
 

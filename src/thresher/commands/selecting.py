@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from thresher.commands.output import Output
-from thresher.commands.screen import Screen
+from thresher.commands.screen import Screen, refuse_idle
 from thresher.coreset import Coreset
 from thresher.engines import make_engine
 from thresher.errors import InputError, UnknownNameError, nearest
@@ -38,6 +38,7 @@ def select_command(
     engine: str, workers: int | None, address: str | None, say: Output,
 ) -> None:  # fmt: skip
     """Select a coreset from a score table."""
+    refuse_idle(engine, workers)
     file = ScoreFile.open(for_engine(scores, engine))
     check_parquet(out, "coreset")
     check_kind(out, "coreset", Coreset.load)
