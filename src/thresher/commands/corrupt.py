@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from thresher.commands.options import check_place
 from thresher.commands.output import Output
 from thresher.commands.screen import Screen
 from thresher.data import Data, load
@@ -29,6 +30,7 @@ def corrupt_command(*, show: Path, data: str, data_dir: Path | None, variant: st
     """`thresher corrupt`."""
     if show.suffix.lower() != ".png":
         raise InputError(f"Expected a .png file to write, but got {show}.")
+    check_place(data, data_dir)
     spec = Corruption.parse(variant)
     ids = parse_seeds(sample, "sample ids") if sample is not None else None
     loaded = load(data, data_dir)

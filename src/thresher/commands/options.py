@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from thresher.data import name_parts
 from thresher.errors import InputError
 from thresher.experiments.defaults import parse_keeps
 from thresher.experiments.jobs import cached_data
@@ -46,6 +47,15 @@ def as_logits(text: str | None) -> LogitsDtype | None:
     if text == "float32":
         return "float32"
     raise InputError(f"Expected --logits float16 or float32, but got {text!r}.")
+
+
+def check_place(data: str, data_dir: Path | None) -> None:
+    """Raise InputError for a folder beside the digits, which are built in: they would be taken instead of what it holds."""
+    if data_dir is not None and name_parts(data)[0] == "digits":
+        raise InputError(
+            f"Expected --data-dir with data that are read from files, but got {data_dir} with digits, which are built in "
+            "and the default. Name it with --data (cifar10, cifar100, imagenet, folder), or omit --data-dir."
+        )
 
 
 def as_shares(text: str, data: str, data_dir: Path | None) -> tuple[float, ...]:

@@ -16,6 +16,7 @@ from thresher.commands.options import (
     as_precision,
     as_shares,
     check_eval_every,
+    check_place,
     check_scale_loss,
     pick_device,
     untold_best,
@@ -85,6 +86,7 @@ def run_command(
 ) -> None:  # fmt: skip
     """`thresher run`."""
     started = time.perf_counter()
+    check_place(data, data_dir)
     device = pick_device(device)
     base = recipe(data)
     common: dict[str, Any] = {"lr": lr, "precision": as_precision(precision), "compile_model": compile_model}
@@ -141,6 +143,7 @@ def record_command(
     device: str, features: bool, logits: str | None, compile_model: bool, track: str | None, say: Output,
 ) -> None:  # fmt: skip
     """`thresher record`."""
+    check_place(data, data_dir)
     check_seed(seed)  # before anything is written
     device = pick_device(device)
     dtype = as_logits(logits)
@@ -179,6 +182,7 @@ def train_command(
 ) -> None:  # fmt: skip
     """`thresher train`."""
     check_eval_every(eval_every)
+    check_place(data, data_dir)
     device = pick_device(device)
     if coreset is not None and dynamic is not None:
         raise InputError("Expected --coreset or --dynamic, not both: a dynamic training draws its own samples.")

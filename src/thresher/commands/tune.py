@@ -16,7 +16,7 @@ from thresher.boards.cells import Cell, Entry
 from thresher.boards.outcome import Outcome
 from thresher.boards.place import Place
 from thresher.boards.reproduce import run_cells
-from thresher.commands.options import as_precision, pick_device
+from thresher.commands.options import as_precision, check_place, pick_device
 from thresher.commands.output import Output
 from thresher.commands.screen import Screen, parallel
 from thresher.data.holdout import Holdout, included
@@ -43,6 +43,7 @@ def tune_command(
     if len(keeps) != 1 or isinstance(keeps[0], int):
         raise InputError(f"Expected one kept share such as 0.1 to tune for, but got {keep!r}. Run it once for each.")
     Holdout.parse(holdout)
+    check_place(data, data_dir)
     base, chosen, device = recipe(data), parse_seeds(seeds), pick_device(device)
     shared: dict[str, Any] = {
         "model": model, "lr": lr, "precision": as_precision(precision), "compile_model": False, "schedule": None,
