@@ -19,6 +19,7 @@ from thresher.experiments.defaults import parse_keeps
 from thresher.experiments.job import Job, Task
 from thresher.experiments.jobs import run_task
 from thresher.experiments.recording import identity
+from thresher.experiments.reporting import command_line
 from thresher.experiments.rundir import RunDirectory, locked
 from thresher.experiments.study import StudySpec, notices, resolve_all, run_study, scales_loss
 from thresher.experiments.tables import markdown, mean_interval, table
@@ -198,10 +199,12 @@ def test_impossible_studies_end_before_they_train(
     assert not (tmp_path / "run" / "checkpoints" / "surrogate.safetensors").exists()
 
 
-def test_a_study_takes_numpys_seeds() -> None:
-    spec = study(seeds=tuple(np.arange(2)), full_seeds=np.arange(1), surrogate_seed=np.int64(3))
-    assert spec == study(full_seeds=(0,), surrogate_seed=3)
+def test_a_study_takes_numpys_seeds_and_shares() -> None:
+    spec = study(seeds=tuple(np.arange(2)), full_seeds=np.arange(1), surrogate_seed=np.int64(3), keeps=np.array([0.1, 0.2]))
+    assert spec == study(full_seeds=(0,), surrogate_seed=3, keeps=(0.1, 0.2))
     json.dumps(spec.to_json())
+    assert "--keep 0.1,0.2 " in command_line(study(keeps=tuple(np.array([0.1, 0.2])), full_seeds=()))
+    assert study(keeps=(np.float32(0.1),)) == study(keeps=(0.1,))
 
 
 def test_a_coreset_of_other_data_is_refused(finished: tuple[Path, Any], tmp_path: Path) -> None:

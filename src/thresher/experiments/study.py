@@ -71,6 +71,9 @@ class StudySpec:
         object.__setattr__(self, "surrogate_seed", int(self.surrogate_seed))  # NumPy's no JSON holds
         for name in ("seeds", "full_seeds"):
             object.__setattr__(self, name, tuple(map(int, getattr(self, name))))
+        keeps: tuple[Any, ...] = tuple(self.keeps)
+        plain = (float(str(keep)) if isinstance(keep, np.floating) else keep for keep in keeps)
+        object.__setattr__(self, "keeps", tuple(plain))
 
     def to_json(self) -> dict[str, Any]:
         """Return nested plain values."""
