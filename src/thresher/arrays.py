@@ -46,6 +46,15 @@ def as_asked(values: NDArray[Any], dtype: DTypeLike | None, copy: bool | None) -
     return np.asarray(values, dtype) if copy is None else np.array(values, dtype, copy=copy)
 
 
+def plain_float(number: Any) -> float:
+    """Return a number as Python's float; one of NumPy's as that with its decimal form, which is what was meant.
+
+    >>> plain_float(np.float32(0.7)), plain_float(1)
+    (0.7, 1.0)
+    """
+    return float(str(number) if isinstance(number, np.floating) else number)
+
+
 def narrow(values: NDArray[Any], dtype: str) -> tuple[NDArray[Any], str]:
     """Return numbers in a narrower dtype, without a copy where they are, and the first finite one that became infinite, ""
     where none did.

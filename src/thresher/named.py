@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from thresher.arrays import plain_float
 from thresher.errors import InputError
 from thresher.types import is_whole
 
@@ -47,7 +48,7 @@ class Named:
         for one in fields(self):
             value = getattr(self, one.name)
             if isinstance(value, np.generic):
-                plain = float(str(value)) if isinstance(value, np.floating) else value.item()
+                plain = plain_float(value) if isinstance(value, np.floating) else value.item()
                 object.__setattr__(self, one.name, plain)
 
     @property

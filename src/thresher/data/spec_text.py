@@ -9,8 +9,7 @@ import typing
 from fractions import Fraction
 from typing import Any, TypeVar
 
-import numpy as np
-
+from thresher.arrays import plain_float
 from thresher.errors import InputError, nearest
 from thresher.keep import share_times
 
@@ -76,8 +75,7 @@ def plain_numbers(spec: Any, limits: dict[str, tuple[float, float]]) -> None:
         if not number or not low <= value <= high or value == math.inf:
             wanted = f"in [{low:g}, {high:g}]" if high < math.inf else f">= {low:g}"
             raise InputError(f"Expected {name} as a {'whole ' if whole else ''}number {wanted}, but got {value!r}.")
-        plain = str(value) if isinstance(value, np.floating) else value
-        object.__setattr__(spec, name, int(value) if whole else float(plain))
+        object.__setattr__(spec, name, int(value) if whole else plain_float(value))
 
 
 def _converted(key: str, value: str, wanted: Any, text: str, example: str) -> Any:

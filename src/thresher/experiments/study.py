@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from thresher.arrays import plain_float
 from thresher.coreset import Coreset
 from thresher.data import Data, load
 from thresher.derivation import settle
@@ -35,7 +36,7 @@ from thresher.score_table import read_scores
 from thresher.settings.published import SCALED_LOSS, dataset_key
 from thresher.train.spec import TrainSpec
 from thresher.trajectory.reader import Trajectory
-from thresher.types import Pool, check_seed
+from thresher.types import Pool, check_seed, is_whole
 
 _SCALE_RULES = ("published", "none", "all")
 
@@ -71,9 +72,7 @@ class StudySpec:
         object.__setattr__(self, "surrogate_seed", int(self.surrogate_seed))  # NumPy's no JSON holds
         for name in ("seeds", "full_seeds"):
             object.__setattr__(self, name, tuple(map(int, getattr(self, name))))
-        keeps: tuple[Any, ...] = tuple(self.keeps)
-        plain = (float(str(keep)) if isinstance(keep, np.floating) else keep for keep in keeps)
-        object.__setattr__(self, "keeps", tuple(plain))
+        object.__setattr__(self, "keeps", tuple(int(k) if is_whole(k) else plain_float(k) for k in self.keeps))
 
     def to_json(self) -> dict[str, Any]:
         """Return nested plain values."""
