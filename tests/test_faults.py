@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 SUITE = Path(__file__).parent / "faults" / "suite.py"
 
@@ -47,14 +49,17 @@ def test_flipped_bytes_and_mutated_inputs() -> None:
 
 
 def test_the_suite_sees_what_is_wrong() -> None:
-    """Half-written files, code that runs, writes elsewhere, other errors and other answers are told when they are there."""
+    """Half-written files, code that runs, writes elsewhere, other errors and other answers are told when they are there.
+
+    So are damaged files that scoring refuses without their names.
+    """
     script = f"""
 import sys
 sys.path.insert(0, {str(SUITE.parent)!r})
 import os, tempfile, json, time
 from pathlib import Path
 import numpy as np
-import kills, watch, fuzz
+import flips, kills, suite, watch, fuzz
 from thresher.errors import InputError
 
 def careless(folder):
@@ -78,13 +83,57 @@ def hangs():
 def refuses(): raise InputError("no")
 hows = [watch.verdict(read, lambda found: found == 1, seen, 1)[0] for read in (wrong, acts, runs, escapes, hangs, refuses)]
 os.rmdir(room.parent / (room.name + "x"))
-print(json.dumps([found["half_written"], hows]))
+scored, calls = flips.score_store, []
+def vague(folder):
+    calls.append(folder)
+    if len(calls) > 1: refuses()
+    return scored(folder)
+flips.score_store = vague
+(room / "flips").mkdir()
+flipped = flips.run_flips(4999, 0, room / "flips")
+print(json.dumps([found["half_written"], hows, flipped, suite.faults_of(flipped)]))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    half_written, verdicts = json.loads(done.stdout.splitlines()[-1])
+    half_written, verdicts, flipped, faults = json.loads(done.stdout.splitlines()[-1])
     assert half_written >= 1
+    assert flipped["not_named"] == flipped["refused_by_scoring"] == flipped["flips"] == faults > 0
     assert verdicts == ["wrong", "acted", "acted", "escaped", "hung", "refused"]
+
+
+def test_another_story_is_right_only_under_the_right_seal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(SUITE.parent))
+    ours = importlib.import_module("ours")
+    ours.make_store(tmp_path)
+    path, good = tmp_path / "trajectory" / "manifest.json", ours.score_store(tmp_path)
+    raw = json.loads(path.read_text())
+    raw["info"]["data"] = "cifar10"
+    told = {**good, "told": "another story"}
+    for content, right in ((raw, False), ({**raw, "seal": ours.seal_of(raw)}, True)):
+        path.write_text(json.dumps(content))
+        assert ours.right_store(told, good, tmp_path) is right
+        assert ours.right_store(good, good, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("kept.csv", '"sample_id","weight"\r\n"4","1.0"\r\n"7","0.5"\r\n'),
+        ("aum_values.csv", "sample_id,aum\n3,0.5\n1,-2.0\n"),
+    ],
+    ids=["quoted", "margins"],
+)
+def test_what_a_table_of_another_tool_says_is_compared(
+    name: str, content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(SUITE.parent))
+    foreign = importlib.import_module("foreign")
+    (tmp_path / "which").write_text(name)
+    (tmp_path / name).write_bytes(content.encode())
+    answer = foreign.read_foreign(tmp_path)
+    assert foreign.right_foreign(answer, None, tmp_path)
+    (tmp_path / name).write_bytes(content.replace("7", "8").replace("-2.0", "2.0").encode())
+    assert not foreign.right_foreign(answer, None, tmp_path)
 
 
 def test_the_page_is_made_of_the_counts() -> None:
@@ -105,5 +154,6 @@ def test_the_counts_are_those_of_the_whole_suite_and_without_a_fault() -> None:
     assert len(kinds["read"]) == 10
     assert min(part["inputs"] for part in kinds["read"].values()) >= 10_000
     for name, part in parts.items():
-        faults = ("wrong", "half_written", "not_seen", "escaped", "hung", "acted", "crashed")
+        faults = ("wrong", "half_written", "not_seen", "not_named", "escaped", "hung", "acted", "crashed")
+        assert part["told"] == [], name
         assert {fault: part[fault] for fault in faults if part.get(fault)} == {}, name

@@ -19,7 +19,8 @@ def run_flips(every: int, seed: int, folder: Path) -> dict[str, Any]:
     store = folder / "trajectory"
     rng, good = np.random.default_rng(seed), score_store(folder)
     plain = json.loads((store / "manifest.json").read_text())
-    counts = {"flips": 0, "files": 0, "seen_by_verify": 0, "harmless": 0, "refused_by_scoring": 0, "not_seen": 0, "wrong": 0}
+    keys = ("flips", "files", "seen_by_verify", "harmless", "refused_by_scoring", "not_seen", "not_named", "wrong")
+    counts = dict.fromkeys(keys, 0)
     told: list[str] = []
     for path in sorted(p for p in store.rglob("*") if p.suffix in (".json", ".parquet")):
         content = path.read_bytes()
@@ -39,6 +40,7 @@ def run_flips(every: int, seed: int, folder: Path) -> dict[str, Any]:
             except ThresherError as error:
                 counts["refused_by_scoring"] += 1
                 if name not in str(error):
+                    counts["not_named"] += 1
                     told.append(f"{name}, byte {position}: not named in {error}")
             else:
                 if found != good:

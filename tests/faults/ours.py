@@ -88,10 +88,9 @@ def forge_store(folder: Path, rng: Rng) -> bool:
 
 def right_store(answer: Any, good: Any, folder: Path) -> bool:
     """Somebody who forges a whole manifest, seal and checksums, may tell another story; anything else may not."""
-    forged = json.loads((folder / "trajectory" / "manifest.json").read_text()) != json.loads(
-        (folder / "kept.json").read_text()
-    )
-    return forged or bool(answer == good)
+    raw, kept = (json.loads((folder / name).read_text()) for name in ("trajectory/manifest.json", "kept.json"))
+    forged = raw != kept and raw.get("seal") in (None, seal_of(raw))  # stores of the first days have none
+    return bool(forged or answer == good)
 
 
 # ---- scores

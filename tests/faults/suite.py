@@ -51,7 +51,7 @@ def parts(kills: int, inputs: int, every: int, seed: int) -> dict[str, Callable[
 
 def faults_of(found: dict[str, Any]) -> int:
     """Return how often something went wrong in a part."""
-    return sum(found.get(key, 0) for key in ("wrong", "half_written", "not_seen", *FAULTS[1:]))
+    return sum(found.get(key, 0) for key in ("wrong", "half_written", "not_seen", "not_named", *FAULTS[1:]))
 
 
 def main() -> None:
