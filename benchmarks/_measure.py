@@ -78,7 +78,8 @@ def run_child(command: Sequence[str]) -> Child:
         output.seek(0)
         errors.seek(0)
         if process.returncode:
-            sys.exit(f"{Path(command[1]).name} ended with {process.returncode}:\n{errors.read().decode()[-4000:]}")
+            script = Path(next(word for word in command[1:] if word not in ("-m", "-c"))).name
+            sys.exit(f"{script} ended with {process.returncode}:\n{errors.read().decode()[-4000:]}")
         unit = 1 if sys.platform == "darwin" else 1024
         return Child(seconds, usage.ru_maxrss * unit, output.read().decode(), usage.ru_utime + usage.ru_stime)
 

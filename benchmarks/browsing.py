@@ -19,10 +19,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from _browser import NAMES, launched, program
 from _measure import Target, finish, parser, python, run_child
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 SIZES = (3_000, 12_500, 50_000, 200_000)
 CLASSES, EPOCHS, SHOWN, FRAMES = 100, 30, 2000, 60
@@ -97,6 +100,24 @@ def report(n: int, folder: Path) -> Iterator[str]:
     yield path.as_uri()
 
 
+def gaps(page: Page, move: str) -> list[float]:
+    """Return the milliseconds from frame to frame while a hand moves; raises what a move raises, without waiting."""
+    found: list[float] = page.evaluate(
+        f"""frames => new Promise((done, fail) => {{
+            const act = {move}, times = [];
+            const step = now => {{
+                times.push(now);
+                if (times.length > frames) return done(times.slice(1).map((t, k) => t - times[k]));
+                try {{ act(times.length); }} catch (error) {{ return fail(error); }}
+                requestAnimationFrame(step);
+            }};
+            requestAnimationFrame(step);
+        }})""",
+        FRAMES,
+    )
+    return found
+
+
 def look(kind: str, n: int) -> dict[str, Any]:
     """Open a page of so many samples and return how long it takes to appear, and the time between frames in each move."""
     from playwright.sync_api import sync_playwright
@@ -114,19 +135,7 @@ def look(kind: str, n: int) -> dict[str, Any]:
         found: dict[str, Any] = {"appears_ms": 1000 * (time.perf_counter() - started)}
         page.locator("#map-box").scroll_into_view_if_needed()
         for name in PAGES[kind]:
-            found[name] = page.evaluate(
-                f"""frames => new Promise(done => {{
-                    const act = {MOVES[name]}, times = [];
-                    const step = now => {{
-                        times.push(now);
-                        if (times.length > frames) return done(times.slice(1).map((t, k) => t - times[k]));
-                        act(times.length);
-                        requestAnimationFrame(step);
-                    }};
-                    requestAnimationFrame(step);
-                }})""",
-                FRAMES,
-            )
+            found[name] = gaps(page, MOVES[name])
         if kind == "report":
             found["megabytes"] = (Path(folder) / "report.html").stat().st_size / 1e6
         browser.close()
@@ -147,8 +156,8 @@ def main() -> None:
     for kind, moves in PAGES.items():
         for move in moves:
             for n in sizes:
-                gaps = sorted(found[kind, n][move])
-                middle, late = gaps[len(gaps) // 2], gaps[len(gaps) * 95 // 100]
+                times = sorted(found[kind, n][move])
+                middle, late = times[len(times) // 2], times[len(times) * 95 // 100]
                 size = found[kind, n].get("megabytes", "")
                 rows.append(
                     [f"{kind}, {move}, N = {n:_}".replace("_", " "), middle, late, found[kind, n]["appears_ms"], size]

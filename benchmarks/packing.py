@@ -4,7 +4,8 @@
         --engines turns threads
     python benchmarks/packing.py                     digits on the CPU, one single-threaded training per core
 
-Both sides run the same trainings (random coresets, seeds 0, 1, ...), and their results must be the same.
+Both sides run the same trainings (random coresets, seeds 0, 1, ...). Each training has the threads that are left for it, and
+sums in another order with more of them: how far accuracies differ is told.
 """
 
 from __future__ import annotations

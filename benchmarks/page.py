@@ -62,7 +62,7 @@ def section(title: str, found: dict[str, Any]) -> str:
     lines += [f"| {' | '.join(shown(row.get(column)) for column in columns)} |" for row in rows]
     lines += ["", *(f"* {note}" for note in found["notes"])]
     for target in found["targets"]:
-        verdict = "met" if target["met"] else "MISSED"
+        verdict = {True: "met", False: "MISSED", None: "not judged (--quick)"}[target["met"]]
         asked = f"{target['name']} {target['sense']} {target['limit']:.3g}"
         lines.append(f"* target: {asked}; measured {target['value']:.3g}: {verdict}")
     return "\n".join(lines) + "\n"

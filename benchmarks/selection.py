@@ -45,7 +45,7 @@ def in_memory(path: Path, out: Path) -> None:
     import pyarrow.parquet as pq
 
     values = pq.read_table(path, columns=["tdds"], memory_map=True).column("tdds").to_numpy()
-    keep = len(values) // 10
+    keep = -(-len(values) // 10)  # as `thresher select` rounds
     threshold = np.partition(values, len(values) - keep)[len(values) - keep]
     ids = np.flatnonzero(values >= threshold)
     pq.write_table(pa.table({"sample_id": ids}), out)
@@ -65,7 +65,7 @@ def calls(path: Path) -> None:
     from thresher.types import Pool, Scores
 
     values = pq.read_table(path, columns=["tdds"], memory_map=True).column("tdds").to_numpy()
-    keep, samples = len(values) // 10, InMemory(Scores(values), Pool(len(values)))
+    keep, samples = -(-len(values) // 10), InMemory(Scores(values), Pool(len(values)))
     seconds: dict[str, list[float]] = {PARTITION: [], CUT: []}
     for _ in range(3):
         started = time.perf_counter()
@@ -101,7 +101,7 @@ def same(folder: Path, n: int) -> bool:
     import pyarrow.parquet as pq
 
     ours, memory = (pq.read_table(folder / f"{name}.parquet").column("sample_id").to_numpy() for name in ("ours", "memory"))
-    return len(ours) == n - int(n * 0.9) and not len(np.setdiff1d(ours, memory)) and len(memory) - len(ours) < 1000
+    return len(ours) == -(-n // 10) and not len(np.setdiff1d(ours, memory)) and len(memory) - len(ours) < 1000
 
 
 def main() -> None:

@@ -79,6 +79,8 @@ def main() -> None:
         seconds, plain = (median([run[side] for run in runs]) for side in ("seconds", "plain"))
         size = runs[0]["bytes"]
         numbers = 4 * len(SIGNALS) * n * epochs
+        if size < numbers:
+            sys.exit(f"The store of {n} samples and {epochs} epochs has {size} bytes for {numbers} of numbers.")
         found[n, epochs] = size / 1e9, seconds
         row = [f"N = {n:_}, T = {epochs}".replace("_", " "), size / 1e6, size / numbers, seconds, size / seconds / 1e6]
         rows.append([*row, numbers / plain / 1e6, int(runs[0]["files"]), runs[0]["manifest"] / 1e3])

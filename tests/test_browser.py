@@ -318,3 +318,15 @@ def test_the_explorer_fits_a_phone(browser: Browser, server: Server) -> None:
         page.mouse.click(*place_of(page, alone(page)))
         page.wait_for_selector("#map-card svg.trajectory")
         assert overflow(page) <= 0
+
+
+def test_a_benchmarks_move_that_fails_is_not_waited_for(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    from playwright.sync_api import Error
+
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+    browsing = importlib.import_module("browsing")
+    page = browser.new_page()
+    assert len(browsing.gaps(page, "k => k")) == browsing.FRAMES
+    with pytest.raises(Error, match="thresherMap"):
+        browsing.gaps(page, "k => thresherMap.zoom(k)")
+    page.close()
