@@ -47,9 +47,34 @@ def test_results_of_earlier_rules_are_not_shown(monkeypatch: pytest.MonkeyPatch,
     assert [(number.label, number.mean) for number in numbers.ours()] == [("random", 50.0)]
 
 
+def test_results_of_other_settings_are_not_mixed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    numbers = importlib.import_module("writers.numbers")
+    folder = tmp_path / "study" / "results"
+    folder.mkdir(parents=True)
+
+    def put(name: str, method: str, accuracy: float, scale_loss: str = "published", **changes: object) -> None:
+        train = {"model": "small", "batch_size": 32, "lr": 0.1, **changes}
+        content = {"data": "cifar10", "method": method, "keep": 0.1, "seed": 0, "kept": 5000, "seconds": 1.0, "train": train}
+        content |= {"test_accuracy": accuracy, "cell": {"rules": RULES, "scale_loss": scale_loss}}
+        (folder / f"{name}.json").write_text(json.dumps(content))
+
+    put("a", "random", 0.5)
+    put("b", "tdds", 0.6)
+    put("c", "tdds", 0.7, scale_loss="none")
+    put("d", "random", 0.1, lr=0.03)
+    put("e", "tdds", 0.2, schedule_epochs=2000)
+    monkeypatch.setattr(numbers, "RESULTS", tmp_path)
+    found = [(number.label, number.mean, number.gap and round(number.gap)) for number in numbers.ours()]
+    assert found == [("random", 50.0, None), ("tdds", 60.0, 10), ("random", 10.0, None), ("tdds", 20.0, None)]
+    put("f", "tdds", 0.8)
+    with pytest.raises(ValueError, match="of which recording"):
+        numbers.ours()
+
+
 @pytest.mark.parametrize("path", sorted(ROOT.glob("*.md")) + sorted((ROOT / "docs").rglob("*.md")), ids=lambda p: p.name)
 def test_links_lead_somewhere(path: Path) -> None:
-    for target in re.findall(r"\]\(([^)#\s]+)\)|src=\"([^\"]+)\"", path.read_text()):
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)\s]*)?\)|src=\"([^\"]+)\"", path.read_text()):
         link = target[0] or target[1]
         if not link.startswith(("http:", "https:")):
             assert (path.parent / link).exists(), f"{path.name} links to {link}, which is not there"

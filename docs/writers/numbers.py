@@ -83,18 +83,24 @@ def _trainings() -> Iterator[Ours]:
 def _cells() -> Iterator[Ours]:
     """The trainings of `thresher reproduce`, one file each; only what differs in nothing but the method is compared.
 
-    Those of earlier rules, by which a cell kept other samples, are history.
+    Those of earlier rules, by which a cell kept other samples, are history; those whose loss is scaled otherwise than
+    published are controls, which their pages show. Raises ValueError where two are of the same method, share and seed.
     """
-    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    groups: dict[tuple[Any, ...], dict[tuple[Any, ...], dict[str, Any]]] = {}
     for path in sorted(RESULTS.glob("*/results/*.json")):
         result = json.loads(path.read_text())
-        change = "noise" if result.get("mislabel") else "corruption" if result.get("corrupt") else ""
-        if result.get("cell", {}).get("rules") != RULES:
+        cell, changes = result.get("cell", {}), [result.get(name) for name in ("mislabel", "corrupt", "holdout")]
+        if cell.get("rules") != RULES or cell.get("scale_loss", "published") != "published":
             continue
-        what = (path.parents[1], result["data"], change, result["train"]["model"], result["train"]["batch_size"])
-        groups.setdefault(what, []).append(result)
+        change = "noise" if changes[0] else "corruption" if changes[1] else ""
+        train = json.dumps([*changes, result["train"]], sort_keys=True)
+        records = groups.setdefault((path.parents[1], result["data"], change, result["train"]["model"], train), {})
+        of = (result["method"], result["keep"], result["seed"])
+        if of in records:
+            raise ValueError(f"{path} and another file beside it are of {of}: of which recording is each?")
+        records[of] = result
     for (folder, data, change, model, _), records in groups.items():
-        yield from _rows(records, data, change, model, folder)
+        yield from _rows(list(records.values()), data, change, model, folder)
 
 
 def _rows(records: list[dict[str, Any]], data: str, change: str, model: str, folder: Path) -> Iterator[Ours]:
