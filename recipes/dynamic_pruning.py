@@ -66,14 +66,15 @@ class Bench:
         found = json.loads(path.read_text()) if path.exists() else None
         if found is not None:
             check_same(path, found, settings)
-        wall, cpu = time.perf_counter(), time.process_time()
+        begun, cpu = checkpoint.exists(), time.process_time()
         fitted = fit(self.data, spec, self.seed, dynamic=sampler, checkpoint=checkpoint, resume=True, on_epoch=print)
         if found is not None:
             return found, recorder
         result = {
             "arm": arm, "seed": self.seed, "test_accuracy": fitted.test_accuracy, "shown": sampler.shown,
             "steps": fitted.steps, "counts": sampler.counts, **settings,
-            "wall_seconds": round(time.perf_counter() - wall, 1), "cpu_seconds": round(time.process_time() - cpu, 1),
+            "wall_seconds": round(fitted.seconds, 1),
+            "cpu_seconds": None if begun else round(time.process_time() - cpu, 1),  # of a rest they would say nothing
             "environment": environment(),
         }  # fmt: skip
         write_json(path, result)
@@ -124,9 +125,10 @@ def table(results: list[dict[str, Any]]) -> str:
     """Return the results as Markdown."""
     lines = ["| arm | seed | accuracy % | samples shown | steps | epochs | CPU s |", "|---|---:|---:|---:|---:|---:|---:|"]
     for r in results:
+        seconds = "interrupted" if r["cpu_seconds"] is None else f"{r['cpu_seconds']:.0f}"
         lines.append(
             f"| {r['arm']} | {r['seed']} | {100 * r['test_accuracy']:.2f} | {r['shown']} | {r['steps']} | {r['epochs']} | "
-            f"{r['cpu_seconds']:.0f} |"
+            f"{seconds} |"
         )
     return "\n".join(lines)
 

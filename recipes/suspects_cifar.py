@@ -44,9 +44,13 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    source = open_source(given.recording)
-    assert source.targets is not None
-    wrong = source.targets != load(given.data, given.data_dir).train.targets
+    source, clean = open_source(given.recording), load(given.data, given.data_dir).train.targets
+    if source.targets is None or len(source.targets) != len(clean) or (source.targets == clean).all():
+        raise InputError(
+            f"Expected a recording of the {len(clean)} samples of {given.data} with wrong labels, but {given.recording} has "
+            "none, or is of other data. Record with --mislabel."
+        )
+    wrong = source.targets != clean
     scorers = {
         "logit margin (ours)": AUM(margin="logit"), "AUM of probabilities": AUM(), "AUM of logits, epoch 0 skipped":
         AUM(margin="logit", skip=1), "EL2N, 10 epochs": EL2N(), "EL2N, all epochs": EL2N(epochs=source.epochs),

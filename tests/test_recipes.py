@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -20,6 +21,8 @@ from thresher.errors import InputError
 from thresher.files import write_json
 from thresher.keep import keep_count
 from thresher.train.spec import build_optimizer
+from thresher.trajectory.writer import TrajectoryWriter
+from thresher.types import Frame
 
 ROOT = Path(__file__).parents[1]
 
@@ -36,7 +39,7 @@ def test_results_of_other_settings_are_not_taken(recipe: Any, monkeypatch: pytes
 
     def fit(*_: Any, dynamic: Any, **__: Any) -> Any:
         trained.append(dynamic.rule.name)
-        return SimpleNamespace(test_accuracy=0.5, steps=3)
+        return SimpleNamespace(test_accuracy=0.5, steps=3, seconds=2.0)
 
     monkeypatch.setattr(module, "fit", fit)
     bench = module.Bench(load("digits"), tmp_path, 0)
@@ -52,6 +55,30 @@ def test_results_of_other_settings_are_not_taken(recipe: Any, monkeypatch: pytes
             bench.train("infobatch", rule, epochs)
         assert said in str(refused.value)
     assert len(trained) == 2
+
+
+def test_seconds_of_a_training_that_was_interrupted_are_not_those_of_its_rest(
+    recipe: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    module = recipe("dynamic_pruning")
+    monkeypatch.setattr(module, "fit", lambda *_, **__: SimpleNamespace(test_accuracy=0.5, steps=3, seconds=99.0))
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "resumed-0.safetensors").touch()
+    bench = module.Bench(load("digits"), tmp_path, 0)
+    whole, resumed = (bench.train(arm, InfoBatch(), 4)[0] for arm in ("whole", "resumed"))
+    assert (whole["wall_seconds"], resumed["wall_seconds"], resumed["cpu_seconds"]) == (99.0, 99.0, None)
+    assert whole["cpu_seconds"] < 60
+    assert module.table([resumed]).endswith(" | 4 | interrupted |")
+
+
+def test_suspects_are_compared_where_labels_are_wrong(recipe: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    targets = load("digits").train.targets
+    with TrajectoryWriter.create(tmp_path / "clean", len(targets), 10, ["loss"]) as store:
+        values = {"loss": np.zeros(len(targets), np.float32)}
+        store.append(Frame(0, np.arange(len(targets)), values, len(targets)), targets=targets)
+    monkeypatch.setattr("sys.argv", ["suspects_cifar.py", str(tmp_path / "clean"), "--data", "digits"])
+    with pytest.raises(InputError, match=r"1437 samples of digits with wrong labels, .*Record with --mislabel"):
+        recipe("suspects_cifar").main()
 
 
 def test_two_runs_at_once_share_the_device(recipe: Any, monkeypatch: pytest.MonkeyPatch) -> None:
