@@ -41,8 +41,8 @@ def room(path: Path) -> str:
     return path.relative_to(SOURCE).parts[0].removesuffix(".py")
 
 
-def imports(path: Path, deferred: bool = True) -> set[str]:
-    """Return the names of imported modules; without `deferred` only those imported at once."""
+def imports(path: Path) -> set[str]:
+    """Return the names of imported modules, and of what is taken from them, which may be modules too."""
     tree = ast.parse(path.read_text())
     found = set()
     typing_only = {
@@ -51,14 +51,25 @@ def imports(path: Path, deferred: bool = True) -> set[str]:
         if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
         for node in ast.walk(block)
     }
-    for node in ast.walk(tree) if deferred else tree.body:
+    for node in ast.walk(tree):
         if id(node) in typing_only:
             continue
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module, f"{path} imports by dots"
+            assert not node.level, f"{path} imports by dots"
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return found
+
+
+def test_a_module_that_is_taken_from_its_package_is_imported(tmp_path: Path) -> None:
+    path = tmp_path / "module.py"
+    path.write_text("def late():\n    from thresher import recorder\n    from torch import distributed\n")
+    assert imports(path) == {"thresher", "thresher.recorder", "torch", "torch.distributed"}
+    path.write_text("from . import recorder\n")
+    with pytest.raises(AssertionError, match="by dots"):
+        imports(path)
 
 
 def test_every_room_has_its_place() -> None:
@@ -70,6 +81,7 @@ def test_imports_go_downward(path: Path) -> None:
     for name in imports(path):
         if name.startswith("thresher."):
             other = name.split(".")[1]
+            assert other in LEVEL, f"{other} is taken through the front door"
             assert LEVEL[other] <= LEVEL[room(path)], f"{room(path)} imports {other}, which lies above it"
 
 
