@@ -136,6 +136,20 @@ def test_what_a_table_of_another_tool_says_is_compared(
     assert not foreign.right_foreign(answer, None, tmp_path)
 
 
+def test_what_dynamics_of_another_tool_say_is_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(SUITE.parent))
+    foreign = importlib.import_module("foreign")
+    foreign.make_foreign(tmp_path)
+    name = foreign.FOREIGN[7]
+    (tmp_path / "which").write_text(name)
+    answer = foreign.read_foreign(tmp_path)
+    assert foreign.right_foreign(answer, None, tmp_path)
+    lines = (tmp_path / name).read_text().splitlines()
+    for other in (lines[::-1], [lines[0].replace("[", "[1"), *lines[1:]]):
+        (tmp_path / name).write_text("\n".join(other))
+        assert not foreign.right_foreign(answer, None, tmp_path)
+
+
 def test_the_page_is_made_of_the_counts() -> None:
     spec = importlib.util.spec_from_file_location("faults_page", SUITE.with_name("page.py"))
     assert spec is not None
