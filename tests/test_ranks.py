@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -254,6 +255,33 @@ def test_states_of_other_epochs_are_refused() -> None:
     check_same_epoch(Said(3, 3), 3)
     with pytest.raises(InputError, match=r"they are of \[3, 3, 4\]"):
         check_same_epoch(Said(3, 4), 3)
+
+
+class Two:
+    """The first of two ranks, of which the other says what `other` makes of what this one says."""
+
+    rank, size = 0, 2
+
+    def __init__(self, other: Callable[[str, Any], Any] = lambda topic, value: value) -> None:
+        self.other = other
+
+    def share(self, topic: str, value: Any = None) -> list[Any]:
+        return [value, self.other(topic, json.loads(json.dumps(value)))]
+
+    def exchange(self, rows: Any, counts: Any) -> Any:
+        raise AssertionError("no rows are sent")
+
+
+def test_states_that_are_refused_on_several_ranks_leave_the_recorder_as_it_was() -> None:
+    ranks = Two()
+    recorder, fresh = (Recorder(4, 2, {"tdds": TDDS(window=3)}, ranks=ranks) for _ in range(2))
+    state = recorder.state_dict()
+    state["epoch"], state["memory"]["previous"] = 3, torch.zeros(2, 2)
+    ranks.other = lambda topic, value: 4 if value == 3 else value
+    with pytest.raises(InputError, match=r"states of one epoch on all ranks, but they are of \[3, 4\]"):
+        fresh.load_state_dict(state)
+    assert fresh.epoch == 0
+    assert torch.isnan(fresh.state_dict()["memory"]["previous"]).all()
 
 
 def test_what_a_rank_fails_of_is_said_in_words_even_where_it_has_none() -> None:

@@ -34,7 +34,7 @@ from thresher.recording.arguments import (
     known_targets,
     tensor,
 )
-from thresher.recording.checks import check_apart, check_logits, check_state, check_together, check_use
+from thresher.recording.checks import check_logits, check_memory, check_state, check_together, check_use
 from thresher.recording.collect import Collector
 from thresher.recording.gather import everywhere, if_all_known, scores_of_all
 from thresher.recording.intake import check_epoch, no_samples
@@ -287,12 +287,12 @@ class Recorder:
         with together(self.ranks, "load_state_dict"):
             check_state(state, self._made, self.scorers, self.store)
             memory = self._place()
-            check_apart(state, memory, self.epoch)
-            memory.load(state["memory"], self._known)
+            check_memory(state, memory, self._known, self.epoch)
         check_same_epoch(self.ranks, int(state["epoch"]))
-        if self.store is not None:  # last: what was refused above has cut nothing
+        if self.store is not None:  # last: what was refused above, on any rank, has cut and changed nothing
             self.store.truncate(state["epoch"])
             memory.features_cut = self.store.manifest.features is None
+        memory.load(state["memory"], self._known)
         self.epoch, self.seen = int(state["epoch"]), 0
         kept = {name: state["states"].get(name, {}) for name in self.scorers}
         self._states = {name: {k: np.array(tensor(v).numpy()) for k, v in arrays.items()} for name, arrays in kept.items()}

@@ -47,13 +47,15 @@ def check_together(stored: int, recorded: int) -> None:
         )
 
 
-def check_apart(state: Mapping[str, Any], memory: Memory, epoch: int) -> None:
-    """Raise InputError for a state that is this memory itself, which has gone on to another epoch since."""
+def check_memory(state: Mapping[str, Any], memory: Memory, known: Tensor | None, epoch: int) -> None:
+    """Raise InputError for a state that this memory cannot take (`Memory.check`), or that is this memory itself, which has
+    gone on to another epoch since."""
     if state["memory"]["visits"] is memory.intake.visits and state["epoch"] != epoch:
         raise InputError(
             f"Expected a state as it was in epoch {state['epoch']}, but this one is the Recorder's own memory, which is now "
             f"in epoch {epoch}. Copy a state to restore it later: copy.deepcopy(recorder.state_dict())."
         )
+    memory.check(state["memory"], known)
 
 
 def _check_whole(what: str, part: object, wanted: Collection[str]) -> None:

@@ -185,11 +185,9 @@ class Memory:
             **({} if self.features is None else {"features": self.features}),
         }
 
-    def load(self, state: Mapping[str, Any], known: Tensor | None) -> None:
-        """Copy `state()` back, and take the labels that are `known` up front; what waits is forgotten.
-
-        Raises InputError, before anything is changed, for another one's state, also where it has other labels.
-        """
+    def check(self, state: Mapping[str, Any], known: Tensor | None) -> list[tuple[Tensor, Tensor]]:
+        """Return where the parts of a state go, and the parts. Raises InputError for another one's state, also where it has
+        other labels than those that are `known` up front."""
         intake, values = self.intake, state["values"]
         if set(values) != set(self.values):
             raise InputError(
@@ -202,6 +200,14 @@ class Memory:
         found += [(place, _part(values, name, place)) for name, place in self.values.items()]
         if known is not None:
             intake.check_known(tensor(state["targets"]), known)
+        return found
+
+    def load(self, state: Mapping[str, Any], known: Tensor | None) -> None:
+        """Copy `state()` back, and take the labels that are `known` up front; what waits is forgotten.
+
+        Raises what `check` does, before anything is changed.
+        """
+        found, intake = self.check(state, known), self.intake
         if self._pending is not None:
             self._pending.drain()
         for place, value in found:
