@@ -20,6 +20,7 @@ import torch
 import torch.distributed as dist
 from torch._subclasses import FakeTensorMode
 
+from thresher.data import load
 from thresher.errors import InputError, OtherRankError, RankLostError
 from thresher.ranks import Alone, current, together
 from thresher.ranks import torchrun as torchrun_module
@@ -29,6 +30,8 @@ from thresher.recorder import Recorder
 from thresher.replay import Request, open_source, replay
 from thresher.scorers import EL2N, TDDS, ClassDistance
 from thresher.train.checkpoint import load_checkpoint
+from thresher.train.loop import fit
+from thresher.train.spec import TrainSpec
 from thresher.trajectory.reader import Trajectory
 
 SCRIPT = Path(__file__).with_name("ranks_loop.py")
@@ -282,6 +285,34 @@ def test_states_that_are_refused_on_several_ranks_leave_the_recorder_as_it_was()
         fresh.load_state_dict(state)
     assert fresh.epoch == 0
     assert torch.isnan(fresh.state_dict()["memory"]["previous"]).all()
+
+
+class _Asked(Exception):
+    """Ends a training where ranks compare what they were asked for, and holds it."""
+
+
+def test_trainings_asked_for_otherwise_on_another_rank_are_refused(tmp_path: Path) -> None:
+    """One that saves, tests or tells of an epoch on one rank alone would wait there for the others, and they for it."""
+    digits, spec = load("digits"), TrainSpec("tiny", epochs=1, batch_size=100)
+    same = dict[str, Any](until=np.int64(1), eval_every=np.int64(2))
+
+    def asked(other: Callable[[str, Any], Any], **more: Any) -> None:
+        fit(digits, spec, 0, recorder=Recorder(1437, 10, {"el2n": EL2N()}, ranks=Two(other)), **{**same, **more})
+
+    def told(topic: str, value: Any) -> Any:
+        if topic == "training":
+            raise _Asked(value)
+        return value
+
+    others = {
+        "on_epoch": print, "checkpoint": tmp_path / "here", "eval_every": 1, "resume": True, "restart": True, "ids": [1, 2],
+        "loss_scale": np.ones(1437), "until": None,
+    }  # fmt: skip
+    for name, value in others.items():
+        with pytest.raises(_Asked) as found:
+            asked(told, **{name: value})
+        with pytest.raises(InputError, match=f"Expected the same training on all ranks, but {name} is "):
+            asked(lambda topic, value, said=found.value.args[0]: said if topic == "training" else value)
 
 
 def test_what_a_rank_fails_of_is_said_in_words_even_where_it_has_none() -> None:

@@ -119,7 +119,10 @@ def fit(
         check_dynamic(dynamic, spec, recorder, eval_pass, alone=ids is None and loss_scale is None)
         recorder = dynamic.recorder
     if recorder is not None and recorder.ranks.size > 1:  # gradients would be averaged even over different trainings
-        asked = {**asdict(spec), "seed": seed, "eval_pass": eval_pass, "until": until}
+        numbers = {"until": until if until is None else int(until), "eval_every": int(eval_every)}
+        asked = {**asdict(spec), "seed": seed, **numbers, "eval_pass": eval_pass, "resume": resume, "restart": restart}
+        parts = {"ids": ids, "dynamic": dynamic, "loss_scale": loss_scale, "checkpoint": checkpoint, "on_epoch": on_epoch}
+        asked |= {name: "not given" if part is None else "given" for name, part in parts.items()}
         check_alike(recorder.ranks, {"data": data.fingerprint, **asked}, "training")
     of = {} if checkpoint is None else {"of": _name(spec, seed, ids, loss_scale), "data": data.fingerprint}
     training = _Training(
