@@ -471,6 +471,16 @@ def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path: Path, monkeypatch:
     assert load_checkpoint(path) == {"n": 1}
 
 
+@pytest.mark.parametrize("stem", ["c", "c[1]", "c*"])
+def test_a_checkpoint_takes_the_place_of_those_of_ranks_alone(tmp_path: Path, stem: str) -> None:
+    model = torch.nn.Linear(1, 1)
+    for name in (stem, "cx"):
+        (tmp_path / f"{name}-epoch1-rank0of2.safetensors").touch()
+    path = tmp_path / f"{stem}.safetensors"
+    progress.save_progress(path, model, torch.optim.SGD(model.parameters(), lr=0.1), None, 2)
+    assert {place.name for place in tmp_path.iterdir()} == {path.name, "cx-epoch1-rank0of2.safetensors"}
+
+
 def test_progress_without_what_an_epoch_gave_is_gone_on_from(tmp_path: Path) -> None:
     """As the first versions wrote it."""
     model = torch.nn.Linear(2, 2)

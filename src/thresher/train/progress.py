@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ def save_progress(
         if ranks.rank == 0:
             save_checkpoint(path, state)
     mine, ours = (f"-rank{ranks.rank}of{ranks.size}{path.suffix}", f"of{ranks.size}{path.suffix}")
-    for old in path.parent.glob(f"{path.stem}-epoch*-rank*of*{path.suffix}"):
+    for old in path.parent.glob(f"{escape(path.stem)}-epoch*-rank*of*{escape(path.suffix)}"):
         foreign = ranks.rank == 0 and not old.name.endswith(ours)  # of an earlier start on other ranks
         if foreign or (old.name.endswith(mine) and old != _of_rank(path, epoch, ranks)):
             old.unlink()
