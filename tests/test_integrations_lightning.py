@@ -201,8 +201,15 @@ def test_a_recorder_that_this_process_does_not_have_is_explained(tmp_path: Path)
     callback = RecorderCallback(new_recorder)
     with pytest.raises(InputError, match=r"not called in this process.*Use strategy='ddp'"):
         _ = callback.recorder
+    assert not callback.state_dict()  # after such a fit, the model can be saved all the same
     fit(new_recorder(), tmp_path, max_epochs=1, callback=callback)
     assert callback.recorder.epoch == 1
+
+
+def test_a_function_that_returns_no_recorder_is_refused(tmp_path: Path) -> None:
+    forgetful = RecorderCallback(lambda: None)  # type: ignore[arg-type,return-value]
+    with pytest.raises(InputError, match=r"returns the Recorder that it creates, but it returned None\. End it with"):
+        fit(new_recorder(), tmp_path, max_epochs=1, callback=forgetful)
 
 
 def test_the_epoch_that_only_updates_batch_normalisation_is_not_recorded(tmp_path: Path) -> None:

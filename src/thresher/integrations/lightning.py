@@ -89,7 +89,13 @@ class RecorderCallback(_lightning.Callback):
         """Create the Recorder, now that the processes have started; Lightning restores states after this."""
         self._strategy, self._stage = trainer.strategy, stage
         if self._make is not None:
-            self._recorder, self._make = self._make(), None
+            made = self._make()
+            if not isinstance(made, Recorder):
+                raise InputError(
+                    f"Expected a function that returns the Recorder that it creates, but it returned {made!r}. End it with: "
+                    "return recorder."
+                )
+            self._recorder, self._make = made, None
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Refuse a training with another number of processes than the Recorder's, or one the Recorder does not belong to."""
@@ -126,8 +132,11 @@ class RecorderCallback(_lightning.Callback):
     def state_dict(self) -> dict[str, Any]:
         """Return the Recorder's state with tensors in place of arrays, which torch reads without unpickling objects.
 
-        With several ranks it holds the parts of all, since Lightning asks every rank but saves only what rank 0 returns.
+        With several ranks it holds the parts of all, since Lightning asks every rank but saves only what rank 0 returns. It
+        is empty where this process has no Recorder, as after `fit` with processes that end with it.
         """
+        if self._recorder is None:
+            return {}
         state: dict[str, Any] = _with_tensors(self.recorder.state_dict())
         size = self.recorder.ranks.size
         return state if size == 1 else {"ranks": [self._strategy.broadcast(state, src=rank) for rank in range(size)]}
