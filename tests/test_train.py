@@ -471,6 +471,21 @@ def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path: Path, monkeypatch:
     assert load_checkpoint(path) == {"n": 1}
 
 
+def test_a_recorder_of_another_training_is_refused() -> None:
+    spec, recorder = TrainSpec("tiny", epochs=1, batch_size=500), Recorder(1437, 10, {"el2n": EL2N()})
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    fit(DIGITS, spec, seed=0, recorder=recorder)
+    broken_off = Recorder(1437, 10, {"el2n": EL2N()}, duplicates="first")
+    with pytest.raises(KeyboardInterrupt):
+        fit(DIGITS, spec, seed=0, recorder=broken_off, on_step=stop)
+    for used, said in ((recorder, "after 0 epochs, but this one has 1, from"), (broken_off, "has 0 and a part of another")):
+        with pytest.raises(InputError, match=said):
+            fit(DIGITS, spec, seed=1, recorder=used)
+
+
 @pytest.mark.parametrize("stem", ["c", "c[1]", "c*"])
 def test_a_checkpoint_takes_the_place_of_those_of_ranks_alone(tmp_path: Path, stem: str) -> None:
     model = torch.nn.Linear(1, 1)

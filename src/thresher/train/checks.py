@@ -12,6 +12,7 @@ from torch import nn
 from thresher.data.base import Data
 from thresher.dynamic.sampler import DynamicSampler
 from thresher.errors import InputError
+from thresher.ranks import together
 from thresher.recorder import Recorder
 from thresher.train.spec import TrainSpec
 from thresher.types import is_whole
@@ -44,6 +45,18 @@ def check_single_samples(model: nn.Module, data: Data) -> None:
             f"Expected batches of 2 samples or more for this model at {size} x {size} pixels, but some have 1, and batch "
             "normalisation needs more than one value per channel. Choose another batch size, or keep more samples."
         ) from error
+
+
+def check_recorded(recorder: Recorder, epochs: int) -> None:
+    """Raise InputError, on all ranks, unless a recorder holds the completed `epochs` of its training and nothing else."""
+    with together(recorder.ranks, "training"):
+        if recorder.epoch != epochs or recorder.amid_epoch:
+            part = " and a part of another" if recorder.amid_epoch else ""
+            raise InputError(
+                f"Expected a Recorder of this training, which begins after {epochs} epochs, but this one has "
+                f"{recorder.epoch}{part}, from another call. Create a new Recorder for every training; to go on with one, "
+                "give fit its checkpoint and resume=True."
+            )
 
 
 def check_dynamic(

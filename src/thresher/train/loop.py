@@ -28,7 +28,7 @@ from thresher.ranks import Alone, Ranks, torchrun
 from thresher.ranks.alike import check_alike
 from thresher.recorder import Recorder
 from thresher.stepwise import Steps, stepwise
-from thresher.train.checks import check_dynamic, check_given, check_single_samples
+from thresher.train.checks import check_dynamic, check_given, check_recorded, check_single_samples
 from thresher.train.evaluation import evaluate, record_evaluation
 from thresher.train.progress import Resumed, Saver, load_progress
 from thresher.train.spec import TrainSpec, build_optimizer, learning_rate
@@ -102,7 +102,8 @@ def fit(
     else InputError is raised. `until` stops after that many of the spec's epochs, without an evaluation; with a checkpoint
     a later call continues from there.
     `graphs` replays the steps on a GPU as a CUDA graph where possible. `on_epoch(progress)` is called after every epoch,
-    `on_step(done, total)` as steps are done. Raises InputError for invalid arguments, and what the recorder raises.
+    `on_step(done, total)` as steps are done. Raises InputError for invalid arguments, such as a recorder that holds another
+    training's epochs, and what the recorder raises.
     `fit.steps` takes the same arguments and returns the training as a generator of steps, so that several can take turns
     (`stepwise`).
 
@@ -180,6 +181,8 @@ class _Training:
         self.before = Resumed() if checkpoint is None else load_progress(
             checkpoint, self.model, self.optimizer, recorder, dynamic, restart=restart, of=of
         )  # fmt: skip
+        if recorder is not None:
+            check_recorded(recorder, self.before.epochs)
         self.best = self.before.best
         self.accuracy: float | None = None
         self.step = self._make_step(graphs)
