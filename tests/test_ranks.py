@@ -21,7 +21,7 @@ import torch.distributed as dist
 from torch._subclasses import FakeTensorMode
 
 from thresher.data import load
-from thresher.errors import InputError, OtherRankError, RankLostError
+from thresher.errors import InputError, MissingSamplesError, OtherRankError, RankLostError
 from thresher.ranks import Alone, current, together
 from thresher.ranks import torchrun as torchrun_module
 from thresher.ranks.alike import check_same_epoch
@@ -285,6 +285,21 @@ def test_states_that_are_refused_on_several_ranks_leave_the_recorder_as_it_was()
         fresh.load_state_dict(state)
     assert fresh.epoch == 0
     assert torch.isnan(fresh.state_dict()["memory"]["previous"]).all()
+
+
+def test_an_epoch_that_lacks_samples_ends_alike_on_all_ranks() -> None:
+    """A rank that allowed it alone would go on and wait for the others, which do not."""
+
+    def strict(topic: str, value: Any) -> Any:
+        return {**value, "missing": "error"} if isinstance(value, dict) and "seen" in value else value
+
+    recorder = Recorder(4, 2, {"el2n": EL2N()}, ranks=Two(strict))
+    state = recorder.state_dict()
+    state["memory"]["visits"] = torch.tensor([1, 0])
+    recorder.load_state_dict(state)
+    with pytest.raises(MissingSamplesError, match="but 2 are missing"):
+        recorder.end_epoch(missing="allow")
+    assert recorder.epoch == 0
 
 
 class _Asked(Exception):

@@ -200,9 +200,9 @@ class Recorder:
         memory.settle(self._train_names, self.epoch)
         if self._collector is not None:
             self._collector.collect(memory, self.epoch)
-        state = {"targets": self.epoch == 0 or memory.targets_incomplete, **memory.intake.seen()}
-        parts = self.ranks.share(f"end_epoch {self.epoch}", state)
-        self.seen = check_epoch(self.epoch, missing or self.missing, parts)
+        asked = {"targets": self.epoch == 0 or memory.targets_incomplete, "missing": missing or self.missing}
+        parts = self.ranks.share(f"end_epoch {self.epoch}", {**asked, **memory.intake.seen()})
+        self.seen = check_epoch(self.epoch, parts)
         frame = memory.frame(self.epoch)
         if self.store is not None:
             shown = Frame(frame.epoch, frame.ids + self._span[0], frame.values, self.n)

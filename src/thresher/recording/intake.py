@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from thresher.errors import InputError, MissingSamplesError, SampleIdError
-from thresher.recording.arguments import Batch, Duplicates, Missing
+from thresher.recording.arguments import Batch, Duplicates
 from thresher.recording.pending import defers
 
 _FAULTS = (
@@ -208,13 +208,15 @@ class Intake:
         self.copies = 0
 
 
-def check_epoch(epoch: int, missing: Missing, parts: Sequence[Mapping[str, Any]]) -> int:
+def check_epoch(epoch: int, parts: Sequence[Mapping[str, Any]]) -> int:
     """Return how many samples were seen; raise what the parts of a data set (`Intake.seen`) lack together.
 
-    That is what an accelerator's batches had wrong, no samples at all, or MissingSamplesError unless `missing` is "allow".
+    That is what an accelerator's batches had wrong, no samples at all, or MissingSamplesError unless `missing`, with which
+    each rank ends the epoch, is "allow" on all.
     """
-    if missing not in ("error", "allow"):
-        raise InputError(f"Expected missing to be 'error' or 'allow', but got {missing!r}.")
+    for part in parts:
+        if part["missing"] not in ("error", "allow"):
+            raise InputError(f"Expected missing to be 'error' or 'allow', but got {part['missing']!r}.")
     wrong = [text for position, text in enumerate(_FAULTS) if any(part["faults"][position] for part in parts)]
     if wrong:
         raise InputError(
@@ -224,7 +226,7 @@ def check_epoch(epoch: int, missing: Missing, parts: Sequence[Mapping[str, Any]]
     seen, absent = (sum(part[key] for part in parts) for key in ("seen", "absent"))
     if not seen:
         raise no_samples(epoch)
-    if absent and missing != "allow":
+    if absent and any(part["missing"] != "allow" for part in parts):
         raise MissingSamplesError(
             f"Expected all {seen + absent} samples in epoch {epoch}, but {absent} are missing, the first of them "
             f"{[row for part in parts for row in part['first']][:5]}. Use drop_last=False and a sampler that visits every "
