@@ -253,6 +253,21 @@ def test_a_data_set_of_another_size_is_not_taken_for_the_recorded_one(ten: Path)
     np.testing.assert_array_equal(run.targets, np.arange(10) % 3)
 
 
+def test_a_recording_of_an_own_loop_shows_the_pictures_of_the_folder_named(tmp_path: Path) -> None:
+    for half in ("train", "val"):
+        for number in range(4):
+            place = tmp_path / "pictures" / half / str(number % 2)
+            place.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (8, 8), number).save(place / f"{number}.png")
+    with TrajectoryWriter.create(tmp_path / "trajectory", 4, 2, ["target_prob"], info={"data": "mine"}) as store:
+        frame = Frame(0, np.arange(4), {"target_prob": np.full(4, 0.5, np.float32)}, 4)
+        store.append(frame, targets=np.arange(4) // 2)
+    run, notice = open_run(tmp_path, tmp_path / "pictures")
+    assert notice == ""
+    assert run.image is not None
+    assert run.class_names == ("0", "1")
+
+
 def test_a_coreset_that_is_written_again_is_held_once(ten: Path) -> None:
     run, _ = open_run(ten)
     path = ten / "coresets" / "some.parquet"

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thresher.coreset import Coreset
-from thresher.data import Data, load, split_name
+from thresher.data import NAMES, Data, load, split_name
 from thresher.errors import FingerprintError, InputError, MissingFileError, ThresherError, one_line
 from thresher.experiments.dynamics import Means, means, trajectories
 from thresher.experiments.rundir import read_json
@@ -179,6 +179,8 @@ def _data(path: Path, trajectory: Trajectory, data_dir: Path | None) -> tuple[Da
     if not isinstance(name, str):
         return None, "The recording does not say which data set it is of: no pictures."
     kind, changes = split_name(name)
+    if data_dir is not None and kind.partition(":")[0] not in NAMES:  # of somebody's own loop, which named it freely
+        kind = "folder"
     try:
         data = load(
             kind, data_dir, corrupt=changes.get("corrupt"), mislabel=changes.get("mislabel"), holdout=changes.get("holdout")
