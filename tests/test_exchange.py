@@ -535,6 +535,18 @@ def test_suspects_are_named_by_their_files_and_left_out(folder: Path, tmp_path: 
     assert "suspects left" in call("train", "--coreset", others, *train_it, *short, "--out", tmp_path / "trained")
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_files_of_other_classes_than_the_recorded_ones_are_doubted(
+    folder: Path, tmp_path: Path, call: Any, own: bool
+) -> None:
+    targets = load("folder", folder).train.targets
+    labels = 9 - targets if own else np.roll(targets, 7)  # another numbering of the classes; another order of the samples
+    with TrajectoryWriter.create(tmp_path / "store", N, 10, ["logit_margin"], info={"data": "mine"}) as store:
+        store.append(Frame(0, np.arange(N), {"logit_margin": np.ones(N, np.float32)}, N), targets=labels)
+    said = call("suspects", tmp_path / "store", "--data-dir", folder)
+    assert ("not of the recorded classes" in said) != own
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a file system that takes any character in a name")
 def test_a_suspect_stays_on_its_line_whatever_its_name(folder: Path, tmp_path: Path, call: Any) -> None:
     shutil.copytree(folder, tmp_path / "odd")

@@ -321,6 +321,15 @@ def test_the_command_shows_the_most_suspect_and_counts_the_others(tmp_path: Path
     assert pq.read_table(tmp_path / "s.parquet").to_pylist()[0] == {"sample_id": 199, "target": 3, "margin": -6, "wrong": 1}
 
 
+def test_the_command_says_how_to_look_on_where_none_is_suspected(tmp_path: Path, call: Any) -> None:
+    with TrajectoryWriter.create(tmp_path / "store", 200, 7, ["logit_margin"]) as store:
+        margins = np.random.default_rng(0).normal(2, 1, 200).astype(np.float32)
+        store.append(Frame(0, np.arange(200), {"logit_margin": margins}, 200), targets=np.arange(200) % 7)
+    told = call("suspects", tmp_path / "store")
+    assert "none suspected" in told
+    assert "--method aum:margin=logit" in told
+
+
 @pytest.mark.parametrize(("share", "told"), [(0.45, False), (0.7, True)])
 def test_the_command_doubts_that_most_labels_are_wrong(tmp_path: Path, call: Any, share: float, told: bool) -> None:
     margins = np.where(np.arange(200) < 200 * share, -4, 4) + np.random.default_rng(0).normal(0, 0.5, 200)

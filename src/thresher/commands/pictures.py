@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from thresher.errors import InputError
+from thresher.types import Ids
 
 if TYPE_CHECKING:  # torch comes with it
     from thresher.data import Data
@@ -42,6 +45,16 @@ def load_for(told: Mapping[str, Any], data: str, data_dir: Path | None) -> tuple
         if "mislabel" in changes:
             changed = mislabel_data(changed, changes["mislabel"]).data
     return plain, changed
+
+
+def same_classes(ours: Ids, theirs: Ids) -> bool:
+    """Return whether two labellings of the same samples (N,) agree, however each numbers its classes.
+
+    >>> same_classes(np.array([0, 0, 1]), np.array([5, 5, 2])), same_classes(np.array([0, 0, 1]), np.array([5, 2, 2]))
+    (True, False)
+    """
+    pairs = np.unique(np.stack([ours, theirs]), axis=1).shape[1]
+    return bool(pairs == len(np.unique(ours)) == len(np.unique(theirs)))
 
 
 def picture_files(data: Data) -> FolderSplit:

@@ -14,7 +14,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from thresher.commands.output import Output
-from thresher.commands.pictures import load_for, picture_files, usual_data
+from thresher.commands.pictures import load_for, picture_files, same_classes, usual_data
 from thresher.commands.recorded import epochs_text, note_unfinished
 from thresher.commands.screen import Screen
 from thresher.coreset import Coreset
@@ -47,7 +47,7 @@ def suspects_command(
         if out is not None and same_file(out, keep_others):
             raise InputError(f"Expected two files, but --out and --keep-others are both {out}. Choose another name for one.")
     opened = open_source(source)
-    name = _namer(opened, source, data, data_dir) if data is not None or data_dir is not None else None
+    name = _namer(opened, source, data, data_dir, say) if data is not None or data_dir is not None else None
     note_unfinished(source, opened, say)
     with Screen(say) as screen:
         step = partial(screen.step, "reading")
@@ -79,6 +79,10 @@ def _tell(found: Suspects, opened: Source, shown: list[dict[str, Any]], say: Out
     if not count:
         looked = f" ({centres})" if found.separation else ""  # of too few nothing was fitted
         say.line(f"{opened.n} samples, {epochs_text(opened)}, none suspected: {found.reason}{looked}.")
+        say.note(
+            "Labels may be wrong all the same. To look at the samples with the lowest margins: "
+            "thresher score ... --method aum:margin=logit, then thresher select ... --keep 20, and export them to csv."
+        )
         return
     humps = f"separation {found.separation:.2f}, {centres}"
     path = "  path" if "path" in shown[0] else ""
@@ -93,9 +97,9 @@ def _tell(found: Suspects, opened: Source, shown: list[dict[str, Any]], say: Out
         say.line(f"... and {count - SHOWN} more{more}")
 
 
-def _namer(opened: Source, source: Path, data: str | None, data_dir: Path | None) -> Namer:
+def _namer(opened: Source, source: Path, data: str | None, data_dir: Path | None, say: Output) -> Namer:
     """Return a function that gives the path of a sample's picture; raises FingerprintError unless the data are those that
-    were recorded."""
+    were recorded. Where the recording has no fingerprint to compare, other classes are noted."""
     told = opened.info
     plain, compared = load_for(told, data or usual_data(told, pictures=True), data_dir)
     name, of = picture_files(plain).name, told.get("fingerprint")
@@ -104,6 +108,11 @@ def _namer(opened: Source, source: Path, data: str | None, data_dir: Path | None
         raise FingerprintError.between("recording", source, told, compared.fingerprint, compared.name, anew)
     if len(plain.train) != opened.n:
         raise FingerprintError(f"Expected the {opened.n} pictures recorded in {source}, but there are {len(plain.train)}.")
+    if of is None and opened.targets is not None and not same_classes(opened.targets, compared.train.targets):
+        say.note(
+            "The pictures are not of the recorded classes. The files named are the right ones only if the recording's "
+            "sample ids go as Thresher's do: class folder by class folder, in each by sorted path."
+        )
     return name
 
 
