@@ -84,9 +84,10 @@ def load_folder(root: Path | str, *, image_size: int = 224) -> Data:
     test_root = next((root / half for half in ("val", "test") if (root / half).is_dir()), None)
     lacking = [*(() if (root / "train").is_dir() else ("train",)), *(() if test_root else ("val (or test)",))]
     if test_root is None or lacking:
+        found = f"there is no {' and no '.join(lacking)}" if root.is_dir() else "there is no such folder"
         raise MissingFileError(
-            f"Expected the folders train and val (or test) in {root}, with one folder of pictures per class in each, but "
-            f"there is no {' and no '.join(lacking)}."
+            f"Expected the folders train and val (or test) in {root}, with one folder of pictures per class in each, "
+            f"but {found}."
         )
     names = _class_folders(root / "train")
     if not names:
