@@ -228,6 +228,7 @@ def test_the_command_prints_what_the_functions_say(call: Any) -> None:
     for part in ("record_seconds", "scoring_seconds", "selecting_seconds"):
         assert planning.seconds_text(getattr(planning, part)(setup)) in said, part
     assert MEASURED.machine in said
+    assert "on top of the training, per rank" in said
     assert "a lower bound, measured with one signal" in said
     assert "pays for a surrogate of all 90 epochs from training 4" in said
     assert "surrogate of 30 of 90 epochs from training 2" in call(

@@ -67,7 +67,8 @@ def rows(setup: Setup) -> list[tuple[str, str, str]]:
         (
             "recording",
             seconds_text(planning.record_seconds(setup)),
-            f"per rank, {setup.epochs} epochs, with logits on a CPU; a lower bound, measured with one signal",
+            f"on top of the training, per rank, {setup.epochs} epochs, with logits on a CPU; "
+            "a lower bound, measured with one signal",
         ),
         ("scoring", seconds_text(planning.scoring_seconds(setup)), f"six methods in one pass, {cores}"),
         ("selecting", seconds_text(planning.selecting_seconds(setup)), "one core"),
