@@ -598,3 +598,15 @@ def test_seeds_that_seed_nothing(seed: int, tmp_path: Path, call: Any) -> None:
     assert "seeds" in call.refused("train", "--seeds", seed, "--out", tmp_path / "train")
     assert "finite lr > 0" in call.refused("record", "--lr", "inf", "--out", tmp_path / "run")
     assert [path.name for path in tmp_path.iterdir()] == ["s.parquet"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["run", "record --out r", "train --coreset c.parquet", "tune --keep 0.1 --budget-minutes 1", "corrupt --show s.png"],
+)
+def test_a_place_for_the_digits_is_refused(command: str, tmp_path: Path, call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = call.refused(*command.split(), "--data-dir", tmp_path)
+    assert "Expected no --data-dir with the digits" in said
+    assert f"--data folder --data-dir {tmp_path}" in said
+    assert not list(tmp_path.iterdir())

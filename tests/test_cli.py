@@ -205,7 +205,6 @@ CASES: dict[str, tuple[tuple[str, ...], str]] = {
         ("reproduce", "table6", "--engine", "serial", "--jobs", "2", "--out", "{tmp}/r"),
         "Expected --jobs with",
     ),
-    "digits and a folder": (("train", "--data-dir", "{tmp}", "--out", "{tmp}/r"), "Name it with --data"),
     "no coreset": (("train", "--coreset", "{tmp}/none", "--out", "{tmp}/r"), "Expected a coreset"),
 }
 
