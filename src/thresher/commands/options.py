@@ -53,8 +53,8 @@ def check_place(data: str, data_dir: Path | None) -> None:
     """Raise InputError for a folder beside the digits, which are built in: they would be taken instead of what it holds."""
     if data_dir is not None and name_parts(data)[0] == "digits":
         raise InputError(
-            f"Expected no --data-dir with the digits, which are built in and the default, but got {data_dir}. Say which data "
-            f"are there: --data folder --data-dir {data_dir}, or cifar10, cifar100 or imagenet for folder."
+            f"Expected no --data-dir with the digits, which are built in and the default, but got {data_dir}. Say which "
+            f"data are there: --data folder --data-dir {data_dir}, or cifar10, cifar100 or imagenet for folder."
         )
 
 
